@@ -1,0 +1,311 @@
+"""What is known about a board type: PlatformIO's manifest plus the harness's own object.
+
+The facts come from the reference manuals (RM0385 for STM32F74x, RM0410 for STM32F76x/F77x, RM0390
+for STM32F446), the data sheets and UM1974 / UM1724 (Nucleo-144 and Nucleo-64 user manuals). A board
+is passive: nothing here opens anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from harness.strict import Strict
+
+
+def _parse_address(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return int(value, 0)
+        except ValueError:
+            raise ValueError('expected an address such as "0x08000000"') from None
+    return value
+
+
+Address = Annotated[int, BeforeValidator(_parse_address), Field(ge=0, le=0xFFFF_FFFF)]
+Bytes = Annotated[int, Field(gt=0)]
+Hertz = Annotated[int, Field(gt=0)]
+
+
+class MemoryRegion(Strict):
+    """One memory region as the core sees it.
+
+    Attributes:
+        name: Name in the reference manual (``FLASH``, ``DTCM``, ``SRAM1``).
+        kind: ``flash`` (execute in place), ``ram`` (data, may hold the arena) or ``itcm``
+            (instruction RAM, not used for data).
+        origin: First address.
+        bytes: Size.
+        alias_of: Name of the region that this one is a second address of.
+    """
+
+    name: str
+    kind: Literal["flash", "ram", "itcm"]
+    origin: Address
+    bytes: Bytes
+    alias_of: str | None = None
+
+    @property
+    def end(self) -> int:
+        """First address after the region."""
+        return self.origin + self.bytes
+
+
+class FlashSectors(Strict):
+    """A run of equal flash sectors, in address order.
+
+    Attributes:
+        count: How many.
+        bytes: Size of each.
+    """
+
+    count: Annotated[int, Field(gt=0)]
+    bytes: Bytes
+
+
+class Pll(Strict):
+    """Main PLL: ``source / m * n / p`` is the system clock (RM0385 5.3.2, RM0390 6.3.2)."""
+
+    m: Annotated[int, Field(ge=2, le=63)]
+    n: Annotated[int, Field(ge=50, le=432)]
+    p: Literal[2, 4, 6, 8]
+    q: Annotated[int, Field(ge=2, le=15)]
+
+
+class Clock(Strict):
+    """Clock tree at the board's maximum.
+
+    Attributes:
+        hse_hz: External clock at OSC_IN; on Nucleo boards the ST-LINK's 8 MHz MCO.
+        hse_bypass: True when OSC_IN is driven by a clock, not a crystal.
+        hsi_hz: Internal oscillator, the fallback.
+        pll: PLL factors for HSE.
+        pll_hsi: PLL factors for the fallback to HSI.
+        sysclk_hz: Core clock that results.
+        apb1_divider: APB1 prescaler.
+        apb2_divider: APB2 prescaler.
+        flash_wait_states: For `sysclk_hz` at 2.7–3.6 V.
+        overdrive: Whether PWR over-drive is needed for `sysclk_hz`.
+        voltage_scale: Regulator voltage scale (1 is the fastest).
+    """
+
+    hse_hz: Hertz
+    hse_bypass: bool
+    hsi_hz: Hertz
+    pll: Pll
+    pll_hsi: Pll
+    sysclk_hz: Hertz
+    apb1_divider: Literal[1, 2, 4, 8, 16]
+    apb2_divider: Literal[1, 2, 4, 8, 16]
+    flash_wait_states: Annotated[int, Field(ge=0, le=15)]
+    overdrive: bool
+    voltage_scale: Literal[1, 2, 3]
+
+    @model_validator(mode="after")
+    def _pll_reaches_sysclk(self) -> Clock:
+        for source, pll in ((self.hse_hz, self.pll), (self.hsi_hz, self.pll_hsi)):
+            result = source * pll.n // (pll.m * pll.p)
+            if result != self.sysclk_hz:
+                raise ValueError(
+                    f"{source} Hz / {pll.m} * {pll.n} / {pll.p} is {result} Hz, "
+                    f"but sysclk_hz says {self.sysclk_hz}"
+                )
+        return self
+
+    @property
+    def apb1_hz(self) -> int:
+        """APB1 peripheral clock."""
+        return self.sysclk_hz // self.apb1_divider
+
+    @property
+    def apb2_hz(self) -> int:
+        """APB2 peripheral clock."""
+        return self.sysclk_hz // self.apb2_divider
+
+
+class Caches(Strict):
+    """L1 caches of the core and the flash accelerator.
+
+    Attributes:
+        icache_bytes: Size of the core's instruction cache (0: none).
+        icache_ways: Associativity.
+        dcache_bytes: Size of the core's data cache (0: none).
+        dcache_ways: Associativity.
+        line_bytes: Cache line.
+        art: Whether the flash interface has ST's ART accelerator.
+    """
+
+    icache_bytes: Annotated[int, Field(ge=0)]
+    icache_ways: Annotated[int, Field(ge=0)]
+    dcache_bytes: Annotated[int, Field(ge=0)]
+    dcache_ways: Annotated[int, Field(ge=0)]
+    line_bytes: Literal[0, 32]
+    art: bool
+
+
+class Core(Strict):
+    """Processor core.
+
+    Attributes:
+        cpu: GCC's ``-mcpu`` name.
+        fpu: GCC's ``-mfpu`` name.
+        float_abi: GCC's ``-mfloat-abi``.
+        cpuid: Value of SCB->CPUID.
+    """
+
+    cpu: Literal["cortex-m4", "cortex-m7"]
+    fpu: Literal["fpv4-sp-d16", "fpv5-sp-d16", "fpv5-d16"]
+    float_abi: Literal["hard"] = "hard"
+    cpuid: Address
+
+
+class Pin(Strict):
+    """A GPIO pin: port letter, number and alternate function (data sheet, table of AFs)."""
+
+    port: Literal["A", "B", "C", "D", "E", "F", "G", "H", "I"]
+    pin: Annotated[int, Field(ge=0, le=15)]
+    alternate: Annotated[int, Field(ge=0, le=15)]
+
+
+class Console(Strict):
+    """The UART that the debug probe offers as a virtual COM port.
+
+    Attributes:
+        peripheral: Name in the reference manual.
+        base: Register base address.
+        bus: Which APB clocks it.
+        enable_bit: Its bit in RCC_APB1ENR / RCC_APB2ENR.
+        tx: Transmit pin.
+        rx: Receive pin.
+        baud: Default rate.
+        max_baud: Highest rate that the probe's bridge is specified for.
+    """
+
+    peripheral: str
+    base: Address
+    bus: Literal["apb1", "apb2"]
+    enable_bit: Annotated[int, Field(ge=0, le=31)]
+    tx: Pin
+    rx: Pin
+    baud: Annotated[int, Field(gt=0)] = 115200
+    max_baud: Annotated[int, Field(gt=0)]
+
+
+class Chip(Strict):
+    """Identification of the chip.
+
+    Attributes:
+        device_id: DBGMCU_IDCODE bits 11:0.
+        revision_id: DBGMCU_IDCODE bits 31:16 (of the revision that the virtual board has).
+        uid_address: 96-bit unique device id.
+        flash_size_address: 16-bit flash size in KiB.
+    """
+
+    device_id: Address
+    revision_id: Address
+    uid_address: Address
+    flash_size_address: Address
+
+
+class HarnessFacts(Strict):
+    """The manifest's ``harness`` object: what PlatformIO does not know.
+
+    Attributes:
+        family: Folder below ``firmware_template/port``.
+        pyocd_target: pyOCD's target name.
+        probe_board_ids: Board ids that the on-board probe reports (mbed ids).
+        cycle_counter: ``dwt`` or, where writes need the software lock first, ``dwt-lock``.
+        emulation: Whether a virtual board exists for it.
+    """
+
+    family: Literal["stm32f7", "stm32f4"]
+    pyocd_target: str
+    probe_board_ids: tuple[str, ...] = ()
+    core: Core
+    clock: Clock
+    caches: Caches
+    memory: tuple[MemoryRegion, ...]
+    flash_sectors: tuple[FlashSectors, ...]
+    console: Console
+    cycle_counter: Literal["dwt", "dwt-lock"]
+    chip: Chip
+    emulation: bool
+
+    @model_validator(mode="after")
+    def _memory_is_consistent(self) -> HarnessFacts:
+        names = [region.name for region in self.memory]
+        if len(set(names)) != len(names):
+            raise ValueError("memory regions must have different names")
+        for kind in ("flash", "ram"):
+            if not any(r.kind == kind and r.alias_of is None for r in self.memory):
+                raise ValueError(f"no memory region of kind '{kind}'")
+        for region in self.memory:
+            if region.alias_of is not None and region.alias_of not in names:
+                raise ValueError(f"{region.name} is an alias of '{region.alias_of}', not declared")
+        regions = sorted(self.memory, key=lambda r: r.origin)
+        for low, high in zip(regions, regions[1:], strict=False):
+            if low.end > high.origin:
+                raise ValueError(f"memory regions {low.name} and {high.name} overlap")
+        flash = next(r for r in self.memory if r.kind == "flash" and r.alias_of is None)
+        sectors = sum(run.count * run.bytes for run in self.flash_sectors)
+        if sectors != flash.bytes:
+            raise ValueError(f"flash_sectors add up to {sectors} bytes, {flash.name} has {flash.bytes}")
+        return self
+
+
+class Board(Strict):
+    """A board type.
+
+    Attributes:
+        id: PlatformIO's board id (the manifest's file name).
+        name: Name for people.
+        vendor: Maker of the board.
+        url: Product page.
+        mcu: Full part number of the microcontroller.
+        facts: The ``harness`` object.
+        manifest: Path of the manifest that this was read from.
+    """
+
+    id: str
+    name: str
+    vendor: str
+    url: str
+    mcu: str
+    facts: HarnessFacts
+    manifest: str
+
+    @property
+    def family(self) -> str:
+        """Port family, e.g. ``stm32f7``."""
+        return self.facts.family
+
+    @property
+    def clock_hz(self) -> int:
+        """Core clock at the board's maximum."""
+        return self.facts.clock.sysclk_hz
+
+    @property
+    def flash(self) -> MemoryRegion:
+        """The flash region that code is linked to."""
+        return next(r for r in self.facts.memory if r.kind == "flash" and r.alias_of is None)
+
+    @property
+    def ram_regions(self) -> tuple[MemoryRegion, ...]:
+        """Data RAM in address order."""
+        found = (r for r in self.facts.memory if r.kind == "ram" and r.alias_of is None)
+        return tuple(sorted(found, key=lambda r: r.origin))
+
+    @property
+    def ram_bytes(self) -> int:
+        """Data RAM in all."""
+        return sum(region.bytes for region in self.ram_regions)
+
+    def sectors(self) -> Iterator[tuple[int, int]]:
+        """Yield (address, bytes) of every flash sector in order."""
+        address = self.flash.origin
+        for run in self.facts.flash_sectors:
+            for _ in range(run.count):
+                yield address, run.bytes
+                address += run.bytes

@@ -1,0 +1,27 @@
+"""Find what ships with the package and where a user's files go."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def data_dir(name: str) -> Path:
+    """Return the shipped folder `name` (``boards``, ``firmware_template``).
+
+    An installed wheel carries it under ``harness/_data``; a checkout has it beside the package.
+    """
+    packaged = _PACKAGE / "_data" / name
+    return packaged if packaged.is_dir() else _PACKAGE.parent / name
+
+
+def cache_dir() -> Path:
+    """Return the folder for builds, virtual flash and locks (``HARNESS_CACHE`` overrides it)."""
+    override = os.environ.get("HARNESS_CACHE")
+    if override:
+        return Path(override).expanduser().resolve()
+    base = os.environ.get("XDG_CACHE_HOME")
+    root = Path(base) if base else Path.home() / ".cache"
+    return root.expanduser().resolve() / "tinyml-harness"
