@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Set a fresh machine up and run a nox session on it: ``python3 bootstrap.py demo``.
+
+Needs only Python 3.11 or newer. Creates ``.venv`` beside this file, installs the package with its
+extras, looks for the cross compiler (PATH, then PlatformIO's package, then Debian's package when
+root) and hands over to nox. Everything it does is said first; a second run finds everything there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+STAMP = VENV / ".harness-installed"
+DEBIAN_COMPILER = ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi", "libstdc++-arm-none-eabi-newlib")
+
+
+def say(text: str) -> None:
+    print(f"[bootstrap] {text}", file=sys.stderr, flush=True)
+
+
+def run(*command: str, env: dict[str, str] | None = None) -> None:
+    say("$ " + " ".join(command))
+    done = subprocess.run(command, env=env, cwd=ROOT, check=False)
+    if done.returncode:
+        say(f"that command failed with exit code {done.returncode}; its output is above")
+        sys.exit(done.returncode)
+
+
+def apt_install(*packages: str) -> bool:
+    """Install Debian packages when that is possible here; say so when it is not."""
+    if shutil.which("apt-get") is None:
+        return False
+    if os.geteuid() != 0:
+        say("not root, so nothing is installed; run: sudo apt-get install " + " ".join(packages))
+        return False
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    run("apt-get", "update", "-qq", env=env)
+    run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages, env=env)
+    return True
+
+
+def make_environment() -> Path:
+    """Create the virtual environment and install the package; return its Python."""
+    python = VENV / "bin" / "python"
+    if sys.version_info < (3, 11):  # noqa: UP036 (the message is for whoever has an older one)
+        say(f"Python {platform.python_version()} is too old: 3.11 or newer is needed")
+        sys.exit(2)
+    if not python.exists():
+        say(f"creating {VENV.name}")
+        try:
+            import ensurepip  # noqa: F401
+        except ImportError:
+            say("this Python has no ensurepip; Debian keeps it in python3-venv")
+            if not apt_install("python3-venv"):
+                sys.exit(3)
+            os.execv(sys.executable, [sys.executable, *sys.argv])
+        venv.create(VENV, with_pip=True, symlinks=True)
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if STAMP.exists() and STAMP.read_text() == wanted:
+        say("Python packages are installed")
+    else:
+        say("installing Python packages (TensorFlow among them: about 1.5 GB on disk)")
+        run(str(python), "-m", "pip", "install", "--quiet", "--editable", ".[dev]")
+        STAMP.write_text(wanted)
+    return python
+
+
+def find_compiler(python: Path) -> None:
+    """Make sure that arm-none-eabi-gcc can be found, by the means that this machine has."""
+    found = shutil.which("arm-none-eabi-gcc")
+    if found:
+        say(f"cross compiler: {found}")
+        return
+    probe = "from harness.firmware.toolchain import find_toolchain as f; print(f(install=True).gcc)"
+    asked = subprocess.run(
+        [str(python), "-c", probe], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    if asked.returncode == 0:
+        say(f"cross compiler from PlatformIO: {asked.stdout.strip()}")
+        return
+    say("arm-none-eabi-gcc is not on PATH and PlatformIO's registry did not give it")
+    if not apt_install(*DEBIAN_COMPILER):
+        say("install an arm-none-eabi-gcc (12 or newer) with newlib, put it on PATH, run this again")
+        sys.exit(3)
+
+
+def main() -> None:
+    """Set up, then run the nox session named on the command line."""
+    session, *extra = sys.argv[1:] or ["demo"]
+    if session in ("-h", "--help"):
+        print(__doc__)
+        return
+    python = make_environment()
+    find_compiler(python)
+    path = f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', '')}"
+    if session == "setup":
+        say(f"ready: source {VENV.name}/bin/activate && harness doctor")
+        return
+    say(f"nox -s {session}")
+    command = [str(python), "-m", "nox", "--no-error-on-missing-interpreters", "-s", session]
+    if extra:
+        command += ["--", *extra]
+    os.execve(command[0], command, {**os.environ, "PATH": path})
+
+
+if __name__ == "__main__":
+    main()

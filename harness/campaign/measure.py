@@ -1,0 +1,248 @@
+"""One job on one station: generate, build, flash, run, and the row that comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from harness import __version__
+from harness.campaign.plan import Job
+from harness.campaign.prepare import Prepared
+from harness.errors import HarnessError
+from harness.models import TFLiteModel, read_model
+from harness.results.record import LayerCycles, Measurement, Status, summarise_cycles
+from harness.runtimes import GeneratedSources, get_runtime
+
+if TYPE_CHECKING:
+    from harness.capture import BoardSession, Capture
+    from harness.firmware import FirmwareImage
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A job whose image is ready.
+
+    Attributes:
+        job: The job.
+        prepared: Network, inputs and expected outputs.
+        model: The parsed network.
+        sources: What the runtime generated.
+        image: The linked firmware.
+        seconds: Time per stage so far.
+    """
+
+    job: Job
+    prepared: Prepared
+    model: TFLiteModel
+    sources: GeneratedSources
+    image: FirmwareImage
+    seconds: Mapping[str, float]
+
+
+def build_job(job: Job, prepared: Prepared, *, slot: int = 0) -> Built:
+    """Generate and build the firmware of a job.
+
+    Raises:
+        RuntimeUnsupported: The runtime cannot take the network.
+        BuildError: The compiler or linker refused it.
+    """
+    from harness.firmware import build
+
+    model = read_model(prepared.content, name=job.spec.name)
+    start = time.perf_counter()
+    sources = get_runtime(job.runtime.runtime).generate(model, job.runtime, job.board)
+    generated = time.perf_counter()
+    image = build(job.board, model, sources, job.build, slot=slot)
+    built = time.perf_counter()
+    seconds = {
+        "convert": prepared.seconds,
+        "generate": generated - start,
+        "build": built - generated,
+    }
+    return Built(job, prepared, model, sources, image, seconds)
+
+
+def run_job(built: Built, session: BoardSession, *, campaign: str | None) -> Measurement:
+    """Flash and measure a built job.
+
+    Raises:
+        FlashError, CaptureError, BenchError: The station did not deliver.
+    """
+    from harness.capture import CapturePlan
+
+    job = built.job
+    plan = CapturePlan(
+        warmup=job.measure.warmup,
+        repeats=job.measure.repeats,
+        layers=job.measure.layers,
+        inputs=built.prepared.inputs,
+        output_bytes=tuple(len(item) for item in built.prepared.outputs),
+        macs=built.model.graph.macs,
+    )
+    capture = session.run(built.image, plan)
+    return assemble(built, capture, campaign=campaign)
+
+
+def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measurement:
+    """Make the row of a capture."""
+    from harness.models.reference import compare_outputs
+
+    job, identity, memory = built.job, capture.identity, capture.memory
+    comparison = compare_outputs(b"".join(capture.outputs), b"".join(built.prepared.outputs))
+    median, low, high = summarise_cycles(capture.cycles, identity.clock_hz)
+    issues = _issues(built, capture, comparison.bit_exact)
+    split = built.image.sizes
+    known = {**_provenance(job, campaign), **_model_facts(built.model), **_build_facts(built)}
+    return Measurement(
+        **known,
+        status=Status.DEGRADED if issues else Status.VALID,
+        issues=issues,
+        chip_uid=identity.uid,
+        timing_model=capture.timing_model,
+        clock_hz=identity.clock_hz,
+        clock_source=identity.clock_source,
+        icache=identity.icache,
+        dcache=identity.dcache,
+        art=job.build.art,
+        cycles=capture.cycles,
+        latency_us=median,
+        latency_ci_low_us=low,
+        latency_ci_high_us=high,
+        arena_used_bytes=memory.arena_used,
+        arena_paint_bytes=memory.arena_paint,
+        stack_bytes=memory.stack_used,
+        stack_capacity_bytes=memory.stack_size,
+        flash_total_bytes=split.total,
+        flash_weights_bytes=split.weights,
+        flash_graph_bytes=split.graph,
+        flash_kernels_bytes=split.kernels,
+        flash_runtime_bytes=split.runtime,
+        flash_port_bytes=split.port,
+        ram_static_bytes=built.image.ram_static_bytes,
+        reference=built.prepared.reference,
+        output_bytes_total=comparison.bytes_total,
+        output_bytes_differing=comparison.bytes_differing,
+        output_max_abs_diff=comparison.max_abs_diff,
+        bit_exact=comparison.bit_exact,
+        layers=_layers(built.sources, capture),
+        layers_total_cycles=capture.layers_total_cycles,
+        stage_seconds={**built.seconds, **capture.seconds},
+        raw_log=capture.raw_log,
+    )
+
+
+def failed_row(job: Job, failure: HarnessError, *, campaign: str | None) -> Measurement:
+    """Make the row of a job that did not deliver: invalid, with its code and its log."""
+    log = failure.data.get("raw_log")
+    return Measurement(
+        **_provenance(job, campaign),
+        status=Status.INVALID,
+        issues=(failure.code,),
+        raw_log=f"{log or ''}{failure}\n",
+    )
+
+
+def _issues(built: Built, capture: Capture, bit_exact: bool) -> tuple[str, ...]:
+    """Return what makes a row less than valid; `docs/results.md` explains each code."""
+    job, identity, issues = built.job, capture.identity, []
+    if not bit_exact:
+        issues.append("output-differs")
+    if identity.clock_source != "hse":
+        issues.append("clock-fallback")
+    if identity.clock_hz != job.board.clock_hz:
+        issues.append("clock-differs")
+    caches = job.board.facts.caches
+    if identity.icache != (job.build.icache and caches.icache_bytes > 0) or identity.dcache != (
+        job.build.dcache and caches.dcache_bytes > 0
+    ):
+        issues.append("caches-differ")
+    return tuple(issues)
+
+
+def _provenance(job: Job, campaign: str | None) -> dict[str, Any]:
+    spec, architecture = job.spec, job.spec.architecture
+    return {
+        "key": job.key,
+        "created_at": datetime.now(UTC),
+        "campaign": campaign,
+        "source": job.station.source,
+        "board": job.board.id,
+        "station": job.station.name,
+        "probe_id": job.station.probe,
+        "model_name": spec.name,
+        "model_sha256": spec.sha256,
+        "backbone": spec.backbone,
+        "architecture": architecture.to_json() if architecture else None,
+        "seed": spec.seed,
+        "sample_index": spec.sample_index,
+        "runtime": job.runtime.runtime,
+        "kernels": job.runtime.kernels,
+        "optimization": job.build.optimization,
+        "flags": job.build.extra_flags,
+        "warmup": job.measure.warmup,
+        "repeats": job.measure.repeats,
+        "harness_version": __version__,
+        "git_revision": _git_revision(),
+    }
+
+
+def _model_facts(model: TFLiteModel) -> dict[str, Any]:
+    graph = model.graph
+    return {
+        "model_sha256": model.sha256,
+        "macs": graph.macs,
+        "ops": graph.ops,
+        "parameters": graph.parameters,
+        "working_memory_bytes": graph.working_memory_bytes,
+        "macs_by_operator": dict(graph.macs_by_operator()),
+    }
+
+
+def _build_facts(built: Built) -> dict[str, Any]:
+    image, sources = built.image, built.sources
+    return {
+        "runtime_version": sources.runtime_version,
+        "kernels_version": sources.kernels_version,
+        "toolchain": image.toolchain,
+        "firmware_sha256": image.sha256,
+        "build_id": image.build_id,
+        "arena_planned_bytes": sources.arena_planned_bytes,
+    }
+
+
+def _layers(sources: GeneratedSources, capture: Capture) -> tuple[LayerCycles, ...]:
+    macs = {layer.index: layer.macs for layer in sources.layers}
+    return tuple(
+        LayerCycles(
+            index=layer.index,
+            name=layer.name,
+            operator=layer.operator,
+            macs=macs.get(layer.index),
+            cycles=layer.cycles,
+        )
+        for layer in capture.layers
+    )
+
+
+@lru_cache(maxsize=1)
+def _git_revision() -> str | None:
+    """Return the revision of the checkout that this runs from, None for an installed wheel."""
+    import shutil
+    import subprocess
+
+    from harness.paths import data_dir
+
+    folder = data_dir("boards").parent
+    if not (folder / ".git").exists() or shutil.which("git") is None:
+        return None
+    asked = subprocess.run(
+        ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip() or None if asked.returncode == 0 else None

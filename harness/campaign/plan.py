@@ -1,0 +1,243 @@
+"""Turn a campaign file into jobs, each with a key that says what its number depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.backbones import Architecture, Limits, get_backbone
+from harness.bench import Bench, Station
+from harness.boards import Board, load_board
+from harness.campaign.config import CampaignConfig, MeasureOptions
+from harness.errors import CampaignError
+from harness.firmware import BuildOptions
+from harness.runtimes import RuntimeOptions
+
+KEY_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A network to measure: sampled from a backbone, or a file.
+
+    Attributes:
+        name: Name for people and rows.
+        seed: Seed of weights and inputs.
+        architecture: The sampled architecture, else None.
+        sample_index: Its index in the backbone's sequence.
+        path: The user's .tflite, else None.
+        sha256: Hash of that file's content.
+    """
+
+    name: str
+    seed: int
+    architecture: Architecture | None = None
+    sample_index: int | None = None
+    path: Path | None = None
+    sha256: str | None = None
+
+    @property
+    def backbone(self) -> str | None:
+        """Backbone the network was sampled from."""
+        return self.architecture.backbone if self.architecture else None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the network's bits."""
+        if self.architecture is not None:
+            return {"architecture": self.architecture.to_json(), "seed": self.seed}
+        return {"sha256": self.sha256, "seed": self.seed}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One measurement to make.
+
+    Attributes:
+        key: sha256 of everything that decides the number.
+        station: Where.
+        board: The station's board type.
+        spec: Which network.
+        runtime: Runtime and kernels.
+        build: Flags and caches.
+        measure: Warm-up, repeats, layers.
+    """
+
+    key: str
+    station: Station
+    board: Board
+    spec: ModelSpec
+    runtime: RuntimeOptions
+    build: BuildOptions
+    measure: MeasureOptions
+
+    @property
+    def label(self) -> str:
+        """One line for people."""
+        return (
+            f"{self.spec.name} on {self.station.name} "
+            f"({self.runtime.runtime}/{self.runtime.kernels} {self.build.optimization})"
+        )
+
+
+def choose_stations(config: CampaignConfig, bench: Bench) -> tuple[Station, ...]:
+    """Return the stations a campaign runs on: those it names, and one for each board it names.
+
+    Raises:
+        CampaignError: No station of the bench has the board.
+        ConfigError: A station is unknown.
+    """
+    chosen: dict[str, Station] = {}
+    for name in config.stations:
+        station = bench.station(name)
+        chosen[station.name] = station
+    for board_id in config.boards:
+        load_board(board_id)
+        found = next((item for item in bench.stations if item.board == board_id), None)
+        if found is None:
+            have = ", ".join(f"{item.name} ({item.board})" for item in bench.stations) or "none"
+            raise CampaignError(
+                f"no station has board '{board_id}'",
+                where=bench.where,
+                expected=f"a station with that board; the bench has: {have}",
+                fix="plug one in and run `harness bench discover`, or use a virtual station",
+            )
+        chosen[found.name] = found
+    return tuple(chosen.values())
+
+
+def choose_specs(config: CampaignConfig) -> tuple[ModelSpec, ...]:
+    """Return the networks of a campaign, sampled ones first, in a fixed order."""
+    return (*_sampled(config), *_files(config))
+
+
+def plan(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
+    """Return the jobs of a campaign, equal ones once, in a fixed order.
+
+    Raises:
+        CampaignError, BackboneError, BoardError, ConfigError: The file asks for what is not there.
+    """
+    stations = choose_stations(config, bench)
+    specs = choose_specs(config)
+    jobs: dict[str, Job] = {}
+    # Network first, so that stations work side by side and a network is converted once.
+    for spec in specs:
+        for station in stations:
+            board = load_board(station.board)
+            for runtime, build in _configurations(config):
+                key = job_key(station, board, spec, runtime, build, config.measure)
+                job = Job(key, station, board, spec, runtime, build, config.measure)
+                jobs.setdefault(key, job)
+    return tuple(jobs.values())
+
+
+def file_spec(path: Path, seed: int) -> ModelSpec:
+    """Return the spec of a user's .tflite.
+
+    Raises:
+        CampaignError: The file cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as failure:
+        raise CampaignError(
+            f"cannot read model {path}: {failure.strerror}", fix="check the path"
+        ) from None
+    digest = hashlib.sha256(content).hexdigest()
+    return ModelSpec(name=path.stem, seed=seed, path=path, sha256=digest)
+
+
+def job_key(
+    station: Station,
+    board: Board,
+    spec: ModelSpec,
+    runtime: RuntimeOptions,
+    build: BuildOptions,
+    measure: MeasureOptions,
+) -> str:
+    """Return the sha256 of everything that decides a job's number.
+
+    Emulated stations of one board are the same device, so the station's name counts for hardware
+    only; the timing model counts for emulated ones.
+    """
+    content = {
+        "version": KEY_VERSION,
+        "board": board.id,
+        "source": station.source,
+        "station": station.name if station.source == "hardware" else None,
+        "timing": _timing(board) if station.source == "emulated" else None,
+        "model": spec.identity(),
+        "runtime": _runtime_identity(runtime),
+        "toolchain": _toolchain(),
+        "build": _plain(build),
+        "measure": measure.model_dump(mode="json"),
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _configurations(config: CampaignConfig) -> Iterator[tuple[RuntimeOptions, BuildOptions]]:
+    measure = config.measure
+    for sweep in config.runtimes:
+        for kernels in sweep.kernels:
+            for optimization in sweep.optimization:
+                build = BuildOptions(
+                    optimization=optimization,
+                    icache=measure.icache,
+                    dcache=measure.dcache,
+                    art=measure.art,
+                    **({"baud": measure.baud} if measure.baud else {}),
+                )
+                yield RuntimeOptions(runtime=sweep.name, kernels=kernels), build
+
+
+def _sampled(config: CampaignConfig) -> Iterator[ModelSpec]:
+    for entry in config.backbones:
+        backbone = get_backbone(entry.name)
+        limits = Limits(
+            max_working_memory_bytes=entry.max_working_memory_bytes,
+            max_parameters=entry.max_parameters,
+        )
+        for index in range(entry.first, entry.first + entry.samples):
+            architecture = backbone.sample(
+                config.seed, index, limits=limits, width_step=entry.width_step
+            )
+            yield ModelSpec(
+                name=f"{entry.name}-{architecture.id}",
+                seed=config.seed,
+                architecture=architecture,
+                sample_index=index,
+            )
+
+
+def _files(config: CampaignConfig) -> Iterator[ModelSpec]:
+    for name in config.models:
+        yield file_spec(Path(name), config.seed)
+
+
+def _timing(board: Board) -> str:
+    from harness.virtual.timing import get_model
+
+    model = get_model(board.facts.core.cpu, board)
+    return f"{model.name}/{model.version}"
+
+
+def _runtime_identity(options: RuntimeOptions) -> dict[str, str]:
+    from harness.runtimes import get_runtime
+
+    return get_runtime(options.runtime).identity(options)
+
+
+def _toolchain() -> str:
+    from harness.firmware.toolchain import find_toolchain
+
+    return find_toolchain().name
+
+
+def _plain(build: BuildOptions) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(build)

@@ -1,0 +1,124 @@
+"""Make a network ready for the bench: its .tflite, its inputs, and what they must give.
+
+Runs in a worker process of its own that keeps TensorFlow loaded. Results are kept in the cache by
+content, so a network is converted once for all boards, kernels and flags.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.campaign.plan import ModelSpec
+from harness.paths import cache_dir
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A network with the bytes to feed it and the bytes to expect.
+
+    Attributes:
+        content: The .tflite.
+        inputs: One byte string per input tensor.
+        outputs: One byte string per output tensor, from the reference.
+        reference: What computed `outputs`, with its version.
+        seconds: Time that conversion and reference took now (0 when cached).
+    """
+
+    content: bytes
+    inputs: tuple[bytes, ...]
+    outputs: tuple[bytes, ...]
+    reference: str
+    seconds: float
+
+
+def prepare(spec: ModelSpec) -> Prepared:
+    """Convert or read the network and compute its reference outputs.
+
+    Raises:
+        ModelError: Not an int8 .tflite, or the converter refused the network.
+    """
+    from harness.models import read_model
+    from harness.models.reference import default_reference
+    from harness.models.stimulus import random_inputs
+
+    start = time.perf_counter()
+    content = convert(spec)
+    model = read_model(content, name=spec.name)
+    model.require_int8()
+    inputs = tuple(random_inputs(model, spec.seed))
+    reference = default_reference()
+    outputs = _outputs(content, inputs, reference)
+    seconds = time.perf_counter() - start
+    return Prepared(content, inputs, outputs, reference.identity, seconds)
+
+
+def start_worker() -> None:
+    """Set a worker process up: end with the parent, however that ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
+
+
+def convert(spec: ModelSpec) -> bytes:
+    """Return the network's .tflite: read, from the cache, or converted now."""
+    if spec.path is not None:
+        return spec.path.read_bytes()
+    if spec.architecture is None:
+        raise ValueError(f"{spec.name} has neither an architecture nor a path")
+    from harness.models.convert import convert_architecture, converter_identity
+
+    identity = {**spec.identity(), "converter": converter_identity()}
+    cached = _cache_path("models", identity, ".tflite")
+    if cached.exists():
+        return cached.read_bytes()
+    content = convert_architecture(spec.architecture.backbone, spec.architecture.to_json(), spec.seed)
+    _write(cached, content)
+    return content
+
+
+def _outputs(content: bytes, inputs: tuple[bytes, ...], reference: Any) -> tuple[bytes, ...]:
+    identity = {
+        "model": hashlib.sha256(content).hexdigest(),
+        "inputs": [hashlib.sha256(item).hexdigest() for item in inputs],
+        "reference": reference.identity,
+    }
+    cached = _cache_path("references", identity, ".json")
+    if cached.exists():
+        return tuple(bytes.fromhex(item) for item in json.loads(cached.read_text()))
+    outputs = tuple(reference.run(content, list(inputs)))
+    _write(cached, json.dumps([item.hex() for item in outputs]).encode())
+    return outputs
+
+
+def _cache_path(kind: str, identity: dict[str, Any], suffix: str) -> Path:
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return cache_dir() / kind / digest[:2] / f"{digest}{suffix}"
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a cache file whole or not at all, also when another process writes the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise

@@ -1,0 +1,272 @@
+"""Run a plan: convert, build and measure side by side, commit each row before its job is done.
+
+One worker process converts (it keeps TensorFlow loaded), one thread builds, and each station has a
+thread that measures. A bounded look-ahead keeps them from running away from each other. A job that
+fails leaves an invalid row and the campaign goes on; a station that is not ready ends its own jobs
+only.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from harness.bench import Station
+from harness.campaign.measure import Built, build_job, failed_row, run_job
+from harness.campaign.plan import Job
+from harness.campaign.prepare import Prepared, prepare, start_worker
+from harness.errors import BenchError, HarnessError, ToolchainMissing
+from harness.results.record import Measurement
+
+if TYPE_CHECKING:
+    from harness.results.store import Store
+
+_LOOKAHEAD = 4
+
+
+class Listener(Protocol):
+    """Hears how a campaign goes; the command line draws progress bars from it."""
+
+    def started(self, planned: int, done_before: int) -> None:
+        """Tell how many jobs there are and how many had been measured earlier."""
+
+    def finished(self, job: Job, row: Measurement, failure: HarnessError | None) -> None:
+        """Tell that a job's row is committed."""
+
+    def station_failed(self, station: Station, failure: HarnessError, left: int) -> None:
+        """Tell that a station is out and how many of its jobs are left."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        planned: Jobs in the plan.
+        skipped: Measured by an earlier run.
+        statuses: Rows of this run by status.
+        not_run: Jobs left undone because their station failed.
+        seconds: Wall-clock time of this run.
+        stage_seconds: Time by stage, added up over jobs.
+    """
+
+    planned: int = 0
+    skipped: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    not_run: int = 0
+    seconds: float = 0.0
+    stage_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    bench_failure: HarnessError | None = None
+
+    @property
+    def measured(self) -> int:
+        """Jobs of this run that yielded a number."""
+        return self.statuses["valid"] + self.statuses["degraded"]
+
+    @property
+    def per_hour(self) -> float:
+        """Networks an hour."""
+        return self.measured * 3600 / self.seconds if self.seconds else 0.0
+
+
+def run(
+    jobs: Sequence[Job],
+    store: Store,
+    *,
+    campaign: str | None,
+    listener: Listener,
+    open_session: Callable[[Station], object] | None = None,
+) -> Summary:
+    """Measure every job that the store has no usable row of.
+
+    Args:
+        jobs: The plan.
+        store: Where rows go, and where finished jobs are known from.
+        campaign: Name that rows carry.
+        listener: Hears progress.
+        open_session: Replaces `BoardSession` in tests.
+
+    Returns:
+        What was done; failures are in the rows and counted here.
+
+    Raises:
+        ToolchainMissing: There is no compiler, so no job can be built.
+        ResultsError: The store cannot be written; nothing that was committed is lost.
+    """
+    start = time.perf_counter()
+    known = store.keys()
+    todo = [job for job in jobs if job.key not in known]
+    summary = Summary(planned=len(jobs), skipped=len(jobs) - len(todo))
+    listener.started(len(jobs), summary.skipped)
+    if todo:
+        _Pipeline(todo, store, campaign, listener, summary, open_session).run()
+    summary.seconds = time.perf_counter() - start
+    return summary
+
+
+class _Pipeline:
+    """Connects the converter, the builder and the stations; lives for one run."""
+
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        store: Store,
+        campaign: str | None,
+        listener: Listener,
+        summary: Summary,
+        open_session: Callable[[Station], object] | None,
+    ) -> None:
+        self.jobs = jobs
+        self.store = store
+        self.campaign = campaign
+        self.listener = listener
+        self.summary = summary
+        self.open_session = open_session
+        self.stop = threading.Event()
+        self.fatal: BaseException | None = None
+        self.lock = threading.Lock()
+        self.queues: dict[str, queue.Queue[tuple[Job, Future[Built]] | None]] = {}
+
+    def run(self) -> None:
+        """Run every job, then raise what ended the run early, if anything did."""
+        stations = {job.station.name: job.station for job in self.jobs}
+        self.queues = {name: queue.Queue(maxsize=_LOOKAHEAD) for name in stations}
+        threads = [
+            threading.Thread(target=self._station, args=(station,), name=f"station {name}")
+            for name, station in stations.items()
+        ]
+        context = multiprocessing.get_context("spawn")
+        with (
+            ProcessPoolExecutor(1, mp_context=context, initializer=start_worker) as converter,
+            ThreadPoolExecutor(1, thread_name_prefix="build") as builder,
+        ):
+            for thread in threads:
+                thread.start()
+            try:
+                self._feed(converter, builder)
+            except BaseException:
+                self.stop.set()
+                raise
+            finally:
+                for name in self.queues:
+                    self._put(name, None)
+                for thread in threads:
+                    thread.join()
+                builder.shutdown(cancel_futures=self.stop.is_set())
+                converter.shutdown(cancel_futures=self.stop.is_set())
+        if self.fatal is not None:
+            raise self.fatal
+
+    def _feed(self, converter: ProcessPoolExecutor, builder: ThreadPoolExecutor) -> None:
+        # One conversion serves all kernels, flags and stations that measure the same network.
+        prepared: dict[object, Future[Prepared]] = {}
+        remaining = Counter(_network(job) for job in self.jobs)
+        for job, ahead in _with_lookahead(self.jobs, _LOOKAHEAD):
+            if self.stop.is_set():
+                return
+            for other in ahead:
+                if _network(other) not in prepared:
+                    prepared[_network(other)] = converter.submit(prepare, other.spec)
+            built = builder.submit(self._build, job, prepared[_network(job)])
+            self._put(job.station.name, (job, built))
+            remaining[_network(job)] -= 1
+            if not remaining[_network(job)]:
+                del prepared[_network(job)]
+
+    def _put(self, station: str, item: tuple[Job, Future[Built]] | None) -> None:
+        while True:
+            try:
+                self.queues[station].put(item, timeout=0.2)
+                return
+            except queue.Full:
+                if self.stop.is_set() and item is not None:
+                    return
+
+    def _build(self, job: Job, prepared: Future[Prepared]) -> Built:
+        return build_job(job, prepared.result())
+
+    def _station(self, station: Station) -> None:
+        try:
+            self._serve(station)
+        except BaseException as failure:
+            # Anything unforeseen in a thread must end the run, not vanish.
+            self.fatal = self.fatal or failure
+            self.stop.set()
+            self._drain(station)
+
+    def _serve(self, station: Station) -> None:
+        session = None
+        waiting = self.queues[station.name]
+        try:
+            while (item := waiting.get()) is not None:
+                if self.stop.is_set():
+                    continue
+                job, future = item
+                try:
+                    built = future.result()
+                    if session is None:
+                        session = self._open(station)
+                    row = run_job(built, session, campaign=self.campaign)
+                    failure = None
+                except ToolchainMissing:
+                    raise
+                except BenchError as failed:
+                    self._station_out(station, failed)
+                    return
+                except HarnessError as failed:
+                    row, failure = failed_row(job, failed, campaign=self.campaign), failed
+                    if session is not None and session.broken:
+                        session.close()
+                        session = None
+                self._commit(job, row, failure)
+        finally:
+            if session is not None:
+                session.close()
+
+    def _open(self, station: Station) -> object:
+        if self.open_session is not None:
+            return self.open_session(station)
+        from harness.capture import BoardSession
+
+        return BoardSession.open(station)
+
+    def _commit(self, job: Job, row: Measurement, failure: HarnessError | None) -> None:
+        start = time.perf_counter()
+        self.store.add(row)
+        stored = time.perf_counter() - start
+        with self.lock:
+            self.summary.statuses[row.status.value] += 1
+            for stage, seconds in {**row.stage_seconds, "store": stored}.items():
+                self.summary.stage_seconds[stage] += seconds
+            self.listener.finished(job, row, failure)
+
+    def _station_out(self, station: Station, failure: HarnessError) -> None:
+        left = 1 + self._drain(station)
+        with self.lock:
+            self.summary.not_run += left
+            self.summary.bench_failure = self.summary.bench_failure or failure
+            self.listener.station_failed(station, failure, left)
+
+    def _drain(self, station: Station) -> int:
+        """Take the rest of a station's jobs off its queue, so that nobody waits for it."""
+        count = 0
+        while self.queues[station.name].get() is not None:
+            count += 1
+        return count
+
+
+def _network(job: Job) -> object:
+    spec = job.spec
+    return (spec.architecture, spec.seed, spec.sha256)
+
+
+def _with_lookahead(jobs: Sequence[Job], ahead: int) -> Iterable[tuple[Job, Sequence[Job]]]:
+    for index, job in enumerate(jobs):
+        yield job, jobs[index : index + ahead]

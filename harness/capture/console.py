@@ -1,0 +1,205 @@
+"""Ask the device and get checked answers: deadlines, retries, and a log of every byte.
+
+Every command is idempotent, so a lost or garbled line is asked for again and never becomes data.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from harness import protocol
+from harness.errors import CaptureError, CaptureTimeout, DeviceError
+
+T = TypeVar("T")
+
+_TRIES = 4
+# How long a complete answer waits for the `m-ready` that should follow it.
+_READY_GRACE_S = 0.5
+_POLL_S = 0.05
+_TAIL_BYTES = 200
+
+
+class Console:
+    """The device's command line on an open serial port.
+
+    Args:
+        port: An open pyserial port; its timeout is set here.
+        where: Station and port for messages.
+    """
+
+    def __init__(self, port: Any, *, where: str) -> None:
+        self._port = port
+        self._where = where
+        self._assembler = protocol.LineAssembler()
+        self._log = bytearray()
+        self.garbled = 0
+        port.timeout = _POLL_S
+
+    @property
+    def log(self) -> str:
+        """Everything sent and received since `clear`; our commands stand behind ``> ``."""
+        return self._log.decode("ascii", "backslashreplace")
+
+    def clear(self) -> None:
+        """Forget what came so far: the device is about to be reset."""
+        self._log.clear()
+        self._assembler.reset()
+        self.garbled = 0
+        self._guard(self._port.reset_input_buffer)
+
+    def wait_for_boot(self, timeout_s: float) -> protocol.Boot:
+        """Wait for the line that follows a reset, and for the first `m-ready`.
+
+        Raises:
+            CaptureTimeout: Nothing came, or nothing that could be understood.
+        """
+        deadline = time.monotonic() + timeout_s
+        boot: protocol.Boot | None = None
+        for parsed in self._lines(deadline):
+            if isinstance(parsed, protocol.Line):
+                record = self._decode(parsed)
+                if isinstance(record, protocol.Boot):
+                    boot = record
+            elif isinstance(parsed, protocol.Ready) and boot is not None:
+                return boot
+        if boot is not None:
+            return boot
+        raise self._timeout("the boot line after reset", timeout_s)
+
+    def ask(
+        self,
+        command: bytes,
+        collect: Callable[[list[protocol.Record]], T | None],
+        *,
+        what: str,
+        timeout_s: float = 2.0,
+    ) -> T:
+        """Send a command until its answer is complete.
+
+        Args:
+            command: Encoded command.
+            collect: Makes the answer of the records that came; None while something is missing.
+            what: Name of the answer for messages.
+            timeout_s: Deadline of each try.
+
+        Raises:
+            DeviceError: The device refuses the command or has faulted.
+            CaptureTimeout: No complete answer in time, after several tries.
+            CaptureError: The device was reset, or answers with another grammar.
+        """
+        refused: protocol.DeviceErr | None = None
+        for attempt in range(_TRIES):
+            if attempt:
+                self._resynchronise()
+            records = self._exchange(command, collect, timeout_s)
+            answer = collect(records)
+            if answer is not None:
+                return answer
+            refused = next((r for r in records if isinstance(r, protocol.DeviceErr)), refused)
+        if refused is not None:
+            raise DeviceError(
+                f"the device refuses {what}: {refused.code} ({refused.cmd})",
+                where=self._where,
+                fix="the raw log below has the exchange",
+                raw_log=self.log,
+            )
+        raise self._timeout(what, timeout_s * _TRIES)
+
+    def _exchange(
+        self,
+        command: bytes,
+        collect: Callable[[list[protocol.Record]], T | None],
+        timeout_s: float,
+    ) -> list[protocol.Record]:
+        self._log += b"> " + command + b"\n"
+        self._guard(lambda: self._port.write(command))
+        records: list[protocol.Record] = []
+        start = last = time.monotonic()
+        for parsed in self._lines(start + timeout_s):
+            if isinstance(parsed, protocol.Ready):
+                break
+            if isinstance(parsed, protocol.Line):
+                records.append(self._checked(self._decode(parsed)))
+            if parsed is not None:
+                last = time.monotonic()
+            elif time.monotonic() - last > _READY_GRACE_S and collect(records) is not None:
+                # All is there, only `m-ready` got lost: do not wait out a long deadline.
+                break
+        return records
+
+    def _resynchronise(self) -> None:
+        """End whatever the device may still be reading, and wait for its `m-ready`."""
+        self._log += b"> %\n"
+        self._guard(lambda: self._port.write(protocol.encode_sync()))
+        for parsed in self._lines(time.monotonic() + _READY_GRACE_S):
+            if isinstance(parsed, protocol.Ready):
+                return
+
+    def _lines(self, deadline: float) -> Iterator[protocol.Parsed | None]:
+        """Yield what arrives until the deadline, and None whenever nothing does for a moment."""
+        while time.monotonic() < deadline:
+            data: bytes = self._guard(lambda: self._port.read(max(1, self._port.in_waiting)))
+            self._log += data
+            if not data:
+                yield None
+            for parsed in self._assembler.feed(data):
+                if isinstance(parsed, protocol.Garbled):
+                    self.garbled += 1
+                yield parsed
+
+    def _decode(self, line: protocol.Line) -> protocol.Record:
+        try:
+            return protocol.decode(line)
+        except protocol.RecordError as failure:
+            raise CaptureError(
+                f"the device speaks another version of the grammar: {failure}",
+                where=self._where,
+                expected=f"grammar version {protocol.VERSION}",
+                fix="build and flash the image again with this version of the harness",
+                raw_log=self.log,
+            ) from None
+
+    def _checked(self, record: protocol.Record) -> protocol.Record:
+        if isinstance(record, protocol.Fault):
+            raise DeviceError(
+                f"the core took a {record.exc} at pc={record.pc} (lr={record.lr}, "
+                f"cfsr={record.cfsr}, hfsr={record.hfsr}, bfar={record.bfar})",
+                where=self._where,
+                fix="arm-none-eabi-addr2line -f -e firmware.elf <pc> names the function",
+                raw_log=self.log,
+                fault=record,
+            )
+        if isinstance(record, protocol.Boot):
+            raise CaptureError(
+                f"the device was reset in the middle (cause: {record.reset})",
+                where=self._where,
+                fix="check the supply and the cable, then run the command again",
+                raw_log=self.log,
+            )
+        return record
+
+    def _guard(self, action: Callable[[], Any]) -> Any:
+        import serial
+
+        try:
+            return action()
+        except (serial.SerialException, OSError) as failure:
+            raise CaptureError(
+                f"the serial port failed: {failure}",
+                where=self._where,
+                fix="check the cable, then `harness bench check`",
+                raw_log=self.log,
+            ) from failure
+
+    def _timeout(self, what: str, timeout_s: float) -> CaptureTimeout:
+        tail = bytes(self._log[-_TAIL_BYTES:]).decode("ascii", "backslashreplace")
+        return CaptureTimeout(
+            f"waited {timeout_s:.1f} s for {what}",
+            where=self._where,
+            expected=f"an answer; {self.garbled} garbled lines, last bytes: {tail!r}",
+            fix="`harness bench check`; the row's raw log has every byte",
+            raw_log=self.log,
+            garbled=self.garbled,
+        )

@@ -1,0 +1,185 @@
+"""A device that exists in memory only: the wire grammar behind a pyserial-like port.
+
+For tests of whatever talks to a device, ours and yours; nothing it says is ever stored by the
+harness. `FakeDevice.mangle` damages what it sends, line by line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from harness import protocol
+
+Mangle = Callable[[bytes], Iterable[bytes]]
+
+
+@dataclass(slots=True)
+class FakeDevice:
+    """Answers the harness's commands as the firmware does.
+
+    Attributes:
+        build: Build id that it reports.
+        board: Board id that it reports.
+        model: Model id that it reports.
+        clock_hz: Clock that it reports.
+        cycles: Cycles of successive timed inferences.
+        layers: (name, operator, cycles) of each layer.
+        input_bytes: Size of each input.
+        outputs: Content of each output.
+        mangle: Called with each line that would be sent; yields the lines that are.
+    """
+
+    build: str = "0123456789abcdef"
+    board: str = "nucleo_f746zg"
+    model: str = "fedcba9876543210"
+    clock_hz: int = 216_000_000
+    cycles: tuple[int, ...] = (1000, 1001, 1002)
+    layers: tuple[tuple[str, str, int], ...] = (("conv", "CONV_2D", 900), ("fc", "SOFTMAX", 90))
+    input_bytes: tuple[int, ...] = (490,)
+    outputs: tuple[bytes, ...] = (bytes(range(12)),)
+    mangle: Mangle = field(default=lambda line: (line,))
+    received: dict[int, bytearray] = field(default_factory=dict)
+    commands: list[bytes] = field(default_factory=list)
+    _seq: int = 0
+
+    def boot(self) -> bytes:
+        """Return what it sends after a reset."""
+        self._seq = 0
+        return self._send(
+            b"m-init-done\r\n",
+            self._line("boot", build=self.build, board=self.board, reset="software"),
+            b"m-ready\r\n",
+        )
+
+    def answer(self, command: bytes) -> bytes:
+        """Return what it sends in answer to one command (without its ``%``)."""
+        self.commands.append(command)
+        word, *arguments = command.decode("ascii", "replace").split() or [""]
+        handler = _HANDLERS.get(word)
+        lines = handler(self, arguments) if handler else []
+        if handler is None and word:
+            lines = [self._line("err", code="unknown", cmd=word)]
+        return self._send(*lines, b"m-ready\r\n")
+
+    def _line(self, kind: str, **fields: object) -> bytes:
+        line = protocol.encode_line(kind, self._seq, fields)
+        self._seq += 1
+        return line
+
+    def _send(self, *lines: bytes) -> bytes:
+        return b"".join(part for line in lines for part in self.mangle(line))
+
+    def _id(self, _: list[str]) -> list[bytes]:
+        fields = {
+            "build": self.build, "board": self.board, "uid": "00112233445566778899aabb",
+            "model": self.model, "runtime": "aot", "kernels": "cmsis_nn", "clock": self.clock_hz,
+            "src": "hse", "icache": 1, "dcache": 1, "counter": "dwt", "baud": 115200,
+            "version": protocol.VERSION,
+        }  # fmt: skip
+        return [self._line("id", **fields)]
+
+    def _io(self, _: list[str]) -> list[bytes]:
+        tensors = [("in", i, size) for i, size in enumerate(self.input_bytes)]
+        tensors += [("out", i, len(data)) for i, data in enumerate(self.outputs)]
+        lines = [self._line("io", dir=way, idx=index, bytes=size) for way, index, size in tensors]
+        return [*lines, self._line("io-end", n=len(tensors))]
+
+    def _setup(self, _: list[str]) -> list[bytes]:
+        return [self._line("setup", rc=0, err="none")]
+
+    def _input(self, words: list[str]) -> list[bytes]:
+        index, offset, text, crc = words
+        if protocol.crc32(f"{index} {offset} {text}") != crc:
+            return [self._line("err", code="crc", cmd="hil-in")]
+        data, at = bytes.fromhex(text), int(offset)
+        content = self.received.setdefault(int(index), bytearray(self.input_bytes[int(index)]))
+        content[at : at + len(data)] = data
+        return [self._line("in", idx=index, off=offset, n=len(data))]
+
+    def _run(self, words: list[str]) -> list[bytes]:
+        warmups, repeats = (int(word) for word in words)
+        lines = [
+            self._line("cycle", i=i, cycles=self.cycles[i % len(self.cycles)])
+            for i in range(repeats)
+        ]
+        return [*lines, self._line("run-end", w=warmups, n=repeats, rc=0)]
+
+    def _layers(self, _: list[str]) -> list[bytes]:
+        lines = [
+            self._line("layer", i=i, cycles=cycles, op=operator, name=name)
+            for i, (name, operator, cycles) in enumerate(self.layers)
+        ]
+        total = sum(cycles for _, _, cycles in self.layers)
+        return [*lines, self._line("layers-end", n=len(self.layers), total=total, rc=0)]
+
+    def _output(self, words: list[str]) -> list[bytes]:
+        index, offset, length = (int(word) for word in words)
+        data = self.outputs[index][offset : offset + length]
+        step = protocol.MAX_OUTPUT_CHUNK
+        lines = [
+            self._line("out", idx=index, off=offset + at, hex=data[at : at + step].hex())
+            for at in range(0, len(data), step)
+        ]
+        return [*lines, self._line("out-end", idx=index, n=len(data))]
+
+    def _mem(self, _: list[str]) -> list[bytes]:
+        fields = {
+            "arena_planned": 2000, "arena_used": 2000, "arena_capacity": 2000,
+            "arena_paint": 1900, "stack_used": 700, "stack_size": 8192,
+        }  # fmt: skip
+        return [self._line("mem", **fields)]
+
+
+_HANDLERS: dict[str, Callable[[FakeDevice, list[str]], list[bytes]]] = {
+    "hil-id": FakeDevice._id,
+    "hil-io": FakeDevice._io,
+    "hil-setup": FakeDevice._setup,
+    "hil-in": FakeDevice._input,
+    "hil-run": FakeDevice._run,
+    "hil-layers": FakeDevice._layers,
+    "hil-out": FakeDevice._output,
+    "hil-mem": FakeDevice._mem,
+}
+
+
+class FakePort:
+    """The part of `serial.Serial` that a console uses, in front of a `FakeDevice`."""
+
+    def __init__(self, device: FakeDevice) -> None:
+        self.device = device
+        self.timeout = 0.0
+        self.baudrate = 115200
+        self._to_device = bytearray()
+        self._to_host = bytearray()
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that can be read at once."""
+        return len(self._to_host)
+
+    def read(self, size: int = 1) -> bytes:
+        """Return up to `size` bytes; nothing when nothing is waiting."""
+        data = bytes(self._to_host[:size])
+        del self._to_host[:size]
+        return data
+
+    def write(self, data: bytes) -> int:
+        """Hand bytes to the device and queue its answers."""
+        self._to_device += data
+        while (end := self._to_device.find(b"%")) >= 0:
+            command = bytes(self._to_device[:end])
+            del self._to_device[: end + 1]
+            self._to_host += self.device.answer(command)
+        return len(data)
+
+    def reset_input_buffer(self) -> None:
+        """Drop what was not read."""
+        self._to_host.clear()
+
+    def reset(self) -> None:
+        """Reset the device, as the debug probe does."""
+        self._to_host += self.device.boot()
+
+    def close(self) -> None:
+        """Do nothing; there is nothing to give back."""

@@ -1,0 +1,108 @@
+"""What a capture is asked for, and what it yields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class CapturePlan:
+    """What to do with a flashed image.
+
+    Attributes:
+        warmup: Inferences before the timed ones.
+        repeats: Timed inferences, 1 to 64.
+        layers: Whether a separate pass times each layer.
+        inputs: Bytes of each input tensor, rewritten before every inference.
+        output_bytes: Size of each output tensor.
+        macs: Multiply-accumulates of one inference; the deadline is derived from it.
+        baud: Console speed of the image; None takes the board's default.
+    """
+
+    warmup: int
+    repeats: int
+    layers: bool
+    inputs: tuple[bytes, ...]
+    output_bytes: tuple[int, ...]
+    macs: int
+    baud: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who answered.
+
+    Attributes:
+        build_id: Build id that the image carries.
+        board: Board id that the image was built for.
+        uid: 96-bit unique id of the chip, hex.
+        clock_hz: Core clock that the device says it runs at.
+        clock_source: ``hse``, or ``hsi`` when the external clock did not start.
+        icache: Whether the instruction cache is on.
+        dcache: Whether the data cache is on.
+    """
+
+    build_id: str
+    board: str
+    uid: str
+    clock_hz: int
+    clock_source: str
+    icache: bool
+    dcache: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReading:
+    """Cycles of one layer in the profiled pass."""
+
+    index: int
+    name: str
+    operator: str
+    cycles: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReading:
+    """Memory as the device reports it, in bytes; None is "not known".
+
+    Attributes:
+        arena_used: Bytes that the runtime's planner uses.
+        arena_capacity: Bytes reserved for it.
+        arena_paint: High-water mark of the painted arena.
+        stack_used: High-water mark of the painted stack.
+        stack_size: Bytes reserved for the stack.
+    """
+
+    arena_used: int
+    arena_capacity: int
+    arena_paint: int | None
+    stack_used: int
+    stack_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What one image on one station yielded.
+
+    Attributes:
+        identity: Who answered.
+        cycles: Core cycles of each repeat, in order.
+        outputs: Bytes of each output tensor after the last repeat.
+        memory: Arena and stack.
+        layers: Per-layer cycles, empty when not asked for.
+        layers_total_cycles: The profiled pass end to end.
+        timing_model: Name and version of what counted the cycles, for an emulated board.
+        raw_log: Everything that went over the wire.
+        seconds: Time of ``flash`` and ``run``.
+    """
+
+    identity: Identity
+    cycles: tuple[int, ...]
+    outputs: tuple[bytes, ...]
+    memory: MemoryReading
+    layers: tuple[LayerReading, ...] = ()
+    layers_total_cycles: int | None = None
+    timing_model: str | None = None
+    raw_log: str = ""
+    seconds: Mapping[str, float] = field(default_factory=dict)

@@ -1,0 +1,320 @@
+"""The one place that knows the order: lock, open port, program, reset, check, run, read, close."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from harness import protocol
+from harness.bench import Station, station_lock
+from harness.boards import Board, load_board
+from harness.capture.console import Console
+from harness.capture.record import Capture, CapturePlan, Identity, LayerReading, MemoryReading
+from harness.errors import (
+    BenchError,
+    CaptureError,
+    DeviceError,
+    HarnessError,
+    IdentityError,
+    SerialUnavailable,
+)
+
+if TYPE_CHECKING:
+    from harness.firmware import FirmwareImage
+
+_BOOT_S = 5.0
+# Plain C on a Cortex-M4 needs under 60 cycles per MAC; ten seconds cover the rest of a network.
+_CYCLES_PER_MAC = 60
+_MARGIN_S = 10.0
+# An emulator on a slow host may need this many seconds for one second of the device.
+_EMULATION_FACTOR = 10
+
+
+class BoardSession:
+    """A station that is locked and open; runs one image after another.
+
+    After a failure that leaves the device in an unknown state the session is `broken` and refuses
+    to go on: close it and open another.
+
+    Use `BoardSession.open`.
+    """
+
+    def __init__(self, station: Station, board: Board, port: Any, target: Any, stack: ExitStack):
+        self._station = station
+        self._board = board
+        self._port = port
+        self._target = target
+        self._stack = stack
+        self._where = f"{station.name}, {station.serial}"
+        self.broken = False
+
+    @classmethod
+    def open(cls, station: Station) -> BoardSession:
+        """Lock the station, open its serial port, then its probe.
+
+        Raises:
+            StationLocked: Another process uses it.
+            SerialUnavailable, ProbeNotFound, ProbeBusy: Port or probe cannot be opened.
+        """
+        from harness.flash import open_target
+
+        board = load_board(station.board)
+        stack = ExitStack()
+        try:
+            stack.enter_context(station_lock(station))
+            port = open_port(station, board.facts.console.baud)
+            stack.callback(port.close)
+            target = stack.enter_context(open_target(station, board))
+        except BaseException:
+            stack.close()
+            raise
+        return cls(station, board, port, target, stack)
+
+    def __enter__(self) -> BoardSession:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close probe and port and give the station back."""
+        self._stack.close()
+
+    def run(self, image: FirmwareImage, plan: CapturePlan) -> Capture:
+        """Program an image and measure it.
+
+        Raises:
+            FlashError: Programming or verifying failed.
+            IdentityError: The device runs another image or is another board.
+            CaptureError: No complete, checked answer.
+            BenchError: The session broke earlier.
+        """
+        if self.broken:
+            raise BenchError(
+                f"station {self._station.name} failed before and is in an unknown state",
+                fix="close the session and open another",
+            )
+        try:
+            return self._run(image, plan)
+        except HarnessError as failure:
+            self.broken = not isinstance(failure, DeviceError)
+            raise
+
+    def _run(self, image: FirmwareImage, plan: CapturePlan) -> Capture:
+        start = time.perf_counter()
+        self._port.baudrate = plan.baud or self._board.facts.console.baud
+        console = Console(self._port, where=self._where)
+        self._target.program(image.elf)
+        flashed = time.perf_counter()
+        console.clear()
+        self._target.reset_and_run()
+        boot = console.wait_for_boot(_BOOT_S)
+        identity = self._check_identity(image, boot, console)
+        self._set_up(console, plan)
+        cycles = self._cycles(console, plan)
+        outputs = tuple(
+            self._output(console, index, size) for index, size in enumerate(plan.output_bytes)
+        )
+        memory = _memory(console)
+        layers, total = self._layers(console, plan) if plan.layers else ((), None)
+        return Capture(
+            identity=identity,
+            cycles=cycles,
+            outputs=outputs,
+            memory=memory,
+            layers=layers,
+            layers_total_cycles=total,
+            timing_model=self._timing_model(),
+            raw_log=console.log,
+            seconds={"flash": flashed - start, "run": time.perf_counter() - flashed},
+        )
+
+    def _check_identity(
+        self, image: FirmwareImage, boot: protocol.Boot, console: Console
+    ) -> Identity:
+        who = console.ask(protocol.encode_id(), _one(protocol.DeviceId), what="the device's id")
+        for name, expected, found in (
+            ("build id", image.build_id, boot.build),
+            ("build id", image.build_id, who.build),
+            ("board", self._board.id, who.board),
+            ("model id", image.model_sha256[:16], who.model),
+            ("grammar version", protocol.VERSION, who.version),
+        ):
+            if expected != found:
+                raise IdentityError(
+                    f"the device's {name} is {found}",
+                    where=self._where,
+                    expected=f"{expected}: the image that was just flashed",
+                    fix="another board answers on this port: `harness bench check`",
+                    raw_log=console.log,
+                )
+        return Identity(
+            build_id=who.build,
+            board=who.board,
+            uid=who.uid,
+            clock_hz=who.clock,
+            clock_source=who.src,
+            icache=bool(who.icache),
+            dcache=bool(who.dcache),
+        )
+
+    def _set_up(self, console: Console, plan: CapturePlan) -> None:
+        setup = console.ask(
+            protocol.encode_setup(), _one(protocol.Setup), what="set-up", timeout_s=_MARGIN_S
+        )
+        if setup.rc:
+            raise DeviceError(
+                f"the runtime cannot set the model up: {setup.err} (code {setup.rc})",
+                where=self._where,
+                raw_log=console.log,
+            )
+        sizes = console.ask(protocol.encode_io(), _tensors, what="the tensors")
+        wanted = [len(item) for item in plan.inputs], list(plan.output_bytes)
+        if sizes != wanted:
+            raise IdentityError(
+                f"the image has inputs and outputs of {sizes[0]} and {sizes[1]} bytes",
+                where=self._where,
+                expected=f"{wanted[0]} and {wanted[1]}, as the model has",
+                raw_log=console.log,
+            )
+        for index, content in enumerate(plan.inputs):
+            for command in protocol.encode_inputs(index, content):
+                console.ask(command, _one(protocol.InputAck), what=f"input {index}")
+
+    def _cycles(self, console: Console, plan: CapturePlan) -> tuple[int, ...]:
+        command = protocol.encode_run(plan.warmup, plan.repeats)
+        deadline = self._deadline(plan.macs, plan.warmup + plan.repeats)
+
+        def collect(records: list[protocol.Record]) -> tuple[int, ...] | None:
+            end = _one(protocol.RunEnd)(records)
+            if end is None:
+                return None
+            if end.rc:
+                raise DeviceError(
+                    f"inference failed with code {end.rc}", where=self._where, raw_log=console.log
+                )
+            found = {r.i: r.cycles for r in records if isinstance(r, protocol.Cycle)}
+            complete = end.n == plan.repeats and sorted(found) == list(range(plan.repeats))
+            return tuple(found[i] for i in range(plan.repeats)) if complete else None
+
+        return console.ask(command, collect, what="the timed run", timeout_s=deadline)
+
+    def _layers(
+        self, console: Console, plan: CapturePlan
+    ) -> tuple[tuple[LayerReading, ...], int | None]:
+        def collect(records: list[protocol.Record]) -> tuple[tuple[LayerReading, ...], int] | None:
+            end = _one(protocol.LayersEnd)(records)
+            if end is None:
+                return None
+            if end.rc:
+                raise DeviceError(
+                    f"the profiled inference failed with code {end.rc}",
+                    where=self._where,
+                    raw_log=console.log,
+                )
+            found = {r.i: r for r in records if isinstance(r, protocol.Layer)}
+            if sorted(found) != list(range(end.n)):
+                return None
+            readings = (LayerReading(i, r.name, r.op, r.cycles) for i, r in sorted(found.items()))
+            return tuple(readings), end.total
+
+        deadline = self._deadline(plan.macs, 1)
+        return console.ask(
+            protocol.encode_layers(1), collect, what="the layers", timeout_s=deadline
+        )
+
+    def _output(self, console: Console, index: int, size: int) -> bytes:
+        def collect(records: list[protocol.Record]) -> bytes | None:
+            content = bytearray(size)
+            seen = 0
+            for record in records:
+                if isinstance(record, protocol.Output) and record.idx == index:
+                    data = record.data
+                    if record.off + len(data) > size:
+                        raise CaptureError(
+                            f"output {index} has bytes past its {size}",
+                            where=self._where,
+                            raw_log=console.log,
+                        )
+                    content[record.off : record.off + len(data)] = data
+                    seen += len(data)
+            return bytes(content) if seen == size else None
+
+        command = protocol.encode_output(index, 0, size)
+        # 2 digits a byte and a line's frame, at 115200 baud about 4,000 bytes a second.
+        return console.ask(command, collect, what=f"output {index}", timeout_s=2 + size / 2000)
+
+    def _deadline(self, macs: int, inferences: int) -> float:
+        seconds = macs * _CYCLES_PER_MAC * inferences / self._board.clock_hz
+        factor = _EMULATION_FACTOR if self._station.source == "emulated" else 1
+        return _MARGIN_S + seconds * factor
+
+    def _timing_model(self) -> str | None:
+        if self._station.source != "emulated":
+            return None
+        from harness.virtual.timing import get_model
+
+        model = get_model(self._board.facts.core.cpu, self._board)
+        return f"{model.name}/{model.version}"
+
+
+def open_port(station: Station, baud: int) -> Any:
+    """Open the station's serial port, for ourselves alone.
+
+    Raises:
+        SerialUnavailable: It is not there, held by another program, or not ours to open.
+    """
+    import serial
+
+    package = "harness.virtual.serialurl"
+    if package not in serial.protocol_handler_packages:
+        serial.protocol_handler_packages.append(package)
+    try:
+        port = serial.serial_for_url(station.serial, baudrate=baud, timeout=0, do_not_open=True)
+        if hasattr(port, "exclusive"):
+            port.exclusive = True
+        port.open()
+    except (serial.SerialException, ValueError, OSError) as failure:
+        raise SerialUnavailable(
+            f"cannot open serial port {station.serial}: {failure}",
+            where=f"station {station.name}",
+            expected="a port that exists, is ours to open and that no other program holds",
+            fix="`harness bench check` says which program holds it and what to do",
+            station=station.name,
+        ) from failure
+    return port
+
+
+def _one(kind: type[Any]) -> Any:
+    def collect(records: list[protocol.Record]) -> Any:
+        return next((record for record in records if isinstance(record, kind)), None)
+
+    return collect
+
+
+def _tensors(records: list[protocol.Record]) -> tuple[list[int], list[int]] | None:
+    end = _one(protocol.TensorsEnd)(records)
+    found = {(r.dir, r.idx): r.bytes for r in records if isinstance(r, protocol.Tensor)}
+    if end is None or len(found) != end.n:
+        return None
+    inputs = [size for (way, _), size in sorted(found.items()) if way == "in"]
+    outputs = [size for (way, _), size in sorted(found.items()) if way == "out"]
+    return inputs, outputs
+
+
+def _memory(console: Console) -> MemoryReading:
+    reading = console.ask(protocol.encode_mem(), _one(protocol.Memory), what="memory use")
+    return MemoryReading(
+        arena_used=reading.arena_used,
+        arena_capacity=reading.arena_capacity,
+        arena_paint=None if reading.arena_paint < 0 else reading.arena_paint,
+        stack_used=reading.stack_used,
+        stack_size=reading.stack_size,
+    )

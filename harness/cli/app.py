@@ -1,0 +1,104 @@
+"""Compose the commands and turn errors into one message and an exit code."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from harness.errors import EXIT_INTERRUPTED, HarnessError
+
+# Module below harness.cli -> name of its command, in the order of the workflow.
+COMMANDS = {
+    "boards": "boards",
+    "bench": "bench",
+    "sample": "sample",
+    "build": "build",
+    "flash": "flash",
+    "measure": "measure",
+    "run": "run",
+    "fit": "fit",
+    "results": "results",
+    "export": "export",
+    "virtual": "virtual",
+    "doctor": "doctor",
+}
+
+app = typer.Typer(
+    name="harness",
+    help="Measure neural networks where they will run: on Cortex-M microcontrollers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from harness import __version__
+
+        typer.echo(f"tinyml-harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log more (-vv: everything).")
+    ] = 0,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+for _module, _name in COMMANDS.items():
+    import_module(f"harness.cli.{_module}").register(app, _name)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; exit 0 done, 1 failed, 2 wrong use, 3 bench not ready, 130 stopped."""
+    try:
+        app(args=arguments, prog_name="harness", standalone_mode=False)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted: finished rows are kept, run the same command to go on")
+        sys.exit(EXIT_INTERRUPTED)
+    except HarnessError as failure:
+        _say(f"error[{failure.code}]: {failure}")
+        sys.exit(failure.exit_code)
+    except BrokenPipeError:
+        # The reader of our output has gone (`harness results | head`): nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as failure:
+        usage = _usage_error(failure)
+        if usage is None:
+            raise
+        sys.exit(usage)
+
+
+def _usage_error(failure: Exception) -> int | None:
+    """Show a click usage error and return its exit code; None when it is something else."""
+    show = getattr(failure, "show", None)
+    code = getattr(failure, "exit_code", None)
+    if show is None or code is None:
+        return None
+    show()
+    return int(code)
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)

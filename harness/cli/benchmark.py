@@ -1,0 +1,93 @@
+"""Measure the campaign's own speed: networks an hour on the virtual board, and time by stage.
+
+Kernels are warm (a few networks are built first), networks are not: each is sampled, converted,
+generated, built, flashed, run and stored for the first time, in a cache and a store of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+_STAGES = ("convert", "generate", "build", "flash", "run", "store")
+
+
+def main() -> None:
+    """Run the benchmark and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", type=int, default=40)
+    parser.add_argument("--board", default="nucleo_f746zg")
+    parser.add_argument("--backbone", default="ds_cnn_kws")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="harness-benchmark-") as folder:
+        os.environ["HARNESS_CACHE"] = str(Path(folder) / "cache")
+        figures = measure(options, Path(folder))
+    if options.json:
+        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+        return
+    sys.stdout.write(_text(figures))
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Return the figures of one benchmark run."""
+    _campaign(options, folder, "warm-up", networks=3, seed=options.seed + 1)
+    summary = _campaign(options, folder, "timed", networks=options.networks, seed=options.seed)
+    measured = summary.measured
+    return {
+        "board": options.board,
+        "backbone": options.backbone,
+        "networks": measured,
+        "valid": summary.statuses["valid"],
+        "seconds": summary.seconds,
+        "networks_per_hour": summary.per_hour,
+        "processors": os.cpu_count(),
+        "stage_seconds_per_network": {
+            stage: summary.stage_seconds[stage] / max(1, measured) for stage in _STAGES
+        },
+    }
+
+
+def _campaign(
+    options: argparse.Namespace, folder: Path, name: str, *, networks: int, seed: int
+) -> Any:
+    from harness.bench import load_bench
+    from harness.campaign.config import CampaignConfig
+    from harness.campaign.plan import plan
+    from harness.campaign.runner import run
+    from harness.cli.progress import ProgressListener
+    from harness.results import open_store
+    from harness.strict import parse
+
+    data = {
+        "name": name,
+        "seed": seed,
+        "boards": [options.board],
+        "backbones": [{"name": options.backbone, "samples": networks}],
+    }
+    config = parse(CampaignConfig, data, where="benchmark")
+    jobs = plan(config, load_bench(None))
+    with open_store(folder / "rows.sqlite") as store, ProgressListener(name) as listener:
+        return run(jobs, store, campaign=name, listener=listener)
+
+
+def _text(figures: dict[str, Any]) -> str:
+    lines = [
+        f"{figures['networks']} networks of {figures['backbone']} on a virtual {figures['board']}, "
+        f"{figures['processors']} processors: {figures['seconds']:.1f} s, "
+        f"{figures['networks_per_hour']:.0f} networks an hour, {figures['valid']} valid",
+        "seconds a network by stage (stages overlap):",
+    ]
+    for stage, seconds in figures["stage_seconds_per_network"].items():
+        lines.append(f"  {stage:<9}{seconds:7.3f}")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""`harness build`: a model's firmware, without a board."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.output import Json, err, print_json, print_table
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command to `app`."""
+    app.command(name)(build)
+
+
+def build(
+    model: Annotated[Path, typer.Argument(help="A full-int8 .tflite file.")],
+    board: Annotated[str, typer.Option("--board", "-b", help="Board.")] = "nucleo_f746zg",
+    runtime: Annotated[str, typer.Option(help="Runtime.")] = "aot",
+    kernels: Annotated[str, typer.Option(help="Kernels: cmsis_nn or portable.")] = "cmsis_nn",
+    optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Copy the ELF here.")] = None,
+    json: Json = False,
+) -> None:
+    """Generate and build the firmware of a model; print where flash and RAM go."""
+    from harness.boards import load_board
+    from harness.cli.progress import spinner
+    from harness.firmware import BuildOptions
+    from harness.firmware import build as build_firmware
+    from harness.models import read_model, require_int8
+    from harness.runtimes import RuntimeOptions, get_runtime
+
+    if not optimization.startswith("-"):
+        optimization = f"-{optimization}" if optimization.startswith("O") else f"-O{optimization}"
+    target = load_board(board)
+    network = read_model(model)
+    require_int8(network)
+    options = RuntimeOptions(runtime=runtime, kernels=kernels)
+    sources = get_runtime(runtime).generate(network, options, target)
+    with spinner(f"building for {target.name}"):
+        image = build_firmware(target, network, sources, BuildOptions(optimization=optimization))
+    elf = image.elf
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(image.elf, out)
+        elf = out
+    split = image.sizes
+    facts: list[tuple[str, object]] = [
+        ("ELF", str(elf)),
+        ("build id", image.build_id),
+        ("toolchain", image.toolchain),
+        ("flash", split.total),
+        ("  weights", split.weights),
+        ("  graph", split.graph),
+        ("  kernels", split.kernels),
+        ("  runtime", split.runtime),
+        ("  port", split.port),
+        ("static RAM", image.ram_static_bytes),
+        ("  arena planned", sources.arena_planned_bytes),
+    ]
+    if json:
+        print_json({key.strip().replace(" ", "_"): value for key, value in facts})
+        return
+    print_table(f"{network.name} on {target.name}", ("fact", "value"), facts)
+    if image.cached:
+        err().print("nothing had changed: this image was built before")

@@ -1,0 +1,153 @@
+"""`harness doctor`: check everything that a measurement needs and print the fix for each finding."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from harness.cli.output import BenchFile, Json, print_json, print_table
+from harness.errors import EXIT_BENCH, HarnessError
+
+_MIN_FREE_BYTES = 2 * 1024**3
+
+
+class Check(NamedTuple):
+    """One line of the doctor's report; `ok` is None for something optional that is absent."""
+
+    what: str
+    ok: bool | None
+    found: str
+    fix: str = ""
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command to `app`."""
+    app.command(name)(doctor)
+
+
+def doctor(bench: BenchFile = None, json: Json = False) -> None:
+    """Check the machine and the bench; exit 3 when something needed is missing."""
+    checks = list(run_checks(bench))
+    if json:
+        print_json([check._asdict() for check in checks])
+    else:
+        marks = {True: "ok", False: "MISSING", None: "optional"}
+        print_table(
+            "harness doctor",
+            ("check", "state", "found", "to do"),
+            [(check.what, marks[check.ok], check.found, check.fix) for check in checks],
+        )
+    if any(check.ok is False for check in checks):
+        raise typer.Exit(EXIT_BENCH)
+
+
+def run_checks(bench: str | None = None) -> Iterator[Check]:
+    """Yield every finding; one that fails never hides the next."""
+    yield _python()
+    yield from _packages()
+    for check in (_compiler, _platformio, _boards, _cache, _disk):
+        yield _guard(check)
+    yield from _stations(bench)
+
+
+def _guard(check: Callable[[], Check]) -> Check:
+    try:
+        return check()
+    except HarnessError as failure:
+        name = check.__name__.strip("_").replace("_", " ")
+        return Check(name, False, failure.what, failure.fix or "")
+
+
+def _python() -> Check:
+    version = platform.python_version()
+    good = sys.version_info >= (3, 11)
+    return Check("Python", good, version, "" if good else "install Python 3.11 or newer")
+
+
+def _packages() -> Iterator[Check]:
+    needed = (
+        ("tensorflow", "train", "sampling and converting networks"),
+        ("tflite_micro", "reference", "the TFLM reference for outputs"),
+        ("unicorn", "virtual", "the virtual boards (GPL-2.0)"),
+        ("numba", "virtual", "the virtual boards"),
+        ("capstone", "virtual", "the virtual boards"),
+    )
+    for module, extra, purpose in needed:
+        present = importlib.util.find_spec(module) is not None
+        fix = "" if present else f"pip install 'tinyml-harness[{extra}]' for {purpose}"
+        yield Check(f"package {module}", present or None, "installed" if present else "–", fix)
+
+
+def _compiler() -> Check:
+    from harness.firmware.toolchain import find_toolchain
+
+    found = find_toolchain()
+    return Check("compiler", True, f"{found.name} ({found.gcc})")
+
+
+def _platformio() -> Check:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = f"PlatformIO {version('platformio')}, SCons {version('scons')}"
+    except PackageNotFoundError as failure:
+        return Check("platformio", False, f"{failure.name} is not installed", "pip install -e .")
+    return Check("platformio", True, found)
+
+
+def _boards() -> Check:
+    from harness.boards import all_boards
+
+    return Check("boards", True, ", ".join(board.id for board in all_boards()))
+
+
+def _cache() -> Check:
+    from harness.paths import cache_dir
+
+    folder = cache_dir()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    good = os.access(existing, os.W_OK)
+    fix = "" if good else f"make {existing} writable, or set HARNESS_CACHE to a folder that is"
+    return Check("cache folder", good, str(folder), fix)
+
+
+def _disk() -> Check:
+    from harness.paths import cache_dir
+
+    folder = cache_dir()
+    existing = next(path for path in (folder, *folder.parents, Path("/")) if path.exists())
+    free = shutil.disk_usage(existing).free
+    good = free >= _MIN_FREE_BYTES
+    fix = "" if good else f"free some space below {existing}; builds and models need about 2 GiB"
+    return Check("disk", good, f"{free / 1024**3:.1f} GiB free", fix)
+
+
+def _stations(path: str | None) -> Iterator[Check]:
+    from harness.bench import check, load_bench
+    from harness.boards import load_board
+
+    try:
+        bench = load_bench(Path(path) if path else None)
+    except HarnessError as failure:
+        yield Check("bench", False, str(failure.what), failure.fix or "")
+        return
+    for station in bench.stations:
+        try:
+            findings = check(station, load_board(station.board))
+        except HarnessError as failure:
+            yield Check(f"station {station.name}", False, failure.what, failure.fix or "")
+            continue
+        bad = [finding for finding in findings if finding.level == "error"]
+        if not bad:
+            text = f"{station.board}, probe {station.probe}, serial {station.serial}"
+            yield Check(f"station {station.name}", True, text)
+        for finding in bad:
+            yield Check(f"station {station.name}", False, finding.what, finding.fix or "")

@@ -1,0 +1,161 @@
+"""`harness measure`: one .tflite on one station."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.output import (
+    DEFAULT_STORE,
+    BenchFile,
+    Database,
+    Json,
+    StationName,
+    err,
+    print_json,
+    print_table,
+)
+
+if TYPE_CHECKING:
+    from harness.results.record import Measurement
+
+DEFAULT_BOARD = "nucleo_f746zg"
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command to `app`."""
+    app.command(name)(measure)
+
+
+def measure(
+    model: Annotated[Path, typer.Argument(help="A full-int8 .tflite file.")],
+    board: Annotated[
+        str, typer.Option("--board", "-b", help="Board, where no station is named.")
+    ] = DEFAULT_BOARD,
+    station: StationName = None,
+    runtime: Annotated[str, typer.Option(help="Runtime.")] = "aot",
+    kernels: Annotated[str, typer.Option(help="Kernels: cmsis_nn or portable.")] = "cmsis_nn",
+    optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
+    warmup: Annotated[int, typer.Option(min=0, help="Inferences before the timed ones.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, max=64, help="Timed inferences.")] = 3,
+    layers: Annotated[bool, typer.Option(help="Time each layer in a pass of its own.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the input data.")] = 0,
+    again: Annotated[bool, typer.Option("--again", help="Measure even if it was before.")] = False,
+    db: Database = None,
+    bench: BenchFile = None,
+    json: Json = False,
+) -> None:
+    """Build, flash and measure a model; print latency, memory, flash and layers."""
+    from harness.bench import load_bench
+    from harness.campaign.config import CampaignConfig
+    from harness.campaign.plan import plan
+    from harness.errors import ConfigError
+    from harness.results import open_store
+    from harness.strict import parse
+
+    if optimization and not optimization.startswith("-"):
+        optimization = f"-{optimization}" if optimization.startswith("O") else f"-O{optimization}"
+    data: dict[str, Any] = {
+        "name": "measure",
+        "seed": seed,
+        "models": [str(model.resolve())],
+        "runtimes": [{"name": runtime, "kernels": [kernels], "optimization": [optimization]}],
+        "measure": {"warmup": warmup, "repeats": repeats, "layers": layers},
+    }
+    data |= {"stations": [station]} if station else {"boards": [board]}
+    config = parse(CampaignConfig, data, where="the command line", error=ConfigError)
+    job = plan(config, load_bench(Path(bench) if bench else None))[0]
+    with open_store(db or DEFAULT_STORE) as store:
+        row = None if again else store.get(job.key)
+        if row is None or not row.usable:
+            row = measure_now(job)
+            store.add(row)
+        else:
+            err().print("measured before; --again measures once more")
+    if json:
+        print_json(as_json(row))
+    else:
+        print_row(row)
+
+
+def measure_now(job: Any) -> Measurement:
+    """Prepare, build and run one job in this process."""
+    from harness.campaign.measure import build_job, run_job
+    from harness.campaign.prepare import prepare
+    from harness.capture import BoardSession
+    from harness.cli.progress import spinner
+
+    with spinner("reference outputs"):
+        prepared = prepare(job.spec)
+    with spinner("building"):
+        built = build_job(job, prepared)
+    with spinner(f"measuring on {job.station.name}"), BoardSession.open(job.station) as session:
+        return run_job(built, session, campaign=None)
+
+
+def as_json(row: Measurement) -> dict[str, Any]:
+    """Return a row as plain data, without its log."""
+    from dataclasses import asdict
+
+    data = asdict(row)
+    data.pop("raw_log")
+    return data
+
+
+def print_row(row: Measurement) -> None:
+    """Print one row: facts, then layers."""
+    kib = 1024
+    latency = f"{row.latency_us / 1000:.3f} ms" if row.latency_us is not None else "–"
+    if row.latency_us is not None and row.latency_ci_low_us is not None:
+        low, high = row.latency_ci_low_us / 1000, (row.latency_ci_high_us or 0) / 1000
+        latency += f" ({low:.3f} – {high:.3f}, {len(row.cycles)} repeats)"
+    cycles = row.cycles[len(row.cycles) // 2] if row.cycles else None
+    facts: list[tuple[str, object]] = [
+        ("status", f"{row.status} {' '.join(row.issues)}".strip()),
+        ("source", f"{row.source}" + (f", {row.timing_model}" if row.timing_model else "")),
+        ("station", f"{row.station} ({row.board}, chip {row.chip_uid or '–'})"),
+        ("latency", latency),
+        ("cycles", cycles),
+        ("MACs", row.macs),
+        ("cycles per MAC", cycles / row.macs if cycles and row.macs else None),
+        ("arena planned / used", _pair(row.arena_planned_bytes, row.arena_used_bytes)),
+        ("stack used / reserved", _pair(row.stack_bytes, row.stack_capacity_bytes)),
+        ("static RAM", row.ram_static_bytes),
+        ("flash", f"{(row.flash_total_bytes or 0) / kib:.1f} KiB"),
+        ("  weights", row.flash_weights_bytes),
+        ("  graph", row.flash_graph_bytes),
+        ("  kernels", row.flash_kernels_bytes),
+        ("  runtime", row.flash_runtime_bytes),
+        ("  port", row.flash_port_bytes),
+        (
+            "outputs",
+            f"{row.output_bytes_total} bytes, {row.output_bytes_differing} differ from "
+            f"{row.reference}"
+            + (f" by at most {row.output_max_abs_diff}" if row.output_bytes_differing else ""),
+        ),
+        ("built with", f"{row.runtime}/{row.kernels} {row.optimization}, {row.toolchain}"),
+    ]
+    print_table(row.model_name or "model", ("fact", "value"), facts)
+    if row.layers:
+        total = sum(layer.cycles or 0 for layer in row.layers) or 1
+        print_table(
+            "Layers (a pass of their own)",
+            ("layer", "operator", "MACs", "cycles", "share %", "cycles per MAC"),
+            [
+                (
+                    layer.name,
+                    layer.operator,
+                    layer.macs,
+                    layer.cycles,
+                    f"{100 * (layer.cycles or 0) / total:.1f}",
+                    layer.cycles / layer.macs if layer.macs and layer.cycles else None,
+                )
+                for layer in row.layers
+            ],
+        )
+
+
+def _pair(left: int | None, right: int | None) -> str:
+    return " / ".join("–" if value is None else f"{value:,}" for value in (left, right)) + " bytes"

@@ -1,0 +1,92 @@
+"""Shared ways to print: data on stdout (tables or JSON), everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+DEFAULT_STORE = "results/measurements.sqlite"
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        envvar="HARNESS_DB",
+        help="Results store: a SQLAlchemy URL or a SQLite file "
+        f"[default: {DEFAULT_STORE}].",
+        show_default=False,
+    ),
+]
+BenchFile = Annotated[
+    str | None,
+    typer.Option(
+        "--bench",
+        envvar="HARNESS_BENCH",
+        help="Bench file [default: ./bench.toml, else the virtual boards].",
+        show_default=False,
+    ),
+]
+StationName = Annotated[
+    str | None,
+    typer.Option(
+        "--station",
+        "-s",
+        help="Station of the bench [default: the first one that has the board].",
+        show_default=False,
+    ),
+]
+
+
+def err() -> Console:
+    """Return the console for people: progress, notes, advice."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def print_json(data: Any) -> None:
+    """Write `data` as JSON to stdout."""
+    sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, wide: bool = False
+) -> None:
+    """Write a table to stdout; numbers are right-aligned. Piped output is never cut to a width."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    body = [[_cell(value) for value in row] for row in rows]
+    for index, column in enumerate(columns):
+        numeric = bool(body) and all(_is_number(row[index]) for row in body if row[index] != "–")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=wide)
+    for row in body:
+        table.add_row(*(Text(cell) for cell in row))
+    width = None if sys.stdout.isatty() else 200
+    Console(width=width, highlight=False).print(table)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "").removeprefix("-").rstrip(" %").isdigit()

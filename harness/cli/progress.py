@@ -1,0 +1,109 @@
+"""Progress bars on stderr for whatever takes longer than two seconds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+if TYPE_CHECKING:
+    from harness.bench import Station
+    from harness.campaign.plan import Job
+    from harness.errors import HarnessError
+    from harness.results.record import Measurement
+
+
+def make_progress() -> Progress:
+    """Return a progress display on stderr; a plain log where stderr is not a terminal."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, highlight=False),
+        disable=not sys.stderr.isatty(),
+        transient=False,
+    )
+
+
+@contextmanager
+def spinner(text: str) -> Iterator[None]:
+    """Show that something is going on, with the time it has taken."""
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        console.print(text, markup=False)
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+class ProgressListener:
+    """Draws a campaign's progress: a bar with rate and time left, a line per failure."""
+
+    # Without a terminal a line is printed this often, so that a log shows life.
+    _EVERY = 10
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._progress = make_progress()
+        self._task = self._progress.add_task(title, total=None, rate="")
+        self._done = 0
+        self._total = 0
+
+    def __enter__(self) -> ProgressListener:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def started(self, planned: int, done_before: int) -> None:
+        """Set the bar's length."""
+        self._total = planned - done_before
+        self._progress.update(self._task, total=self._total)
+        before = f", {done_before} measured before" if done_before else ""
+        self._line(f"{self._title}: {planned} jobs{before}")
+
+    def finished(self, job: Job, row: Measurement, failure: HarnessError | None) -> None:
+        """Advance the bar; say what failed."""
+        self._done += 1
+        elapsed = self._progress.tasks[0].elapsed or 0.0
+        rate = f"{self._done * 3600 / elapsed:.0f}/h" if elapsed > 0 else ""
+        self._progress.update(self._task, advance=1, rate=rate)
+        if failure is not None:
+            self._line(f"{job.label}: {row.status}: error[{failure.code}]: {failure}")
+        elif row.issues:
+            self._line(f"{job.label}: {row.status}: {', '.join(row.issues)}")
+        if self._progress.disable and (self._done % self._EVERY == 0 or self._done == self._total):
+            latency = f"{row.latency_us / 1000:.2f} ms" if row.latency_us else "–"
+            self._line(f"{self._done}/{self._total} {rate} {job.spec.name} {latency}")
+
+    def station_failed(self, station: Station, failure: HarnessError, left: int) -> None:
+        """Say that a station is out."""
+        self._line(f"station {station.name} is out, {left} jobs left undone: {failure}")
+
+    def _line(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, soft_wrap=True)

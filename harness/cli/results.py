@@ -1,0 +1,92 @@
+"""`harness results`: query the store."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.output import DEFAULT_STORE, Database, Json, print_json, print_table
+from harness.errors import ResultsError
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command to `app`."""
+    app.command(name)(results)
+
+
+def results(
+    key: Annotated[
+        str | None, typer.Argument(help="Show one row in full: its key or the start of it.")
+    ] = None,
+    campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Only this backbone.")] = None,
+    board: Annotated[str | None, typer.Option(help="Only this board.")] = None,
+    source: Annotated[str | None, typer.Option(help="hardware or emulated.")] = None,
+    status: Annotated[str | None, typer.Option(help="valid, degraded or invalid.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Newest so many.")] = 50,
+    log: Annotated[bool, typer.Option("--log", help="With a key: the raw UART log.")] = False,
+    db: Database = None,
+    json: Json = False,
+) -> None:
+    """List measurements, newest first, or show one."""
+    from harness.cli.measure import as_json, print_row
+    from harness.results import open_store
+    from harness.results.store import Filter
+
+    with open_store(db or DEFAULT_STORE, create=False) as store:
+        if key is not None:
+            row = store.get(_full_key(store.keys(status=_ALL), key))
+            if row is None:
+                raise ResultsError(f"no row with key {key}", where=store.url)
+            if log:
+                typer.echo(row.raw_log or "")
+            elif json:
+                print_json(as_json(row))
+            else:
+                print_row(row)
+            return
+        where = Filter(
+            campaign=campaign, backbone=backbone, board=board, source=source, status=status
+        )
+        rows = store.query(where, limit=limit, newest_first=True, with_layers=False)
+        total = store.count(where)
+    if json:
+        print_json([as_json(row) for row in rows])
+        return
+    print_table(
+        f"{len(rows)} of {total} measurements",
+        ("key", "network", "board", "source", "Mops", "latency ms", "arena", "flash", "status"),
+        [
+            (
+                row.key[:10],
+                row.model_name,
+                row.board,
+                row.source.value,
+                f"{row.ops / 1e6:.2f}" if row.ops is not None else None,
+                f"{row.latency_us / 1000:.2f}" if row.latency_us is not None else None,
+                row.arena_bytes,
+                row.flash_total_bytes,
+                " ".join((row.status.value, *row.issues)),
+            )
+            for row in rows
+        ],
+    )
+
+
+_ALL = ("valid", "degraded", "invalid")
+
+
+def _full_key(keys: set[str], start: str) -> str:
+    found = sorted(key for key in keys if key.startswith(start))
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ResultsError(
+            f"no row's key starts with '{start}'", fix="`harness results` lists the keys"
+        )
+    raise ResultsError(
+        f"{len(found)} keys start with '{start}'",
+        expected=f"one of {', '.join(key[:16] for key in found[:5])}",
+        fix="give more digits",
+    )

@@ -1,0 +1,162 @@
+"""`harness run`: a campaign from start to report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.output import (
+    DEFAULT_STORE,
+    BenchFile,
+    Database,
+    Json,
+    err,
+    print_json,
+    print_table,
+)
+from harness.errors import EXIT_BENCH, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from harness.campaign.config import CampaignConfig
+    from harness.campaign.plan import Job
+    from harness.campaign.runner import Summary
+    from harness.results.store import Store
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command to `app`."""
+    app.command(name)(run)
+
+
+def run(
+    campaign: Annotated[Path, typer.Argument(help="Campaign file (TOML).")],
+    station: Annotated[
+        list[str] | None,
+        typer.Option("--station", "-s", help="Measure here instead of where the file says."),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Networks per backbone instead of the file's.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed instead of the file's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for table, plot and fits [default: results/<campaign name>]."),
+    ] = None,
+    db: Database = None,
+    bench: BenchFile = None,
+    json: Json = False,
+) -> None:
+    """Run a campaign: sample, convert, build, flash, measure, store, fit.
+
+    What the store has is not measured again, so running the same command twice, or after it was
+    killed, goes on where it was.
+    """
+    from harness.bench import load_bench
+    from harness.campaign.plan import plan
+
+    config = _read(campaign, station, samples, seed)
+    where = load_bench(Path(bench) if bench else None)
+    jobs = plan(config, where)
+    from harness.results import open_store
+
+    with open_store(db or DEFAULT_STORE) as store:
+        if dry_run:
+            _print_plan(jobs, store, json)
+            return
+        summary = _measure(jobs, store, config)
+        report = _report(config, jobs, store, out or Path("results") / config.name)
+    _print_summary(summary, report, store.url, json)
+    if summary.bench_failure is not None:
+        raise typer.Exit(EXIT_BENCH)
+    if summary.statuses["invalid"]:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _read(
+    path: Path, stations: list[str] | None, samples: int | None, seed: int | None
+) -> CampaignConfig:
+    from harness.campaign.config import read_campaign
+
+    overrides: dict[str, Any] = {"seed": seed}
+    if stations:
+        overrides |= {"stations": stations, "boards": []}
+    config = read_campaign(path, **overrides)
+    if samples is not None:
+        backbones = tuple(
+            entry.model_copy(update={"samples": samples}) for entry in config.backbones
+        )
+        config = config.model_copy(update={"backbones": backbones})
+    return config
+
+
+def _measure(jobs: tuple[Job, ...], store: Store, config: CampaignConfig) -> Summary:
+    from harness.campaign.runner import run as run_jobs
+    from harness.cli.progress import ProgressListener
+
+    with ProgressListener(f"campaign {config.name}") as listener:
+        return run_jobs(jobs, store, campaign=config.name, listener=listener)
+
+
+def _report(
+    config: CampaignConfig, jobs: tuple[Job, ...], store: Store, folder: Path
+) -> dict[str, Any]:
+    """Fit what was measured and write table, plot and fits; return what was written."""
+    from harness.campaign.outcome import write_outcome
+
+    return write_outcome(config, jobs, store, folder)
+
+
+def _print_plan(jobs: tuple[Job, ...], store: Store, json: bool) -> None:
+    known = store.keys() & {job.key for job in jobs}
+    rows = [
+        {
+            "key": job.key[:12],
+            "network": job.spec.name,
+            "station": job.station.name,
+            "source": job.station.source,
+            "runtime": f"{job.runtime.runtime}/{job.runtime.kernels}",
+            "flags": job.build.optimization,
+            "done": job.key in known,
+        }
+        for job in jobs
+    ]
+    if json:
+        print_json(rows)
+        return
+    columns = ("key", "network", "station", "source", "runtime", "flags", "done")
+    print_table("Plan", columns, [tuple(row.values()) for row in rows])
+    err().print(f"{len(jobs)} jobs, {len(known)} measured already; nothing was run")
+
+
+def _print_summary(summary: Summary, report: dict[str, Any], url: str, json: bool) -> None:
+    facts = {
+        "planned": summary.planned,
+        "measured_before": summary.skipped,
+        "valid": summary.statuses["valid"],
+        "degraded": summary.statuses["degraded"],
+        "invalid": summary.statuses["invalid"],
+        "not_run": summary.not_run,
+        "seconds": round(summary.seconds, 1),
+        "networks_per_hour": round(summary.per_hour),
+        "store": url,
+        **report,
+    }
+    if json:
+        print_json(facts)
+        return
+    console = err()
+    console.print(
+        f"{summary.planned} jobs: {summary.skipped} measured before, "
+        f"{facts['valid']} valid, {facts['degraded']} degraded, {facts['invalid']} invalid, "
+        f"{summary.not_run} not run; {summary.seconds:.0f} s"
+        + (f", {summary.per_hour:.0f} networks an hour" if summary.measured else "")
+    )
+    for label, path in report.get("files", {}).items():
+        console.print(f"  {label}: {path}", markup=False, soft_wrap=True)
+    console.print(f"  rows: {url}", markup=False, soft_wrap=True)
+    for note in report.get("notes", ()):
+        console.print(note, markup=False, soft_wrap=True)
+

@@ -1,0 +1,81 @@
+"""`harness sample`: architectures of a backbone, with their cost, optionally converted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.output import Json, err, print_json, print_table
+
+if TYPE_CHECKING:
+    from harness.backbones import Architecture
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command to `app`."""
+    app.command(name)(sample)
+
+
+def sample(
+    backbone: Annotated[
+        str | None, typer.Argument(help="Backbone; without one, the backbones are listed.")
+    ] = None,
+    count: Annotated[int, typer.Option("-n", "--samples", min=1, help="How many.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
+    first: Annotated[int, typer.Option(min=0, help="Index of the first sample.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Also convert each to int8 .tflite here.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Sample architectures; the same seed gives the same ones on every machine."""
+    from harness.backbones import backbone_names, get_backbone
+
+    if backbone is None:
+        names = [{"backbone": name, "task": get_backbone(name).task} for name in backbone_names()]
+        if json:
+            print_json(names)
+        else:
+            print_table("Backbones", ("backbone", "task"), [tuple(n.values()) for n in names])
+        return
+    chosen = get_backbone(backbone)
+    rows = []
+    for index in range(first, first + count):
+        architecture = chosen.sample(seed, index)
+        cost = chosen.cost(architecture)
+        rows.append(
+            {
+                "index": index,
+                "id": architecture.id,
+                "macs": cost.macs,
+                "ops": cost.ops,
+                "parameters": cost.parameters,
+                "working_memory_bytes": cost.working_memory_bytes,
+                "architecture": architecture.to_json(),
+            }
+        )
+        if out is not None:
+            rows[-1]["path"] = str(_convert(architecture, seed, out))
+    if json:
+        print_json(rows)
+        return
+    print_table(
+        f"{backbone}, seed {seed}",
+        ("index", "id", "MACs", "ops", "parameters", "working memory"),
+        [tuple(list(row.values())[:6]) for row in rows],
+    )
+    if out is not None:
+        err().print(f"{len(rows)} models in {out}", markup=False)
+
+
+def _convert(architecture: Architecture, seed: int, folder: Path) -> Path:
+    from harness.campaign.plan import ModelSpec
+    from harness.campaign.prepare import convert
+
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{architecture.backbone}-{architecture.id}"
+    path = folder / f"{name}.tflite"
+    path.write_bytes(convert(ModelSpec(name=name, seed=seed, architecture=architecture)))
+    return path

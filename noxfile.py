@@ -1,0 +1,86 @@
+"""Sessions of the project.
+
+They run in the environment that nox itself runs in (`bootstrap.py` makes one), because TensorFlow
+takes a minute to install and half a gigabyte to keep. `lowest` alone makes its own.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "none"
+nox.options.error_on_external_run = False
+
+ROOT = Path(__file__).parent
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the main job: sample, build, flash, measure and fit 48 keyword-spotting networks."""
+    session.run("harness", "doctor")
+    session.run("harness", "run", "campaigns/kws_demo.toml", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run lint, types and every test that needs no hardware, with coverage."""
+    if not session.posargs:
+        lint(session)
+        types(session)
+    session.env["COVERAGE_FILE"] = str(ROOT / ".coverage")
+    arguments = session.posargs or ["--cov", "--cov-report=term:skip-covered"]
+    session.run("python", "-m", "pytest", "-m", "not hardware and not tflm", *arguments)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and the direction of imports."""
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types strictly."""
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write the generated pages: the CLI reference and the table of boards."""
+    session.run("python", "-m", "harness.cli.reference", "docs/cli.md", *session.posargs)
+
+
+@nox.session
+def benchmark(session: nox.Session) -> None:
+    """Measure networks per hour on the virtual board, and where the time goes by stage."""
+    session.run("python", "-m", "harness.cli.benchmark", *session.posargs)
+
+
+@nox.session
+def hardware(session: nox.Session) -> None:
+    """Run the tests that need a bench: HARNESS_BENCH=bench.toml nox -s hardware."""
+    if "HARNESS_BENCH" not in os.environ:
+        session.error("name the bench file: HARNESS_BENCH=bench.toml nox -s hardware")
+    session.run("harness", "bench", "check")
+    session.run("python", "-m", "pytest", "-m", "hardware", "tests/hardware", *session.posargs)
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """Measure every backbone on every station of the bench, then fit and report."""
+    campaign = session.posargs or ["campaigns/nightly.toml"]
+    session.run("harness", "doctor")
+    session.run("harness", "run", *campaign)
+
+
+@nox.session(venv_backend="virtualenv")
+def lowest(session: nox.Session) -> None:
+    """Run the unit tests on the lowest versions that pyproject.toml allows."""
+    session.install("uv")
+    session.run("uv", "pip", "install", "--resolution=lowest-direct", "-e", ".[dev]")
+    session.run("python", "-m", "pytest", "tests/unit", *session.posargs)
