@@ -89,7 +89,9 @@ def find_compiler(python: Path) -> None:
         return
     say("arm-none-eabi-gcc is not on PATH and PlatformIO's registry did not give it")
     if not apt_install(*DEBIAN_COMPILER):
-        say("install an arm-none-eabi-gcc (12 or newer) with newlib, put it on PATH, run this again")
+        say(
+            "install an arm-none-eabi-gcc (12 or newer) with newlib, put it on PATH, run this again"
+        )
         sys.exit(3)
 
 

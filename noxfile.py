@@ -17,6 +17,7 @@ nox.options.error_on_external_run = False
 
 ROOT = Path(__file__).parent
 
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """Run the main job: sample, build, flash, measure and fit 48 keyword-spotting networks."""

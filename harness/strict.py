@@ -1,4 +1,4 @@
-"""Turn parsed JSON or TOML into frozen records; unknown keys are errors that suggest the near miss."""
+"""Turn parsed JSON or TOML into frozen records; unknown keys are errors with a suggestion."""
 
 from __future__ import annotations
 

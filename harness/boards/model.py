@@ -8,6 +8,7 @@ is passive: nothing here opens anything.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -245,13 +246,15 @@ class HarnessFacts(Strict):
             if region.alias_of is not None and region.alias_of not in names:
                 raise ValueError(f"{region.name} is an alias of '{region.alias_of}', not declared")
         regions = sorted(self.memory, key=lambda r: r.origin)
-        for low, high in zip(regions, regions[1:], strict=False):
+        for low, high in pairwise(regions):
             if low.end > high.origin:
                 raise ValueError(f"memory regions {low.name} and {high.name} overlap")
         flash = next(r for r in self.memory if r.kind == "flash" and r.alias_of is None)
         sectors = sum(run.count * run.bytes for run in self.flash_sectors)
         if sectors != flash.bytes:
-            raise ValueError(f"flash_sectors add up to {sectors} bytes, {flash.name} has {flash.bytes}")
+            raise ValueError(
+                f"flash_sectors add up to {sectors} bytes, {flash.name} has {flash.bytes}"
+            )
         return self
 
 

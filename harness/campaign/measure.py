@@ -18,8 +18,9 @@ from harness.results.record import LayerCycles, Measurement, Status, summarise_c
 from harness.runtimes import GeneratedSources, get_runtime
 
 if TYPE_CHECKING:
-    from harness.capture import BoardSession, Capture
     from harness.firmware import FirmwareImage
+
+    from harness.capture import BoardSession, Capture
 
 
 @dataclass(frozen=True, slots=True)

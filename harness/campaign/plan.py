@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.backbones import Architecture, Limits, get_backbone
 from harness.bench import Bench, Station
+from harness.firmware import BuildOptions
+
+from harness.backbones import Architecture, Limits, get_backbone
 from harness.boards import Board, load_board
 from harness.campaign.config import CampaignConfig, MeasureOptions
 from harness.errors import CampaignError
-from harness.firmware import BuildOptions
 from harness.runtimes import RuntimeOptions
 
 KEY_VERSION = 1

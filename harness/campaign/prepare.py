@@ -46,9 +46,10 @@ def prepare(spec: ModelSpec) -> Prepared:
     Raises:
         ModelError: Not an int8 .tflite, or the converter refused the network.
     """
-    from harness.models import read_model
     from harness.models.reference import default_reference
     from harness.models.stimulus import random_inputs
+
+    from harness.models import read_model
 
     start = time.perf_counter()
     content = convert(spec)
@@ -85,7 +86,9 @@ def convert(spec: ModelSpec) -> bytes:
     cached = _cache_path("models", identity, ".tflite")
     if cached.exists():
         return cached.read_bytes()
-    content = convert_architecture(spec.architecture.backbone, spec.architecture.to_json(), spec.seed)
+    content = convert_architecture(
+        spec.architecture.backbone, spec.architecture.to_json(), spec.seed
+    )
     _write(cached, content)
     return content
 

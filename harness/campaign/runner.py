@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from harness.bench import Station
+
 from harness.campaign.measure import Built, build_job, failed_row, run_job
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared, prepare, start_worker

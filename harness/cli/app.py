@@ -50,7 +50,7 @@ def _root(
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="Log more (-vv: everything).")
     ] = 0,
-    version: Annotated[
+    _version_asked: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,

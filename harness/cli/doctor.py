@@ -1,4 +1,4 @@
-"""`harness doctor`: check everything that a measurement needs and print the fix for each finding."""
+"""`harness doctor`: check everything that a measurement needs; print the fix for each finding."""
 
 from __future__ import annotations
 

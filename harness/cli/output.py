@@ -20,8 +20,7 @@ Database = Annotated[
     typer.Option(
         "--db",
         envvar="HARNESS_DB",
-        help="Results store: a SQLAlchemy URL or a SQLite file "
-        f"[default: {DEFAULT_STORE}].",
+        help=f"Results store: a SQLAlchemy URL or a SQLite file [default: {DEFAULT_STORE}].",
         show_default=False,
     ),
 ]

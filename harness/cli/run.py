@@ -159,4 +159,3 @@ def _print_summary(summary: Summary, report: dict[str, Any], url: str, json: boo
     console.print(f"  rows: {url}", markup=False, soft_wrap=True)
     for note in report.get("notes", ()):
         console.print(note, markup=False, soft_wrap=True)
-

@@ -100,9 +100,7 @@ def test_random_damage_never_changes_an_answer() -> None:
     for _ in range(60):
         console, _port = make(FakeDevice(mangle=damage))
         try:
-            answer = console.ask(
-                protocol.encode_run(0, 3), cycles(3), what="run", timeout_s=0.02
-            )
+            answer = console.ask(protocol.encode_run(0, 3), cycles(3), what="run", timeout_s=0.02)
         except CaptureError:
             refused += 1
         else:
@@ -139,5 +137,5 @@ def test_reset_in_the_middle_is_named() -> None:
         return (boot,) if b"m-hil-cycle" in line else ()
 
     console, _ = make(FakeDevice(mangle=restart))
-    with pytest.raises(CaptureError, match="reset in the middle.*brownout"):
+    with pytest.raises(CaptureError, match=r"reset in the middle.*brownout"):
         console.ask(protocol.encode_run(0, 1), cycles(1), what="run", timeout_s=5)
