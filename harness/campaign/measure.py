@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import __version__
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
+from harness.capture import CapturePlan
 from harness.errors import HarnessError
 from harness.models import TFLiteModel, read_model
 from harness.results.record import LayerCycles, Measurement, Status, summarise_cycles
 from harness.runtimes import GeneratedSources, get_runtime
 
 if TYPE_CHECKING:
+    from harness.capture import Capture
     from harness.firmware import FirmwareImage
-
-    from harness.capture import BoardSession, Capture
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,30 @@ def build_job(job: Job, prepared: Prepared, *, slot: int = 0) -> Built:
     return Built(job, prepared, model, sources, image, seconds)
 
 
-def run_job(built: Built, session: BoardSession, *, campaign: str | None) -> Measurement:
+class Session(Protocol):
+    """What a job needs of `harness.capture.BoardSession`.
+
+    Attributes:
+        broken: The device is in an unknown state; close the session and open another.
+    """
+
+    broken: bool
+
+    def run(self, image: FirmwareImage, plan: CapturePlan) -> Capture:
+        """Program an image and measure it."""
+        ...
+
+    def close(self) -> None:
+        """Give the station back."""
+        ...
+
+
+def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurement:
     """Flash and measure a built job.
 
     Raises:
         FlashError, CaptureError, BenchError: The station did not deliver.
     """
-    from harness.capture import CapturePlan
-
     job = built.job
     plan = CapturePlan(
         warmup=job.measure.warmup,
@@ -83,6 +99,7 @@ def run_job(built: Built, session: BoardSession, *, campaign: str | None) -> Mea
         inputs=built.prepared.inputs,
         output_bytes=tuple(len(item) for item in built.prepared.outputs),
         macs=built.model.graph.macs,
+        baud=job.build.baud,
     )
     capture = session.run(built.image, plan)
     return assemble(built, capture, campaign=campaign)

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.bench import Bench, Station
-from harness.firmware import BuildOptions
-
 from harness.backbones import Architecture, Limits, get_backbone
+from harness.bench import Bench, Station
 from harness.boards import Board, load_board
 from harness.campaign.config import CampaignConfig, MeasureOptions
 from harness.errors import CampaignError
+from harness.firmware import BuildOptions
 from harness.runtimes import RuntimeOptions
 
 KEY_VERSION = 1
@@ -91,23 +90,32 @@ def choose_stations(config: CampaignConfig, bench: Bench) -> tuple[Station, ...]
         CampaignError: No station of the bench has the board.
         ConfigError: A station is unknown.
     """
-    chosen: dict[str, Station] = {}
-    for name in config.stations:
-        station = bench.station(name)
-        chosen[station.name] = station
-    for board_id in config.boards:
-        load_board(board_id)
-        found = next((item for item in bench.stations if item.board == board_id), None)
-        if found is None:
-            have = ", ".join(f"{item.name} ({item.board})" for item in bench.stations) or "none"
-            raise CampaignError(
-                f"no station has board '{board_id}'",
-                where=bench.where,
-                expected=f"a station with that board; the bench has: {have}",
-                fix="plug one in and run `harness bench discover`, or use a virtual station",
-            )
-        chosen[found.name] = found
-    return tuple(chosen.values())
+    named = [choose_station(bench, name, None) for name in config.stations]
+    found = [choose_station(bench, None, board) for board in config.boards]
+    return tuple({station.name: station for station in (*named, *found)}.values())
+
+
+def choose_station(bench: Bench, name: str | None, board: str | None) -> Station:
+    """Return the station called `name`, else the first one that carries `board`.
+
+    Raises:
+        CampaignError: No station of the bench has the board.
+        ConfigError: A station or a board is unknown.
+    """
+    if name is not None:
+        return bench.station(name)
+    board_id = load_board(board or "").id
+    having = bench.with_board(board_id)
+    if having:
+        return having[0]
+    have = ", ".join(f"{item.name} ({item.board})" for item in bench.stations) or "none"
+    raise CampaignError(
+        f"no station has board '{board_id}'",
+        where=bench.path,
+        expected=f"a station with that board; the bench has: {have}",
+        fix="plug one in and run `harness bench discover`, or name its virtual station "
+        f"virtual-{board_id}",
+    )
 
 
 def choose_specs(config: CampaignConfig) -> tuple[ModelSpec, ...]:
@@ -128,7 +136,7 @@ def plan(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
     for spec in specs:
         for station in stations:
             board = load_board(station.board)
-            for runtime, build in _configurations(config):
+            for runtime, build in _configurations(config, board):
                 key = job_key(station, board, spec, runtime, build, config.measure)
                 job = Job(key, station, board, spec, runtime, build, config.measure)
                 jobs.setdefault(key, job)
@@ -180,7 +188,9 @@ def job_key(
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _configurations(config: CampaignConfig) -> Iterator[tuple[RuntimeOptions, BuildOptions]]:
+def _configurations(
+    config: CampaignConfig, board: Board
+) -> Iterator[tuple[RuntimeOptions, BuildOptions]]:
     measure = config.measure
     for sweep in config.runtimes:
         for kernels in sweep.kernels:
@@ -190,7 +200,7 @@ def _configurations(config: CampaignConfig) -> Iterator[tuple[RuntimeOptions, Bu
                     icache=measure.icache,
                     dcache=measure.dcache,
                     art=measure.art,
-                    **({"baud": measure.baud} if measure.baud else {}),
+                    baud=measure.baud or board.facts.console.baud,
                 )
                 yield RuntimeOptions(runtime=sweep.name, kernels=kernels), build
 

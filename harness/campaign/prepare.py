@@ -46,20 +46,17 @@ def prepare(spec: ModelSpec) -> Prepared:
     Raises:
         ModelError: Not an int8 .tflite, or the converter refused the network.
     """
-    from harness.models.reference import default_reference
+    from harness.models import read_model, require_int8
     from harness.models.stimulus import random_inputs
-
-    from harness.models import read_model
 
     start = time.perf_counter()
     content = convert(spec)
     model = read_model(content, name=spec.name)
-    model.require_int8()
+    require_int8(model)
     inputs = tuple(random_inputs(model, spec.seed))
-    reference = default_reference()
-    outputs = _outputs(content, inputs, reference)
+    outputs, reference = _outputs(content, inputs)
     seconds = time.perf_counter() - start
-    return Prepared(content, inputs, outputs, reference.identity, seconds)
+    return Prepared(content, inputs, outputs, reference, seconds)
 
 
 def start_worker() -> None:
@@ -80,9 +77,9 @@ def convert(spec: ModelSpec) -> bytes:
         return spec.path.read_bytes()
     if spec.architecture is None:
         raise ValueError(f"{spec.name} has neither an architecture nor a path")
-    from harness.models.convert import convert_architecture, converter_identity
+    from harness.models.convert import convert_architecture, converter_version
 
-    identity = {**spec.identity(), "converter": converter_identity()}
+    identity = {**spec.identity(), "converter": converter_version()}
     cached = _cache_path("models", identity, ".tflite")
     if cached.exists():
         return cached.read_bytes()
@@ -93,18 +90,21 @@ def convert(spec: ModelSpec) -> bytes:
     return content
 
 
-def _outputs(content: bytes, inputs: tuple[bytes, ...], reference: Any) -> tuple[bytes, ...]:
+def _outputs(content: bytes, inputs: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], str]:
+    from harness.models.reference import default_reference, reference_version, run_reference
+
+    version = reference_version(default_reference())
     identity = {
         "model": hashlib.sha256(content).hexdigest(),
         "inputs": [hashlib.sha256(item).hexdigest() for item in inputs],
-        "reference": reference.identity,
+        "reference": version,
     }
     cached = _cache_path("references", identity, ".json")
     if cached.exists():
-        return tuple(bytes.fromhex(item) for item in json.loads(cached.read_text()))
-    outputs = tuple(reference.run(content, list(inputs)))
+        return tuple(bytes.fromhex(item) for item in json.loads(cached.read_text())), version
+    outputs = run_reference(content, inputs).outputs
     _write(cached, json.dumps([item.hex() for item in outputs]).encode())
-    return outputs
+    return outputs, version
 
 
 def _cache_path(kind: str, identity: dict[str, Any], suffix: str) -> Path:

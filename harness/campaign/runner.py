@@ -19,8 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from harness.bench import Station
-
-from harness.campaign.measure import Built, build_job, failed_row, run_job
+from harness.campaign.measure import Built, Session, build_job, failed_row, run_job
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared, prepare, start_worker
 from harness.errors import BenchError, HarnessError, ToolchainMissing
@@ -83,7 +82,7 @@ def run(
     *,
     campaign: str | None,
     listener: Listener,
-    open_session: Callable[[Station], object] | None = None,
+    open_session: Callable[[Station], Session] | None = None,
 ) -> Summary:
     """Measure every job that the store has no usable row of.
 
@@ -122,7 +121,7 @@ class _Pipeline:
         campaign: str | None,
         listener: Listener,
         summary: Summary,
-        open_session: Callable[[Station], object] | None,
+        open_session: Callable[[Station], Session] | None,
     ) -> None:
         self.jobs = jobs
         self.store = store
@@ -203,7 +202,7 @@ class _Pipeline:
             self._drain(station)
 
     def _serve(self, station: Station) -> None:
-        session = None
+        session: Session | None = None
         waiting = self.queues[station.name]
         try:
             while (item := waiting.get()) is not None:
@@ -225,13 +224,13 @@ class _Pipeline:
                     row, failure = failed_row(job, failed, campaign=self.campaign), failed
                     if session is not None and session.broken:
                         session.close()
-                        session = None
+                        session: Session | None = None
                 self._commit(job, row, failure)
         finally:
             if session is not None:
                 session.close()
 
-    def _open(self, station: Station) -> object:
+    def _open(self, station: Station) -> Session:
         if self.open_session is not None:
             return self.open_session(station)
         from harness.capture import BoardSession

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness import protocol
 
@@ -22,6 +23,7 @@ class FakeDevice:
         build: Build id that it reports.
         board: Board id that it reports.
         model: Model id that it reports.
+        uid: Unique id that it reports.
         clock_hz: Clock that it reports.
         cycles: Cycles of successive timed inferences.
         layers: (name, operator, cycles) of each layer.
@@ -33,6 +35,7 @@ class FakeDevice:
     build: str = "0123456789abcdef"
     board: str = "nucleo_f746zg"
     model: str = "fedcba9876543210"
+    uid: str = "00112233445566778899aabb"
     clock_hz: int = 216_000_000
     cycles: tuple[int, ...] = (1000, 1001, 1002)
     layers: tuple[tuple[str, str, int], ...] = (("conv", "CONV_2D", 900), ("fc", "SOFTMAX", 90))
@@ -72,7 +75,7 @@ class FakeDevice:
 
     def _id(self, _: list[str]) -> list[bytes]:
         fields = {
-            "build": self.build, "board": self.board, "uid": "00112233445566778899aabb",
+            "build": self.build, "board": self.board, "uid": self.uid,
             "model": self.model, "runtime": "aot", "kernels": "cmsis_nn", "clock": self.clock_hz,
             "src": "hse", "icache": 1, "dcache": 1, "counter": "dwt", "baud": 115200,
             "version": protocol.VERSION,
@@ -183,3 +186,27 @@ class FakePort:
 
     def close(self) -> None:
         """Do nothing; there is nothing to give back."""
+
+
+@dataclass(frozen=True, slots=True)
+class FakeReport:
+    """The part of `harness.flash.FlashReport` that a session uses."""
+
+    chip_uid: str
+
+
+class FakeTarget:
+    """The part of `harness.flash.Target` that a session uses, in front of a `FakePort`."""
+
+    def __init__(self, port: FakePort) -> None:
+        self._port = port
+        self.programmed: list[Path] = []
+
+    def program(self, elf: Path) -> FakeReport:
+        """Remember what would be programmed."""
+        self.programmed.append(elf)
+        return FakeReport(self._port.device.uid)
+
+    def reset_and_run(self) -> None:
+        """Reset the device."""
+        self._port.reset()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import protocol
 from harness.bench import Station, station_lock
+from harness.bench.check import serial_error
 from harness.boards import Board, load_board
 from harness.capture.console import Console
 from harness.capture.record import Capture, CapturePlan, Identity, LayerReading, MemoryReading
@@ -18,7 +19,6 @@ from harness.errors import (
     DeviceError,
     HarnessError,
     IdentityError,
-    SerialUnavailable,
 )
 
 if TYPE_CHECKING:
@@ -111,12 +111,12 @@ class BoardSession:
         start = time.perf_counter()
         self._port.baudrate = plan.baud or self._board.facts.console.baud
         console = Console(self._port, where=self._where)
-        self._target.program(image.elf)
+        report = self._target.program(image.elf)
         flashed = time.perf_counter()
         console.clear()
         self._target.reset_and_run()
         boot = console.wait_for_boot(_BOOT_S)
-        identity = self._check_identity(image, boot, console)
+        identity = self._check_identity(image, boot, report.chip_uid, console)
         self._set_up(console, plan)
         cycles = self._cycles(console, plan)
         outputs = tuple(
@@ -137,7 +137,7 @@ class BoardSession:
         )
 
     def _check_identity(
-        self, image: FirmwareImage, boot: protocol.Boot, console: Console
+        self, image: FirmwareImage, boot: protocol.Boot, chip_uid: str, console: Console
     ) -> Identity:
         who = console.ask(protocol.encode_id(), _one(protocol.DeviceId), what="the device's id")
         for name, expected, found in (
@@ -146,6 +146,8 @@ class BoardSession:
             ("board", self._board.id, who.board),
             ("model id", image.model_sha256[:16], who.model),
             ("grammar version", protocol.VERSION, who.version),
+            # Read through the probe and told over the port: one and the same chip.
+            ("unique id", chip_uid, who.uid),
         ):
             if expected != found:
                 raise IdentityError(
@@ -282,13 +284,7 @@ def open_port(station: Station, baud: int) -> Any:
             port.exclusive = True
         port.open()
     except (serial.SerialException, ValueError, OSError) as failure:
-        raise SerialUnavailable(
-            f"cannot open serial port {station.serial}: {failure}",
-            where=f"station {station.name}",
-            expected="a port that exists, is ours to open and that no other program holds",
-            fix="`harness bench check` says which program holds it and what to do",
-            station=station.name,
-        ) from failure
+        raise serial_error(station.serial, failure) from failure
     return port
 
 

@@ -25,13 +25,13 @@ def flash(
     json: Json = False,
 ) -> None:
     """Program an ELF, verify it and reset the board."""
-    from harness.bench import find_station, load_bench, station_lock
+    from harness.bench import load_bench, station_lock
     from harness.boards import load_board
+    from harness.campaign.plan import choose_station
     from harness.cli.progress import spinner
     from harness.flash import flash as program
 
-    where = load_bench(Path(bench) if bench else None)
-    chosen = find_station(where, station, board)
+    chosen = choose_station(load_bench(Path(bench) if bench else None), station, board)
     target = load_board(chosen.board)
     with station_lock(chosen), spinner(f"flashing {chosen.name}"):
         report = program(elf, chosen, target)

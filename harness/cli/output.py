@@ -12,6 +12,10 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.campaign.outcome import Outcome
+    from harness.report import Table as ReadyTable
+    from harness.results.record import Measurement
+
 DEFAULT_STORE = "results/measurements.sqlite"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
@@ -73,6 +77,41 @@ def print_table(
         table.add_row(*(Text(cell) for cell in row))
     width = None if sys.stdout.isatty() else 200
     Console(width=width, highlight=False).print(table)
+
+
+def print_ready_table(table: ReadyTable) -> None:
+    """Write a table of ready text to stdout."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(title=table.title, title_justify="left", header_style="bold")
+    for index, column in enumerate(table.columns):
+        shown.add_column(column, justify="left" if index in table.text_columns else "right")
+    for row in table.rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(shown)
+
+
+def print_measurements(rows: Sequence[Measurement]) -> None:
+    """Write the table of measurements, smallest network first."""
+    from harness.report import measurement_table
+
+    ordered = sorted(rows, key=lambda row: (row.backbone or "", row.ops or 0))
+    print_ready_table(measurement_table(ordered))
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Write the table of fits to stdout; files and notes to stderr."""
+    from harness.report import fit_table
+
+    if outcome.fits:
+        print_ready_table(fit_table([*outcome.fits, *outcome.pooled]))
+    console = err()
+    for label, path in outcome.files.items():
+        console.print(f"  {label}: {path}", markup=False, soft_wrap=True)
+    for note in outcome.notes:
+        console.print(note, markup=False, soft_wrap=True)
 
 
 def _cell(value: object) -> str:

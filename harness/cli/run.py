@@ -14,12 +14,15 @@ from harness.cli.output import (
     Json,
     err,
     print_json,
+    print_measurements,
+    print_outcome,
     print_table,
 )
 from harness.errors import EXIT_BENCH, EXIT_FAILED
 
 if TYPE_CHECKING:
     from harness.campaign.config import CampaignConfig
+    from harness.campaign.outcome import Outcome
     from harness.campaign.plan import Job
     from harness.campaign.runner import Summary
     from harness.results.store import Store
@@ -55,6 +58,7 @@ def run(
     killed, goes on where it was.
     """
     from harness.bench import load_bench
+    from harness.campaign.outcome import write_outcome
     from harness.campaign.plan import plan
 
     config = _read(campaign, station, samples, seed)
@@ -67,8 +71,12 @@ def run(
             _print_plan(jobs, store, json)
             return
         summary = _measure(jobs, store, config)
-        report = _report(config, jobs, store, out or Path("results") / config.name)
-    _print_summary(summary, report, store.url, json)
+        wanted = {job.key for job in jobs}
+        rows = [row for row in store.query(with_layers=False) if row.key in wanted]
+        url = store.url
+    folder = out or Path("results") / config.name
+    outcome = write_outcome(rows, folder, title=config.name, fit=config.fit is not None)
+    _print_summary(summary, outcome, url, json)
     if summary.bench_failure is not None:
         raise typer.Exit(EXIT_BENCH)
     if summary.statuses["invalid"]:
@@ -100,15 +108,6 @@ def _measure(jobs: tuple[Job, ...], store: Store, config: CampaignConfig) -> Sum
         return run_jobs(jobs, store, campaign=config.name, listener=listener)
 
 
-def _report(
-    config: CampaignConfig, jobs: tuple[Job, ...], store: Store, folder: Path
-) -> dict[str, Any]:
-    """Fit what was measured and write table, plot and fits; return what was written."""
-    from harness.campaign.outcome import write_outcome
-
-    return write_outcome(config, jobs, store, folder)
-
-
 def _print_plan(jobs: tuple[Job, ...], store: Store, json: bool) -> None:
     known = store.keys() & {job.key for job in jobs}
     rows = [
@@ -131,7 +130,7 @@ def _print_plan(jobs: tuple[Job, ...], store: Store, json: bool) -> None:
     err().print(f"{len(jobs)} jobs, {len(known)} measured already; nothing was run")
 
 
-def _print_summary(summary: Summary, report: dict[str, Any], url: str, json: bool) -> None:
+def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> None:
     facts = {
         "planned": summary.planned,
         "measured_before": summary.skipped,
@@ -142,11 +141,13 @@ def _print_summary(summary: Summary, report: dict[str, Any], url: str, json: boo
         "seconds": round(summary.seconds, 1),
         "networks_per_hour": round(summary.per_hour),
         "store": url,
-        **report,
+        **outcome.as_json(),
     }
     if json:
         print_json(facts)
         return
+    print_measurements(outcome.rows)
+    print_outcome(outcome)
     console = err()
     console.print(
         f"{summary.planned} jobs: {summary.skipped} measured before, "
@@ -154,8 +155,4 @@ def _print_summary(summary: Summary, report: dict[str, Any], url: str, json: boo
         f"{summary.not_run} not run; {summary.seconds:.0f} s"
         + (f", {summary.per_hour:.0f} networks an hour" if summary.measured else "")
     )
-    for label, path in report.get("files", {}).items():
-        console.print(f"  {label}: {path}", markup=False, soft_wrap=True)
     console.print(f"  rows: {url}", markup=False, soft_wrap=True)
-    for note in report.get("notes", ()):
-        console.print(note, markup=False, soft_wrap=True)

@@ -1,0 +1,215 @@
+"""The layers that an architecture comes to, and what they cost: the one source for both.
+
+A `LayerSpec` is one operator of the .tflite graph, so counting and building read the same list.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+Shape = tuple[int, int, int]
+Activation = Literal["linear", "relu", "relu6"]
+Operator = Literal["CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "ADD", "RESHAPE"]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerSpec:
+    """One operator after batch normalisation and activation are folded in.
+
+    Attributes:
+        name: Unique in the network, the same for the same role in every architecture.
+        operator: TFLite builtin name.
+        input_shape: Height, width, channels.
+        output_shape: Height, width, channels.
+        kernel: Height and width.
+        stride: Of both axes.
+        padding: ``same`` or ``valid``.
+        activation: Fused activation.
+        normalized: Whether a batch normalisation is folded into it (else it has a plain bias).
+        adds: Name of the earlier layer whose output an ADD also takes.
+        block: Index of the block that it belongs to; -1 for stem and head.
+    """
+
+    name: str
+    operator: Operator
+    input_shape: Shape
+    output_shape: Shape
+    kernel: tuple[int, int] = (1, 1)
+    stride: int = 1
+    padding: Literal["same", "valid"] = "same"
+    activation: Activation = "linear"
+    normalized: bool = True
+    adds: str | None = None
+    block: int = -1
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, padding included; 0 where there are no weights."""
+        if self.operator == "CONV_2D":
+            return prod(self.output_shape) * prod(self.kernel) * self.input_shape[2]
+        if self.operator == "DEPTHWISE_CONV_2D":
+            return prod(self.output_shape) * prod(self.kernel)
+        return 0
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases, counted in elements."""
+        channels = self.output_shape[2]
+        if self.operator == "CONV_2D":
+            return prod(self.kernel) * self.input_shape[2] * channels + channels
+        if self.operator == "DEPTHWISE_CONV_2D":
+            return prod(self.kernel) * channels + channels
+        return 0
+
+    @property
+    def working_memory_bytes(self) -> int:
+        """Bytes of int8 inputs and outputs."""
+        inputs = 2 if self.operator == "ADD" else 1
+        return inputs * prod(self.input_shape) + prod(self.output_shape)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCost:
+    """What one operator costs; see `Cost` for the units."""
+
+    name: str
+    operator: str
+    macs: int
+    parameters: int
+    working_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What an architecture costs, counted from its layers.
+
+    Attributes:
+        macs: Multiply-accumulates of convolutions.
+        parameters: Weights and biases, in elements.
+        working_memory_bytes: Maximum over nodes of inputs + outputs, int8 (MicroNets section 5:
+            the SRAM term of the search). A residual input that outlives its node is not in it.
+        layers: The same per operator, in execution order.
+    """
+
+    macs: int
+    parameters: int
+    working_memory_bytes: int
+    layers: tuple[LayerCost, ...]
+
+    @property
+    def ops(self) -> int:
+        """Operations, two for each multiply-accumulate (MicroNets section 3)."""
+        return 2 * self.macs
+
+
+def cost_of(layers: tuple[LayerSpec, ...]) -> Cost:
+    """Add up the cost of `layers`."""
+    costs = tuple(
+        LayerCost(
+            layer.name, layer.operator, layer.macs, layer.parameters, layer.working_memory_bytes
+        )
+        for layer in layers
+    )
+    return Cost(
+        macs=sum(layer.macs for layer in costs),
+        parameters=sum(layer.parameters for layer in costs),
+        working_memory_bytes=max(layer.working_memory_bytes for layer in costs),
+        layers=costs,
+    )
+
+
+class LayerChain:
+    """Collect layers one after another; each takes what the one before it gives."""
+
+    def __init__(self, input_shape: Shape) -> None:
+        self.shape = input_shape
+        self.layers: list[LayerSpec] = []
+
+    @property
+    def last(self) -> str:
+        """Name of the newest layer."""
+        return self.layers[-1].name
+
+    def conv(
+        self,
+        name: str,
+        channels: int,
+        kernel: tuple[int, int] = (1, 1),
+        stride: int = 1,
+        *,
+        activation: Activation = "linear",
+        normalized: bool = True,
+        block: int = -1,
+    ) -> None:
+        """Append a convolution."""
+        self._append(
+            name,
+            "CONV_2D",
+            channels,
+            kernel,
+            stride,
+            activation,
+            normalized=normalized,
+            block=block,
+        )
+
+    def depthwise(self, name: str, stride: int, *, activation: Activation, block: int) -> None:
+        """Append a 3×3 depthwise convolution."""
+        self._append(
+            name, "DEPTHWISE_CONV_2D", self.shape[2], (3, 3), stride, activation, block=block
+        )
+
+    def pool(self, name: str, size: tuple[int, int], stride: int = 1, *, block: int = -1) -> None:
+        """Append an average pool; over the whole map when `size` is the map's."""
+        if size == self.shape[:2]:
+            shape = (1, 1, self.shape[2])
+            self.layers.append(
+                LayerSpec(
+                    name, "AVERAGE_POOL_2D", self.shape, shape, size, max(size), "valid",
+                    normalized=False, block=block,
+                )
+            )  # fmt: skip
+            self.shape = shape
+            return
+        self._append(
+            name, "AVERAGE_POOL_2D", self.shape[2], size, stride, "linear",
+            normalized=False, block=block,
+        )  # fmt: skip
+
+    def add(self, name: str, other: str, *, block: int) -> None:
+        """Append the sum of the newest output and the output of layer `other`."""
+        self.layers.append(
+            LayerSpec(
+                name, "ADD", self.shape, self.shape, normalized=False, adds=other, block=block
+            )
+        )
+
+    def classifier(self, classes: int) -> tuple[LayerSpec, ...]:
+        """Append global average pool, 1×1 convolution to logits and reshape; return all layers."""
+        self.pool("pool", self.shape[:2])
+        self.conv("classifier", classes, normalized=False)
+        self.layers.append(LayerSpec("logits", "RESHAPE", self.shape, self.shape, normalized=False))
+        return tuple(self.layers)
+
+    def _append(
+        self,
+        name: str,
+        operator: Operator,
+        channels: int,
+        kernel: tuple[int, int],
+        stride: int,
+        activation: Activation,
+        *,
+        normalized: bool = True,
+        block: int = -1,
+    ) -> None:
+        shape = (-(-self.shape[0] // stride), -(-self.shape[1] // stride), channels)
+        self.layers.append(
+            LayerSpec(
+                name, operator, self.shape, shape, kernel, stride, "same", activation,
+                normalized, None, block,
+            )
+        )  # fmt: skip
+        self.shape = shape

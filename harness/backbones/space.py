@@ -1,0 +1,105 @@
+"""What a search space has to say about itself, and the bounds that samples can be held to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.backbones.architecture import Architecture
+from harness.backbones.draw import Draw
+from harness.backbones.layers import Cost, LayerSpec, Shape
+
+Decisions = dict[str, tuple[int, ...]]
+
+FULL_SCALE = 4096
+"""Width multiplier, in parts of which 4096 are one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that a sample must keep; None is no bound.
+
+    Attributes:
+        max_working_memory_bytes: Bound of `Cost.working_memory_bytes`.
+        max_parameters: Bound of `Cost.parameters`.
+        max_ops: Bound of `Cost.ops`.
+    """
+
+    max_working_memory_bytes: int | None = None
+    max_parameters: int | None = None
+    max_ops: int | None = None
+
+    def broken_by(self, cost: Cost) -> str | None:
+        """Return the name of the first bound that `cost` exceeds, or None."""
+        for name, value in (
+            ("max_working_memory_bytes", cost.working_memory_bytes),
+            ("max_parameters", cost.parameters),
+            ("max_ops", cost.ops),
+        ):
+            bound: int | None = getattr(self, name)
+            if bound is not None and value > bound:
+                return name
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One decision: the values it may take.
+
+    Attributes:
+        minimum: Smallest value.
+        maximum: Largest value: the backbone's own width.
+        optional: Whether 0 (the block is skipped) is allowed too.
+    """
+
+    minimum: int
+    maximum: int
+    optional: bool = False
+
+    def allows(self, value: int) -> bool:
+        """Return whether the decision may be `value`."""
+        return self.minimum <= value <= self.maximum or (self.optional and value == 0)
+
+    def at(self, scale: int, step: int) -> int:
+        """Return the width at `scale` / `FULL_SCALE` of the maximum, on the grid of `step`."""
+        wanted = self.maximum * scale
+        width = (wanted + FULL_SCALE * step - 1) // (FULL_SCALE * step) * step
+        lowest = -(-self.minimum // step) * step
+        return min(max(width, lowest), max(self.maximum // step * step, self.minimum))
+
+    def choices(self, step: int) -> tuple[int, ...]:
+        """Return the widths on the grid of `step`, with 0 first when the block is optional."""
+        lowest = -(-self.minimum // step) * step
+        widths = tuple(range(lowest, self.maximum + 1, step)) or (self.maximum,)
+        return (0, *widths) if self.optional else widths
+
+    def __str__(self) -> str:
+        return f"{self.minimum}..{self.maximum}" + (" or 0 (skipped)" if self.optional else "")
+
+
+class Space(Protocol):
+    """A family of networks: its decisions, its layers, how to propose one of a wanted size."""
+
+    @property
+    def slots(self) -> Mapping[str, tuple[Slot, ...]]:
+        """Return every decision by name, in order."""
+
+    def normalize(self, decisions: Decisions) -> Decisions:
+        """Return the one spelling of a network that can be written in several ways.
+
+        Raises:
+            BackboneError: Decisions that each are in range do not fit together.
+        """
+
+    def layers(self, architecture: Architecture) -> tuple[LayerSpec, ...]:
+        """Return the operators in execution order."""
+
+    def propose(self, draw: Draw, width_step: int) -> Callable[[int], Decisions]:
+        """Draw depth and relative widths; return the decisions as a function of the scale.
+
+        The function is non-decreasing in cost over ``[0, FULL_SCALE * 4]``.
+        """
+
+    def input_shape(self, architecture: Architecture | None) -> Shape:
+        """Return height, width, channels; for None those of the largest input."""

@@ -1,0 +1,156 @@
+"""What a set of rows comes to: fits, plots, a table and a summary, written to a folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import FitError
+from harness.results.record import Measurement, best_per_key
+
+if TYPE_CHECKING:
+    from harness.fit import Fingerprint, Fit
+
+_SEVERAL = 2
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What was written.
+
+    Attributes:
+        rows: Rows that it is about.
+        fits: One per backbone and configuration.
+        pooled: One across backbones per configuration that has several, for comparison only.
+        files: Paths by what they are.
+        notes: What could not be made, and why.
+    """
+
+    rows: Sequence[Measurement]
+    fits: list[Fit] = field(default_factory=list)
+    pooled: list[Fit] = field(default_factory=list)
+    files: dict[str, Path] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures as plain data."""
+        return {
+            "fits": [_figures(fit) for fit in self.fits],
+            "pooled": [_figures(fit) for fit in self.pooled],
+            "files": {label: str(path) for label, path in self.files.items()},
+            "notes": self.notes,
+        }
+
+
+def write_outcome(rows: Sequence[Measurement], folder: Path, *, title: str, fit: bool) -> Outcome:
+    """Write ``summary.md`` and, where asked, fits and plots of the rows.
+
+    Raises:
+        ResultsError: The folder cannot be written.
+    """
+    from harness.report import write_summary
+
+    rows = best_per_key(rows)
+    outcome = write_fits(rows, folder) if fit else Outcome(rows)
+    plot = next((path for label, path in outcome.files.items() if label.startswith("plot")), None)
+    outcome.files["summary"] = write_summary(
+        folder / "summary.md",
+        rows,
+        outcome.fits,
+        pooled=outcome.pooled[0] if outcome.pooled else None,
+        plot=plot,
+        title=title,
+        notes=outcome.notes,
+    )
+    return outcome
+
+
+def write_fits(rows: Sequence[Measurement], folder: Path, *, degraded: bool = False) -> Outcome:
+    """Fit every configuration among the rows; write each fit, and a plot per configuration.
+
+    A configuration that cannot be fitted is a note, not a failure.
+    """
+    from harness.fit import fit_all, save_fit
+
+    rows = [row for row in best_per_key(rows) if row.backbone is not None]
+    outcome = Outcome(rows)
+    outcome.fits, failures = fit_all(rows, degraded=degraded)
+    for failure in failures:
+        name = _label(failure.fingerprint, failure.fingerprint)
+        outcome.notes.append(f"no fit of {name} ({failure.rows} rows): {failure.error.what}")
+    for fit in outcome.fits:
+        label = _label(fit.fingerprint, outcome.fits[0].fingerprint)
+        outcome.files[f"fit {label}"] = save_fit(fit, folder / f"fit-{_slug(label)}.json")
+    for fits in _by_configuration(outcome.fits):
+        _draw(fits, rows, folder, outcome, degraded=degraded)
+    return outcome
+
+
+def _draw(
+    fits: list[Fit],
+    rows: Sequence[Measurement],
+    folder: Path,
+    outcome: Outcome,
+    *,
+    degraded: bool,
+) -> None:
+    from harness.fit import fit_rows
+    from harness.report import plot_latency
+
+    pooled = None
+    if len(fits) >= _SEVERAL:
+        keys = {key for fit in fits for key in (*fit.keys, *fit.holdout_keys)}
+        members = [row for row in rows if row.key in keys]
+        try:
+            pooled = fit_rows(members, pooled=True, degraded=degraded)
+            outcome.pooled.append(pooled)
+        except FitError as failure:
+            outcome.notes.append(f"no pooled fit: {failure.what}")
+    fingerprint = replace(fits[0].fingerprint, backbone=None)
+    first = replace(outcome.fits[0].fingerprint, backbone=None)
+    label = _label(fingerprint, first)
+    path = folder / f"latency-{_slug(label)}.png"
+    outcome.files[f"plot {label}"] = plot_latency(fits, rows, path, pooled=pooled)
+
+
+def _by_configuration(fits: Sequence[Fit]) -> list[list[Fit]]:
+    groups: dict[Fingerprint, list[Fit]] = {}
+    for fit in fits:
+        groups.setdefault(replace(fit.fingerprint, backbone=None), []).append(fit)
+    return list(groups.values())
+
+
+def _label(fingerprint: Fingerprint, usual: Fingerprint) -> str:
+    """Name a configuration: board, backbone and runtime, and whatever else differs from usual."""
+    parts = [fingerprint.board, fingerprint.backbone, fingerprint.runtime, fingerprint.kernels]
+    words = [part for part in parts if part]
+    words += [
+        f"{name}={mine}"
+        for name, (mine, _) in fingerprint.differences(usual).items()
+        if name not in ("board", "backbone", "runtime", "kernels")
+    ]
+    return " ".join(words)
+
+
+def _slug(label: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.=-]+", "-", label).strip("-")
+
+
+def _figures(fit: Fit) -> Mapping[str, Any]:
+    from dataclasses import asdict
+
+    latency = fit.latency
+    return {
+        "board": fit.fingerprint.board,
+        "source": fit.fingerprint.source,
+        "backbones": fit.backbones,
+        "throughput_mops_per_s": fit.throughput_ops_per_s / 1e6,
+        "intercept_us": latency.intercept,
+        "rows": len(fit.keys),
+        "held_out_rows": len(fit.holdout_keys),
+        "train": asdict(latency.train),
+        "held_out": asdict(latency.holdout) if latency.holdout else None,
+    }

@@ -1,0 +1,94 @@
+"""`harness bench`: what is plugged in, and whether it is ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.output import BenchFile, Json, err, print_json, print_table
+from harness.errors import EXIT_BENCH
+
+_FILE = Path("bench.toml")
+commands = typer.Typer(help="Stations: list, discover, check.", no_args_is_help=True)
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the commands to `app`."""
+    app.add_typer(commands, name=name)
+
+
+@commands.command("list")
+def list_stations(bench: BenchFile = None, json: Json = False) -> None:
+    """List the stations of the bench."""
+    from harness.bench import load_bench
+
+    found = load_bench(Path(bench) if bench else None)
+    if json:
+        print_json([station.model_dump(mode="json") for station in found.stations])
+        return
+    print_table(
+        f"Stations of {found.path or 'the virtual bench'}",
+        ("station", "board", "source", "probe", "serial", "tags"),
+        [
+            (item.name, item.board, item.source, item.probe, item.serial, " ".join(item.tags))
+            for item in found.stations
+        ],
+    )
+
+
+@commands.command()
+def discover(
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = _FILE,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
+    json: Json = False,
+) -> None:
+    """Pair debug probes with their serial ports and write the bench file."""
+    from harness.bench import discover as look
+    from harness.bench import write_bench
+
+    found = look()
+    if json:
+        print_json([station.model_dump(mode="json") for station in found.stations])
+    console = err()
+    for note in found.notes:
+        console.print(note, markup=False, soft_wrap=True)
+    if not found.stations:
+        console.print(
+            "no real board found; the virtual boards need no bench file. "
+            "Plug one in, or see docs/hardware.md for permissions"
+        )
+        raise typer.Exit(EXIT_BENCH)
+    write_bench(found, out, overwrite=overwrite)
+    names = ", ".join(station.name for station in found.stations)
+    console.print(f"{out}: {names}", markup=False)
+
+
+@commands.command()
+def check(
+    station: Annotated[
+        list[str] | None, typer.Argument(help="Stations [default: all of the bench].")
+    ] = None,
+    bench: BenchFile = None,
+    json: Json = False,
+) -> None:
+    """Open probe and port of each station and compare the chip with the board; exit 3 if not."""
+    from harness.bench import check as look
+    from harness.bench import load_bench
+    from harness.boards import load_board
+
+    found = load_bench(Path(bench) if bench else None)
+    chosen = [found.station(name) for name in station] if station else found.stations
+    rows = [
+        (item.name, finding.level, finding.what, finding.fix)
+        for item in chosen
+        for finding in look(item, load_board(item.board))
+    ]
+    columns = ("station", "level", "what", "to do")
+    if json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table("Bench", columns, rows)
+    if any(level == "error" for _, level, _, _ in rows):
+        raise typer.Exit(EXIT_BENCH)

@@ -1,0 +1,108 @@
+"""Choose the rows of a fit: one configuration, one row per job, a holdout that stays put."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from harness.errors import FitError
+from harness.fit.model import Fingerprint
+from harness.results.record import Measurement, Status, best_per_key
+
+HOLDOUT_SHARE = 0.2
+
+_NEEDED = ("runtime", "kernels", "clock_hz", "optimization")
+
+
+def architecture_id(row: Measurement) -> str:
+    """Return what identifies a row's architecture, whatever weights or board it was run with.
+
+    Two models of one architecture are not independent, so they are held out together. A user's
+    own .tflite has no architecture and is identified by its content.
+
+    Raises:
+        FitError: The row names neither.
+    """
+    if row.architecture is not None:
+        text = json.dumps([row.backbone, row.architecture], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+    if row.model_sha256 is None:
+        raise FitError(
+            f"row {row.key[:12]} names neither an architecture nor a model",
+            expected="rows of measured models",
+        )
+    return row.model_sha256
+
+
+def held_out(architecture: str, share: float = HOLDOUT_SHARE) -> bool:
+    """Return whether an architecture belongs to the fixed holdout.
+
+    It depends on the architecture alone: rows that are added later, by a search's refinement for
+    one, never move an architecture across the line.
+    """
+    digest = hashlib.sha256(b"harness-holdout:" + architecture.encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def select_rows(
+    rows: Iterable[Measurement], *, degraded: bool = False
+) -> tuple[list[Measurement], tuple[str, ...]]:
+    """Return the rows a fit may use, one per job in the order of their keys, and their statuses."""
+    statuses = (Status.VALID, Status.DEGRADED) if degraded else (Status.VALID,)
+    kept = best_per_key(row for row in rows if row.status in statuses)
+    # The order in which a bench finished its jobs must not change a bit of the fit.
+    return sorted(kept, key=lambda row: row.key), tuple(status.value for status in statuses)
+
+
+def group_rows(
+    rows: Iterable[Measurement], *, degraded: bool = False
+) -> dict[Fingerprint, list[Measurement]]:
+    """Return the usable rows by the configuration they were measured in."""
+    groups: dict[Fingerprint, list[Measurement]] = {}
+    for row in select_rows(rows, degraded=degraded)[0]:
+        groups.setdefault(Fingerprint.of(row), []).append(row)
+    return groups
+
+
+def common_fingerprint(rows: Sequence[Measurement], pooled: bool) -> Fingerprint:
+    """Return the configuration that all `rows` share.
+
+    Args:
+        rows: At least one.
+        pooled: Let the backbone differ; the result names none then.
+
+    Raises:
+        FitError: They differ; lists the fields with their values.
+    """
+    seen = {Fingerprint.of(row): None for row in rows}
+    if pooled:
+        seen = {replace(fingerprint, backbone=None): None for fingerprint in seen}
+    fingerprints = list(seen)
+    differing: dict[str, list[Any]] = {}
+    for spec in fields(Fingerprint):
+        values = list(dict.fromkeys(getattr(item, spec.name) for item in fingerprints))
+        if len(values) > 1:
+            differing[spec.name] = values
+    if differing:
+        lines = [
+            f"{name}: {', '.join('unknown' if v is None else str(v) for v in values)}"
+            for name, values in differing.items()
+        ]
+        raise FitError(
+            "these rows were measured in different configurations:\n  " + "\n  ".join(lines),
+            expected="one value of each",
+            fix="choose one, for example with --board, --backbone, --runtime or --kernels",
+            differing=differing,
+        )
+    first = fingerprints[0]
+    unknown = [name for name in _NEEDED if getattr(first, name) is None]
+    if unknown:
+        raise FitError(
+            f"these rows do not say their {', '.join(unknown)}",
+            expected="rows that a campaign or `harness measure` stored",
+            fix="measure them again",
+        )
+    return first

@@ -1,0 +1,22 @@
+"""Show measurements and fits: tables for a terminal or Markdown, and plots (loaded when asked)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from harness.report.summary import write_summary
+from harness.report.tables import Table, fit_table, measurement_table
+
+if TYPE_CHECKING:
+    from harness.report.plot import plot_latency
+
+__all__ = ["Table", "fit_table", "measurement_table", "plot_latency", "write_summary"]
+
+
+def __getattr__(name: str) -> Any:
+    # matplotlib takes half a second to import, and only plotting needs it.
+    if name == "plot_latency":
+        from harness.report.plot import plot_latency
+
+        return plot_latency
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

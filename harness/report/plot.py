@@ -1,0 +1,342 @@
+"""Plot latency against ops with the fits, their intervals and their errors."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from harness.errors import FitError
+from harness.fit.model import Fingerprint, Fit
+from harness.report import text
+from harness.results.record import Measurement, best_per_key
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette, told apart with any colour vision. A backbone keeps its colour from
+# one report to the next.
+_COLOURS = {"ds_cnn_kws": "#0072B2", "mobilenet_v2_vww": "#D55E00", "ds_cnn_ad": "#009E73"}
+_MARKERS = {"ds_cnn_kws": "o", "mobilenet_v2_vww": "s", "ds_cnn_ad": "^"}
+_SPARE = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#7A5C00", "X"))
+_POOLED = "#444444"
+_MUTED = "#5c6670"
+
+_STYLE: Any = {  # matplotlib types its keys one by one, differently in each release
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.edgecolor": "#9aa4ad",
+    "axes.labelcolor": "#222b33",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _MUTED,
+    "ytick.color": _MUTED,
+    "svg.hashsalt": "tinyml-harness",
+}
+
+
+def plot_latency(
+    fits: Sequence[Fit],
+    rows: Iterable[Measurement],
+    path: str | Path,
+    *,
+    pooled: Fit | None = None,
+    log: bool | None = None,
+) -> Path:
+    """Draw latency against ops: one colour per backbone, hollow marks for held-out networks.
+
+    Args:
+        fits: One per backbone, all of one board, source and configuration.
+        rows: The measurements behind them; others are left out.
+        path: Where to; ``.png``, ``.svg`` or ``.pdf``.
+        pooled: A fit over all backbones, drawn dashed for comparison.
+        log: Logarithmic axes; by default where the backbones' sizes are far apart.
+
+    Returns:
+        `path`.
+
+    Raises:
+        FitError: No fits, fits of several configurations (an emulated and a hardware board do
+            not share a plot), none of the rows at hand, or a file that cannot be written.
+    """
+    file = Path(path)
+    if file.suffix not in (".png", ".svg", ".pdf"):
+        raise FitError(
+            f"a plot cannot be written as {file.suffix or 'a file without suffix'!r}",
+            where=str(file),
+            expected=".png, .svg or .pdf",
+        )
+    everything = [*fits, *([pooled] if pooled else [])]
+    shared = _shared_fingerprint(everything)
+    by_key = {row.key: row for row in best_per_key(rows)}
+    chosen = {fit.fingerprint.backbone: _points(fit, by_key) for fit in fits}
+    scale_log = _far_apart(fits) if log is None else log
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(9.6, 8.4), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        top, bottom = figure.subplots(
+            2, 1, sharex=True, gridspec_kw={"height_ratios": [3.1, 1], "hspace": 0.04}
+        )
+        looks = _looks([fit.fingerprint.backbone for fit in fits])
+        for fit in fits:
+            colour, marker = looks[fit.fingerprint.backbone]
+            _draw_fit(top, fit, colour, scale_log)
+            _draw_points(top, bottom, fit, chosen[fit.fingerprint.backbone], colour, marker)
+        if pooled is not None:
+            x = _grid(everything, scale_log)
+            y = (pooled.latency.intercept + pooled.latency.slope * x) / 1e3
+            keep = y > 0
+            top.plot(x[keep] / 1e6, y[keep], color=_POOLED, lw=1.4, ls=(0, (5, 3)), zorder=2.5)
+        lowest_ms = min(latency for points in chosen.values() for _, latency, _ in points) / 1e3
+        _finish_top(figure, top, fits, pooled, looks, shared, scale_log, lowest_ms)
+        _finish_bottom(bottom, shared, scale_log)
+        _heading(figure, shared)
+        _write(figure, file)
+    return file
+
+
+def _shared_fingerprint(fits: Sequence[Fit]) -> Fingerprint:
+    if not fits:
+        raise FitError("there is no fit to plot", fix="make one with `harness fit`")
+    first = replace(fits[0].fingerprint, backbone=None)
+    for fit in fits[1:]:
+        differing = first.differences(replace(fit.fingerprint, backbone=None))
+        if differing:
+            lines = [f"{name}: {mine} and {other}" for name, (mine, other) in differing.items()]
+            raise FitError(
+                "fits of different configurations do not share a plot:\n  " + "\n  ".join(lines),
+                fix="plot them one by one",
+                differing=differing,
+            )
+    return first
+
+
+def _points(fit: Fit, by_key: Mapping[str, Measurement]) -> list[tuple[float, float, bool]]:
+    """Return (ops, latency in µs, held out) of the fit's rows that are at hand."""
+    held = set(fit.holdout_keys)
+    found = [
+        (float(row.ops), row.latency_us, key in held)
+        for key in (*fit.keys, *fit.holdout_keys)
+        if (row := by_key.get(key)) is not None
+        and row.ops is not None
+        and row.latency_us is not None
+    ]
+    if not found:
+        raise FitError(
+            f"none of the rows behind the fit of {fit.fingerprint.backbone} is at hand",
+            expected="the rows it was made from",
+            fix="plot with the results store that the fit was made from, or fit again",
+        )
+    return found
+
+
+def _looks(backbones: Sequence[str | None]) -> dict[str | None, tuple[str, str]]:
+    others = sorted((item for item in backbones if item not in _COLOURS), key=str)
+    looks: dict[str | None, tuple[str, str]] = {
+        item: (_COLOURS[item], _MARKERS[item]) for item in backbones if item in _COLOURS
+    }
+    for index, item in enumerate(others):
+        looks[item] = _SPARE[index % len(_SPARE)]
+    return looks
+
+
+def _far_apart(fits: Sequence[Fit]) -> bool:
+    largest = [fit.latency.feature_max for fit in fits]
+    return max(largest) > 8 * min(largest)
+
+
+def _grid(fits: Sequence[Fit], log: bool) -> Any:
+    low = min(fit.latency.feature_min for fit in fits)
+    high = max(fit.latency.feature_max for fit in fits)
+    if log:
+        return np.geomspace(low * 0.9, high * 1.1, 300)
+    margin = 0.04 * (high - low)
+    return np.linspace(max(0.0, low - margin), high + margin, 300)
+
+
+def _draw_fit(axes: Axes, fit: Fit, colour: str, log: bool) -> None:
+    x = _grid([fit], log)
+    middle = fit.latency.intercept + fit.latency.slope * x
+    half = np.array([fit.latency.half_width(float(value)) for value in x])
+    low = np.maximum(middle - half, 0.02 * middle.max() if log else 0.0)
+    axes.fill_between(x / 1e6, low / 1e3, (middle + half) / 1e3, color=colour, alpha=0.15, lw=0)
+    axes.plot(x / 1e6, middle / 1e3, color=colour, lw=1.8, zorder=3)
+
+
+def _draw_points(
+    top: Axes,
+    bottom: Axes,
+    fit: Fit,
+    points: Sequence[tuple[float, float, bool]],
+    colour: str,
+    marker: str,
+) -> None:
+    for held in (False, True):
+        some = [(ops, latency) for ops, latency, out in points if out is held]
+        if not some:
+            continue
+        ops, latency = (np.array(column) for column in zip(*some, strict=True))
+        predicted = fit.latency.intercept + fit.latency.slope * ops
+        look: dict[str, Any] = {
+            "marker": marker,
+            "ls": "none",
+            "ms": 6.5 if held else 5.5,
+            "mfc": "white" if held else colour,
+            "mec": colour if held else "white",
+            "mew": 1.6 if held else 0.6,
+            "zorder": 5 if held else 4,
+        }
+        top.plot(ops / 1e6, latency / 1e3, **look)
+        bottom.plot(ops / 1e6, 100 * (predicted - latency) / latency, **look)
+
+
+def _finish_top(
+    figure: Figure,
+    axes: Axes,
+    fits: Sequence[Fit],
+    pooled: Fit | None,
+    looks: Mapping[str | None, tuple[str, str]],
+    shared: Fingerprint,
+    log: bool,
+    lowest_ms: float,
+) -> None:
+    axes.set_ylabel(f"{text.verb(shared.source)} latency per inference (ms)")
+    axes.grid(True, which="major", color="#e4e8eb", lw=0.8)
+    axes.set_axisbelow(True)
+    if log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:,g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        # From the points: near zero ops a line may dive to nothing.
+        axes.set_ylim(0.75 * lowest_ms, None)
+    else:
+        axes.set_ylim(bottom=0)
+    handles: list[Any] = []
+    for fit in fits:
+        colour, marker = looks[fit.fingerprint.backbone]
+        handles.append(
+            Line2D([], [], color=colour, marker=marker, mec="white", lw=1.8, label=_caption(fit))
+        )
+    if pooled is not None:
+        handles.append(
+            Line2D([], [], color=_POOLED, lw=1.4, ls=(0, (5, 3)), label=_caption(pooled))
+        )
+    if any(fit.holdout_keys for fit in fits):
+        handles.append(
+            Line2D(
+                [],
+                [],
+                ls="none",
+                marker="o",
+                mfc="white",
+                mec=_MUTED,
+                mew=1.6,
+                label="hollow: held-out architecture, not fitted on",
+            )
+        )
+    level = f"{100 * fits[0].latency.level:.0f} % prediction interval"
+    handles.append(Patch(color=_MUTED, alpha=0.2, lw=0, label=level))
+    # Below the panels: whatever the data look like, it hides none of them.
+    legend = figure.legend(
+        handles=handles, loc="outside lower left", frameon=False, fontsize=9, labelspacing=0.55
+    )
+    for item in legend.get_texts():
+        item.set_parse_math(False)
+
+
+def _caption(fit: Fit) -> str:
+    name = "all, pooled" if len(fit.backbones) > 1 else text.name(fit.fingerprint.backbone, 30)
+    line = fit.latency
+    sign = "" if line.intercept >= 0 else "−"
+    rate = text.significant(fit.throughput_ops_per_s / 1e6)
+    start = text.significant(abs(line.intercept) / 1e3)
+    parts = [f"{name}:  {sign}{start} ms + ops / {rate} Mop/s"]
+    if line.holdout is not None:
+        parts.append(f"held out: r² {text.r_squared(line.holdout.r2)}")
+        parts.append(f"MAPE {text.number(line.holdout.mape_pct, 1)} %")
+    else:
+        parts.append(f"r² {text.r_squared(line.train.r2)}")
+    parts.append(f"n = {line.n} + {line.holdout.n if line.holdout else 0}")
+    return ", ".join(parts)
+
+
+def _finish_bottom(axes: Axes, shared: Fingerprint, log: bool) -> None:
+    axes.axhspan(-5, 5, color="#000000", alpha=0.05, lw=0, zorder=0)
+    axes.axhline(0, color=_MUTED, lw=0.9, zorder=1)
+    for edge in (-10, 10):
+        axes.axhline(edge, color="#9aa4ad", lw=0.8, ls=":", zorder=1)
+    largest = max(abs(value) for value in axes.dataLim.intervaly)
+    limit = max(12.0, 1.15 * float(largest))
+    axes.set_ylim(-limit, limit)
+    axes.set_ylabel(f"fit − {text.verb(shared.source)} (%)")
+    axes.set_xlabel("operations per inference (million; 1 MAC = 2 ops)")
+    axes.grid(True, which="major", color="#e4e8eb", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.set_title("grey band ±5 %, dotted ±10 %", loc="right", fontsize=8, color=_MUTED, pad=3)
+    if log:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:,g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _heading(figure: Figure, shared: Fingerprint) -> None:
+    emulated = shared.source == "emulated"
+    title = f"Latency against operations on {shared.board} at {text.clock(shared.clock_hz)}"
+    parts = [
+        f"{shared.runtime} {shared.runtime_version or ''}".strip(),
+        f"{shared.kernels} {shared.kernels_version or ''}".strip(),
+        str(shared.optimization),
+        shared.toolchain or "",
+    ]
+    if emulated:
+        parts.insert(0, f"EMULATED: cycles modelled by {shared.timing_model}")
+    else:
+        parts.insert(0, "measured on hardware")
+    axes = figure.axes[0]
+    axes.set_title(
+        text.name(title, 100), loc="left", fontsize=13, fontweight="bold", pad=24, parse_math=False
+    )
+    axes.text(
+        0,
+        1.018,
+        text.name("  ·  ".join(part for part in parts if part), 140),
+        transform=axes.transAxes,
+        fontsize=9,
+        va="bottom",
+        color="#B00020" if emulated else _MUTED,
+        parse_math=False,
+    )
+
+
+def _write(figure: Figure, file: Path) -> None:
+    draft = file.with_name(f".{uuid.uuid4().hex}{file.suffix}")
+    # No date inside, so that the same rows give the same file.
+    metadata = {"Date": None} if file.suffix == ".svg" else {}
+    if file.suffix == ".pdf":
+        metadata = {"CreationDate": None}
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            figure.savefig(draft, metadata=metadata)
+            draft.replace(file)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as failure:
+        raise FitError(
+            f"the plot cannot be written: {failure.strerror or failure}",
+            where=str(file),
+            fix="check that the folder is writable and the disk has space",
+        ) from None

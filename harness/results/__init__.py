@@ -1,0 +1,36 @@
+"""Keep measurements: the record, and (loaded only when asked for) the store behind it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from harness.results.record import (
+    LayerCycles,
+    Measurement,
+    Source,
+    Status,
+    best_per_key,
+    summarise_cycles,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from harness.results.store import Store
+
+__all__ = [
+    "LayerCycles",
+    "Measurement",
+    "Source",
+    "Status",
+    "best_per_key",
+    "open_store",
+    "summarise_cycles",
+]
+
+
+def open_store(url: str | Path, *, create: bool = True) -> Store:
+    """Open a results store; see `harness.results.store.Store.open`."""
+    from harness.results.store import Store
+
+    return Store.open(url, create=create)

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from harness.bench import load_bench
+from harness.boards import load_board
+from harness.capture import BoardSession, CapturePlan
+from harness.capture.fake import FakeDevice, FakePort, FakeTarget
+from harness.errors import BenchError, CaptureTimeout, IdentityError
+
+PLAN = CapturePlan(
+    warmup=1, repeats=3, layers=True, inputs=(bytes(490),), output_bytes=(12,), macs=1000
+)
+
+
+@dataclass
+class Image:
+    elf: Path = Path("firmware.elf")
+    build_id: str = "0123456789abcdef"
+    model_sha256: str = "fedcba9876543210" + "0" * 48
+
+
+def open_session(device: FakeDevice) -> tuple[BoardSession, FakeTarget]:
+    port = FakePort(device)
+    target = FakeTarget(port)
+    station = load_bench(None).station("virtual-nucleo_f746zg")
+    board = load_board("nucleo_f746zg")
+    return BoardSession(station, board, port, target, ExitStack()), target
+
+
+def test_a_whole_capture() -> None:
+    device = FakeDevice()
+    session, target = open_session(device)
+    capture = session.run(Image(), replace(PLAN, inputs=(bytes(i % 251 for i in range(490)),)))
+    assert target.programmed == [Path("firmware.elf")]
+    assert capture.cycles == (1000, 1001, 1002)
+    assert capture.outputs == (bytes(range(12)),)
+    assert [(layer.operator, layer.cycles) for layer in capture.layers] == [
+        ("CONV_2D", 900),
+        ("SOFTMAX", 90),
+    ]
+    assert capture.memory.arena_paint == 1900
+    assert bytes(device.received[0]) == bytes(i % 251 for i in range(490))
+    assert capture.timing_model is not None and "m-hil-boot" in capture.raw_log
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"build": "ffffffffffffffff"}, "build id is ffffffffffffffff"),
+        ({"board": "nucleo_f767zi"}, "board is nucleo_f767zi"),
+        ({"model": "0" * 16}, "model id is 0000"),
+        ({"input_bytes": (10,)}, "inputs and outputs"),
+    ],
+)
+def test_an_answer_from_the_wrong_image_or_board_is_refused(
+    change: dict[str, object], message: str
+) -> None:
+    session, _ = open_session(replace(FakeDevice(), **change))
+    with pytest.raises(IdentityError, match=message):
+        session.run(Image(), PLAN)
+
+
+def test_a_broken_session_refuses_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.capture.session._BOOT_S", 0.05)
+
+    def silence(line: bytes) -> Iterable[bytes]:
+        return ()
+
+    session, target = open_session(FakeDevice(mangle=silence))
+    with pytest.raises(CaptureTimeout):
+        session.run(Image(), PLAN)
+    with pytest.raises(BenchError, match="failed before"):
+        session.run(Image(), PLAN)
+    assert len(target.programmed) == 1

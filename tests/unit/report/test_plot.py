@@ -1,0 +1,119 @@
+"""A plot shows one configuration, says where its figures come from, and is reproducible."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import FitError
+from harness.fit import Fit, fit_all, fit_rows
+from harness.report import plot_latency
+from harness.results import Measurement
+from harness.results.fake import fake_measurement
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[Measurement]:
+    kws = [fake_measurement(index) for index in range(30)]
+    vww = [
+        fake_measurement(100 + index, backbone="mobilenet_v2_vww", latency_us=9e4 + 4e3 * index)
+        for index in range(30)
+    ]
+    own = [
+        fake_measurement(200 + index, backbone="$my_net$", latency_us=5e5 + 1e4 * index)
+        for index in range(30)
+    ]
+    return [*kws, *vww, *own]
+
+
+@pytest.fixture(scope="module")
+def fits(rows: list[Measurement]) -> list[Fit]:
+    found, failures = fit_all(rows)
+    assert len(found) == 3 and not failures
+    return found
+
+
+def _svg_text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("log", [None, True, False])
+def test_a_plot_of_three_backbones_and_their_pool(
+    fits: list[Fit], rows: list[Measurement], tmp_path: Path, log: bool | None
+) -> None:
+    pooled = fit_rows(rows, pooled=True)
+    file = plot_latency(fits, rows, tmp_path / "deep" / "plot.png", pooled=pooled, log=log)
+    assert file.read_bytes().startswith(b"\x89PNG")
+    assert file.stat().st_size > 30_000
+    assert [item.name for item in file.parent.iterdir()] == ["plot.png"]
+
+
+def test_it_says_emulated_and_never_measured(
+    fits: list[Fit], rows: list[Measurement], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import matplotlib
+
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        content = _svg_text(plot_latency(fits[:1], rows, tmp_path / "plot.svg"))
+    assert "EMULATED: cycles modelled by fake/1" in content
+    assert "modelled latency per inference (ms)" in content
+    assert "measured" not in content
+    assert "$my_net$" in content  # a name is not read as mathematics
+
+
+def test_hardware_rows_are_called_measured(tmp_path: Path) -> None:
+    import matplotlib
+
+    rows = [fake_measurement(i, source="hardware", timing_model=None) for i in range(20)]
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        content = _svg_text(plot_latency([fit_rows(rows)], rows, tmp_path / "plot.svg"))
+    assert "measured latency per inference (ms)" in content
+    assert "EMULATED" not in content and "modelled" not in content
+
+
+def test_the_same_rows_give_the_same_file(
+    fits: list[Fit], rows: list[Measurement], tmp_path: Path
+) -> None:
+    for suffix in ("svg", "png", "pdf"):
+        first = plot_latency(fits, rows, tmp_path / f"a.{suffix}").read_bytes()
+        assert plot_latency(fits, rows, tmp_path / f"b.{suffix}").read_bytes() == first
+
+
+def test_sources_and_boards_do_not_share_a_plot(
+    fits: list[Fit], rows: list[Measurement], tmp_path: Path
+) -> None:
+    real = [replace(row, source="hardware", timing_model=None) for row in rows[:30]]
+    with pytest.raises(FitError, match="source: emulated and hardware"):
+        plot_latency([fits[1], fit_rows(real)], rows, tmp_path / "plot.png")
+
+
+def test_a_fit_without_holdout_can_be_plotted(rows: list[Measurement], tmp_path: Path) -> None:
+    fit = fit_rows(rows[:30], holdout_share=0)
+    assert plot_latency([fit], rows, tmp_path / "plot.png").is_file()
+
+
+def test_what_cannot_be_drawn_is_refused(
+    fits: list[Fit], rows: list[Measurement], tmp_path: Path
+) -> None:
+    with pytest.raises(FitError, match="no fit to plot"):
+        plot_latency([], rows, tmp_path / "plot.png")
+    with pytest.raises(FitError, match="is at hand"):
+        plot_latency(fits, [], tmp_path / "plot.png")
+    with pytest.raises(FitError, match=r"\.gif"):
+        plot_latency(fits, rows, tmp_path / "plot.gif")
+    (tmp_path / "file").touch()
+    with pytest.raises(FitError, match="plot cannot be written"):
+        plot_latency(fits, rows, tmp_path / "file" / "plot.png")
+
+
+def test_tables_load_no_matplotlib() -> None:
+    script = (
+        "import sys, harness.report; harness.report.fit_table([]);"
+        "print([name for name in ('matplotlib', 'numpy', 'sqlalchemy') if name in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,85 @@
+"""Exports keep unknown apart from zero, and appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.errors import ResultsError
+from harness.results import LayerCycles
+from harness.results.fake import fake_failure, fake_measurement
+from harness.results.store import Filter, Store
+
+
+@pytest.fixture
+def store() -> Store:
+    store = Store.open("sqlite://")
+    store.add(fake_measurement(0))
+    store.add(fake_measurement(1, layers=(LayerCycles(0, "bad \ud800 name", "CONV_2D", 1, 2),)))
+    store.add(fake_failure(2))
+    return store
+
+
+def test_a_frame_has_a_line_per_row_and_says_unknown(store: Store) -> None:
+    frame = store.to_frame()
+    assert len(frame) == 3
+    assert frame["ops"].dtype == "Int64"
+    assert frame["latency_us"].isna().tolist() == [False, False, True]
+    assert frame["bit_exact"].dtype == "boolean"
+    assert json.loads(frame["cycles"][0]) == list(fake_measurement(0).cycles)
+    assert "raw_log" not in frame.columns
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_holds_what_the_frame_holds(store: Store, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / "deep" / f"rows.{suffix}"
+    assert store.export(file, Filter(status="valid")) == 2
+    frame = pd.read_csv(file) if suffix == "csv" else pd.read_parquet(file)
+    assert frame["ops"].tolist() == [2_000_000, 2_450_000]
+    assert (
+        frame["latency_us"].tolist()
+        == store.to_frame(Filter(status="valid"))["latency_us"].tolist()
+    )
+    assert frame["arena_min_bytes"].isna().all()
+    assert [item.name for item in file.parent.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_layers_are_a_table_of_their_own(store: Store, tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"layers.{suffix}"
+    assert store.export(file, table="layers") == 3
+    frame = pd.read_csv(file) if suffix == "csv" else pd.read_parquet(file)
+    assert frame["operator"].tolist() == ["CONV_2D", "SOFTMAX", "CONV_2D"]
+    assert frame["name"].tolist()[2] == "bad \\ud800 name"
+    assert frame["macs"].isna().tolist() == [False, True, False]
+
+
+def test_nothing_to_export_still_has_its_columns(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "none.parquet"
+    assert store.export(file, Filter(campaign="none")) == 0
+    assert "latency_us" in pd.read_parquet(file).columns
+
+
+def test_the_format_can_be_given(store: Store, tmp_path: Path) -> None:
+    store.export(tmp_path / "rows.data", format="csv")
+    assert (tmp_path / "rows.data").read_text().startswith("key,")
+
+
+def test_an_unknown_format_or_table_is_refused(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="xlsx"):
+        store.export(tmp_path / "rows.xlsx")
+    with pytest.raises(ResultsError, match="no table 'rows'"):
+        store.export(tmp_path / "rows.csv", table="rows")
+
+
+def test_a_file_that_cannot_be_written_is_named(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsError, match="cannot be written"):
+        store.export(tmp_path / "file" / "rows.csv")
+    (tmp_path / "rows.csv").mkdir()
+    with pytest.raises(ResultsError, match="cannot be written"):
+        store.export(tmp_path / "rows.csv")
+    assert not list(tmp_path.glob(".rows.csv.*"))

@@ -1,0 +1,110 @@
+"""The record refuses contradictions, and summarises cycles without a random number."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import FrozenInstanceError, replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.results import Source, Status, best_per_key, summarise_cycles
+from harness.results.fake import START, fake_failure, fake_measurement
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"key": "abc"}, "sha256"),
+        ({"created_at": datetime(2026, 1, 1)}, "time zone"),
+        ({"issues": ("late",)}, "valid row has no issues"),
+        ({"cycles": ()}, "needs cycles"),
+        ({"latency_us": None}, "needs cycles"),
+        ({"latency_us": math.nan}, "unknown value is None"),
+        ({"cycles": (-1,)}, "outside"),
+        ({"seed": 2**64}, "64 bits"),
+        ({"timing_model": None}, "name its timing model"),
+        ({"source": "hardware"}, "no timing model"),
+        ({"status": "invalid"}, "must name its issue codes"),
+        ({"status": "degraded", "issues": ("Not A Code",)}, "lower case"),
+        ({"status": "fine"}, "not a valid Status"),
+        ({"icache": 3}, "expected bool"),
+        ({"seed": True}, "expected int"),
+        ({"board": 7}, "not text"),
+        ({"architecture": {"f": object()}}, "JSON cannot carry"),
+        ({"architecture": {1: 2}}, "not text"),
+        ({"stage_seconds": {"run": math.inf}}, "not a number"),
+    ],
+)
+def test_a_contradiction_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fake_measurement(**changes)
+
+
+def test_values_become_their_plain_types() -> None:
+    import numpy as np
+
+    row = fake_measurement(
+        ops=np.int64(5), latency_us=np.float64(2), cycles=[np.uint64(4)], architecture={"w": (1, 2)}
+    )
+    assert type(row.ops) is int and type(row.latency_us) is float and type(row.cycles[0]) is int
+    assert row.architecture == {"w": [1, 2]}
+    assert row.status is Status.VALID and row.source is Source.EMULATED
+
+
+def test_time_is_kept_in_utc() -> None:
+    local = datetime(2026, 1, 1, 12, tzinfo=timezone(timedelta(hours=2)))
+    assert fake_measurement(created_at=local).created_at == datetime(2026, 1, 1, 10, tzinfo=UTC)
+
+
+def test_a_row_is_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        fake_measurement().board = "x"  # type: ignore[misc]
+
+
+def test_the_arena_peak_is_the_best_known_figure() -> None:
+    row = fake_measurement(arena_planned_bytes=1, arena_used_bytes=2, arena_min_bytes=3)
+    assert row.arena_bytes == 3
+    assert replace(row, arena_min_bytes=None).arena_bytes == 2
+    assert replace(row, arena_min_bytes=None, arena_used_bytes=None).arena_bytes == 1
+    assert fake_failure().arena_bytes is None
+
+
+def test_best_per_key_prefers_valid_then_newest() -> None:
+    degraded = fake_measurement(0, status="degraded", issues=("x",), created_at=START)
+    valid = fake_measurement(0)
+    rows = [fake_failure(0), degraded, valid, fake_failure(1, 0), fake_failure(1, 1)]
+    assert best_per_key(rows) == [valid, fake_failure(1, 1)]
+
+
+def test_one_repeat_has_a_median_and_no_interval() -> None:
+    assert summarise_cycles([216_000], 216_000_000) == (1000.0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("n", "low", "high"),
+    # 95 % ranks of the median, from the published tables of order-statistic intervals.
+    [(2, 1, 2), (5, 1, 5), (6, 1, 6), (8, 1, 8), (9, 2, 8), (10, 2, 9), (20, 6, 15), (25, 8, 18)],
+)
+def test_the_interval_takes_the_tabulated_ranks(n: int, low: int, high: int) -> None:
+    _, got_low, got_high = summarise_cycles(list(range(1, n + 1)), 1_000_000)
+    assert (got_low, got_high) == (low, high)
+
+
+@given(st.lists(st.integers(0, 2**62), min_size=2, max_size=80), st.randoms())
+def test_the_interval_holds_the_median_whatever_the_order(cycles: list[int], random: Any) -> None:
+    median, low, high = summarise_cycles(cycles, 216_000_000)
+    assert low is not None and high is not None and low <= median <= high
+    random.shuffle(cycles)
+    assert summarise_cycles(cycles, 216_000_000) == (median, low, high)
+
+
+@pytest.mark.parametrize(
+    ("cycles", "clock", "confidence"), [([], 1, 0.95), ([1], 0, 0.95), ([1], 1, 1.0)]
+)
+def test_nonsense_is_refused(cycles: list[int], clock: int, confidence: float) -> None:
+    with pytest.raises(ValueError):
+        summarise_cycles(cycles, clock, confidence=confidence)

@@ -1,0 +1,239 @@
+"""The contract of a results store. PostgreSQL passes the very same tests (tests/integration)."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness.errors import ResultsError
+from harness.results import LayerCycles, Measurement, Status
+from harness.results.fake import START, fake_failure, fake_measurement, key_of
+from harness.results.store import Filter, Store
+
+_wild_text = st.text(st.characters(), max_size=12)  # NUL and lone surrogates among them
+_integers = st.integers(-(2**63) + 1, 2**63 - 1)
+_counts = st.integers(0, 2**63 - 1)
+_floats = st.floats(allow_nan=False, allow_infinity=False)
+_json = st.recursive(
+    st.none() | st.booleans() | _integers | _floats | _wild_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_wild_text, inner, max_size=3),
+    max_leaves=6,
+)
+_layers = st.builds(
+    LayerCycles, _counts, _wild_text, _wild_text, st.none() | _counts, st.none() | _counts
+)
+_BY_KIND = {
+    "str": _wild_text,
+    "int": _integers,
+    "float": _floats,
+    "bool": st.booleans(),
+}
+
+
+@st.composite
+def measurements(draw: st.DrawFn) -> Measurement:
+    """Draw any record that the type allows, whether or not it makes sense."""
+    values: dict[str, Any] = {}
+    for spec in fields(Measurement):
+        kind = str(spec.type).partition(" | ")[0]
+        if kind in _BY_KIND:
+            optional = "None" in str(spec.type)
+            values[spec.name] = draw(st.none() | _BY_KIND[kind] if optional else _BY_KIND[kind])
+    status = draw(st.sampled_from(list(Status)))
+    codes = st.lists(st.from_regex(r"[a-z0-9]{1,5}(-[a-z0-9]{1,5})?", fullmatch=True), max_size=3)
+    emulated = draw(st.booleans())
+    values.update(
+        key=draw(st.binary(min_size=32, max_size=32)).hex(),
+        created_at=draw(st.datetimes(datetime(1970, 1, 2), datetime(2200, 1, 1))).replace(
+            tzinfo=UTC
+        ),
+        status=status,
+        source="emulated" if emulated else "hardware",
+        timing_model=draw(_wild_text) if emulated else None,
+        issues=() if status is Status.VALID else tuple(draw(codes)) or ("code",),
+        flags=tuple(draw(st.lists(_wild_text, max_size=3))),
+        cycles=tuple(draw(st.lists(_counts, min_size=1, max_size=4))),
+        architecture=draw(st.none() | st.dictionaries(_wild_text, _json, max_size=3)),
+        macs_by_operator=draw(st.none() | st.dictionaries(_wild_text, _counts, max_size=3)),
+        stage_seconds=draw(st.dictionaries(_wild_text, _floats, max_size=3)),
+        layers=tuple(draw(st.lists(_layers, max_size=3))),
+        raw_log=draw(st.none() | st.text(st.characters(), max_size=200)),
+    )
+    if status is Status.VALID:
+        values["clock_hz"] = draw(st.integers(1, 2**40))
+        values["latency_us"] = draw(_floats)
+    return Measurement(**values)
+
+
+@pytest.fixture
+def url(tmp_path: Any) -> str:
+    return f"sqlite:///{tmp_path / 'measurements.sqlite'}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with Store.open(url) as opened:
+        yield opened
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(row=measurements())
+def test_what_goes_in_comes_out(store: Store, row: Measurement) -> None:
+    stored = store.add(row)
+    if stored is row:  # else an example met a key that Hypothesis had used before
+        found = [
+            item
+            for item in store.query(Filter(key=row.key), with_log=True)
+            if item.created_at == row.created_at
+        ]
+        assert found == [row]
+
+
+def test_a_full_row_keeps_every_field(store: Store) -> None:
+    row = fake_measurement(3)
+    store.add(row)
+    assert store.get(row.key) == row
+
+
+def test_what_was_not_measured_stays_unknown(store: Store) -> None:
+    store.add(fake_failure())
+    row = store.get(key_of(0))
+    assert row is not None
+    assert row.latency_us is None and row.bit_exact is None and row.architecture is None
+    assert row.cycles == () and row.layers == ()
+
+
+def test_adding_twice_changes_nothing(store: Store) -> None:
+    row = fake_measurement()
+    store.add(row)
+    assert store.add(row) == row
+    again = replace(row, created_at=row.created_at + timedelta(hours=1), latency_us=1.0)
+    assert store.add(again) == row
+    assert store.query(with_log=True) == [row]
+
+
+def test_a_failed_job_is_not_done_and_can_be_measured_again(store: Store) -> None:
+    store.add(fake_failure(attempt=0))
+    store.add(fake_failure(attempt=1))
+    store.add(fake_failure(attempt=1))
+    assert not store.has(key_of(0))
+    assert store.keys("demo") == set()
+    row = fake_measurement(0, created_at=START + timedelta(hours=3))
+    assert store.add(row) == row
+    assert store.has(row.key)
+    assert store.keys("demo") == {row.key}
+    assert store.count(Filter(key=row.key)) == 3
+    assert store.get(row.key) == row
+
+
+def test_a_failure_after_success_is_kept_and_does_not_undo_it(store: Store) -> None:
+    row = fake_measurement()
+    store.add(row)
+    store.add(fake_failure())
+    assert store.count() == 2
+    assert store.get(row.key) == row
+
+
+def test_a_valid_row_supersedes_a_degraded_one_but_not_the_reverse(store: Store) -> None:
+    degraded = fake_measurement(status=Status.DEGRADED, issues=("outputs-differ",))
+    valid = fake_measurement(created_at=START + timedelta(hours=1))
+    store.add(degraded)
+    assert store.has(degraded.key)
+    assert not store.has(degraded.key, status=("valid",))
+    assert store.add(valid) == valid
+    assert store.get(valid.key) == valid
+    assert store.count() == 2
+    later = replace(degraded, created_at=START + timedelta(hours=2))
+    assert store.add(later) == valid
+    assert store.count() == 2
+
+
+def test_filters_choose_rows(store: Store) -> None:
+    for index in range(4):
+        store.add(fake_measurement(index))
+    store.add(fake_measurement(9, board="nucleo_f446re", campaign="other"))
+    store.add(fake_failure(8))
+    assert store.count(Filter(board="nucleo_f446re")) == 1
+    assert store.count(Filter(campaign="demo")) == 5
+    assert store.count(Filter(campaign=("demo", "other"), status=Status.VALID)) == 5
+    assert store.count(Filter(status="invalid")) == 1
+    assert store.count(Filter(campaign=())) == 0
+    half = Filter(since=START + timedelta(seconds=1), until=START + timedelta(seconds=3))
+    assert [row.sample_index for row in store.query(half)] == [1, 2]
+    newest = store.query(Filter(campaign="demo", status="valid"), limit=2, newest_first=True)
+    assert [row.sample_index for row in newest] == [3, 2]
+    assert newest[0].layers == fake_measurement(3).layers
+    assert store.query(limit=1, with_layers=False)[0].layers == ()
+
+
+def test_a_status_or_source_that_does_not_exist_is_refused(store: Store) -> None:
+    with pytest.raises(ResultsError, match="'vald'"):
+        store.query(Filter(status="vald"))
+    with pytest.raises(ResultsError, match="'virtual'"):
+        store.count(Filter(source=("hardware", "virtual")))
+
+
+def test_sql_in_a_name_is_only_a_name(store: Store) -> None:
+    name = "'; DROP TABLE measurement; --"
+    store.add(fake_measurement(campaign=name))
+    assert store.count(Filter(campaign=name)) == 1
+    assert store.keys(name) == {key_of(0)}
+
+
+def test_opening_again_finds_the_rows_and_migrates_nothing(store: Store, url: str) -> None:
+    store.add(fake_measurement())
+    with Store.open(url, create=False) as again:
+        assert again.count() == 1
+
+
+def test_threads_share_a_store(store: Store) -> None:
+    def work(first: int) -> None:
+        for index in range(first, first + 5):
+            store.add(fake_measurement(index))
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in (0, 5, 0, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.count() == 10
+
+
+_FILL = """
+import sys
+from harness.results.fake import fake_measurement
+from harness.results.store import Store
+
+with Store.open(sys.argv[1]) as store:
+    for index in range(8):
+        store.add(fake_measurement(index))
+"""
+
+
+def test_processes_may_create_and_fill_one_store_at_once(url: str) -> None:
+    workers = [
+        subprocess.Popen([sys.executable, "-c", _FILL, url], stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [worker.communicate(timeout=120)[1] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0], said
+    with Store.open(url, create=False) as store:
+        assert store.count() == 8
+
+
+CONTRACT: dict[str, Callable[..., None]] = {
+    name: value for name, value in dict(globals()).items() if name.startswith("test_")
+}
