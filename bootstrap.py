@@ -68,7 +68,7 @@ def make_environment() -> Path:
     if STAMP.exists() and STAMP.read_text() == wanted:
         say("Python packages are installed")
     else:
-        say("installing Python packages (TensorFlow among them: about 1.5 GB on disk)")
+        say("installing Python packages (TensorFlow among them: about 2.6 GB on disk)")
         run(str(python), "-m", "pip", "install", "--quiet", "--editable", ".[dev]")
         STAMP.write_text(wanted)
     return python

@@ -239,7 +239,7 @@ def _timing(board: Board) -> str:
 def _runtime_identity(options: RuntimeOptions) -> dict[str, str]:
     from harness.runtimes import get_runtime
 
-    return get_runtime(options.runtime).identity(options)
+    return dict(get_runtime(options.runtime).identity(options))
 
 
 def _toolchain() -> str:

@@ -1,0 +1,55 @@
+/* Report a fault as one m-hil-fault line, by polling, then stay.
+ *
+ * The stack may be what failed (it lies at the bottom of the RAM, so that an overflow faults), hence
+ * the handler takes a stack of its own before it touches any. */
+#include <stdint.h>
+
+#include "armv7m.h"
+#include "bench_console.h"
+#include "registers.h"
+
+extern uint32_t _stack_bottom[], _stack_top[];
+
+/* Armv7-M B3.2.2: system control registers. */
+enum { CFSR = 0xE000ED28u, HFSR = 0xE000ED2Cu, BFAR = 0xE000ED38u };
+
+void port_fault_report(const uint32_t *frame, uint32_t exception);
+
+uint32_t port_fault_stack[128] __attribute__((aligned(8)));
+
+__attribute__((naked)) void port_fault(void) {
+    __asm__ volatile(
+        "mrs r0, msp\n"
+        "mrs r1, ipsr\n"
+        "ldr r2, =port_fault_stack + 512\n"
+        "mov sp, r2\n"
+        "b port_fault_report\n"
+        ".ltorg\n");
+}
+
+__attribute__((used, noreturn)) void port_fault_report(const uint32_t *frame, uint32_t exception) {
+    static const uint32_t nothing[8] = {0};
+    const uint32_t sp = (uint32_t)(uintptr_t)frame;
+    const uint32_t cfsr = REG(CFSR);
+    const uint32_t hfsr = REG(HFSR);
+    const uint32_t bfar = REG(BFAR);
+    /* Frame: r0-r3, r12, lr, pc, xPSR (B1.5.6); it is not there when the push itself failed. */
+    const int overflow = sp < (uint32_t)(uintptr_t)_stack_bottom ||
+                         sp > (uint32_t)(uintptr_t)_stack_top - 32u;
+    const uint32_t *const saved = overflow ? nothing : frame;
+    console_line_end(); /* whatever was being sent ends here */
+    hil_begin("fault");
+    hil_unsigned("exc", exception);
+    hil_hex32("pc", &saved[6], 1);
+    hil_hex32("lr", &saved[5], 1);
+    hil_hex32("sp", &sp, 1);
+    hil_hex32("psr", &saved[7], 1);
+    hil_hex32("r0", saved, 4);
+    hil_hex32("cfsr", &cfsr, 1);
+    hil_hex32("hfsr", &hfsr, 1);
+    hil_hex32("bfar", &bfar, 1);
+    hil_text("stack", overflow ? "overflow" : "ok");
+    hil_end();
+    for (;;) {
+    }
+}

@@ -1,0 +1,41 @@
+/* What the shared half (src/bench_*) needs of a microcontroller.
+ *
+ * A family implements it in port/<family>/; port.json there names the folders it builds upon. All
+ * facts of a board come from the generated board_config.h, so nothing here knows a board. */
+#ifndef PORT_H
+#define PORT_H
+
+#include <stdint.h>
+
+typedef struct {
+    uint32_t core_hz;
+    uint32_t apb1_hz;
+    uint32_t apb2_hz;
+    const char *source; /* "hse", or "hsi" when the external clock did not start */
+} port_clock_t;
+
+/* Clocks, wait states, caches, console, timer and cycle counter. */
+void port_init(void);
+const port_clock_t *port_clock(void);
+
+/* Wait for one byte; PORT_RX_ERROR is set when the UART flagged it (framing, noise, overrun). */
+enum { PORT_RX_ERROR = 0x100 };
+uint32_t port_console_read(void);
+void port_console_write(uint8_t byte);
+
+uint32_t port_cycles(void);       /* core cycles, 32 bits, free running */
+uint32_t port_ticks(void);        /* 1 MHz, 32 bits, free running */
+void port_barrier(void);          /* all memory accesses done, pipeline refilled */
+uint32_t port_lock(void);         /* interrupts off; returns what port_unlock() takes */
+void port_unlock(uint32_t state);
+
+const char *port_counter(void);     /* name of the cycle counter: "dwt" */
+const char *port_reset_cause(void); /* "power-on", "pin", "software", "watchdog", ... */
+void port_unique_id(uint32_t id[3]);
+
+uint32_t port_stack_bytes(void);
+uint32_t port_stack_used(void);     /* high-water mark of the painted stack */
+
+int main(void);
+
+#endif

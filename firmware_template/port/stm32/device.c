@@ -1,0 +1,89 @@
+/* Console pins, 1 MHz timer, unique id, reset cause: the same on STM32F4 and F7. */
+#include "armv7m.h"
+#include "board_config.h"
+#include "registers.h"
+#include "stm32.h"
+
+enum {
+    GPIO = 0x40020000u,
+    TIM2 = 0x40000000u, /* 32 bits wide (RM0385 23, RM0390 17) */
+    TIM_CR1 = TIM2 + 0x00u,
+    TIM_SR = TIM2 + 0x10u,
+    TIM_EGR = TIM2 + 0x14u,
+    TIM_CNT = TIM2 + 0x24u,
+    TIM_PSC = TIM2 + 0x28u,
+    TIM_ARR = TIM2 + 0x2Cu,
+};
+
+static const char *reset_cause;
+
+/* RM0385 6.4, RM0390 7.4: mode 2 = alternate function, fast, pulled up. */
+static void alternate_pin(uint32_t port, uint32_t pin, uint32_t function) {
+    const uint32_t base = GPIO + 0x400u * port;
+    stm32_enable(RCC_AHB1ENR, port);
+    reg_change(base + 0x20u + 4u * (pin / 8u), 15u << 4u * (pin % 8u), function << 4u * (pin % 8u));
+    reg_change(base + 0x08u, 3u << 2u * pin, 2u << 2u * pin);
+    reg_change(base + 0x0Cu, 3u << 2u * pin, 1u << 2u * pin);
+    reg_change(base + 0x00u, 3u << 2u * pin, 2u << 2u * pin);
+}
+
+void stm32_console_pins(void) {
+    alternate_pin(BOARD_TX_PORT, BOARD_TX_PIN, BOARD_TX_AF);
+    alternate_pin(BOARD_RX_PORT, BOARD_RX_PIN, BOARD_RX_AF);
+}
+
+void stm32_ticks_init(void) {
+    /* Timers of APB1 run at twice its clock unless it is undivided (RM0385 5.2, TIMPRE = 0). */
+    const port_clock_t *const clock = port_clock();
+    const uint32_t hz = clock->apb1_hz == clock->core_hz ? clock->apb1_hz : 2u * clock->apb1_hz;
+    stm32_enable(RCC_APB1ENR, 0);
+    REG(TIM_PSC) = hz / 1000000u - 1u;
+    REG(TIM_ARR) = 0xFFFFFFFFu;
+    REG(TIM_EGR) = 1; /* UG: take the prescaler over, clear the counter */
+    REG(TIM_SR) = 0;
+    REG(TIM_CR1) = 1; /* CEN */
+}
+
+uint32_t port_ticks(void) {
+    return REG(TIM_CNT);
+}
+
+void port_unique_id(uint32_t id[3]) {
+    for (uint32_t i = 0; i < 3u; i++) {
+        id[i] = REG(BOARD_UID_ADDRESS + 4u * i);
+    }
+}
+
+/* RM0385 5.3.21, RM0390 6.3.21. The flags add up until cleared; the most telling one comes first. */
+static const char *read_reset_cause(void) {
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } causes[] = {
+        {31, "low-power"}, {30, "window-watchdog"}, {29, "watchdog"}, {28, "software"},
+        {27, "power-on"},  {25, "brown-out"},       {26, "pin"},
+    };
+    const uint32_t flags = REG(RCC_CSR);
+    REG(RCC_CSR) = flags | 1u << 24; /* RMVF */
+    for (uint32_t i = 0; i < sizeof causes / sizeof causes[0]; i++) {
+        if ((flags >> causes[i].bit & 1u) != 0u) {
+            return causes[i].name;
+        }
+    }
+    return "unknown";
+}
+
+const char *port_reset_cause(void) {
+    return reset_cause;
+}
+
+void port_init(void) {
+    reset_cause = read_reset_cause();
+    stm32_clock_init();
+    family_caches_init();
+    stm32_console_pins();
+    stm32_enable(BOARD_CONSOLE_APB == 1 ? RCC_APB1ENR : RCC_APB2ENR, BOARD_CONSOLE_ENABLE_BIT);
+    family_console_init(BOARD_CONSOLE_APB == 1 ? port_clock()->apb1_hz : port_clock()->apb2_hz);
+    port_counter_init();
+    stm32_ticks_init();
+}

@@ -1,0 +1,101 @@
+/* model.h over the generated graph: a list of steps, run in order. */
+#include "aot_graph.h"
+#include "bench_time.h"
+#include "model.h"
+
+#include <stddef.h>
+
+static const char *error_text = "";
+
+enum { ERROR_SCRATCH = 1, ERROR_KERNEL = 2 };
+
+const char *model_runtime(void) { return "aot"; }
+
+const char *model_kernels(void) { return aot_kernel_set; }
+
+const char *model_error(void) { return error_text; }
+
+int model_setup(void)
+{
+    /* The generator computed scratch sizes for these kernels; were it wrong, an activation would be
+     * overwritten without a trace. */
+    for (uint32_t i = 0; i < aot_graph.step_count; i++) {
+        const aot_step_t *step = &aot_graph.steps[i];
+        if (step->scratch != NULL && step->scratch(step->block) > step->scratch_bytes) {
+            error_text = "kernel-needs-more-scratch-than-planned";
+            return ERROR_SCRATCH;
+        }
+    }
+    error_text = "";
+    return 0;
+}
+
+uint32_t model_input_count(void) { return aot_graph.input_count; }
+
+void *model_input(uint32_t i)
+{
+    return i < aot_graph.input_count ? aot_graph.arena + aot_graph.inputs[i].offset : NULL;
+}
+
+uint32_t model_input_bytes(uint32_t i)
+{
+    return i < aot_graph.input_count ? aot_graph.inputs[i].bytes : 0;
+}
+
+uint32_t model_output_count(void) { return aot_graph.output_count; }
+
+const void *model_output(uint32_t i)
+{
+    return i < aot_graph.output_count ? aot_graph.arena + aot_graph.outputs[i].offset : NULL;
+}
+
+uint32_t model_output_bytes(uint32_t i)
+{
+    return i < aot_graph.output_count ? aot_graph.outputs[i].bytes : 0;
+}
+
+int model_invoke(void)
+{
+    const aot_step_t *step = aot_graph.steps;
+    for (uint32_t left = aot_graph.step_count; left != 0; left--, step++) {
+        if (step->run(step->block) != 0) {
+            error_text = "kernel-refused-its-arguments";
+            return ERROR_KERNEL;
+        }
+    }
+    return 0;
+}
+
+uint32_t model_layer_count(void) { return aot_graph.step_count; }
+
+const model_layer_t *model_layer(uint32_t i)
+{
+    return i < aot_graph.step_count ? &aot_graph.layers[i] : NULL;
+}
+
+int model_invoke_profiled(uint64_t *cycles, uint32_t n)
+{
+    for (uint32_t i = 0; i < aot_graph.step_count; i++) {
+        const aot_step_t *step = &aot_graph.steps[i];
+        const uint64_t start = bench_cycles();
+        const int code = step->run(step->block);
+        const uint64_t stop = bench_cycles();
+        if (i < n) {
+            cycles[i] = stop - start;
+        }
+        if (code != 0) {
+            error_text = "kernel-refused-its-arguments";
+            return ERROR_KERNEL;
+        }
+    }
+    return 0;
+}
+
+model_arena_t model_arena(void)
+{
+    const model_arena_t arena = {aot_graph.arena_bytes, aot_graph.arena_bytes,
+                                 aot_graph.arena_bytes};
+    return arena;
+}
+
+void *model_arena_base(void) { return aot_graph.arena; }

@@ -1,0 +1,284 @@
+#include "bench_command.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "bench_crc.h"
+#include "bench_mlperf.h"
+#include "bench_run.h"
+#include "bench_words.h"
+#include "board_config.h"
+#include "build_info.h"
+#include "model.h"
+#include "port.h"
+
+enum { OUTPUT_CHUNK = 64 /* protocol.MAX_OUTPUT_CHUNK */ };
+
+/* Each handler answers fully and returns NULL, or returns a code for m-hil-err. */
+typedef const char *(*handler_t)(char *rest);
+
+static const char SYNTAX[] = "syntax";
+static const char RANGE[] = "range";
+static const char SETUP[] = "setup";
+
+static const char *hil_id(char *rest) {
+    uint32_t id[3];
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    port_unique_id(id);
+    hil_begin("id");
+    hil_text("build", build_id);
+    hil_text("board", BOARD_ID);
+    hil_hex32("uid", id, 3);
+    hil_text("model", build_model_id);
+    hil_text("runtime", model_runtime());
+    hil_text("kernels", model_kernels());
+    hil_unsigned("clock", port_clock()->core_hz);
+    hil_text("src", port_clock()->source);
+    hil_unsigned("icache", BOARD_ICACHE);
+    hil_unsigned("dcache", BOARD_DCACHE);
+    hil_unsigned("art", BOARD_ART);
+    hil_text("counter", port_counter());
+    hil_unsigned("baud", BOARD_CONSOLE_BAUD);
+    hil_unsigned("version", 1);
+    hil_end();
+    return NULL;
+}
+
+static void tensors(const char *dir, const build_tensor_t *list, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        hil_begin("io");
+        hil_text("dir", dir);
+        hil_unsigned("idx", i);
+        hil_unsigned("bytes", list[i].bytes);
+        hil_end();
+    }
+}
+
+static const char *hil_io(char *rest) {
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    tensors("in", build_inputs, build_input_count);
+    tensors("out", build_outputs, build_output_count);
+    hil_begin("io-end");
+    hil_unsigned("n", build_input_count + build_output_count);
+    hil_end();
+    return NULL;
+}
+
+static const char *hil_setup(char *rest) {
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    const int rc = run_setup();
+    hil_begin("setup");
+    hil_signed("rc", rc);
+    hil_text("err", run_error());
+    hil_end();
+    return NULL;
+}
+
+static const char *hil_in(char *rest) {
+    /* The CRC is over everything between the command's name and itself, so find it first. */
+    char *const mark = strrchr(rest, ' ');
+    uint32_t crc;
+    if (mark == NULL || !words_hex32(mark + 1, &crc)) {
+        return SYNTAX;
+    }
+    if (bench_crc32(rest, (size_t)(mark - rest)) != crc) {
+        return "crc";
+    }
+    *mark = '\0';
+    uint32_t index;
+    uint32_t offset;
+    uint32_t count;
+    if (!words_number(words_next(&rest), 0, 999999999u, &index) ||
+        !words_number(words_next(&rest), 0, 999999999u, &offset)) {
+        return SYNTAX;
+    }
+    const char *const hex = words_next(&rest);
+    if (!words_hex_count(hex, &count) || !words_end(&rest)) {
+        return SYNTAX;
+    }
+    if (index >= build_input_count || offset > build_inputs[index].bytes ||
+        count > build_inputs[index].bytes - offset) {
+        return RANGE;
+    }
+    words_hex_bytes(hex, build_staging + build_inputs[index].offset + offset, count);
+    hil_begin("in");
+    hil_unsigned("idx", index);
+    hil_unsigned("off", offset);
+    hil_unsigned("n", count);
+    hil_end();
+    return NULL;
+}
+
+static const char *report_run(void) {
+    const run_result_t *const result = run_last();
+    for (uint32_t i = 0; i < result->count; i++) {
+        hil_begin("cycle");
+        hil_unsigned("i", i);
+        hil_unsigned("cycles", result->cycles[i]);
+        hil_end();
+    }
+    hil_begin("run-end");
+    hil_unsigned("w", result->warmups);
+    hil_unsigned("n", result->count);
+    hil_signed("rc", result->rc);
+    hil_end();
+    return NULL;
+}
+
+static const char *hil_run(char *rest) {
+    uint32_t warmups;
+    uint32_t repeats;
+    if (!words_number(words_next(&rest), 0, RUN_WARMUPS, &warmups) ||
+        !words_number(words_next(&rest), 1, RUN_REPEATS, &repeats)) {
+        return RANGE;
+    }
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    if (!run_is_ready()) {
+        return SETUP;
+    }
+    run_timed(warmups, repeats);
+    return report_run();
+}
+
+static const char *hil_cycles(char *rest) {
+    return words_end(&rest) ? report_run() : SYNTAX;
+}
+
+static const char *hil_layers(char *rest) {
+    uint32_t passes;
+    if (!words_number(words_next(&rest), 1, RUN_REPEATS, &passes)) {
+        return RANGE;
+    }
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    if (!run_is_ready()) {
+        return SETUP;
+    }
+    const layers_result_t *const layers = run_layers(passes);
+    for (uint32_t i = 0; i < layers->count; i++) {
+        const model_layer_t *const layer = model_layer(i);
+        hil_begin("layer");
+        hil_unsigned("i", i);
+        hil_unsigned("cycles", layers->cycles[i]);
+        hil_text("op", layer->op);
+        hil_text("name", layer->name);
+        hil_end();
+    }
+    hil_begin("layers-end");
+    hil_unsigned("n", layers->count);
+    hil_unsigned("total", layers->total);
+    hil_signed("rc", layers->rc);
+    hil_end();
+    return NULL;
+}
+
+static const char *hil_out(char *rest) {
+    uint32_t index;
+    uint32_t offset;
+    uint32_t length;
+    if (!words_number(words_next(&rest), 0, 999999999u, &index) ||
+        !words_number(words_next(&rest), 0, 999999999u, &offset) ||
+        !words_number(words_next(&rest), 1, 999999999u, &length) || !words_end(&rest)) {
+        return SYNTAX;
+    }
+    if (index >= build_output_count || offset > build_outputs[index].bytes ||
+        length > build_outputs[index].bytes - offset) {
+        return RANGE;
+    }
+    if (!run_is_ready()) {
+        return SETUP;
+    }
+    const uint8_t *const bytes = model_output(index);
+    for (uint32_t done = 0; done < length;) {
+        const uint32_t left = length - done;
+        const uint32_t chunk = left < OUTPUT_CHUNK ? left : (uint32_t)OUTPUT_CHUNK;
+        hil_begin("out");
+        hil_unsigned("idx", index);
+        hil_unsigned("off", offset + done);
+        hil_bytes("hex", bytes + offset + done, chunk);
+        hil_end();
+        done += chunk;
+    }
+    hil_begin("out-end");
+    hil_unsigned("idx", index);
+    hil_unsigned("n", length);
+    hil_end();
+    return NULL;
+}
+
+static const char *hil_mem(char *rest) {
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    const model_arena_t arena = model_arena();
+    hil_begin("mem");
+    hil_unsigned("arena_planned", arena.planned);
+    hil_unsigned("arena_used", arena.used);
+    hil_unsigned("arena_capacity", arena.capacity);
+    hil_signed("arena_paint", run_arena_painted());
+    hil_unsigned("stack_used", port_stack_used());
+    hil_unsigned("stack_size", port_stack_bytes());
+    hil_end();
+    return NULL;
+}
+
+static const struct {
+    const char *name;
+    handler_t handler;
+} commands[] = {
+    {"hil-id", hil_id},         {"hil-io", hil_io},         {"hil-setup", hil_setup},
+    {"hil-in", hil_in},         {"hil-run", hil_run},       {"hil-cycles", hil_cycles},
+    {"hil-layers", hil_layers}, {"hil-out", hil_out},       {"hil-mem", hil_mem},
+};
+
+static void refuse(const char *code, const char *command) {
+    char shown[25];
+    uint32_t length = 0;
+    while (command[length] != '\0' && length < sizeof shown - 1u) {
+        shown[length] = command[length];
+        length++;
+    }
+    shown[length] = '\0';
+    hil_begin("err");
+    hil_text("code", code);
+    hil_text("cmd", shown);
+    hil_end();
+}
+
+void command_execute(char *text, command_state_t state) {
+    if (state != COMMAND_OK) {
+        refuse(state == COMMAND_OVERLONG ? "long" : "garbled", text);
+        return;
+    }
+    char *rest = text;
+    const char *const name = words_next(&rest);
+    if (name == NULL) {
+        return; /* an empty command only asks for m-ready */
+    }
+    for (uint32_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(name, commands[i].name) == 0) {
+            const char *const code = commands[i].handler(rest);
+            if (code != NULL) {
+                refuse(code, name);
+            }
+            return;
+        }
+    }
+    if (mlperf_execute(name, &rest)) {
+        return;
+    }
+    if (strncmp(name, "hil-", 4) != 0) {
+        console_text("e-[Unknown command]\r\n"); /* what MLPerf Tiny's runner understands */
+    }
+    refuse("unknown", name);
+}

@@ -1,0 +1,53 @@
+/* The runtime's side of the firmware: what a generated model offers to the bench.
+ *
+ * A runtime (aot, tflm, ...) implements it once per model; the bench calls nothing else. */
+#ifndef MODEL_H
+#define MODEL_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    const char *name; /* name of the tensor that the layer writes */
+    const char *op;   /* TFLite builtin name, e.g. CONV_2D */
+} model_layer_t;
+
+/* Bytes. planned: by the memory planner; used: what the runtime reports after set-up. */
+typedef struct {
+    uint32_t planned, used, capacity;
+} model_arena_t;
+
+const char *model_runtime(void); /* "aot" */
+const char *model_kernels(void); /* "cmsis_nn" or "portable" */
+
+int model_setup(void);         /* 0, or a code that model_error() explains */
+const char *model_error(void); /* "" when there is none */
+
+uint32_t model_input_count(void);
+void *model_input(uint32_t i);
+uint32_t model_input_bytes(uint32_t i);
+
+uint32_t model_output_count(void);
+const void *model_output(uint32_t i);
+uint32_t model_output_bytes(uint32_t i);
+
+/* 0 when done. The inputs are dead afterwards (the planner reuses their memory): write them again. */
+int model_invoke(void);
+
+uint32_t model_layer_count(void);
+const model_layer_t *model_layer(uint32_t i);
+
+/* As model_invoke(), with the cycles of each of the first n layers, by bench_cycles(). */
+int model_invoke_profiled(uint64_t *cycles, uint32_t n);
+
+model_arena_t model_arena(void);
+void *model_arena_base(void); /* NULL when the planner writes to unused parts: a paint mark would lie */
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

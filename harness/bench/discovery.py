@@ -1,0 +1,150 @@
+"""Find debug probes and their serial ports.
+
+pyOCD lists ST-LINK, CMSIS-DAP and J-Link probes; pyserial lists the ports. A probe and its virtual
+COM port are one USB device, so they share the USB serial number. Board ids come from the probe's
+own board id (ST-LINK/V2-1 and V3, CMSIS-DAP with an mbed id).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from harness.bench.station import VIRTUAL_PROBE, Bench, Station
+from harness.boards import Board, all_boards
+
+
+@dataclass(frozen=True, slots=True)
+class SeenProbe:
+    """A debug probe that pyOCD lists.
+
+    Attributes:
+        unique_id: pyOCD's unique id; the USB serial number for USB probes.
+        description: Vendor and product, for people.
+        board_id: Four-character mbed board id, if the probe tells it.
+        board_name: Board name that pyOCD knows for that id, e.g. ``NUCLEO-F746ZG``.
+    """
+
+    unique_id: str
+    description: str = ""
+    board_id: str | None = None
+    board_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenPort:
+    """A serial port that pyserial lists.
+
+    Attributes:
+        device: Path or name to open.
+        serial_number: USB serial number of the device that offers it, if it is a USB port.
+        description: Product, for people.
+    """
+
+    device: str
+    serial_number: str | None = None
+    description: str = ""
+
+
+def list_probes() -> tuple[SeenProbe, ...]:
+    """Return the probes that pyOCD sees now, virtual ones included."""
+    from pyocd.core.helpers import ConnectHelper
+
+    found = []
+    for probe in ConnectHelper.get_all_connected_probes(blocking=False, print_wait_message=False):
+        info = probe.associated_board_info
+        found.append(
+            SeenProbe(
+                unique_id=probe.unique_id,
+                description=f"{probe.vendor_name} {probe.product_name}".strip(),
+                board_id=getattr(probe, "board_id", None),
+                board_name=info.name if info is not None else None,
+            )
+        )
+    return tuple(found)
+
+
+def list_ports() -> tuple[SeenPort, ...]:
+    """Return the serial ports that pyserial sees now."""
+    from serial.tools import list_ports as pyserial_ports
+
+    return tuple(
+        SeenPort(port.device, port.serial_number, port.description or "")
+        for port in pyserial_ports.comports()
+    )
+
+
+def discover(
+    probes: Callable[[], Sequence[SeenProbe]] = list_probes,
+    ports: Callable[[], Sequence[SeenPort]] = list_ports,
+    boards: Sequence[Board] | None = None,
+) -> Bench:
+    """Pair the probes that are plugged in with their serial ports.
+
+    Args:
+        probes: Lists probes; virtual ones are left out, as they need no file.
+        ports: Lists serial ports.
+        boards: Boards to recognise; all by default.
+
+    Returns:
+        A bench with a station for every probe whose board and port are known; what is missing for
+        the others is said in `notes`.
+    """
+    known = tuple(boards) if boards is not None else all_boards()
+    seen_ports = sorted(ports(), key=lambda port: port.device)
+    stations: list[Station] = []
+    notes: list[str] = []
+    for probe in sorted(probes(), key=lambda seen: seen.unique_id):
+        if probe.unique_id.startswith(VIRTUAL_PROBE):
+            continue
+        label = f"probe {probe.unique_id} ({probe.description or 'unknown kind'})"
+        board = _board_of(probe, known)
+        if board is None:
+            named = probe.board_name or probe.board_id
+            reason = f"says it is on '{named}'" if named else "does not tell its board"
+            notes.append(f"{label} {reason}: add a [[station]] by hand if it is a known board")
+            continue
+        own = [port for port in seen_ports if _same_device(probe.unique_id, port.serial_number)]
+        if not own:
+            notes.append(
+                f"{label} on {board.id} has no serial port of its own: "
+                "connect its console and add a [[station]] by hand"
+            )
+            continue
+        if len(own) > 1:
+            others = ", ".join(port.device for port in own[1:])
+            notes.append(f"{label} has several ports: took {own[0].device}, not {others}")
+        name = _free_name(f"{board.id}-{probe.unique_id[-4:].lower()}", stations)
+        stations.append(
+            Station(name=name, board=board.id, probe=probe.unique_id, serial=own[0].device)
+        )
+    return Bench(stations=tuple(stations), notes=tuple(notes))
+
+
+def _board_of(probe: SeenProbe, boards: Sequence[Board]) -> Board | None:
+    for board in boards:
+        if probe.board_id is not None and probe.board_id in board.facts.probe_board_ids:
+            return board
+    name = _plain(probe.board_name or "")
+    return next((board for board in boards if name and name == _plain(board.id)), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _same_device(unique_id: str, serial_number: str | None) -> bool:
+    if not serial_number:
+        return False
+    # J-Link drops the leading zeros of its USB serial number.
+    return unique_id.lower().lstrip("0") == serial_number.lower().lstrip("0")
+
+
+def _free_name(wanted: str, stations: Sequence[Station]) -> str:
+    clean = re.sub(r"[^A-Za-z0-9._-]", "-", wanted)
+    taken = {station.name for station in stations}
+    name, number = clean, 2
+    while name in taken:
+        name, number = f"{clean}-{number}", number + 1
+    return name

@@ -1,0 +1,233 @@
+"""Open a debug probe by its id, with errors that say what is wrong with the bench."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from harness.bench.discovery import SeenProbe
+from harness.errors import BenchError, HarnessError, ProbeBusy, ProbeNotFound
+
+DBGMCU_IDCODE = 0xE004_2000  # RM0385 40.6.1, RM0410 45.6.1, RM0390 33.6.1
+_UDEV_FIX = (
+    "give your user access to the probe: install pyOCD's udev rules "
+    "(https://github.com/pyocd/pyOCD/tree/main/udev) and plug it in again"
+)
+
+
+def match_probe(wanted: str, seen: Sequence[SeenProbe]) -> SeenProbe:
+    """Return the one probe that `wanted` names: its whole id, or a part of one id only.
+
+    Raises:
+        ProbeNotFound: None matches (lists what is seen) or several do (names them).
+    """
+    key = wanted.lower()
+    for probe in seen:
+        if probe.unique_id.lower() == key:
+            return probe
+    matching = [probe for probe in seen if key in probe.unique_id.lower()]
+    if len(matching) == 1:
+        return matching[0]
+    listed = ", ".join(_label(probe) for probe in (matching or seen)) or "none at all"
+    ids = tuple(probe.unique_id for probe in (matching or seen))
+    if matching:
+        raise ProbeNotFound(
+            f"probe id '{wanted}' matches {len(matching)} probes: {listed}",
+            expected="the id of one probe",
+            fix="write the full unique id in bench.toml",
+            probe=wanted,
+            seen=ids,
+        )
+    raise ProbeNotFound(
+        f"no debug probe '{wanted}'",
+        where=f"probes seen: {listed}",
+        fix="check the cable and the id (`harness bench discover`); a probe that `lsusb` shows but "
+        f"pyOCD does not lacks permission: {_UDEV_FIX}",
+        probe=wanted,
+        seen=ids,
+    )
+
+
+def _label(probe: SeenProbe) -> str:
+    return f"{probe.unique_id} ({probe.description})" if probe.description else probe.unique_id
+
+
+class _Keep(logging.Handler):
+    """Keep the last lines of a log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: deque[str] = deque(maxlen=50)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(f"{record.levelname.lower()}: {record.getMessage()}")
+
+
+_quiet_lock = threading.Lock()
+_quiet_depth = 0
+_loud: tuple[bool, int] = (True, logging.NOTSET)
+
+
+@contextmanager
+def quiet_pyocd() -> Iterator[deque[str]]:
+    """Keep pyOCD's log off the console; yield its last lines, for error messages."""
+    global _quiet_depth, _loud
+    logger = logging.getLogger("pyocd")
+    keep = _Keep()
+    with _quiet_lock:
+        if _quiet_depth == 0:
+            _loud = logger.propagate, logger.level
+            logger.propagate = False
+            logger.setLevel(logging.INFO)
+        _quiet_depth += 1
+        logger.addHandler(keep)
+    try:
+        yield keep.lines
+    finally:
+        with _quiet_lock:
+            logger.removeHandler(keep)
+            _quiet_depth -= 1
+            if _quiet_depth == 0:
+                logger.propagate = _loud[0]
+                logger.setLevel(_loud[1])
+
+
+def open_session(probe_id: str, options: Mapping[str, Any]) -> Any:
+    """Open a pyOCD session on one probe.
+
+    Args:
+        probe_id: Unique id, or a part of it that no other probe shares.
+        options: pyOCD session options.
+
+    Returns:
+        An open `pyocd.core.session.Session`; the caller closes it.
+
+    Raises:
+        ProbeNotFound: No such probe, or it vanished.
+        ProbeBusy: Another program has it.
+        BenchError: No permission, or the chip behind the probe does not answer.
+    """
+    from pyocd.core.session import Session
+
+    probe = _find(probe_id)
+    session = None
+    try:
+        session = Session(
+            probe,
+            options={
+                # What the harness does must not depend on where it is started from.
+                "no_config": True,
+                "project_dir": os.getcwd(),  # noqa: PTH109 - pyOCD changes to it
+                "hide_programming_progress": True,
+                # The default 0.1 s is for slow resets; pyOCD waits for the core by itself.
+                "reset.post_delay": 0.01,
+                "warning.cortex_m_default": False,
+                **options,
+            },
+        )
+        session.open()
+    except HarnessError:
+        _close(session)
+        raise
+    except Exception as failure:
+        _close(session)
+        raise connect_error(failure, probe_id) from failure
+    return session
+
+
+def _find(probe_id: str) -> Any:
+    from pyocd.core import exceptions
+    from pyocd.core.helpers import ConnectHelper
+
+    kind, colon, _ = probe_id.partition(":")
+    try:
+        # pyOCD asks an explicit kind ("remote:host:5555", "virtual:board") for just that probe.
+        probes = ConnectHelper.get_all_connected_probes(
+            blocking=False, unique_id=probe_id if colon else None, print_wait_message=False
+        )
+    except exceptions.Error as failure:
+        if colon and "unknown debug probe type" in str(failure):
+            raise ProbeNotFound(
+                f"no debug probe '{probe_id}': this pyOCD has no probes of kind '{kind}'",
+                fix="install the extra: pip install 'tinyml-harness[virtual]'"
+                if kind == "virtual"
+                else "see `pyocd list --plugins`",
+                probe=probe_id,
+                seen=(),
+            ) from None
+        raise connect_error(failure, probe_id) from failure
+    if colon and len(probes) == 1:
+        return probes[0]
+    if colon and not probes:
+        # Not there: look at them all, to be able to say what is.
+        probes = ConnectHelper.get_all_connected_probes(blocking=False, print_wait_message=False)
+    seen = [SeenProbe(p.unique_id, f"{p.vendor_name} {p.product_name}".strip()) for p in probes]
+    chosen = match_probe(probe_id, seen)
+    return next(probe for probe in probes if probe.unique_id == chosen.unique_id)
+
+
+def _close(session: Any) -> None:
+    if session is None:
+        return
+    try:
+        session.close()
+    except Exception as failure:
+        # The failure to open is what the user must see; this one can only follow from it.
+        logging.getLogger(__name__).debug("closing after a failed open: %s", failure)
+
+
+def connect_error(failure: BaseException, probe_id: str) -> HarnessError:
+    """Return the typed error for an exception that came out of pyOCD while connecting."""
+    from pyocd.core import exceptions
+
+    chain = list(_chain(failure))
+    for link in chain:
+        if isinstance(link, HarnessError):
+            return link
+    text = str(failure) or type(failure).__name__
+    codes = {link.errno for link in chain if isinstance(link, OSError)}
+    if codes & {errno.EBUSY} or "busy" in text.lower() or "already open" in text.lower():
+        return ProbeBusy(
+            f"debug probe '{probe_id}' is in use: {text}",
+            fix="close the debugger, IDE or other harness that has it (`lsof /dev/bus/usb/*/*`)",
+            probe=probe_id,
+        )
+    if codes & {errno.EACCES, errno.EPERM}:
+        return BenchError(
+            f"no permission to use debug probe '{probe_id}': {text}",
+            fix=_UDEV_FIX,
+            probe=probe_id,
+        )
+    if isinstance(failure, exceptions.ProbeDisconnected) or codes & {errno.ENODEV, errno.EIO}:
+        return ProbeNotFound(
+            f"debug probe '{probe_id}' was disconnected: {text}",
+            fix="check the cable and plug the probe in again",
+            probe=probe_id,
+            seen=(),
+        )
+    if isinstance(failure, exceptions.TargetSupportError):
+        return BenchError(
+            f"pyOCD has no support for the board's chip: {text}",
+            fix="check 'pyocd_target' in the board's manifest",
+            probe=probe_id,
+        )
+    return BenchError(
+        f"the chip behind probe '{probe_id}' does not answer: {text}",
+        expected="a powered board on the probe's SWD port",
+        fix="check power, jumpers and cable; press reset while connecting; update the probe's "
+        "firmware",
+        probe=probe_id,
+        cause=type(failure).__name__,
+    )
+
+
+def _chain(failure: BaseException | None) -> Iterator[BaseException]:
+    while failure is not None:
+        yield failure
+        failure = failure.__cause__ or failure.__context__

@@ -1,0 +1,141 @@
+"""Generate what depends on the board: ``board_config.h`` and the linker script."""
+
+from __future__ import annotations
+
+from string import Template
+
+from harness.boards import Board, MemoryRegion
+from harness.boards.model import Pll
+from harness.errors import BoardError
+from harness.firmware.image import BuildOptions
+
+_TIMER_HZ = 1_000_000
+# RCC_CFGR PPRE1 and PPRE2 (RM0385 5.3.3, RM0390 6.3.3).
+_PRESCALER_BITS = {1: 0, 2: 4, 4: 5, 8: 6, 16: 7}
+
+
+def board_config(board: Board, options: BuildOptions) -> str:
+    """Return the text of ``board_config.h``.
+
+    Raises:
+        BoardError: The clocks cannot drive the 1 MHz timer, or the console at `options.baud`.
+    """
+    facts = board.facts
+    clock, console, caches = facts.clock, facts.console, facts.caches
+    _check_timer(board)
+    _check_baud(board, options.baud)
+    prescalers = (
+        _PRESCALER_BITS[clock.apb1_divider] << 10 | _PRESCALER_BITS[clock.apb2_divider] << 13
+    )
+    values: list[tuple[str, str]] = [
+        ("BOARD_ID", f'"{board.id}"'),
+        ("BOARD_HSI_HZ", f"{clock.hsi_hz}u"),
+        ("BOARD_HSE_BYPASS", _flag(clock.hse_bypass)),
+        ("BOARD_SYSCLK_HZ", f"{clock.sysclk_hz}u"),
+        ("BOARD_APB1_HZ", f"{clock.apb1_hz}u"),
+        ("BOARD_APB2_HZ", f"{clock.apb2_hz}u"),
+        ("BOARD_PLLCFGR_HSE", f"0x{_pllcfgr(clock.pll):08X}u"),
+        ("BOARD_PLLCFGR_HSI", f"0x{_pllcfgr(clock.pll_hsi):08X}u"),
+        ("BOARD_CFGR_PRESCALERS", f"0x{prescalers:08X}u"),
+        ("BOARD_OVERDRIVE", _flag(clock.overdrive)),
+        ("BOARD_VOS_BITS", f"{4 - clock.voltage_scale}u"),
+        ("BOARD_FLASH_WAIT_STATES", f"{clock.flash_wait_states}u"),
+        ("BOARD_ICACHE", _flag(options.icache and caches.icache_bytes > 0)),
+        ("BOARD_DCACHE", _flag(options.dcache and caches.dcache_bytes > 0)),
+        ("BOARD_DCACHE_BYTES", f"{caches.dcache_bytes}u"),
+        ("BOARD_DCACHE_WAYS", f"{caches.dcache_ways}u"),
+        ("BOARD_ART", _flag(options.art and caches.art)),
+        ("BOARD_DWT_LOCK", _flag(facts.cycle_counter == "dwt-lock")),
+        ("BOARD_CONSOLE_BASE", f"0x{console.base:08X}u"),
+        ("BOARD_CONSOLE_APB", "1" if console.bus == "apb1" else "2"),
+        ("BOARD_CONSOLE_ENABLE_BIT", f"{console.enable_bit}u"),
+        ("BOARD_CONSOLE_BAUD", f"{options.baud}u"),
+        ("BOARD_UID_ADDRESS", f"0x{facts.chip.uid_address:08X}u"),
+    ]
+    for name, pin in (("TX", console.tx), ("RX", console.rx)):
+        values += [
+            (f"BOARD_{name}_PORT", f"{ord(pin.port) - ord('A')}u"),
+            (f"BOARD_{name}_PIN", f"{pin.pin}u"),
+            (f"BOARD_{name}_AF", f"{pin.alternate}u"),
+        ]
+    lines = [f"#define {name} {value}" for name, value in values]
+    head = f"/* Generated from the manifest of {board.id}. */\n"
+    return f"{head}#ifndef BOARD_CONFIG_H\n#define BOARD_CONFIG_H\n\n" + "\n".join(
+        [*lines, "", "#endif", ""]
+    )
+
+
+def linker_script(board: Board, options: BuildOptions, template: str) -> str:
+    """Return the linker script: `template` with the board's memory filled in.
+
+    Raises:
+        BoardError: The stack does not fit the RAM.
+    """
+    block = main_ram(board)
+    origin, size = block[0].origin, sum(region.bytes for region in block)
+    if options.stack_bytes >= size:
+        raise BoardError(
+            f"a stack of {options.stack_bytes} bytes does not fit the RAM of {size}",
+            where=board.manifest,
+        )
+    return Template(template).substitute(
+        board=board.id,
+        ram_regions=", ".join(region.name for region in block),
+        flash_origin=f"0x{board.flash.origin:08X}",
+        flash_bytes=board.flash.bytes,
+        ram_origin=f"0x{origin:08X}",
+        ram_bytes=size,
+        stack_bytes=options.stack_bytes,
+    )
+
+
+def main_ram(board: Board) -> tuple[MemoryRegion, ...]:
+    """Return the largest run of RAM regions that touch each other, in address order."""
+    runs: list[list[MemoryRegion]] = []
+    for region in board.ram_regions:
+        if runs and runs[-1][-1].end == region.origin:
+            runs[-1].append(region)
+        else:
+            runs.append([region])
+    return tuple(max(runs, key=lambda run: sum(region.bytes for region in run)))
+
+
+def _flag(value: bool) -> str:
+    return "1" if value else "0"
+
+
+def _pllcfgr(pll: Pll) -> int:
+    """Return RCC_PLLCFGR without the source bit (RM0385 5.3.2); R, where it exists, is 2."""
+    return 2 << 28 | pll.q << 24 | (pll.p // 2 - 1) << 16 | pll.n << 6 | pll.m
+
+
+def _check_timer(board: Board) -> None:
+    clock = board.facts.clock
+    timer_hz = clock.apb1_hz * (1 if clock.apb1_divider == 1 else 2)
+    if clock.sysclk_hz % _TIMER_HZ or timer_hz % _TIMER_HZ:
+        raise BoardError(
+            f"core clock {clock.sysclk_hz} Hz and APB1 timer clock {timer_hz} Hz",
+            where=f"{board.manifest}: harness.clock",
+            expected="both whole megahertz: a 1 MHz timer extends the cycle counter",
+        )
+
+
+def _check_baud(board: Board, baud: int) -> None:
+    """Refuse a rate that the UART misses by more than 2 % (its divider has 16 or more steps)."""
+    console, clock = board.facts.console, board.facts.clock
+    peripheral_hz = clock.apb1_hz if console.bus == "apb1" else clock.apb2_hz
+    divider = (peripheral_hz + baud // 2) // baud
+    if baud > console.max_baud or not 16 <= divider <= 0xFFFF:
+        raise BoardError(
+            f"{console.peripheral} of {board.id} cannot run at {baud} baud",
+            where=f"{board.manifest}: harness.console",
+            expected=f"at most {min(console.max_baud, peripheral_hz // 16)} baud",
+            fix="choose another baud rate",
+        )
+    if abs(peripheral_hz / divider - baud) > 0.02 * baud:
+        raise BoardError(
+            f"{console.peripheral} of {board.id} would run at {peripheral_hz // divider} baud "
+            f"instead of {baud}",
+            expected="within 2 %",
+            fix="choose another baud rate",
+        )

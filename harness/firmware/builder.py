@@ -1,0 +1,266 @@
+"""Run PlatformIO on a project, and keep what it links in a content-addressed store."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.boards import Board
+from harness.errors import BuildError
+from harness.firmware.boardconfig import main_ram
+from harness.firmware.diagnose import diagnose
+from harness.firmware.image import BuildOptions, FirmwareImage
+from harness.firmware.project import Project, build_info, plan_project, write_files
+from harness.firmware.sizes import read_sizes
+from harness.firmware.toolchain import (
+    Toolchain,
+    ensure_toolchain,
+    platformio_environment,
+    prepare_core,
+)
+from harness.paths import cache_dir
+
+if TYPE_CHECKING:
+    from harness.models.graph import TFLiteModel
+    from harness.runtimes import GeneratedSources
+
+Log = Callable[[str], None]
+
+_SLOTS = 8
+_GENERATED = ("src", "port", "include", "kernels", "ld", "platforms", "boards")
+
+
+def build_image(
+    board: Board,
+    model: TFLiteModel,
+    sources: GeneratedSources,
+    options: BuildOptions,
+    *,
+    slot: int,
+    jobs: int | None,
+    cache: Path | None,
+    on_log: Log | None,
+) -> FirmwareImage:
+    """Build one image; see `harness.firmware.build`."""
+    start = time.perf_counter()
+    root = cache or cache_dir()
+    toolchain = ensure_toolchain(cache)
+    project = plan_project(board, model, sources, options, toolchain.name)
+    stored = _load(root, project, start)
+    if stored is not None:
+        return stored
+    core = prepare_core(cache)
+    with _project_folder(root, board, project, slot) as (folder, lock):
+        # Another process may have built the same while this one waited for the folder.
+        stored = _load(root, project, start)
+        if stored is not None:
+            return stored
+        files = {**project.configuration, **project.model}
+        files["src/build_info.c"] = build_info(project, model, sources).encode()
+        write_files(folder, files, exclusive=_GENERATED)
+        output = folder / ".pio" / "build" / board.id
+        lines = _run_platformio(folder, lock, core, toolchain, jobs, on_log)
+        if lines is not None:
+            raise _failure(root, board, project, sources, options, output, lines)
+        elf = output / "firmware.elf"
+        sizes, ram = read_sizes(elf)
+        image = FirmwareImage(
+            elf=elf,
+            map=output / "firmware.map",
+            sha256=hashlib.sha256(elf.read_bytes()).hexdigest(),
+            build_id=project.build_id,
+            board=board.id,
+            model_name=model.name,
+            model_sha256=model.sha256,
+            runtime=sources.runtime,
+            runtime_version=sources.runtime_version,
+            kernels=sources.kernels,
+            kernels_version=sources.kernels_version,
+            toolchain=toolchain.name,
+            flags=(options.optimization, *options.extra_flags),
+            options=options,
+            cached=False,
+            sizes=sizes,
+            ram=ram,
+            seconds=0.0,
+        )
+        return _store(root, project, image, start)
+
+
+def write_standalone(
+    board: Board,
+    model: TFLiteModel,
+    sources: GeneratedSources,
+    folder: Path,
+    options: BuildOptions,
+) -> Path:
+    """Write a project for building by hand; see `harness.firmware.export_project`."""
+    project = plan_project(board, model, sources, options, ensure_toolchain().name)
+    files = {**project.configuration, **project.model}
+    files["src/build_info.c"] = build_info(project, model, sources).encode()
+    try:
+        write_files(folder, files)
+    except OSError as failure:
+        raise BuildError(f"cannot write the project: {failure}", where=str(folder)) from None
+    return folder
+
+
+# --- image store -----------------------------------------------------------------------------
+
+
+def _image_folder(root: Path, project: Project) -> Path:
+    return root / "images" / project.key[:32]
+
+
+def _load(root: Path, project: Project, start: float) -> FirmwareImage | None:
+    """Return the stored image, or None: also when what is there is not whole."""
+    folder = _image_folder(root, project)
+    try:
+        record = json.loads((folder / "image.json").read_text(encoding="utf-8"))
+        content = (folder / "firmware.elf").read_bytes()
+        image = FirmwareImage.from_json(record, folder, seconds=time.perf_counter() - start)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return image if hashlib.sha256(content).hexdigest() == image.sha256 else None
+
+
+def _store(root: Path, project: Project, image: FirmwareImage, start: float) -> FirmwareImage:
+    folder = _image_folder(root, project)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
+    try:
+        shutil.copyfile(image.elf, fresh / "firmware.elf")
+        shutil.copyfile(image.map, fresh / "firmware.map")
+        text = json.dumps(image.to_json(), indent=2, sort_keys=True)
+        (fresh / "image.json").write_text(text + "\n", encoding="utf-8")
+        fresh.chmod(0o755)
+        if folder.exists() and _load(root, project, start) is None:
+            # A damaged image; move it away in one step, as a reader may be inside.
+            folder.rename(Path(tempfile.mkdtemp(prefix=".bad-", dir=folder.parent)) / "image")
+        try:
+            fresh.rename(folder)
+        except OSError:
+            if _load(root, project, start) is None:
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        for bad in folder.parent.glob(".bad-*"):
+            shutil.rmtree(bad, ignore_errors=True)
+    return replace(
+        image,
+        elf=folder / "firmware.elf",
+        map=folder / "firmware.map",
+        seconds=time.perf_counter() - start,
+    )
+
+
+# --- running PlatformIO ----------------------------------------------------------------------
+
+
+@contextmanager
+def _project_folder(
+    root: Path, board: Board, project: Project, slot: int
+) -> Iterator[tuple[Path, int]]:
+    """Yield a project folder of this configuration that no other build uses, and its lock.
+
+    The first free slot from `slot` on is taken; when all are busy, `slot` is waited for.
+    """
+    base = root / "build"
+    base.mkdir(parents=True, exist_ok=True)
+    name = f"{board.id}-{project.configuration_key[:16]}"
+    order = [(slot + number) % _SLOTS for number in range(_SLOTS)]
+    with ExitStack() as stack:
+        for index, wait in [*((index, False) for index in order), (order[0], True)]:
+            lock = stack.enter_context((base / f"{name}-{index}.lock").open("w"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            folder = base / f"{name}-{index}"
+            folder.mkdir(exist_ok=True)
+            yield folder, lock.fileno()
+            return
+
+
+def _run_platformio(
+    folder: Path,
+    lock: int,
+    core: Path,
+    toolchain: Toolchain,
+    jobs: int | None,
+    on_log: Log | None,
+) -> list[str] | None:
+    """Run ``pio run``; return None when it linked, else what it printed."""
+    jobs = jobs or min(os.cpu_count() or 1, 4)
+    command = [sys.executable, "-m", "platformio", "run", "-d", str(folder), "-j", str(jobs)]
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=platformio_environment(core, toolchain),
+        # When we are killed, the folder stays locked until PlatformIO has ended too.
+        pass_fds=(lock,),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        if process.stdout is None:
+            raise RuntimeError("Popen without a pipe")
+        for line in process.stdout:
+            lines.append(line.rstrip())
+            if on_log is not None:
+                on_log(line.rstrip())
+    (folder / "build.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return None if process.returncode == 0 else lines
+
+
+def _failure(
+    root: Path,
+    board: Board,
+    project: Project,
+    sources: GeneratedSources,
+    options: BuildOptions,
+    output: Path,
+    lines: list[str],
+) -> BuildError:
+    """Keep the log under the build id, as the folder's own is overwritten, and diagnose it."""
+    logs = root / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"build-{project.build_id}.log"
+    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    staging = sum(-(-size // 16) * 16 for size in sources.input_bytes)
+    kernels = output / "libkernels.a"
+    return diagnose(
+        lines,
+        log,
+        regions={
+            "FLASH": board.flash.bytes,
+            "RAM": sum(region.bytes for region in main_ram(board)),
+        },
+        parts={
+            "FLASH": {
+                "weights": sources.weights_bytes,
+                "kernels (at most)": kernels.stat().st_size if kernels.is_file() else 0,
+            },
+            "RAM": {
+                "arena": sources.arena_planned_bytes,
+                "input staging": staging,
+                "stack": options.stack_bytes,
+            },
+        },
+    )

@@ -1,0 +1,230 @@
+"""Lay out the PlatformIO project: what is fixed for a configuration, and what a model changes.
+
+File names depend on the configuration only, so that PlatformIO keeps its build folder from one
+model to the next; what varies is in the contents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from harness.boards import Board
+from harness.errors import BuildError
+from harness.firmware.boardconfig import board_config, linker_script
+from harness.firmware.image import BuildOptions
+from harness.paths import data_dir
+
+if TYPE_CHECKING:
+    from harness.models.graph import TFLiteModel
+    from harness.runtimes import GeneratedSources
+
+_PLATFORM = "platforms/cortexm_bench"
+_TEMPLATE_FOLDERS = {"src": "src", "port": "port", "platform": _PLATFORM}
+_TEMPLATE_FILES = frozenset({".c", ".h", ".S", ".cpp", ".py", ".json"})
+_HEADERS = frozenset({".h", ".hpp", ".inc"})
+_STAGING_ALIGNMENT = 16
+
+# What MLPerf Tiny's runner calls its reference models (its internally_implemented.h).
+_MLPERF_NAMES = {
+    "kws_ref_model": "kws01",
+    "vww_96_int8": "vww01",
+    "pretrainedResnet_quant": "ic01",
+    "ad01_int8": "ad01",
+}
+
+Files = Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project as text, before it is written anywhere.
+
+    Attributes:
+        configuration: Files that are the same for every model of this configuration.
+        model: Files that the model varies, ``build_info.c`` aside.
+        key: SHA-256 over all of it, model, options and toolchain included.
+    """
+
+    configuration: Files
+    model: Files
+    key: str
+
+    @property
+    def configuration_key(self) -> str:
+        """SHA-256 over what is fixed, and the names of what is not."""
+        names = dict.fromkeys(self.model, b"")
+        return digest({**names, **self.configuration})
+
+    @property
+    def build_id(self) -> str:
+        """First 16 hex digits of `key`."""
+        return self.key[:16]
+
+
+def plan_project(
+    board: Board,
+    model: TFLiteModel,
+    sources: GeneratedSources,
+    options: BuildOptions,
+    toolchain: str,
+) -> Project:
+    """Lay out the project of one image.
+
+    Raises:
+        BuildError: Two kernel sources have one name, or a generated name leaves the project.
+        BoardError: The board's facts cannot be turned into code.
+    """
+    template = _template(data_dir("firmware_template"))
+    kernels = _kernel_files(sources.library_sources, sources.include_dirs)
+    includes = sorted(
+        {"/".join(name.split("/")[:3]) for name in kernels if name.startswith("kernels/include/")}
+    )
+    configuration: dict[str, bytes] = {
+        **template,
+        **kernels,
+        f"boards/{board.id}.json": Path(board.manifest).read_bytes(),
+        "include/board_config.h": board_config(board, options).encode(),
+        "ld/board.ld": linker_script(board, options, _linker_template()).encode(),
+        "platformio.ini": _ini(board, sources, options, includes).encode(),
+    }
+    del configuration["ld/board.ld.in"]
+    generated: dict[str, bytes] = {}
+    for name, content in sources.files.items():
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise BuildError(f"generated file {name!r} lies outside the project")
+        data = content.encode() if isinstance(content, str) else content
+        generated[f"src/{path}"] = data
+    facts = f"{toolchain}\n{model.sha256}\n{model.name}\n"
+    key = digest({**configuration, **generated, "facts": facts.encode()})
+    return Project(configuration, generated, key)
+
+
+def build_info(project: Project, model: TFLiteModel, sources: GeneratedSources) -> str:
+    """Return ``build_info.c``: identity, tensor sizes and the inputs' staging memory."""
+    inputs, offset = [], 0
+    for size in sources.input_bytes:
+        inputs.append(f"{{{size}u, {offset}u, 0.0f, 0}}")
+        offset += -(-size // _STAGING_ALIGNMENT) * _STAGING_ALIGNMENT
+    outputs = []
+    for size, index in zip(sources.output_bytes, model.graph.outputs, strict=True):
+        tensor = model.graph.tensors[index]
+        scale = tensor.scales[0] if tensor.scales else 1.0
+        zero = tensor.zero_points[0] if tensor.zero_points else 0
+        outputs.append(f"{{{size}u, 0u, {float(scale).hex()}f, {zero}}}")
+    return f"""/* Generated. */
+#include "build_info.h"
+
+const char build_id[] = "{project.build_id}";
+const char build_model_id[] = "{model.sha256[:16]}";
+const char build_model_name[] = "{_printable(_MLPERF_NAMES.get(model.name, model.name))}";
+
+const uint32_t build_input_count = {len(inputs)}u;
+const build_tensor_t build_inputs[] = {{{", ".join(inputs)}}};
+const uint32_t build_output_count = {len(outputs)}u;
+const build_tensor_t build_outputs[] = {{{", ".join(outputs)}}};
+
+uint8_t build_staging[{max(offset, _STAGING_ALIGNMENT)}]
+    __attribute__((aligned({_STAGING_ALIGNMENT})));
+"""
+
+
+def write_files(folder: Path, files: Files, *, exclusive: tuple[str, ...] = ()) -> None:
+    """Write what differs; an unchanged file keeps its time stamp, so that it is not compiled again.
+
+    Args:
+        folder: Project folder.
+        files: Content by relative name.
+        exclusive: Folders that may hold nothing but `files`: anything else in them is removed.
+    """
+    for name in exclusive:
+        for path in (folder / name).rglob("*"):
+            known = path.relative_to(folder).as_posix() in files or path.suffix == ".pyc"
+            if path.is_file() and not known:
+                path.unlink()
+    for name, content in files.items():
+        path = folder / name
+        if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def digest(files: Files) -> str:
+    """Return the SHA-256 over names and contents, whatever their order."""
+    total = hashlib.sha256()
+    for name in sorted(files):
+        total.update(f"{name}\0{len(files[name])}\0".encode())
+        total.update(files[name])
+    return total.hexdigest()
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)[:48]
+
+
+def _ini(
+    board: Board, sources: GeneratedSources, options: BuildOptions, includes: list[str]
+) -> str:
+    def listed(values: tuple[str, ...] | list[str]) -> str:
+        return "".join(f"\n    {value}" for value in values)
+
+    return f"""; Generated by TinyML Harness. Build it with `pio run`; see README.md.
+[platformio]
+boards_dir = boards
+platforms_dir = platforms
+
+[env:{board.id}]
+platform = cortexm_bench
+board = {board.id}
+lib_ldf_mode = off
+custom_optimization = {options.optimization}
+custom_extra_flags ={listed(options.extra_flags)}
+custom_defines ={listed(sources.defines)}
+custom_kernel_include ={listed(includes)}
+"""
+
+
+@lru_cache(maxsize=4)
+def _template(root: Path) -> dict[str, bytes]:
+    found = {
+        f"{target}/{path.relative_to(root / folder).as_posix()}": path.read_bytes()
+        for folder, target in _TEMPLATE_FOLDERS.items()
+        for path in sorted((root / folder).rglob("*"))
+        if path.suffix in _TEMPLATE_FILES and "__pycache__" not in path.parts
+    }
+    for name in ("README.md", "ld/board.ld.in"):
+        found[name] = (root / name).read_bytes()
+    return found
+
+
+def _linker_template() -> str:
+    return _template(data_dir("firmware_template"))["ld/board.ld.in"].decode()
+
+
+@lru_cache(maxsize=4)
+def _kernel_files(sources: tuple[Path, ...], include_dirs: tuple[Path, ...]) -> dict[str, bytes]:
+    """Return kernel sources and headers under fixed names, wherever they are installed."""
+    files: dict[str, bytes] = {}
+    for source in sources:
+        name = f"kernels/src/{source.name}"
+        if name in files:
+            raise BuildError(
+                f"two kernel sources are called {source.name}", where=str(source.parent)
+            )
+        files[name] = source.read_bytes()
+    for number, folder in enumerate(include_dirs):
+        for path in _headers(folder):
+            files[f"kernels/include/{number}/{path.relative_to(folder).as_posix()}"] = (
+                path.read_bytes()
+            )
+    return files
+
+
+def _headers(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.suffix in _HEADERS)

@@ -1,0 +1,69 @@
+"""Read from a linked ELF where flash and RAM go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.errors import BuildError
+from harness.firmware.image import FlashSplit, RamSplit
+
+# Output sections of firmware_template/ld/board.ld.in.
+_FLASH = {
+    ".vectors": "port",
+    ".port": "port",
+    ".data": "port",
+    ".kernels": "kernels",
+    ".runtime": "runtime",
+    ".weights": "weights",
+    ".graph": "graph",
+}
+_RAM = {".stack": "stack", ".arena": "arena", ".data": "other", ".bss": "other"}
+
+
+def read_sizes(elf: Path) -> tuple[FlashSplit, RamSplit]:
+    """Return the split of flash and RAM.
+
+    What lies between two sections for alignment counts with ``port`` and ``other``, so that the
+    parts add up to the total.
+
+    Raises:
+        BuildError: The ELF has a loaded section that the linker script does not know.
+    """
+    from elftools.elf.constants import SH_FLAGS
+    from elftools.elf.elffile import ELFFile
+
+    flash, ram = dict.fromkeys(set(_FLASH.values()), 0), dict.fromkeys(set(_RAM.values()), 0)
+    flash_ends: list[tuple[int, int]] = []
+    ram_ends: list[tuple[int, int]] = []
+    with elf.open("rb") as stream:
+        for section in ELFFile(stream).iter_sections():
+            size = section["sh_size"]
+            if not section["sh_flags"] & SH_FLAGS.SHF_ALLOC or not size:
+                continue
+            name = section.name
+            if name not in _FLASH and name not in _RAM:
+                raise BuildError(f"section {name} of {size} bytes is not in the linker script")
+            if name in _FLASH:
+                flash[_FLASH[name]] += size
+            if name in _RAM:
+                ram[_RAM[name]] += size
+            where = ram_ends if name in _RAM else flash_ends
+            where.append((section["sh_addr"], section["sh_addr"] + size))
+    data = flash_total(elf, flash_ends)
+    ram_total = max(end for _, end in ram_ends) - min(start for start, _ in ram_ends)
+    flash["port"] += data - sum(flash.values())
+    ram["other"] += ram_total - sum(ram.values())
+    return FlashSplit(**flash, total=data), RamSplit(**ram, total=ram_total)
+
+
+def flash_total(elf: Path, sections: list[tuple[int, int]]) -> int:
+    """Return the bytes from the first to the last that is programmed, initial values included."""
+    from elftools.elf.elffile import ELFFile
+
+    start = min(start for start, _ in sections)
+    end = max(end for _, end in sections)
+    with elf.open("rb") as stream:
+        for segment in ELFFile(stream).iter_segments("PT_LOAD"):
+            if segment["p_filesz"]:
+                end = max(end, segment["p_paddr"] + segment["p_filesz"])
+    return end - start

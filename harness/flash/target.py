@@ -1,0 +1,415 @@
+"""A debug session on one station: program, reset, identify."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.bench.probe import DBGMCU_IDCODE, connect_error, open_session, quiet_pyocd
+from harness.bench.station import Station
+from harness.boards import Board
+from harness.errors import (
+    BenchError,
+    FlashError,
+    HarnessError,
+    ProbeNotFound,
+    TargetMismatch,
+    VerifyError,
+)
+from harness.flash.image import Image, read_image
+from harness.flash.targets import choose
+
+_log = logging.getLogger(__name__)
+
+Progress = Callable[[float], None]
+
+DEFAULT_FREQUENCY_HZ = 4_000_000  # the highest that ST-LINK/V2-1 has
+# Shares of the time in the progress bar: erasing and programming, then reading back.
+_PROGRAM_SHARE = 0.9
+
+# Unique ids of virtual chips begin with "VIRT", as a little-endian word.
+_EMULATED_UID = b"VIRT"[::-1].hex()
+
+# RM0410 3.7.6: FLASH_OPTCR.nDBANK; the sectors of the manifests are those of single-bank mode.
+_DUAL_BANK_DEVICES = {0x451}
+_FLASH_OPTCR = 0x4002_3C14
+_OPTCR_NDBANK = 1 << 29
+
+
+@dataclass(frozen=True, slots=True)
+class FlashReport:
+    """What programming an image came to.
+
+    Attributes:
+        seconds: Wall-clock time, verification included.
+        bytes_total: Bytes of the image.
+        bytes_programmed: Bytes of the flash pages that were written.
+        bytes_unchanged: Bytes of the pages that already held what they should.
+        sectors_erased: Number of sectors that were erased.
+        verified: Whether all of the image was read back and compared.
+        probe_id: Unique id of the probe.
+        chip_uid: The chip's unique id, 24 hexadecimal digits.
+    """
+
+    seconds: float
+    bytes_total: int
+    bytes_programmed: int
+    bytes_unchanged: int
+    sectors_erased: int
+    verified: bool
+    probe_id: str
+    chip_uid: str
+
+
+class Target:
+    """An open debug session; made by `open_target`.
+
+    After a failure that leaves the chip or the probe in doubt, every further call is refused: close
+    it and open a new one.
+    """
+
+    def __init__(self, session: Any, station: Station, board: Board, log: Any) -> None:
+        self.station = station
+        self.board = board
+        self.probe_id = str(session.probe.unique_id)
+        self._session = session
+        self._log = log
+        self._failure: HarnessError | None = None
+        self._chip_uid: str | None = None
+
+    def program(
+        self, elf: Path, on_progress: Progress | None = None, *, verify: bool = True
+    ) -> FlashReport:
+        """Bring an image into flash, touching only the sectors that differ; leave the core halted.
+
+        Args:
+            elf: ELF file.
+            on_progress: Called with the share done, 0.0 to 1.0.
+            verify: Read everything back and compare.
+
+        Raises:
+            FlashError: The image is unreadable, or erasing or programming failed (``address``).
+            TargetMismatch: The image does not belong on this board.
+            VerifyError: What was read back differs (``address``, ``expected_byte``, ``found``).
+            ProbeNotFound: The probe was disconnected.
+        """
+        started = time.monotonic()
+        image = read_image(elf, self.board)
+        with self._guard(f"programming {elf.name}"):
+            self._session.target.reset_and_halt()
+            uid = self._read_unique_id()
+            done = self._write(image, _scaled(on_progress, 0.0, _PROGRAM_SHARE))
+            if verify:
+                self._verify(image, _scaled(on_progress, _PROGRAM_SHARE, 1.0))
+            # The flash algorithm's registers and RAM are no state to resume from.
+            self._session.target.reset_and_halt()
+        if on_progress is not None:
+            on_progress(1.0)
+        return FlashReport(
+            seconds=time.monotonic() - started,
+            bytes_total=image.bytes,
+            bytes_programmed=sum(part.program_byte_count for part in done),
+            bytes_unchanged=sum(part.skipped_byte_count for part in done),
+            sectors_erased=sum(part.erase_sector_count for part in done),
+            verified=verify,
+            probe_id=self.probe_id,
+            chip_uid=uid,
+        )
+
+    def reset_and_run(self) -> None:
+        """Reset the chip and let it run.
+
+        Raises:
+            BenchError: The chip does not answer, or does not run after the reset.
+            ProbeNotFound: The probe was disconnected.
+        """
+        with self._guard("resetting", connect=True):
+            target = self._session.target
+            target.reset()
+            if target.is_halted():
+                target.resume()
+
+    def halt(self) -> None:
+        """Stop the core.
+
+        Raises:
+            BenchError: The chip does not answer.
+            ProbeNotFound: The probe was disconnected.
+        """
+        with self._guard("halting", connect=True):
+            self._session.target.halt()
+
+    def read_unique_id(self) -> str:
+        """Return the chip's 96-bit unique id as 24 hexadecimal digits, word 0 first.
+
+        Raises:
+            BenchError: The chip does not answer.
+            ProbeNotFound: The probe was disconnected.
+        """
+        with self._guard("reading the unique id", connect=True):
+            return self._read_unique_id()
+
+    def close(self) -> None:
+        """End the session; a halted core is let run. May be called twice."""
+        try:
+            self._session.close()
+        except Exception as failure:
+            # A probe that was pulled out cannot be closed in good order; nothing is lost by it.
+            _log.debug("closing probe %s: %s", self.probe_id, failure)
+
+    def _read_unique_id(self) -> str:
+        if self._chip_uid is None:
+            address = self.board.facts.chip.uid_address
+            words = [self._session.target.read32(address + 4 * i) for i in range(3)]
+            self._chip_uid = "".join(f"{word:08x}" for word in words)
+        return self._chip_uid
+
+    def _write(self, image: Image, on_progress: Progress) -> list[Any]:
+        from pyocd.flash.loader import MemoryLoader
+
+        parts: list[Any] = []
+
+        class Loader(MemoryLoader):
+            def _log_performance(self, perf_list: list[Any]) -> None:
+                parts.extend(perf_list)
+
+        # pyOCD goes through the image twice: erase, then program.
+        passes = _Passes(on_progress, 2)
+        loader = Loader(
+            self._session,
+            progress=passes,
+            # A mass erase takes 10 s and more on these chips, a sector 0.25 to 2 s.
+            chip_erase="sector",
+            smart_flash=True,
+            trust_crc=False,
+            # All of the flash is ours: what an older image left beside this one is not kept.
+            keep_unwritten=False,
+        )
+        for segment in image.segments:
+            loader.add_data(segment.address, segment.data)
+        loader.commit()
+        return parts
+
+    def _verify(self, image: Image, on_progress: Progress) -> None:
+        step = 16 * 1024
+        total, done = max(1, image.bytes), 0
+        for segment in image.segments:
+            for start in range(0, len(segment.data), step):
+                expected = segment.data[start : start + step]
+                address = segment.address + start
+                found = bytes(self._session.target.read_memory_block8(address, len(expected)))
+                if found != expected:
+                    raise _differs(image, address, expected, found)
+                done += len(expected)
+                on_progress(done / total)
+
+    @contextmanager
+    def _guard(self, doing: str, *, connect: bool = False) -> Iterator[None]:
+        """Turn what comes out of pyOCD into typed errors, and refuse use after failure."""
+        if self._failure is not None:
+            raise FlashError(
+                f"{doing}: the debug session on station '{self.station.name}' already failed",
+                where=self._failure.what,
+                fix="close it and open a new one",
+            )
+        try:
+            yield
+        except VerifyError as problem:
+            problem.data["log"] = list(self._log)
+            raise
+        except HarnessError as problem:
+            self._failure = problem
+            raise
+        except Exception as failure:
+            self._failure = _translate(failure, doing, self.station, connect=connect)
+            self._failure.data["log"] = list(self._log)
+            raise self._failure from failure
+
+
+@contextmanager
+def open_target(
+    station: Station,
+    board: Board,
+    *,
+    frequency_hz: int = DEFAULT_FREQUENCY_HZ,
+    connect_mode: str = "halt",
+) -> Iterator[Target]:
+    """Open a debug session on a station, for as many images as wanted.
+
+    Args:
+        station: The station; its probe may be real or virtual.
+        board: The station's board.
+        frequency_hz: SWD clock.
+        connect_mode: pyOCD's: ``halt``, ``under-reset``, ``pre-reset`` or ``attach``. A real chip
+            that does not answer to ``halt`` (asleep, or with its debug pins in other use) is tried
+            once more under reset.
+
+    Yields:
+        The `Target`, its core halted unless `connect_mode` is ``attach``.
+
+    Raises:
+        ProbeNotFound: The probe is not there; lists those that are.
+        ProbeBusy: Another program has it.
+        TargetMismatch: The chip's device id is not the board's.
+        BenchError: No permission, or the chip does not answer.
+    """
+    with ExitStack() as stack:
+        log = stack.enter_context(quiet_pyocd())
+        name = choose(board, packs=station.source == "hardware")
+        options = {"target_override": name, "frequency": frequency_hz, "connect_mode": connect_mode}
+        try:
+            session = open_session(station.probe, options)
+        except BenchError as failure:
+            retry = connect_mode == "halt" and station.source == "hardware"
+            if type(failure) is not BenchError or not retry:
+                failure.data["log"] = list(log)
+                raise
+            session = open_session(station.probe, {**options, "connect_mode": "under-reset"})
+        target = Target(session, station, board, log)
+        stack.callback(target.close)
+        with target._guard("identifying the chip", connect=True):
+            _check_chip(session.target, board, station)
+            _check_source(target)
+        yield target
+
+
+def flash(
+    image_elf: Path,
+    station: Station,
+    board: Board,
+    *,
+    on_progress: Progress | None = None,
+    verify: bool = True,
+) -> FlashReport:
+    """Program one image and start it.
+
+    Args:
+        image_elf: ELF file.
+        station: Where to.
+        board: The station's board.
+        on_progress: Called with the share done, 0.0 to 1.0.
+        verify: Read everything back and compare.
+
+    Raises:
+        HarnessError: As `open_target`, `Target.program` and `Target.reset_and_run`.
+    """
+    with open_target(station, board) as target:
+        report = target.program(image_elf, on_progress, verify=verify)
+        target.reset_and_run()
+    return report
+
+
+def _check_chip(target: Any, board: Board, station: Station) -> None:
+    found = int(target.read32(DBGMCU_IDCODE)) & 0xFFF
+    expected = board.facts.chip.device_id
+    if found != expected:
+        raise TargetMismatch(
+            f"the chip on station '{station.name}' has device id 0x{found:03X}",
+            expected=f"0x{expected:03X} ({board.mcu} of {board.id})",
+            fix="correct 'board' or 'probe' of the station in bench.toml",
+            station=station.name,
+            found_id=found,
+            expected_id=expected,
+        )
+    if expected in _DUAL_BANK_DEVICES and not int(target.read32(_FLASH_OPTCR)) & _OPTCR_NDBANK:
+        raise TargetMismatch(
+            f"the flash of the chip on station '{station.name}' is in dual-bank mode",
+            expected="single-bank mode (option bit nDBANK = 1), which the sector map is for",
+            fix="set nDBANK with STM32CubeProgrammer",
+            station=station.name,
+        )
+
+
+def _check_source(target: Target) -> None:
+    """Refuse an emulated chip behind a station that counts as hardware (a remote probe server)."""
+    station = target.station
+    if station.source == "hardware" and target._read_unique_id().startswith(_EMULATED_UID):
+        raise TargetMismatch(
+            f"station '{station.name}' counts as hardware, but its chip is emulated",
+            expected=f'probe = "virtual:{station.board}", so that rows say source = emulated',
+            fix="correct 'probe' and 'serial' of the station in bench.toml",
+            station=station.name,
+        )
+
+
+def _differs(image: Image, address: int, expected: bytes, found: bytes) -> VerifyError:
+    pairs = enumerate(zip(expected, found, strict=True))
+    wrong = [(i, want, got) for i, (want, got) in pairs if want != got]
+    first, want, got = wrong[0]
+    return VerifyError(
+        f"flash at 0x{address + first:08X} reads 0x{got:02X}; {image.path.name} has 0x{want:02X}",
+        where=f"{len(wrong)} of {len(expected)} bytes from 0x{address:08X} differ",
+        fix="flash again; if it fails at the same address, the sector is worn or write-protected",
+        address=address + first,
+        expected_byte=want,
+        found=got,
+    )
+
+
+def _translate(failure: Exception, doing: str, station: Station, *, connect: bool) -> HarnessError:
+    """Return the typed error for an exception that came out of pyOCD in a running session."""
+    from pyocd.core import exceptions
+
+    known = connect_error(failure, station.probe)
+    plain = type(known) is BenchError and "does not answer" in known.what
+    if not plain or connect:
+        return known
+    address = getattr(failure, "address", None) or getattr(failure, "fault_address", None)
+    at = f" at 0x{address:08X}" if address is not None else ""
+    facts: dict[str, Any] = {
+        "address": address,
+        "result_code": getattr(failure, "result_code", None),
+        "station": station.name,
+    }
+    if isinstance(failure, exceptions.FlashFailure):
+        verb = "the flash algorithm"
+        if isinstance(failure, exceptions.FlashEraseFailure):
+            verb = "erasing"
+        elif isinstance(failure, exceptions.FlashProgramFailure):
+            verb = "writing"
+        return FlashError(
+            f"{doing}: {verb} failed{at}: {failure}",
+            fix="check write protection (option bytes) and supply voltage; power-cycle the board",
+            **facts,
+        )
+    if isinstance(failure, exceptions.ProbeError):
+        return ProbeNotFound(
+            f"{doing}: lost debug probe '{station.probe}': {failure}",
+            fix="check the USB cable and plug the probe in again",
+            probe=station.probe,
+            seen=(),
+        )
+    return FlashError(
+        f"{doing}: the chip stopped answering{at}: {failure or type(failure).__name__}",
+        fix="power-cycle the board and flash again; lower the SWD clock if it happens often",
+        **facts,
+    )
+
+
+def _scaled(on_progress: Progress | None, low: float, high: float) -> Progress:
+    def scaled(share: float) -> None:
+        if on_progress is not None:
+            on_progress(low + (high - low) * min(1.0, max(0.0, share)))
+
+    return scaled
+
+
+class _Passes:
+    """Join the progress of `count` passes, each from 0 to 1, into one that never goes back."""
+
+    def __init__(self, report: Progress, count: int) -> None:
+        self._report = report
+        self._count = count
+        self._pass = 0
+        self._last = 0.0
+
+    def __call__(self, share: float) -> None:
+        if share < self._last - 0.5 and self._pass < self._count - 1:
+            self._pass += 1
+        self._last = share
+        self._report((self._pass + share) / self._count)

@@ -1,0 +1,134 @@
+"""pyOCD targets for the boards, without a downloaded CMSIS pack.
+
+pyOCD brings flash algorithms for STM32F76x and STM32F412; the flash controllers of STM32F74x
+(RM0385 chapter 3; RM0410 chapter 3 in single-bank mode) and STM32F446 (RM0390 chapter 3) take the
+same keys, commands and sector numbers. Only the memory maps differ, and those are board facts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from harness.boards import Board, all_boards
+from harness.errors import FlashError
+
+# Page buffers and algorithm live in the first 20 KiB of RAM on every board of these families.
+_BASES = {
+    "stm32f7": ("target_STM32F767xx", "STM32F767xx"),
+    "stm32f4": ("target_STM32F412xx", "STM32F412xG"),
+}
+_OURS = "_tinyml_harness"
+
+
+def register(boards: Iterable[Board] | None = None) -> tuple[str, ...]:
+    """Add the boards' targets to pyOCD's table, where it does not have them.
+
+    May be called any number of times, before or after sessions are opened.
+
+    Returns:
+        The names that this package provides.
+    """
+    from pyocd.target import TARGET, normalise_target_type_name
+    from pyocd.target.builtin import BUILTIN_TARGETS
+
+    provided = []
+    for board in boards if boards is not None else all_boards():
+        name = normalise_target_type_name(board.facts.pyocd_target)
+        present = TARGET.get(name)
+        if present is None:
+            # BUILTIN_TARGETS too: that is the table which `pyocd list --targets` calls built in.
+            present = TARGET[name] = BUILTIN_TARGETS[name] = _make(board)
+        if getattr(present, _OURS, False):
+            provided.append(name)
+    return tuple(provided)
+
+
+def choose(board: Board, *, packs: bool) -> str:
+    """Return the pyOCD target to use for a board, registering ours if need be.
+
+    Args:
+        board: The board.
+        packs: Whether an installed CMSIS pack for the part is preferred.
+    """
+    register((board,))
+    if packs:
+        for part in _installed_parts():
+            # "STM32F746ZGTx" is the pack's name for the part "stm32f746zg" in a package.
+            if re.fullmatch(rf"{re.escape(board.facts.pyocd_target)}[a-z]?x*", part.lower()):
+                return part.lower()
+    return board.facts.pyocd_target
+
+
+def _installed_parts() -> Iterator[str]:
+    from pyocd.target.pack import pack_target
+
+    if pack_target.CPM_AVAILABLE:
+        for device in pack_target.ManagedPacks.get_installed_targets():
+            yield str(device.part_number)
+
+
+def _make(board: Board) -> type[Any]:
+    """Return a pyOCD target class with the flash algorithm of the family and the board's memory."""
+    from importlib import import_module
+
+    from pyocd.core.memory_map import FlashRegion, MemoryMap, RamRegion
+
+    if board.family not in _BASES:
+        raise FlashError(
+            f"no flash algorithm for family '{board.family}'",
+            where=board.manifest,
+            expected=f"a pyOCD target of its own, or one of {', '.join(_BASES)}",
+            fix="set 'pyocd_target' to a target of `pyocd list --targets`, or add the family to "
+            "harness/flash/targets.py",
+            family=board.family,
+        )
+    module_name, class_name = _BASES[board.family]
+    module = import_module(f"pyocd.target.builtin.{module_name}")
+    base: Any = getattr(module, class_name)
+    page_size = next(region for region in base.MEMORY_MAP if region.is_flash).page_size
+    regions: list[Any] = []
+    address = board.flash.origin
+    for run in board.facts.flash_sectors:
+        regions.append(
+            FlashRegion(
+                name=f"flash{len(regions)}",
+                start=address,
+                length=run.count * run.bytes,
+                sector_size=run.bytes,
+                page_size=page_size,
+                is_boot_memory=not regions,
+                algo=module.FLASH_ALGO,
+            )
+        )
+        address += run.count * run.bytes
+    regions += [
+        RamRegion(name=region.name.lower(), start=region.origin, length=region.bytes)
+        for region in board.ram_regions
+    ]
+    memory_map = MemoryMap(*regions)
+
+    def build(self: Any, session: Any) -> None:
+        # The base's own __init__ would pass its own memory map on.
+        super(base, self).__init__(session, memory_map)
+
+    def post_connect_hook(self: Any) -> None:
+        # Debugging through sleep modes, as the base does; its other steps are for its own chip
+        # (STM32F74x has no dual-bank option to look at).
+        self.write32(module.DBGMCU.CR, module.DBGMCU.CR_VALUE)
+
+    part = board.facts.pyocd_target.upper()
+    return type(
+        part,
+        (base,),
+        {
+            "__init__": build,
+            "post_connect_hook": post_connect_hook,
+            "__doc__": f"{part}, with the memory map of {board.id}.",
+            "MEMORY_MAP": memory_map,
+            "VENDOR": base.VENDOR,
+            "PART_NUMBER": part,
+            _OURS: True,
+        },
+    )

@@ -1,0 +1,368 @@
+"""What is in a .tflite: tensors, operators and what they cost.
+
+The records are plain facts; `harness.models.schema` parses the flatbuffer into them. Costs follow
+MicroNets (Banbury et al., MLSys 2021): one multiply-accumulate is two ops, and working memory is
+the maximum over operators of the bytes of their activations, inputs plus outputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from harness.errors import ModelError
+
+# Item sizes of the tensor types that a microcontroller model may hold.
+DTYPE_BYTES: Mapping[str, int] = {
+    "float32": 4,
+    "float16": 2,
+    "float64": 8,
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "int64": 8,
+    "uint64": 8,
+    "bool": 1,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """One tensor of the graph.
+
+    Attributes:
+        index: Its place in the file.
+        name: Name that the converter gave it.
+        shape: Dimensions; a dynamic batch is what the file's `shape` says (1).
+        dtype: numpy's name of the element type; other types as the schema calls them.
+        scales: Quantisation scales, one or one per channel; empty when not quantised.
+        zero_points: As many as `scales`.
+        quantized_dimension: Axis of the per-channel scales.
+        data: Read-only array of a constant, else None.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scales: tuple[float, ...] = ()
+    zero_points: tuple[int, ...] = ()
+    quantized_dimension: int = 0
+    data: npt.NDArray[Any] | None = None
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Size in bytes."""
+        return self.elements * DTYPE_BYTES.get(self.dtype, 1)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the file holds its value."""
+        return self.data is not None
+
+    @property
+    def scale(self) -> float:
+        """The per-tensor scale.
+
+        Raises:
+            ModelError: The tensor is not quantised per tensor.
+        """
+        return self.scales[self._single()]
+
+    @property
+    def zero_point(self) -> int:
+        """The per-tensor zero point.
+
+        Raises:
+            ModelError: The tensor is not quantised per tensor.
+        """
+        return self.zero_points[self._single()]
+
+    def _single(self) -> int:
+        if len(self.scales) != 1:
+            found = f"{len(self.scales)} scales" if self.scales else "no quantisation"
+            raise ModelError(
+                f"tensor {self.index} '{self.name}' has {found}",
+                expected="one scale and zero point",
+                fix="convert the model with full int8 quantisation",
+                tensor=self.index,
+            )
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator in execution order.
+
+    Attributes:
+        index: Its place in the file.
+        name: TFLite builtin name, e.g. ``CONV_2D``.
+        version: Operator version.
+        inputs: Tensor indices, -1 for an optional input that is absent.
+        outputs: Tensor indices.
+        options: Builtin options in snake case; enumerations by name (``padding: "SAME"``).
+    """
+
+    index: int
+    name: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one operator costs.
+
+    Attributes:
+        index: Operator index.
+        operator: TFLite builtin name.
+        name: Name of its first output tensor.
+        input_shape: Shape of its first input.
+        output_shape: Shape of its first output.
+        macs: Multiply-accumulates.
+        parameters: Weights and biases.
+        weights_bytes: Their size.
+        activation_bytes: Activations that are alive while it runs, inputs plus outputs.
+    """
+
+    index: int
+    operator: str
+    name: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    macs: int
+    parameters: int
+    weights_bytes: int
+    activation_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """Tensors and operators of the model's only subgraph.
+
+    Attributes:
+        tensors: By index.
+        operators: In execution order.
+        inputs: Tensor indices of the model's inputs.
+        outputs: Tensor indices of the model's outputs.
+    """
+
+    tensors: tuple[Tensor, ...]
+    operators: tuple[Operator, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def input_tensors(self) -> tuple[Tensor, ...]:
+        """Return the model's inputs in order."""
+        return tuple(self.tensors[i] for i in self.inputs)
+
+    def output_tensors(self) -> tuple[Tensor, ...]:
+        """Return the model's outputs in order."""
+        return tuple(self.tensors[i] for i in self.outputs)
+
+    def operator_macs(self, operator: Operator) -> int:
+        """Count the multiply-accumulates of one operator (padding counts as computed)."""
+        count = _MACS.get(operator.name)
+        return count(self, operator) if count else 0
+
+    def macs_by_operator(self) -> dict[str, int]:
+        """Sum multiply-accumulates by operator name, largest first, without the zeros."""
+        sums: dict[str, int] = {}
+        for operator in self.operators:
+            macs = self.operator_macs(operator)
+            if macs:
+                sums[operator.name] = sums.get(operator.name, 0) + macs
+        return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
+
+    def operator_counts(self) -> dict[str, int]:
+        """Count operators by name in order of first appearance."""
+        counts: dict[str, int] = {}
+        for operator in self.operators:
+            counts[operator.name] = counts.get(operator.name, 0) + 1
+        return counts
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one inference."""
+        return sum(self.operator_macs(operator) for operator in self.operators)
+
+    @property
+    def ops(self) -> int:
+        """Ops of one inference: two per multiply-accumulate."""
+        return 2 * self.macs
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases, each shared tensor once."""
+        return sum(self.tensors[i].elements for i in self._weights(self.operators))
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of weights and biases, each shared tensor once."""
+        return sum(self.tensors[i].bytes for i in self._weights(self.operators))
+
+    @property
+    def working_memory_bytes(self) -> int:
+        """Maximum over operators of their activations, inputs plus outputs."""
+        return max((self._activation_bytes(operator) for operator in self.operators), default=0)
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Return what every operator costs, in execution order."""
+        return tuple(self._layer(operator) for operator in self.operators)
+
+    def _layer(self, operator: Operator) -> Layer:
+        weights = self._weights((operator,))
+        first = next((i for i in operator.inputs if i >= 0), None)
+        return Layer(
+            index=operator.index,
+            operator=operator.name,
+            name=self.tensors[operator.outputs[0]].name,
+            input_shape=self.tensors[first].shape if first is not None else (),
+            output_shape=self.tensors[operator.outputs[0]].shape,
+            macs=self.operator_macs(operator),
+            parameters=sum(self.tensors[i].elements for i in weights),
+            weights_bytes=sum(self.tensors[i].bytes for i in weights),
+            activation_bytes=self._activation_bytes(operator),
+        )
+
+    def _activation_bytes(self, operator: Operator) -> int:
+        used = {i for i in (*operator.inputs, *operator.outputs) if i >= 0}
+        return sum(self.tensors[i].bytes for i in used if not self.tensors[i].is_constant)
+
+    def _weights(self, operators: tuple[Operator, ...]) -> list[int]:
+        # Shapes, axes and paddings are constants too, but have no quantisation.
+        used = {i for operator in operators for i in operator.inputs if i >= 0}
+        found = (self.tensors[i] for i in sorted(used))
+        return [t.index for t in found if t.is_constant and (t.scales or "float" in t.dtype)]
+
+
+@dataclass(frozen=True, slots=True)
+class TFLiteModel:
+    """A model file and its graph; equal when the bytes are.
+
+    Attributes:
+        name: For people; the file's stem unless given.
+        content: The .tflite itself.
+        sha256: Hash of `content`, hexadecimal.
+        graph: What is in it.
+    """
+
+    name: str = field(compare=False)
+    content: bytes = field(compare=False, repr=False)
+    sha256: str
+    graph: Graph = field(compare=False, repr=False)
+
+    @property
+    def model_id(self) -> str:
+        """First 16 hexadecimal digits of the hash, as the firmware reports it."""
+        return self.sha256[:16]
+
+
+def read_model(source: str | Path | bytes, name: str | None = None) -> TFLiteModel:
+    """Read a .tflite from a path or from memory.
+
+    Args:
+        source: Path, or the content itself.
+        name: Name for people; the file's stem by default.
+
+    Raises:
+        ModelError: The file is missing, truncated, not a .tflite or inconsistent.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        content, where = bytes(source), name or "model"
+    else:
+        path = Path(source)
+        content, where = _read_file(path), str(path)
+        name = name or path.stem
+    from harness.models.schema import parse
+
+    graph = parse(content, where=where)
+    return TFLiteModel(name or "model", content, hashlib.sha256(content).hexdigest(), graph)
+
+
+def require_int8(model: TFLiteModel) -> None:
+    """Refuse a model that does not compute in int8.
+
+    Float tensors are allowed only where a QUANTIZE reads them or a DEQUANTIZE writes them, so
+    that a model with float inputs and outputs around an int8 core can be measured.
+
+    Raises:
+        ModelError: Names the first tensor at fault.
+    """
+    graph = model.graph
+    for operator in graph.operators:
+        reads_float = operator.name == "QUANTIZE"
+        writes_float = operator.name == "DEQUANTIZE"
+        for indices, allowed in ((operator.inputs, reads_float), (operator.outputs, writes_float)):
+            for tensor in (graph.tensors[i] for i in indices if i >= 0):
+                if "float" in tensor.dtype and not allowed:
+                    raise _not_int8(model, tensor, operator)
+                if tensor.dtype in ("uint8", "int16") and not tensor.is_constant:
+                    raise _not_int8(model, tensor, operator)
+
+
+def _not_int8(model: TFLiteModel, tensor: Tensor, operator: Operator) -> ModelError:
+    return ModelError(
+        f"model '{model.name}' is not int8: tensor {tensor.index} '{tensor.name}' "
+        f"of operator {operator.index} {operator.name} is {tensor.dtype}",
+        where=model.name,
+        expected="a model with int8 weights and activations",
+        fix="convert it with full int8 quantisation (a representative data set and "
+        "supported_ops = [TFLITE_BUILTINS_INT8])",
+        tensor=tensor.index,
+        dtype=tensor.dtype,
+    )
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ModelError(f"no such model file: {path}", fix="check the path") from None
+    except OSError as failure:
+        raise ModelError(
+            f"cannot read {path}: {failure.strerror or failure}", fix="check the file"
+        ) from None
+
+
+def _macs_conv(graph: Graph, operator: Operator) -> int:
+    _, height, width, channels = graph.tensors[operator.inputs[1]].shape
+    return graph.tensors[operator.outputs[0]].elements * height * width * channels
+
+
+def _macs_depthwise(graph: Graph, operator: Operator) -> int:
+    _, height, width, _ = graph.tensors[operator.inputs[1]].shape
+    return graph.tensors[operator.outputs[0]].elements * height * width
+
+
+def _macs_fully_connected(graph: Graph, operator: Operator) -> int:
+    return graph.tensors[operator.outputs[0]].elements * graph.tensors[operator.inputs[1]].shape[-1]
+
+
+def _macs_transpose_conv(graph: Graph, operator: Operator) -> int:
+    channels, height, width, _ = graph.tensors[operator.inputs[1]].shape
+    return graph.tensors[operator.inputs[2]].elements * height * width * channels
+
+
+_MACS = {
+    "CONV_2D": _macs_conv,
+    "DEPTHWISE_CONV_2D": _macs_depthwise,
+    "FULLY_CONNECTED": _macs_fully_connected,
+    "TRANSPOSE_CONV": _macs_transpose_conv,
+}

@@ -1,0 +1,299 @@
+"""What a model's outputs should be, computed on the host.
+
+Two references:
+
+- ``tflm``: the `tflite-micro` wheel, TensorFlow Lite for Microcontrollers itself with its reference
+  kernels. It starts in 0.1 s and is what a device is compared with when it is installed.
+- ``tflite``: TensorFlow Lite's interpreter with its reference kernels (``BUILTIN_REF``), from
+  `ai-edge-litert` if that is installed, else from TensorFlow.
+
+They agree byte for byte (TensorFlow 2.21, tflite-micro of 2026-10; 20 random inputs a model) on
+MLPerf Tiny's keyword-spotting, person-detection and image-classification models, MicroNet-KWS-M and
+Heim's LeNet, softmax included, and on 48 sampled networks of the three backbones (one input each).
+They differ on FULLY_CONNECTED: MLPerf's autoencoder, ten of them in a row, has 31 % of its output
+bytes off, by 2 at most, as the two round the requantised accumulator differently. So a device that
+runs TFLM's or CMSIS-NN's arithmetic is bit-exact with ``tflm`` only, and ``run_reference`` records
+which one was used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata, util
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.errors import ModelError
+from harness.models.graph import TFLiteModel, read_model
+from harness.models.quiet import captured_stderr
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ReferenceName = Literal["tflm", "tflite"]
+
+_ARENA_TOTAL = re.compile(r"Arena allocation total (\d+) bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Outputs of a host reference.
+
+    Attributes:
+        name: Which reference.
+        version: Package and version that computed it.
+        outputs: One buffer for each output, in order.
+    """
+
+    name: ReferenceName
+    version: str
+    outputs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputComparison:
+    """Device output against reference, byte for byte.
+
+    Attributes:
+        bytes_total: Bytes of the reference.
+        bytes_differing: How many of them differ.
+        max_abs_diff: Largest difference between two bytes read as int8.
+    """
+
+    bytes_total: int
+    bytes_differing: int
+    max_abs_diff: int
+
+    @property
+    def bit_exact(self) -> bool:
+        """Whether nothing differs."""
+        return self.bytes_differing == 0
+
+
+def compare_outputs(
+    device: bytes | Sequence[bytes], reference: bytes | Sequence[bytes]
+) -> OutputComparison:
+    """Compare what the device computed with what the host did.
+
+    Args:
+        device: One buffer, or one for each output.
+        reference: The same from a reference.
+
+    Raises:
+        ModelError: Number or size of the buffers differ: they are not of the same model.
+    """
+    import numpy as np
+
+    ours, theirs = _as_list(device), _as_list(reference)
+    sizes = [len(part) for part in ours], [len(part) for part in theirs]
+    if sizes[0] != sizes[1]:
+        raise ModelError(
+            f"device output has {sizes[0]} bytes",
+            expected=f"{sizes[1]} bytes, as the reference",
+        )
+    a = np.frombuffer(b"".join(ours), dtype=np.int8).astype(np.int16)
+    b = np.frombuffer(b"".join(theirs), dtype=np.int8).astype(np.int16)
+    difference = np.abs(a - b)
+    return OutputComparison(
+        bytes_total=len(a),
+        bytes_differing=int(np.count_nonzero(difference)),
+        max_abs_diff=int(difference.max(initial=0)),
+    )
+
+
+def default_reference() -> ReferenceName:
+    """Return which reference is used when none is asked for: ``tflm`` where it is installed."""
+    return "tflm" if util.find_spec("tflite_micro") is not None else "tflite"
+
+
+def run_reference(
+    model: TFLiteModel | bytes, inputs: Sequence[bytes], name: ReferenceName | None = None
+) -> Reference:
+    """Run a reference and say which it was.
+
+    Args:
+        model: The model, or its content.
+        inputs: One buffer for each input.
+        name: Reference to use; by default `default_reference`.
+
+    Raises:
+        ModelError: The package is missing, the inputs do not fit or the model does not run.
+    """
+    chosen = name or default_reference()
+    run = run_tflm if chosen == "tflm" else run_tflite
+    outputs = tuple(run(model, inputs))
+    return Reference(chosen, reference_version(chosen), outputs)
+
+
+def reference_version(name: ReferenceName) -> str:
+    """Return package and version behind `name`, for provenance.
+
+    Raises:
+        ModelError: It is not installed.
+    """
+    packages = {
+        "tflm": ("tflite-micro",),
+        "tflite": ("ai-edge-litert", "tensorflow-cpu", "tensorflow"),
+    }[name]
+    for package in packages:
+        try:
+            return f"{package} {metadata.version(package)}"
+        except metadata.PackageNotFoundError:
+            continue
+    raise _missing(name)
+
+
+def run_tflite(model: TFLiteModel | bytes, inputs: Sequence[bytes]) -> list[bytes]:
+    """Run TensorFlow Lite's reference kernels; return one buffer for each output.
+
+    Raises:
+        ModelError: No interpreter is installed, the inputs do not fit or the model does not run.
+    """
+    model = _read(model)
+    arrays = _input_arrays(model, inputs)
+    interpreter_class, resolver = _tflite_interpreter()
+    with captured_stderr() as log, warnings.catch_warnings():
+        # It tells to move to ai-edge-litert, which is used where it is installed.
+        warnings.filterwarnings("ignore", message=r"(?s).*tf\.lite\.Interpreter is deprecated")
+        try:
+            interpreter = interpreter_class(
+                model_content=model.content,
+                experimental_op_resolver_type=resolver.BUILTIN_REF,
+                num_threads=1,
+            )
+            interpreter.allocate_tensors()
+            for details, array in zip(interpreter.get_input_details(), arrays, strict=True):
+                interpreter.set_tensor(details["index"], array)
+            interpreter.invoke()
+            return [
+                interpreter.get_tensor(details["index"]).tobytes()
+                for details in interpreter.get_output_details()
+            ]
+        except (RuntimeError, ValueError) as failure:
+            reason = failure
+    raise _refused("TensorFlow Lite", model, reason, log.tail())
+
+
+def run_tflm(model: TFLiteModel | bytes, inputs: Sequence[bytes]) -> list[bytes]:
+    """Run TensorFlow Lite for Microcontrollers on the host; return one buffer for each output.
+
+    Raises:
+        ModelError: The wheel is not installed, the inputs do not fit or the model does not run.
+    """
+    model = _read(model)
+    arrays = _input_arrays(model, inputs)
+    with captured_stderr() as log:
+        try:
+            interpreter = _tflm_interpreter(model)
+            for place, array in enumerate(arrays):
+                interpreter.set_input(array, place)
+            interpreter.invoke()
+            count = len(model.graph.outputs)
+            return [interpreter.get_output(place).tobytes() for place in range(count)]
+        except (RuntimeError, ValueError) as failure:
+            reason = failure
+    raise _refused("TensorFlow Lite for Microcontrollers", model, reason, log.tail())
+
+
+def tflm_arena_bytes(model: TFLiteModel | bytes) -> int:
+    """Return the arena that TFLM uses on a 64-bit host with reference kernels.
+
+    It bounds nothing on a device: pointers are 4 bytes there, and CMSIS-NN adds scratch buffers.
+
+    Raises:
+        ModelError: The wheel is not installed or the model does not run.
+    """
+    model = _read(model)
+    with captured_stderr(replay=False) as log:
+        try:
+            _tflm_interpreter(model).print_allocations()
+            reason = None
+        except RuntimeError as failure:
+            reason = failure
+    if reason is not None:
+        raise _refused("TensorFlow Lite for Microcontrollers", model, reason, log.tail())
+    found = _ARENA_TOTAL.search(log.text)
+    if not found:
+        raise ModelError(
+            "the tflite-micro wheel does not report its arena",
+            where=reference_version("tflm"),
+            expected="a line 'Arena allocation total N bytes'",
+        )
+    return int(found[1])
+
+
+def _tflm_interpreter(model: TFLiteModel) -> Any:
+    try:
+        runtime = importlib.import_module("tflite_micro").runtime
+    except ModuleNotFoundError as failure:
+        if failure.name != "tflite_micro":
+            raise
+        raise _missing("tflm") from None
+    # Ample: every activation at once, and room for the records of tensors and operators.
+    activations = sum(t.bytes for t in model.graph.tensors if not t.is_constant)
+    records = 1024 * (len(model.graph.tensors) + len(model.graph.operators))
+    channels = sum(16 * len(t.scales) for t in model.graph.tensors)
+    return runtime.Interpreter.from_bytes(
+        model.content, arena_size=2 * activations + records + channels + (1 << 16)
+    )
+
+
+def _tflite_interpreter() -> tuple[Any, Any]:
+    if util.find_spec("ai_edge_litert") is not None:
+        module = importlib.import_module("ai_edge_litert.interpreter")
+        return module.Interpreter, module.OpResolverType
+    if util.find_spec("tensorflow") is None:
+        raise _missing("tflite")
+    from harness.models.convert import load_tensorflow
+
+    lite = load_tensorflow().lite
+    return lite.Interpreter, lite.experimental.OpResolverType
+
+
+def _read(model: TFLiteModel | bytes) -> TFLiteModel:
+    return model if isinstance(model, TFLiteModel) else read_model(model)
+
+
+def _as_list(buffers: bytes | Sequence[bytes]) -> list[bytes]:
+    return [buffers] if isinstance(buffers, bytes) else list(buffers)
+
+
+def _input_arrays(model: TFLiteModel, inputs: Sequence[bytes]) -> list[NDArray[np.generic]]:
+    import numpy as np
+
+    tensors = model.graph.input_tensors()
+    if [len(buffer) for buffer in inputs] != [tensor.bytes for tensor in tensors]:
+        raise ModelError(
+            f"inputs for '{model.name}' have {[len(buffer) for buffer in inputs]} bytes",
+            expected=f"{[tensor.bytes for tensor in tensors]} bytes",
+        )
+    return [
+        np.frombuffer(buffer, dtype=tensor.dtype).reshape(tensor.shape)
+        for buffer, tensor in zip(inputs, tensors, strict=True)
+    ]
+
+
+def _refused(runtime: str, model: TFLiteModel, reason: Exception | None, log: str) -> ModelError:
+    return ModelError(
+        f"{runtime} cannot run '{model.name}': {reason}",
+        where=log or None,
+        expected="a model whose operators the reference has",
+    )
+
+
+def _missing(name: ReferenceName) -> ModelError:
+    if name == "tflm":
+        return ModelError(
+            "the tflite-micro wheel is not installed",
+            expected="tflite-micro, to compute reference outputs with TFLM",
+            fix="pip install 'tinyml-harness[reference]'",
+        )
+    return ModelError(
+        "no TensorFlow Lite interpreter is installed",
+        expected="ai-edge-litert, or TensorFlow",
+        fix="pip install 'tinyml-harness[train]'",
+    )

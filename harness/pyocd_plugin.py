@@ -1,0 +1,42 @@
+"""Entry point that shows the virtual boards, and the targets pyOCD lacks, to every pyOCD program."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from pyocd.core.plugin import Plugin
+
+from harness import __version__
+
+
+class VirtualProbePlugin(Plugin):  # type: ignore[misc]  # pyOCD is untyped
+    """Adds the probe type ``virtual``."""
+
+    def should_load(self) -> bool:
+        """Load only where the emulator is installed (extra ``virtual``)."""
+        return all(find_spec(name) is not None for name in ("unicorn", "numba"))
+
+    def load(self) -> type:
+        """Register the harness's targets and return the probe class."""
+        from harness.virtual.probe import VirtualProbe
+
+        if find_spec("harness.flash.targets") is not None:
+            from harness.flash.targets import register
+
+            register()
+        return VirtualProbe
+
+    @property
+    def name(self) -> str:
+        """Probe type: the part of a probe id before the colon."""
+        return "virtual"
+
+    @property
+    def description(self) -> str:
+        """Say what the plugin does."""
+        return "Emulated boards of TinyML Harness"
+
+    @property
+    def version(self) -> str:
+        """Version of the harness."""
+        return __version__

@@ -1,0 +1,125 @@
+"""Runtimes: turn a model into firmware sources behind one Protocol and one C header (`model.h`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harness.boards import Board
+    from harness.models.graph import TFLiteModel
+
+RUNTIMES = ("aot",)
+KERNELS = ("cmsis_nn", "portable")
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeOptions:
+    """Which runtime and which kernels.
+
+    Attributes:
+        runtime: Name for `get_runtime`.
+        kernels: ``cmsis_nn`` (Arm's kernels, as TFLM calls them) or ``portable`` (plain C loops).
+    """
+
+    runtime: str = "aot"
+    kernels: str = "cmsis_nn"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInfo:
+    """One row of a per-layer profile.
+
+    Attributes:
+        index: Row number, as `model_layer()` counts.
+        name: Name of the tensor that the layer writes.
+        operator: TFLite builtin name.
+        macs: Multiply-accumulates.
+    """
+
+    index: int
+    name: str
+    operator: str
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedSources:
+    """What goes into the firmware project for one model.
+
+    Attributes:
+        files: Content by relative name; the names are the same for every model.
+        library_sources: Kernel sources to compile; the same for every model of one `kernels`.
+        include_dirs: Include paths of `library_sources` and `files`.
+        defines: Macro definitions without ``-D``; the same for every model of one `kernels`.
+        arena_planned_bytes: Size of the arena: activations and kernel scratch.
+        arena_scratch_bytes: Largest kernel scratch buffer, which is part of the above.
+        weights_bytes: Weights and biases in flash.
+        input_bytes: Size of each model input.
+        output_bytes: Size of each model output.
+        layers: Rows of the per-layer profile.
+        runtime: Runtime name.
+        runtime_version: Version of the code generator.
+        kernels: Kernel set.
+        kernels_version: Version of the kernel set.
+    """
+
+    files: Mapping[str, str | bytes]
+    library_sources: tuple[Path, ...]
+    include_dirs: tuple[Path, ...]
+    defines: tuple[str, ...]
+    arena_planned_bytes: int
+    arena_scratch_bytes: int
+    weights_bytes: int
+    input_bytes: tuple[int, ...]
+    output_bytes: tuple[int, ...]
+    layers: tuple[LayerInfo, ...]
+    runtime: str
+    runtime_version: str
+    kernels: str
+    kernels_version: str
+
+
+class Runtime(Protocol):
+    """Turns a model into firmware sources."""
+
+    name: str
+
+    def identity(self, options: RuntimeOptions) -> Mapping[str, str]:
+        """Return names and versions that decide the generated code, without generating any.
+
+        Raises:
+            ConfigError: The runtime has no such kernels.
+        """
+        ...
+
+    def generate(
+        self, model: TFLiteModel, options: RuntimeOptions, board: Board
+    ) -> GeneratedSources:
+        """Generate the sources of `model` for `board`.
+
+        Raises:
+            RuntimeUnsupported: Names every operator that the runtime cannot take, and why.
+        """
+        ...
+
+
+def get_runtime(name: str) -> Runtime:
+    """Return a runtime by name.
+
+    Raises:
+        ConfigError: No such runtime.
+    """
+    if name == "aot":
+        from harness.runtimes.aot import AotRuntime
+
+        return AotRuntime()
+    raise ConfigError(
+        f"unknown runtime '{name}'",
+        expected=f"one of {', '.join(RUNTIMES)}",
+        fix="correct the runtime option",
+    )

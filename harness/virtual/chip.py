@@ -1,0 +1,92 @@
+"""Assemble a board's peripherals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from harness.boards import Board
+from harness.virtual.bus import Bus, Peripheral
+from harness.virtual.console import Console
+from harness.virtual.counting import BlockCounter
+from harness.virtual.cpu import Cpu
+from harness.virtual.memory import MemoryMap
+from harness.virtual.peripherals.dwt import Dwt
+from harness.virtual.peripherals.flash import FlashController
+from harness.virtual.peripherals.fpb import Fpb
+from harness.virtual.peripherals.gpio import Pins
+from harness.virtual.peripherals.identity import (
+    Dbgmcu,
+    DeviceSignature,
+    Itm,
+    Tpiu,
+    rom_tables,
+)
+from harness.virtual.peripherals.pwr import Pwr
+from harness.virtual.peripherals.rcc import Rcc, ResetCause
+from harness.virtual.peripherals.scs import CoreControl, Scs
+from harness.virtual.peripherals.timer import Tim2
+from harness.virtual.peripherals.usart import UsartF4, UsartF7
+
+
+class ChipControl(CoreControl, Protocol):
+    """What the peripherals need of the machine."""
+
+    def trace_enabled(self) -> bool:
+        """DEMCR.TRCENA."""
+
+
+class Chip:
+    """All register blocks of a board, on one bus."""
+
+    def __init__(
+        self,
+        board: Board,
+        memory: MemoryMap,
+        console: Console,
+        counter: BlockCounter,
+        control: ChipControl,
+    ) -> None:
+        self.flash = FlashController(board, memory)
+        self.pwr = Pwr(board)
+        self.rcc = Rcc(board, self.flash, self.pwr)
+        self.pins = Pins(board, self.rcc)
+        usart = UsartF7 if board.family == "stm32f7" else UsartF4
+        self.usart = usart(board, console, self.rcc, self.pins)
+        self.scs = Scs(board, control)
+        self.fpb = Fpb(board)
+        self.signature = DeviceSignature(board)
+        self.rom_address, tables = rom_tables(board)
+        self.dwt = Dwt(board, counter, control.trace_enabled)
+        blocks: list[Peripheral] = [
+            self.flash,
+            self.pwr,
+            self.rcc,
+            *self.pins.ports.values(),
+            self.usart,
+            Tim2(self.rcc, counter),
+            self.scs,
+            self.fpb,
+            self.dwt,
+            self.signature,
+            Dbgmcu(board),
+            Itm(board.facts.cycle_counter == "dwt-lock"),
+            Tpiu(),
+            *tables,
+        ]
+        self.bus = Bus(blocks)
+
+    def connect(self, cpu: Cpu, breakpoints: Callable[[list[int]], None]) -> None:
+        """Tell the blocks that act on the core where it is."""
+        self.flash.invalidate = cpu.invalidate
+        self.fpb.on_change = breakpoints
+
+    def reset(self, cause: ResetCause) -> None:
+        """Reset every block."""
+        for block in self.bus.peripherals:
+            block.reset()
+        self.rcc.note(cause)
+
+    def decodes(self, address: int) -> bool:
+        """Return whether a register block answers at `address`."""
+        return any(p.base <= address < p.base + p.size for p in self.bus.peripherals)

@@ -1,0 +1,575 @@
+"""A virtual board: core, memories, peripherals, and the thread that runs them."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.boards import Board, load_board
+from harness.errors import HarnessError, VirtualError
+from harness.virtual.bus import Bus, BusFault, Master, unmodelled
+from harness.virtual.chip import Chip
+from harness.virtual.console import Console
+from harness.virtual.core_debug import (
+    DFSR_BKPT,
+    DFSR_VCATCH,
+    VC_CORERESET,
+    VC_HARDERR,
+    CoreDebug,
+)
+from harness.virtual.counting import BlockCounter
+from harness.virtual.cpu import Cpu, Stop, StopKind
+from harness.virtual.exceptions import HARD_FAULT, Exceptions, Lockup
+from harness.virtual.memory import MemoryMap
+from harness.virtual.peripherals import scs
+from harness.virtual.peripherals.rcc import ResetCause
+
+_LOG = logging.getLogger(__name__)
+
+Price = Callable[[bytes, int], int]
+
+# Where the architecture puts peripherals (ARMv7-M ARM table B3-1): what the chip has there and the
+# model has not is an error of the model, not a fault of the firmware.
+_REGISTER_SPACE = ((0x4000_0000, 0x6000_0000), (0xA000_0000, 0x1_0000_0000))
+# System memory (boot loader, one-time programmable area, option bytes) of the supported chips.
+_SYSTEM_MEMORY = ((0x1FF0_0000, 0x2000_0000), (0x0010_0000, 0x0020_0000))
+
+
+_powered: weakref.WeakSet[VirtualMachine] = weakref.WeakSet()
+
+
+class VirtualMachine:
+    """A board that is powered on.
+
+    The core runs in its own thread; every public method may be called from any other.
+
+    Args:
+        board: What to emulate.
+        flash_file: File that keeps the flash; None for a private erased flash.
+        price: Cycles of one execution of a basic block; None for the board's timing model.
+
+    Raises:
+        VirtualError: The board has no emulation, or the flash file cannot be used.
+    """
+
+    def __init__(
+        self, board: Board, *, flash_file: Path | None = None, price: Price | None = None
+    ) -> None:
+        if not board.facts.emulation:
+            raise VirtualError(
+                f"board '{board.id}' cannot be emulated",
+                where=board.manifest,
+                expected='a board with "emulation": true',
+            )
+        self.board = board
+        self.console = Console()
+        self.memory = MemoryMap(board, flash_file)
+        self._price = price
+        self._state = threading.Condition()
+        self._control = threading.RLock()
+        self._active = False
+        self._closed = False
+        self._halt_wanted = False
+        self._held = False
+        self._sleeping = False
+        self._locked_up = False
+        self._stuck = False
+        self._reset_wanted = False
+        self.error: HarnessError | None = None
+        self._pending: HarnessError | None = None
+        counter = BlockCounter(self._price_block, self.memory.read)
+        self._chip = Chip(board, self.memory, self.console, counter, self)
+        self.bus: Bus = self._chip.bus
+        self.cpu = Cpu(board.facts.core.cpu, self.memory, self.bus.pages(), self, counter)
+        self._chip.connect(self.cpu, self._set_breakpoints)
+        self.debug = CoreDebug(self, self._chip.scs.values)
+        self._exceptions = Exceptions(self.cpu, self.memory, self._chip.scs)
+        self.console.on_idle = self._idle
+        self._thread = threading.Thread(
+            target=self._loop, name=f"virtual {board.id}", daemon=True
+        )
+        self._enter_reset(ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN)
+        self._thread.start()
+        _powered.add(self)
+        self.resume()
+
+    @property
+    def uid(self) -> bytes:
+        """96-bit unique id of the virtual chip."""
+        return self._chip.signature.uid
+
+    @property
+    def rom_address(self) -> int:
+        """Address that the access port's BASE register names."""
+        return self._chip.rom_address
+
+    @property
+    def cycles(self) -> int:
+        """Modelled cycles counted so far, beyond CYCCNT's 32 bits."""
+        return self.cpu.counter.cycles()
+
+    # State.
+
+    @property
+    def halted(self) -> bool:
+        """Whether the core is in debug state or held in reset."""
+        return not self._active
+
+    @property
+    def sleeping(self) -> bool:
+        """Whether the core executed WFI or WFE; nothing can wake it."""
+        return self._sleeping
+
+    @property
+    def locked_up(self) -> bool:
+        """Whether the core is locked up or was stopped by `error`, and not halted since."""
+        return self._locked_up
+
+    def wait_halted(self, seconds: float) -> None:
+        """Wait until the core halts, locks up or stops on an error, at most `seconds`."""
+        with self._state:
+            self._state.wait_for(lambda: not self._active or self._locked_up, seconds)
+
+    # Control.
+
+    def halt(self) -> None:
+        """Stop the core before its next basic block."""
+        with self._control, self._state:
+            if not self._active:
+                return
+            self._halt_wanted = True
+            self.cpu.request_stop()
+            self.console.interrupt(True)
+            self._state.notify_all()
+            self._state.wait_for(lambda: not self._active)
+
+    def resume(self) -> None:
+        """Let the core run, unless reset is held."""
+        with self._control, self._state:
+            if self._active or self._held or self._closed:
+                return
+            self._halt_wanted = False
+            self.console.interrupt(False)
+            self._active = True
+            self._state.notify_all()
+
+    def step(self) -> None:
+        """Run one instruction of a halted core."""
+        with self._control:
+            if self._active or self._held or self._stuck:
+                return
+            self.console.interrupt(True)
+            self.cpu.counter.clear_stop()
+            try:
+                self._handle(self.cpu.step())
+            except HarnessError as error:
+                self._fail(error)
+
+    def reset(self, cause: ResetCause = ResetCause.PIN) -> None:
+        """Reset the chip; the core then runs, or halts at the vector catch."""
+        with self._control:
+            self.halt()
+            self._enter_reset(cause)
+            if not self.debug.catches(VC_CORERESET):
+                self.resume()
+                return
+            self.debug.stopped(DFSR_VCATCH)
+
+    def hold_reset(self, held: bool) -> None:
+        """Drive the reset line."""
+        with self._control:
+            if held and not self._held:
+                self.halt()
+                self._held = True
+            elif not held and self._held:
+                self._held = False
+                self.reset()
+
+    def close(self) -> None:
+        """Power the board off."""
+        with self._control:
+            self.halt()
+            with self._state:
+                self._closed = True
+                self._state.notify_all()
+            self._thread.join()
+            self.memory.close()
+            _powered.discard(self)
+
+    def _enter_reset(self, cause: ResetCause) -> None:
+        self._sleeping = self._locked_up = self._stuck = self._reset_wanted = False
+        self.error = None
+        self.console.fail(None)
+        self._chip.reset(cause)
+        vectors = self.memory.read(self._chip.scs.boot_address, 8) or b"\xff" * 8
+        stack, entry = (int.from_bytes(vectors[i : i + 4], "little") for i in (0, 4))
+        self.cpu.reset(stack, entry)
+        if hasattr(self, "debug"):
+            self.debug.restarted()
+
+    # The debugger's memory accesses.
+
+    def read_memory(self, address: int, count: int) -> bytes:
+        """Read for the debugger; registers are read by words.
+
+        Raises:
+            BusFault: Nothing answers there.
+            VirtualError: A register that is not modelled, or the core has stopped on an error.
+        """
+        content = self.memory.read(address, count)
+        if content is not None:
+            return content
+        return b"".join(
+            self._read_register(at, size).to_bytes(size, "little")
+            for at, size in _pieces(address, count)
+        )
+
+    def _read_register(self, address: int, size: int) -> int:
+        if not _in_register_space(address) and not self._chip.decodes(address):
+            raise BusFault
+        return self.bus.read(address, size, Master.DEBUGGER)
+
+    def write_memory(self, address: int, content: bytes) -> None:
+        """Write for the debugger; raises as `read_memory`."""
+        found = self.memory.find(address)
+        if found is not None and found[0].kind == "flash":
+            self._write_flash(found[1], content)
+            return
+        if found is not None:
+            if self.cpu.counter.has_code(address, address + len(content)):
+                with self.paused():
+                    self.cpu.invalidate(address, address + len(content))
+            if not self.memory.write_ram(address, content):
+                raise BusFault
+            return
+        for at, size in _pieces(address, len(content)):
+            if not _in_register_space(at) and not self._chip.decodes(at):
+                raise BusFault
+            piece = content[at - address : at - address + size]
+            self.bus.write(at, size, int.from_bytes(piece, "little"), Master.DEBUGGER)
+
+    def _write_flash(self, offset: int, content: bytes) -> None:
+        with self.paused():
+            for at, size in _pieces(offset, len(content)):
+                piece = content[at - offset : at - offset + size]
+                if not self._chip.flash.program_now(at, size, int.from_bytes(piece, "little")):
+                    raise BusFault
+
+    def paused(self) -> _Paused:
+        """Keep the core from running within a ``with`` block."""
+        return _Paused(self)
+
+    # CoreBus: called in the core's thread, within the emulator; nothing may be raised here.
+
+    def core_read(self, address: int, size: int) -> int:
+        """Read a register for the core."""
+        if self._stuck:
+            return 0  # the rest of the block that an error stopped
+        try:
+            return self.bus.read(address, size, Master.CORE)
+        except BusFault:
+            self._bus_error(address)
+        except Exception as error:
+            self._stop_on(error)
+        return 0
+
+    def core_write(self, address: int, size: int, value: int) -> None:
+        """Write a register for the core."""
+        if self._stuck:
+            return
+        try:
+            self.bus.write(address, size, value & ((1 << 8 * size) - 1), Master.CORE)
+        except BusFault:
+            self._bus_error(address)
+        except Exception as error:
+            self._stop_on(error)
+
+    def core_flash_write(self, address: int, size: int, value: int) -> bool:
+        """Take a store to flash for the core."""
+        found = self.memory.find(address)
+        if self._stuck or found is None:
+            return False
+        return self._chip.flash.program(found[1], size, value)
+
+    def _bus_error(self, address: int) -> None:
+        self._stop_on(
+            VirtualError(
+                f"access to {address:#010x}: the flash interface answers with a bus error",
+                expected="the unlock keys in order",
+                address=address,
+            )
+        )
+
+    def _stop_on(self, error: Exception) -> None:
+        address, size = self.cpu.block
+        place = f"PC in the block {address:#010x} to {address + size:#010x}"
+        if isinstance(error, HarnessError):
+            error.where = f"{self.board.id}, {place}" + (f", {error.where}" if error.where else "")
+            error.data["pc"] = address
+            self._pending = error
+        else:
+            _LOG.exception("bug in the virtual board at %s", place, exc_info=error)
+            self._pending = VirtualError(
+                f"bug in the virtual board: {error!r}", where=f"{self.board.id}, {place}"
+            )
+        self._stuck = True
+        self.cpu.request_stop()
+
+    # CoreControl: called by the system control space.
+
+    def request_reset(self) -> None:
+        """Reset by AIRCR, by the core (takes effect at the end of the block) or the debugger."""
+        if threading.current_thread() is self._thread:
+            self._reset_wanted = True
+            self.cpu.request_stop()
+        else:
+            self.reset(ResetCause.SOFTWARE | ResetCause.PIN)
+
+    def fpu_changed(self, enabled: bool) -> None:
+        """Follow CPACR."""
+        self.cpu.enable_fpu(enabled)
+
+    def code_changed(self) -> None:
+        """Drop what is remembered of code in RAM."""
+        for block in self.memory.memories:
+            if block.kind != "flash":
+                for origin in block.origins:
+                    self.cpu.invalidate(origin, origin + block.bytes)
+
+    def debug_read(self, offset: int, master: Master) -> int:
+        """Read a debug register."""
+        return self.debug.read(offset, master)
+
+    def debug_write(self, offset: int, value: int, master: Master) -> None:
+        """Write a debug register."""
+        self.debug.write(offset, value, master)
+
+    def trace_enabled(self) -> bool:
+        """DEMCR.TRCENA."""
+        return self.debug.trace_enabled
+
+    def redirected(self) -> None:
+        """Note that the debugger moved PC: a core that could not go on can go on there."""
+        self._stuck = False
+
+    def trace_changed(self) -> None:
+        """Follow DEMCR.TRCENA."""
+        self._chip.dwt.follow()
+
+    # The core's thread.
+
+    def _loop(self) -> None:
+        while True:
+            with self._state:
+                self._state.wait_for(lambda: self._active or self._closed)
+                if self._closed:
+                    return
+            try:
+                self._execute()
+            except HarnessError as error:
+                self._fail(error)
+                self._stay_locked_up()
+            with self._state:
+                self._active = False
+                self._state.notify_all()
+
+    def _execute(self) -> None:
+        """Run until the core enters debug state."""
+        while True:
+            with self._state:
+                if self._halt_wanted:
+                    return
+                self.cpu.counter.clear_stop()
+            if self._stuck:
+                self._stay_locked_up()
+                return
+            if not self._handle(self.cpu.run()):
+                return
+
+    def _handle(self, stop: Stop) -> bool:
+        """Act on the end of a run; False when the core entered debug state."""
+        if self._pending is not None:
+            error, self._pending = self._pending, None
+            raise error
+        if self._reset_wanted:
+            self._enter_reset(ResetCause.SOFTWARE | ResetCause.PIN)
+            if self.debug.catches(VC_CORERESET):
+                self.debug.stopped(DFSR_VCATCH)
+                return False
+            return True
+        if stop.kind is StopKind.REQUESTED:
+            return True
+        if stop.kind is StopKind.SLEEP:
+            self._sleeping = True
+            self._wait_for_halt()
+            self._sleeping = False
+            return False
+        if stop.kind in (StopKind.BREAKPOINT, StopKind.BKPT) and self.debug.enabled:
+            self.debug.stopped(DFSR_BKPT)
+            return False
+        return self._take_exception(stop)
+
+    def _take_exception(self, stop: Stop) -> bool:
+        if stop.kind is StopKind.UNKNOWN:
+            raise VirtualError(f"the emulator gave up: {stop.detail}", where=self._place())
+        if stop.kind in (StopKind.READ_FAULT, StopKind.WRITE_FAULT) and (
+            _in_register_space(stop.address) or _in(stop.address, _SYSTEM_MEMORY)
+        ):
+            verb = "read" if stop.kind is StopKind.READ_FAULT else "write"
+            error = unmodelled(stop.address, verb)
+            error.where = self._place()
+            error.data["pc"] = self.cpu.pc
+            raise error
+        try:
+            if stop.kind is StopKind.EXCEPTION_RETURN and self._exceptions.leave():
+                return True
+            place = self._place()
+            number = self._exceptions.take(stop)
+        except Lockup as lockup:
+            self._lock_up(stop, lockup)
+            return True
+        _LOG.debug("%s: %s at %s, exception %d", self.board.id, stop.kind.value, place, number)
+        if number == HARD_FAULT and self.debug.catches(VC_HARDERR):
+            self.debug.stopped(DFSR_VCATCH)
+            return False
+        return True
+
+    def _lock_up(self, stop: Stop, lockup: Lockup) -> None:
+        self._stuck = True
+        vectors = self.memory.read(self._chip.scs.boot_address, 8)
+        if vectors == b"\xff" * 8:
+            # An erased chip locks up at reset; that is its normal state, not an error.
+            return
+        values = self._chip.scs.values
+        raise VirtualError(
+            f"the core locked up: {stop.kind.value}; {lockup.reason}",
+            where=f"{self._place()}, address {stop.address:#010x}",
+            expected="a HardFault vector whose handler does not fault itself",
+            fix="look up the PC in the firmware's map; a reset or new firmware starts the core again",
+            pc=self.cpu.pc,
+            address=stop.address,
+            cfsr=values[scs.CFSR],
+            hfsr=values[scs.HFSR],
+        )
+
+    def _place(self) -> str:
+        return f"{self.board.id}, PC {self.cpu.pc:#010x}"
+
+    def _fail(self, error: HarnessError) -> None:
+        self._stuck = True
+        self.error = error
+        self.console.fail(error)
+        self.debug.fail(error)
+
+    def _stay_locked_up(self) -> None:
+        # Debug state ends a lock-up, but not what caused it (ARMv7-M ARM B1.5.15).
+        self._locked_up = True
+        self._wait_for_halt()
+        self._locked_up = False
+
+    def _wait_for_halt(self) -> None:
+        with self._state:
+            self._state.notify_all()
+            self._state.wait_for(lambda: self._halt_wanted or self._closed)
+
+    def _set_breakpoints(self, addresses: list[int]) -> None:
+        with self.paused():
+            self.cpu.set_breakpoints(addresses)
+
+    def _idle(self, seconds: float) -> None:
+        self.cpu.counter.add(round(seconds * self._chip.rcc.hclk_hz))
+
+    def _price_block(self, code: bytes, address: int) -> int:
+        if self._price is None:
+            from harness.virtual.timing import get_model
+
+            self._price = get_model(self.board.facts.core.cpu, self.board).price_block
+        return self._price(code, address)
+
+
+class _Paused:
+    """Halt a running core for the length of a ``with`` block."""
+
+    def __init__(self, machine: VirtualMachine) -> None:
+        self._machine = machine
+        self._resume = False
+
+    def __enter__(self) -> None:
+        self._machine._control.acquire()
+        self._resume = not self._machine.halted
+        self._machine.halt()
+
+    def __exit__(self, *_details: object) -> None:
+        try:
+            if self._resume:
+                self._machine.resume()
+        finally:
+            self._machine._control.release()
+
+
+def _in(address: int, ranges: tuple[tuple[int, int], ...]) -> bool:
+    return any(low <= address < high for low, high in ranges)
+
+
+def _in_register_space(address: int) -> bool:
+    return _in(address, _REGISTER_SPACE)
+
+
+def _pieces(address: int, count: int) -> list[tuple[int, int]]:
+    """Split a range into aligned accesses of 4, 2 and 1 bytes."""
+    found: list[tuple[int, int]] = []
+    end = address + count
+    while address < end:
+        size = next(s for s in (4, 2, 1) if address % s == 0 and address + s <= end)
+        found.append((address, size))
+        address += size
+    return found
+
+
+@atexit.register
+def _power_off_all() -> None:
+    # A core that still ran would use memory that the interpreter has freed.
+    for machine in list(_powered):
+        machine.close()
+
+
+_machines: dict[str, VirtualMachine] = {}
+_machines_lock = threading.Lock()
+
+
+def get_machine(board_id: str) -> VirtualMachine:
+    """Return this process's virtual board, powering it on at first use.
+
+    Raises:
+        BoardError: The board is unknown.
+        VirtualError: The board cannot be emulated.
+    """
+    with _machines_lock:
+        machine = _machines.get(board_id)
+        if machine is None:
+            machine = _machines[board_id] = VirtualMachine(load_board(board_id))
+        return machine
+
+
+def adopt_machine(machine: VirtualMachine) -> None:
+    """Make `machine` this process's virtual board of its type (for one with a flash file).
+
+    Raises:
+        VirtualError: The process already has one.
+    """
+    with _machines_lock:
+        if machine.board.id in _machines:
+            raise VirtualError(f"the virtual board '{machine.board.id}' is already powered on")
+        _machines[machine.board.id] = machine
+
+
+def discard_machine(board_id: str) -> None:
+    """Power the virtual board off, if it is on; its next use starts with an erased flash."""
+    with _machines_lock:
+        machine = _machines.pop(board_id, None)
+    if machine is not None:
+        machine.close()

@@ -1,0 +1,123 @@
+"""Just enough of a chip to run the firmware's command loop: no timing, no debug port, no checks.
+
+The virtual board is the real thing; this one needs nothing but Unicorn, so that the firmware's own
+tests do not depend on a later stage.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+_TIM2_CNT = 0x4000_0024
+_RCC_CR, _RCC_CFGR, _RCC_CSR = 0x4002_3800, 0x4002_3808, 0x4002_3874
+_PWR_CSR = 0x4000_7004
+_CYCCNT = 0xE000_1004
+
+
+class BareChip:
+    """Runs an ELF on an emulated core with a console, a clock tree that is always ready and UID."""
+
+    def __init__(self, elf: Path, *, cpu: str = "cortex-m7", hse: bool = True) -> None:
+        import unicorn
+        from elftools.elf.elffile import ELFFile
+        from unicorn import arm_const
+
+        self._arm: Any = arm_const
+        self._first = cpu == "cortex-m4"  # generation of the USART
+        self._hse = hse
+        self._registers: dict[int, int] = {}
+        self.sent = bytearray()
+        self._queue = bytearray()
+        self._idle = 0
+        self._time = 0
+        self.jump = 0  # cycles that pass before the next reading but one of the cycle counter
+        self._readings = 0
+        self.uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        model = "UC_CPU_ARM_CORTEX_M4" if self._first else "UC_CPU_ARM_CORTEX_M7"
+        self.uc.ctl_set_cpu_model(getattr(arm_const, model))
+        self.uc.mem_map(0x0800_0000, 2 << 20)
+        self.uc.mem_map(0x2000_0000, 512 << 10)
+        uid = 0x1FFF_7A10 if self._first else 0x1FF0_F420
+        self.uc.mem_map(uid & ~0xFFF, 0x1000)
+        self.uc.mem_write(uid, struct.pack("<III", 0x11223344, 0x55667788, 0x99AABBCC))
+        self.uc.mmio_map(0x4000_0000, 0x80000, self._read, 0x4000_0000, self._write, 0x4000_0000)
+        self.uc.mmio_map(0xE000_0000, 0x100000, self._read, 0xE000_0000, self._write, 0xE000_0000)
+        self.symbols: dict[str, int] = {}
+        with elf.open("rb") as stream:
+            image = ELFFile(stream)
+            for segment in image.iter_segments("PT_LOAD"):
+                if segment["p_filesz"]:
+                    self.uc.mem_write(segment["p_paddr"], segment.data())
+            for symbol in image.get_section_by_name(".symtab").iter_symbols():
+                self.symbols[symbol.name] = symbol["st_value"]
+        stack, self._pc = struct.unpack("<II", self.uc.mem_read(0x0800_0000, 8))
+        self.uc.reg_write(arm_const.UC_ARM_REG_SP, stack)
+        self.uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 1 << 30)
+
+    def send(self, data: bytes = b"", *, timeout_s: float = 20) -> bytes:
+        """Send `data`; run until the firmware waits for more, and return what it said."""
+        self._queue += data
+        self.sent.clear()
+        self._idle = 0
+        self.uc.emu_start(self._pc | 1, 0, timeout=int(timeout_s * 1e6))
+        self._pc = self.uc.reg_read(self._arm.UC_ARM_REG_PC)
+        return bytes(self.sent)
+
+    def call(self, name: str, *, sp: int) -> bytes:
+        """Run a function that does not return, for a moment, with its own stack pointer."""
+        self.sent.clear()
+        self._idle = 0
+        self.uc.reg_write(self._arm.UC_ARM_REG_SP, sp)
+        self.uc.emu_start(self.symbols[name] | 1, 0, timeout=500_000)
+        return bytes(self.sent)
+
+    def stack_pointer(self) -> int:
+        """Return the stack pointer."""
+        return int(self.uc.reg_read(self._arm.UC_ARM_REG_SP))
+
+    def _usart(self, name: str) -> int:
+        first = {"status": 0x4000_4400, "receive": 0x4000_4404, "send": 0x4000_4404}
+        second = {"status": 0x4000_481C, "receive": 0x4000_4824, "send": 0x4000_4828}
+        return (first if self._first else second)[name]
+
+    def _read(self, _uc: object, offset: int, _size: int, base: int) -> int:
+        address = base + offset
+        value = self._registers.get(address, 0)
+        if address in (_CYCCNT, _TIM2_CNT):
+            return self._now(address)
+        if address == _RCC_CR:
+            return value | (value & 1 << 16 if self._hse else 0) << 1 | (value & 1 << 24) << 1
+        if address == _RCC_CFGR:
+            return value & ~0xC | (value & 3) << 2
+        if address == _RCC_CSR:
+            return 1 << 26
+        if address == _PWR_CSR:
+            return 0xFFFF_FFFF
+        if address == self._usart("status"):
+            if self._queue:
+                return 0xE0
+            self._idle += 1
+            if self._idle > 4:
+                self.uc.emu_stop()
+            return 0xC0
+        if address == self._usart("receive"):
+            return self._queue.pop(0) if self._queue else 0
+        return value
+
+    def _now(self, address: int) -> int:
+        self._time += 1000
+        if self.jump and address == _CYCCNT:
+            self._readings += 1
+            if self._readings == 2:
+                self._time += self.jump
+                self.jump = 0
+        return self._time & 0xFFFF_FFFF if address == _CYCCNT else self._time // 216
+
+    def _write(self, _uc: object, offset: int, _size: int, value: int, base: int) -> None:
+        address = base + offset
+        self._registers[address] = value
+        if address == self._usart("send"):
+            self._idle = 0
+            self.sent.append(value & 0xFF)

@@ -1,0 +1,237 @@
+"""The command loop on an emulated core: every command, and all that can be wrong with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from harness import protocol as wire
+from harness.boards import load_board
+from harness.firmware import BuildOptions, build
+
+DATA = bytes(range(100))
+FLIPPED = bytes(byte ^ 1 for byte in DATA)
+
+
+class Device:
+    """A chip that runs the fake model."""
+
+    def __init__(self, chip: Any) -> None:
+        self.chip = chip
+
+    def ask(self, command: bytes) -> list[wire.Parsed]:
+        """Send a command; return its lines, the closing `m-ready` checked and dropped."""
+        lines = wire.LineAssembler().feed(self.chip.send(command))
+        assert lines[-1] == wire.Ready()
+        return lines[:-1]
+
+    def records(self, command: bytes) -> list[Any]:
+        lines = self.ask(command)
+        assert all(isinstance(line, wire.Line) for line in lines), lines
+        return [wire.decode(line) for line in lines if isinstance(line, wire.Line)]
+
+    def text(self, command: bytes) -> list[str]:
+        return self.chip.send(command).decode().splitlines()
+
+
+def _boot(
+    bare: ModuleType, fakes: ModuleType, library: Path, cache: Path, board_id: str, **chip: Any
+) -> tuple[Device, list[wire.Parsed]]:
+    board = load_board(board_id)
+    image = build(
+        board, fakes.fake_model(), fakes.fake_sources(library), BuildOptions(), cache_dir=cache
+    )
+    device = Device(bare.BareChip(image.elf, cpu=board.facts.core.cpu, **chip))
+    return device, device.ask(b"")
+
+
+@pytest.fixture(params=["nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"])
+def device(request, bare, fakes, library, cache, compiler) -> Device:
+    return _boot(bare, fakes, library, cache, request.param)[0]
+
+
+@pytest.fixture(scope="module")
+def f746(bare, fakes, library, cache, compiler) -> Device:
+    device = _boot(bare, fakes, library, cache, "nucleo_f746zg")[0]
+    assert device.records(wire.encode_setup()) == [wire.Setup(0, "")]
+    return device
+
+
+def test_boot_says_which_image_and_why(bare, fakes, library, cache, compiler) -> None:
+    _, lines = _boot(bare, fakes, library, cache, "nucleo_f746zg")
+    image = build(
+        load_board("nucleo_f746zg"),
+        fakes.fake_model(),
+        fakes.fake_sources(library),
+        cache_dir=cache,
+    )
+    assert lines[0] == wire.Text(wire.INIT_DONE)
+    assert isinstance(lines[1], wire.Line)
+    assert wire.decode(lines[1]) == wire.Boot(image.build_id, "nucleo_f746zg", "pin")
+
+
+def test_a_measurement(device: Device, fakes) -> None:
+    (identity,) = device.records(wire.encode_id())
+    assert identity.uid == "112233445566778899aabbcc"
+    assert identity.model == fakes.fake_model().sha256[:16]
+    assert (identity.src, identity.version) == ("hse", wire.VERSION)
+    assert device.records(wire.encode_io()) == [
+        wire.Tensor("in", 0, 100), wire.Tensor("out", 0, 100), wire.TensorsEnd(2),
+    ]  # fmt: skip
+    assert device.records(wire.encode_run(0, 1)) == [wire.DeviceErr("setup", "hil-run")]
+    assert device.records(wire.encode_setup()) == [wire.Setup(0, "")]
+    assert device.records(wire.encode_input(0, 0, DATA[:60])) == [wire.InputAck(0, 0, 60)]
+    assert device.records(wire.encode_input(0, 60, DATA[60:])) == [wire.InputAck(0, 60, 40)]
+    *cycles, end = device.records(wire.encode_run(2, 5))
+    assert end == wire.RunEnd(2, 5, 0)
+    assert [cycle.i for cycle in cycles] == list(range(5))
+    assert device.records(wire.encode_cycles()) == [*cycles, end]
+    *parts, end = device.records(wire.encode_output(0, 0, 100))
+    assert b"".join(part.data for part in parts) == FLIPPED
+    assert end == wire.OutputEnd(0, 100)
+    layer, end = device.records(wire.encode_layers(2))
+    assert (layer.op, layer.name, end.n) == ("CUSTOM", "flip", 1)
+    (memory,) = device.records(wire.encode_mem())
+    assert (memory.arena_planned, memory.arena_paint) == (200, 200)
+    assert 0 < memory.stack_used < memory.stack_size == 8192
+
+
+def test_the_input_is_written_again_before_every_inference(f746: Device) -> None:
+    # The fake clears its input, so a second inference on what is left would give another output.
+    f746.records(wire.encode_input(0, 0, DATA))
+    f746.records(wire.encode_run(3, 3))
+    *parts, _ = f746.records(wire.encode_output(0, 10, 70))
+    assert b"".join(part.data for part in parts) == FLIPPED[10:80]
+    assert [part.off for part in parts] == [10, 74]
+
+
+def test_without_its_external_clock_it_runs_and_says_so(
+    bare, fakes, library, cache, compiler
+) -> None:
+    device, _ = _boot(bare, fakes, library, cache, "nucleo_f746zg", hse=False)
+    (identity,) = device.records(wire.encode_id())
+    assert (identity.src, identity.clock) == ("hsi", 216_000_000)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (b"hil-foo%", "unknown"),
+        (b"foo%", "unknown"),
+        (b"hil-id now%", "syntax"),
+        (b"hil-run 1%", "range"),
+        (b"hil-run 0 0%", "range"),
+        (b"hil-run 0 65%", "range"),
+        (b"hil-run 0 1 1%", "syntax"),
+        (b"hil-run -1 1%", "range"),
+        (b"hil-layers%", "range"),
+        (b"hil-out 0 0%", "syntax"),
+        (b"hil-out 1 0 1%", "range"),
+        (b"hil-out 0 100 1%", "range"),
+        (b"hil-out 0 0 4294967295%", "syntax"),
+        (b"hil-in%", "syntax"),
+        (b"hil-in 0 0 00 00000000%", "crc"),
+        (b"hil-in 0 0 00 xx%", "syntax"),
+        (wire.encode_input(1, 0, b"x"), "range"),
+        (wire.encode_input(0, 99, b"xy"), "range"),
+        (b"hil-in 0 0 123 " + wire.crc32("0 0 123").encode() + b"%", "syntax"),
+        (b"hil-in 0 0 zz " + wire.crc32("0 0 zz").encode() + b"%", "syntax"),
+        (b"hil-in 0 " + wire.crc32("0").encode() + b"%", "syntax"),
+        (b"\x00hil-id%", "garbled"),
+        (b"hil\xff-id%", "garbled"),
+        (b"x" * 5000 + b"%", "long"),
+    ],
+)
+def test_a_wrong_command_is_refused_and_the_next_works(
+    f746: Device, command: bytes, code: str
+) -> None:
+    errors = [line for line in f746.ask(command) if isinstance(line, wire.Line)]
+    assert [line.fields["code"] for line in errors] == [code]
+    assert [type(record) for record in f746.records(wire.encode_id())] == [wire.DeviceId]
+
+
+def test_an_empty_command_only_asks_for_ready(f746: Device) -> None:
+    assert f746.ask(wire.encode_sync()) == []
+    assert f746.ask(b"\r\n %") == []
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(noise=st.binary(max_size=200))
+def test_noise_never_hangs_it(f746: Device, noise: bytes) -> None:
+    # A first terminator ends what the noise began, the second command must then work.
+    f746.chip.send(noise + b"%")
+    assert [type(record) for record in f746.records(wire.encode_id())] == [wire.DeviceId]
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_a_damaged_input_never_reaches_the_staging_copy(f746: Device, data: st.DataObject) -> None:
+    f746.records(wire.encode_input(0, 0, DATA))
+    command = wire.encode_input(0, 0, bytes(100))
+    at = data.draw(st.integers(len("hil-in "), len(command) - 2))
+    byte = data.draw(st.integers(0, 255).filter(lambda value: value not in (command[at], 0x25)))
+    same_letter = chr(byte).lower() == chr(command[at]) and at > len(command) - 10
+    f746.chip.send(command[:at] + bytes([byte]) + command[at + 1 :])
+    f746.records(wire.encode_run(0, 1))
+    *parts, _ = f746.records(wire.encode_output(0, 0, 100))
+    # A hex digit of the CRC in the other case is the same CRC.
+    assert b"".join(part.data for part in parts) == FLIPPED or same_letter
+
+
+def test_mlperf_tiny(f746: Device) -> None:
+    assert f746.text(b"name%") == ["m-name-dut-[tinyml-harness]", "m-ready"]
+    assert f746.text(b"profile%")[1] == "m-model-[flip]"
+    assert f746.text(b"timestamp%")[0].startswith("m-lap-us-")
+    assert f746.text(b"help%")[-1] == "m-ready"
+    assert f746.text(b"foo%")[0] == "e-[Unknown command]"
+    assert f746.text(b"db load 100%") == ["m-[Expecting 100 bytes]", "m-ready"]
+    for start in range(0, 100, 31):
+        answer = f746.text(b"db " + DATA[start : start + 31].hex().encode() + b"%")
+    assert answer == ["m-load-done", "m-ready"]
+    assert f746.text(b"db print%")[0] == "m-buffer-00-01-02-03-04-05-06-07"
+    lines = f746.text(b"infer 2 1%")
+    assert lines[:3] == ["m-warmup-start-1", "m-warmup-done", "m-infer-start-2"]
+    assert [line[:9] for line in lines[3:5]] == ["m-lap-us-"] * 2
+    assert lines[5] == "m-infer-done"
+    values = [float(value) for value in lines[6][len("m-results-[") : -1].split(",")]
+    signed = [byte - 256 if byte > 127 else byte for byte in FLIPPED]
+    assert values == [(value + 128) * 0.5 for value in signed]
+    assert f746.text(b"results%")[0] == lines[6]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [b"db%", b"db load%", b"db load 0%", b"db load 101%", b"db 123%", b"db zz%", b"infer 0%",
+     b"infer 1 x%"],
+)  # fmt: skip
+def test_mlperf_errors(f746: Device, command: bytes) -> None:
+    error, ready = f746.text(command)
+    assert error.startswith("e-[")
+    assert ready == "m-ready"
+
+
+def test_a_fault_is_reported_and_so_is_an_overflowed_stack(
+    bare, fakes, library, cache, compiler
+) -> None:
+    device, _ = _boot(bare, fakes, library, cache, "nucleo_f746zg")
+    for sp, state in ((device.chip.stack_pointer() - 64, "ok"), (0x1FFF_FFC0, "overflow")):
+        lines = wire.LineAssembler().feed(device.chip.call("port_fault", sp=sp))
+        assert isinstance(lines[-1], wire.Line)
+        fault = wire.decode(lines[-1])
+        assert isinstance(fault, wire.Fault)
+        assert (fault.sp, fault.stack) == (f"{sp:08x}", state)
+
+
+def test_the_other_cycle_count_wraps(bare, fakes, library, cache, compiler) -> None:
+    """Minutes of inference: the 1 MHz timer says how often the 32-bit counter wrapped."""
+    device, _ = _boot(bare, fakes, library, cache, "nucleo_f746zg")
+    device.records(wire.encode_setup())
+    device.chip.jump = 216_000_000 * 1000  # a thousand seconds, 50 wraps
+    cycle, end = device.records(wire.encode_run(0, 1))
+    assert end == wire.RunEnd(0, 1, 0)
+    assert 216_000_000_000 < cycle.cycles < 216_000_100_000

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.boards import load_board
+from harness.errors import BuildError
+from harness.firmware import BuildOptions
+from harness.firmware.project import build_info, plan_project, write_files
+
+BOARD = load_board("nucleo_f746zg")
+
+
+def _plan(model, sources, options=None, toolchain="gcc 1"):
+    return plan_project(BOARD, model, sources, options or BuildOptions(), toolchain)
+
+
+def test_a_model_changes_contents_never_names(fakes, tmp_path: Path) -> None:
+    small = _plan(fakes.fake_model(content=b"a"), fakes.fake_sources(tmp_path, size=10))
+    large = _plan(fakes.fake_model(content=b"b"), fakes.fake_sources(tmp_path, size=2000))
+    assert small.configuration_key == large.configuration_key
+    assert small.build_id != large.build_id
+
+
+def test_the_key_does_not_depend_on_where_the_library_is(fakes, tmp_path: Path) -> None:
+    model = fakes.fake_model()
+    here = _plan(model, fakes.fake_sources(tmp_path / "a"))
+    there = _plan(model, fakes.fake_sources(tmp_path / "b" / "deeper"))
+    assert here.key == there.key
+
+
+def test_everything_that_goes_in_changes_the_build_id(fakes, tmp_path: Path) -> None:
+    model, sources = fakes.fake_model(), fakes.fake_sources(tmp_path)
+    plans = [
+        _plan(model, sources),
+        _plan(model, sources, BuildOptions(optimization="-Os")),
+        _plan(model, sources, BuildOptions(dcache=False)),
+        _plan(model, sources, BuildOptions(extra_flags=("-g",))),
+        _plan(model, sources, toolchain="gcc 2"),
+        _plan(model, dataclasses.replace(sources, defines=("OTHER",))),
+        _plan(fakes.fake_model(content=b"other"), sources),
+    ]
+    assert len({plan.build_id for plan in plans}) == len(plans)
+
+
+def test_a_name_outside_the_project_is_refused(fakes, tmp_path: Path) -> None:
+    sources = dataclasses.replace(fakes.fake_sources(tmp_path), files={"../x.c": ""})
+    with pytest.raises(BuildError, match="outside"):
+        _plan(fakes.fake_model(), sources)
+
+
+def test_two_kernels_of_one_name_are_refused(fakes, tmp_path: Path) -> None:
+    sources = fakes.fake_sources(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(tmp_path / "kernel.c", other)
+    twice = dataclasses.replace(
+        sources, library_sources=(*sources.library_sources, other / "kernel.c")
+    )
+    with pytest.raises(BuildError, match=r"kernel\.c"):
+        _plan(fakes.fake_model(), twice)
+
+
+def test_build_info_names_model_and_tensors(fakes, tmp_path: Path) -> None:
+    model, sources = fakes.fake_model("kws_ref_model"), fakes.fake_sources(tmp_path, size=490)
+    sources = dataclasses.replace(sources, input_bytes=(490, 3))
+    text = build_info(_plan(model, sources), model, sources)
+    assert 'build_model_name[] = "kws01"' in text
+    assert "{490u, 0u" in text
+    assert "{3u, 496u" in text
+    assert "build_staging[512]" in text
+
+
+def test_a_strange_name_cannot_break_out_of_its_string(fakes, tmp_path: Path) -> None:
+    model, sources = fakes.fake_model('a"; evil %\n'), fakes.fake_sources(tmp_path)
+    assert '"a___evil___"' in build_info(_plan(model, sources), model, sources)
+
+
+def test_unchanged_files_keep_their_time_stamp(tmp_path: Path) -> None:
+    write_files(tmp_path, {"src/a.c": b"1", "src/b.c": b"1"})
+    before = (tmp_path / "src/a.c").stat().st_mtime_ns
+    write_files(tmp_path, {"src/a.c": b"1"}, exclusive=("src",))
+    assert (tmp_path / "src/a.c").stat().st_mtime_ns == before
+    assert not (tmp_path / "src/b.c").exists()

@@ -1,0 +1,244 @@
+"""The session's errors and rules, against a pyOCD session that is made up."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.bench import Station
+from harness.boards import load_board
+from harness.errors import (
+    BenchError,
+    FlashError,
+    HarnessError,
+    ProbeNotFound,
+    TargetMismatch,
+    VerifyError,
+)
+from harness.flash import Target, open_target
+from harness.flash import target as target_module
+from harness.flash.target import _Passes
+
+BOARD = load_board("nucleo_f746zg")
+STATION = Station(name="desk", board=BOARD.id, probe="066DFF", serial="/dev/ttyACM0")
+MakeElf = Callable[..., Path]
+
+
+class FakeChip:
+    """Enough of a pyOCD target: a memory, a state, and an error to raise."""
+
+    def __init__(self, device_id: int = 0x1001_6449) -> None:
+        self.words = {0xE004_2000: device_id, 0x4002_3C14: 1 << 29}
+        self.memory: dict[int, bytes] = {}
+        self.halted = False
+        self.failure: Exception | None = None
+
+    def _may_fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def read32(self, address: int) -> int:
+        self._may_fail()
+        return self.words.get(address, address & 0xFFFF)
+
+    def read_memory_block8(self, address: int, size: int) -> list[int]:
+        self._may_fail()
+        base = max(start for start in self.memory if start <= address)
+        return list(self.memory[base][address - base : address - base + size])
+
+    def reset(self) -> None:
+        self._may_fail()
+
+    def reset_and_halt(self) -> None:
+        self._may_fail()
+        self.halted = True
+
+    def halt(self) -> None:
+        self._may_fail()
+        self.halted = True
+
+    def resume(self) -> None:
+        self.halted = False
+
+    def is_halted(self) -> bool:
+        return self.halted
+
+
+class FakeSession:
+    def __init__(self, chip: FakeChip) -> None:
+        self.target = chip
+        self.probe = type("Probe", (), {"unique_id": "066DFF485550"})()
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def make(chip: FakeChip) -> Target:
+    return Target(FakeSession(chip), STATION, BOARD, deque(["info: last words"]))
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Make `open_target` open a fake; record the options of every attempt."""
+
+    def install(
+        chip: FakeChip, *failures: HarnessError
+    ) -> tuple[FakeSession, list[dict[str, Any]]]:
+        session, attempts, left = FakeSession(chip), [], list(failures)
+
+        def open_session(probe: str, options: dict[str, Any]) -> FakeSession:
+            attempts.append(options)
+            if left:
+                raise left.pop(0)
+            return session
+
+        monkeypatch.setattr(target_module, "open_session", open_session)
+        monkeypatch.setattr(target_module, "choose", lambda board, packs: f"x-{packs}")
+        return session, attempts
+
+    return install
+
+
+def test_session_is_closed_at_the_end(opened: Callable[..., Any]) -> None:
+    session, attempts = opened(FakeChip())
+    with open_target(STATION, BOARD, frequency_hz=1_000_000) as target:
+        assert target.probe_id == "066DFF485550"
+        assert session.closed == 0
+    assert session.closed == 1
+    assert attempts == [
+        {"target_override": "x-True", "frequency": 1_000_000, "connect_mode": "halt"}
+    ]
+
+
+def test_wrong_chip_is_refused(opened: Callable[..., Any]) -> None:
+    session, _ = opened(FakeChip(0x1001_6451))
+    with pytest.raises(TargetMismatch, match="0x451") as caught, open_target(STATION, BOARD):
+        pass
+    assert "0x449" in str(caught.value)
+    assert session.closed == 1
+
+
+def test_dual_bank_flash_is_refused(opened: Callable[..., Any]) -> None:
+    chip = FakeChip(0x1001_6451)
+    chip.words[0x4002_3C14] = 0
+    opened(chip)
+    board = load_board("nucleo_f767zi")
+    with pytest.raises(TargetMismatch, match="dual-bank"), open_target(STATION, board):
+        pass
+
+
+def test_silent_chip_is_tried_once_under_reset(opened: Callable[..., Any]) -> None:
+    _, attempts = opened(FakeChip(), BenchError("does not answer"))
+    with open_target(STATION, BOARD):
+        pass
+    assert [a["connect_mode"] for a in attempts] == ["halt", "under-reset"]
+
+
+def test_other_failures_to_open_are_not_tried_again(opened: Callable[..., Any]) -> None:
+    _, attempts = opened(FakeChip(), ProbeNotFound("none"))
+    with pytest.raises(ProbeNotFound) as caught, open_target(STATION, BOARD):
+        pass
+    assert len(attempts) == 1
+    assert caught.value.data["log"] == []
+
+
+def test_reset_and_run_leaves_the_core_running() -> None:
+    chip = FakeChip()
+    target = make(chip)
+    target.halt()
+    assert chip.halted
+    target.reset_and_run()
+    assert not chip.halted
+
+
+def test_unique_id_is_24_digits_and_read_once() -> None:
+    chip = FakeChip()
+    base = BOARD.facts.chip.uid_address
+    chip.words |= {base: 0x11, base + 4: 0x22334455, base + 8: 0xFFFFFFFF}
+    target = make(chip)
+    assert target.read_unique_id() == "0000001122334455ffffffff"
+    chip.failure = RuntimeError
+    assert target.read_unique_id().startswith("00000011")
+
+
+def failures() -> Iterator[tuple[Exception, type[HarnessError], str]]:
+    from pyocd.core import exceptions
+
+    yield (
+        exceptions.FlashEraseFailure("erase", address=0x0800_8000, result_code=1),
+        FlashError,
+        "erasing failed at 0x08008000",
+    )
+    yield (
+        exceptions.FlashProgramFailure("program", address=0x0800_0400, result_code=1),
+        FlashError,
+        "writing failed at 0x08000400",
+    )
+    yield exceptions.FlashFailure("flash init timed out"), FlashError, "flash init timed out"
+    yield exceptions.ProbeError("USB Error: pipe"), ProbeNotFound, "lost debug probe"
+    yield exceptions.ProbeDisconnected("gone"), ProbeNotFound, "disconnected"
+    yield exceptions.TransferFaultError(fault_address=0x2000_0000), FlashError, "0x20000000"
+    yield exceptions.TransferTimeoutError("SWD"), FlashError, "stopped answering"
+    yield TimeoutError("bare"), FlashError, "stopped answering"
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_failures_while_programming_are_typed(make_elf: MakeElf, index: int) -> None:
+    failure, kind, text = list(failures())[index]
+    chip = FakeChip()
+    target = make(chip)
+    chip.failure = failure
+    elf = make_elf((0x0800_0000, b"data"))
+    with pytest.raises(HarnessError) as caught:
+        target.program(elf)
+    assert type(caught.value) is kind
+    assert text in str(caught.value)
+    assert caught.value.fix
+    assert caught.value.data["log"] == ["info: last words"]
+    assert caught.value.__cause__ is failure
+    with pytest.raises(FlashError, match="already failed"):
+        target.reset_and_run()
+    target.close()
+    target.close()
+
+
+def test_images_are_checked_before_the_chip_is_touched(make_elf: MakeElf) -> None:
+    chip = FakeChip()
+    chip.failure = RuntimeError("touched")
+    with pytest.raises(TargetMismatch):
+        make(chip).program(make_elf((0x2000_0000, b"data")))
+
+
+def test_verify_names_the_first_byte_that_differs(
+    make_elf: MakeElf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chip = FakeChip()
+    data = bytes(range(256)) * 80  # more than one read
+    chip.memory[0x0800_0000] = data[:18_000] + b"\xee" + data[18_001:]
+    target = make(chip)
+    monkeypatch.setattr(target, "_write", lambda image, progress: [])
+    with pytest.raises(VerifyError) as caught:
+        target.program(make_elf((0x0800_0000, data)))
+    assert caught.value.data["address"] == 0x0800_0000 + 18_000
+    assert caught.value.data["found"] == 0xEE
+    # The session is sound: the next image may go well.
+    chip.memory[0x0800_0000] = data
+    seen: list[float] = []
+    report = target.program(make_elf((0x0800_0000, data)), seen.append)
+    assert report.verified
+    assert report.bytes_total == len(data)
+    assert seen[-1] == 1.0
+    assert seen == sorted(seen)
+
+
+def test_progress_of_two_passes_never_goes_back() -> None:
+    seen: list[float] = []
+    passes = _Passes(seen.append, 2)
+    for share in (0.0, 0.4, 1.0, 0.0, 0.5, 1.0):
+        passes(share)
+    assert seen == [0.0, 0.2, 0.5, 0.5, 0.75, 1.0]
