@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from harness.boards import Board, load_board
 from harness.campaign.config import CampaignConfig, MeasureOptions
 from harness.errors import CampaignError
 from harness.firmware import BuildOptions
+from harness.paths import data_dir
 from harness.runtimes import RuntimeOptions
 
 KEY_VERSION = 1
@@ -181,7 +183,8 @@ def job_key(
         "model": spec.identity(),
         "runtime": _runtime_identity(runtime),
         "toolchain": _toolchain(),
-        "build": _plain(build),
+        "firmware": firmware_digest(),
+        "build": asdict(build),
         "measure": measure.model_dump(mode="json"),
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
@@ -242,13 +245,20 @@ def _runtime_identity(options: RuntimeOptions) -> dict[str, str]:
     return dict(get_runtime(options.runtime).identity(options))
 
 
+@lru_cache(maxsize=1)
+def firmware_digest() -> str:
+    """Return the sha256 of the firmware template: what every image is built from."""
+    root = data_dir("firmware_template")
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".md":
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode())
+            digest.update(content)
+    return digest.hexdigest()
+
+
 def _toolchain() -> str:
     from harness.firmware.toolchain import find_toolchain
 
     return find_toolchain().name
-
-
-def _plain(build: BuildOptions) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(build)

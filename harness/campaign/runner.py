@@ -8,20 +8,20 @@ only.
 
 from __future__ import annotations
 
-import multiprocessing
 import queue
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from harness.bench import Station
+from harness.campaign.converter import Converter
 from harness.campaign.measure import Built, Session, build_job, failed_row, run_job
 from harness.campaign.plan import Job
-from harness.campaign.prepare import Prepared, prepare, start_worker
+from harness.campaign.prepare import Prepared
 from harness.errors import BenchError, HarnessError, ToolchainMissing
 from harness.results.record import Measurement
 
@@ -142,9 +142,8 @@ class _Pipeline:
             threading.Thread(target=self._station, args=(station,), name=f"station {name}")
             for name, station in stations.items()
         ]
-        context = multiprocessing.get_context("spawn")
         with (
-            ProcessPoolExecutor(1, mp_context=context, initializer=start_worker) as converter,
+            Converter() as converter,
             ThreadPoolExecutor(1, thread_name_prefix="build") as builder,
         ):
             for thread in threads:
@@ -160,11 +159,10 @@ class _Pipeline:
                 for thread in threads:
                     thread.join()
                 builder.shutdown(cancel_futures=self.stop.is_set())
-                converter.shutdown(cancel_futures=self.stop.is_set())
         if self.fatal is not None:
             raise self.fatal
 
-    def _feed(self, converter: ProcessPoolExecutor, builder: ThreadPoolExecutor) -> None:
+    def _feed(self, converter: Converter, builder: ThreadPoolExecutor) -> None:
         # One conversion serves all kernels, flags and stations that measure the same network.
         prepared: dict[object, Future[Prepared]] = {}
         remaining = Counter(_network(job) for job in self.jobs)
@@ -173,8 +171,8 @@ class _Pipeline:
                 return
             for other in ahead:
                 if _network(other) not in prepared:
-                    prepared[_network(other)] = converter.submit(prepare, other.spec)
-            built = builder.submit(self._build, job, prepared[_network(job)])
+                    prepared[_network(other)] = converter.submit(other.spec)
+            built = builder.submit(self._build, converter, job, prepared[_network(job)])
             self._put(job.station.name, (job, built))
             remaining[_network(job)] -= 1
             if not remaining[_network(job)]:
@@ -189,8 +187,8 @@ class _Pipeline:
                 if self.stop.is_set() and item is not None:
                     return
 
-    def _build(self, job: Job, prepared: Future[Prepared]) -> Built:
-        return build_job(job, prepared.result())
+    def _build(self, converter: Converter, job: Job, prepared: Future[Prepared]) -> Built:
+        return build_job(job, converter.result(job.spec, prepared))
 
     def _station(self, station: Station) -> None:
         try:
@@ -224,7 +222,7 @@ class _Pipeline:
                     row, failure = failed_row(job, failed, campaign=self.campaign), failed
                     if session is not None and session.broken:
                         session.close()
-                        session: Session | None = None
+                        session = None
                 self._commit(job, row, failure)
         finally:
             if session is not None:

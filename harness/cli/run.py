@@ -153,6 +153,7 @@ def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> 
         f"{summary.planned} jobs: {summary.skipped} measured before, "
         f"{facts['valid']} valid, {facts['degraded']} degraded, {facts['invalid']} invalid, "
         f"{summary.not_run} not run; {summary.seconds:.0f} s"
-        + (f", {summary.per_hour:.0f} networks an hour" if summary.measured else "")
+        + (f", {summary.per_hour:.0f} networks an hour" if summary.measured else ""),
+        soft_wrap=True,
     )
     console.print(f"  rows: {url}", markup=False, soft_wrap=True)

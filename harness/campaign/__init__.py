@@ -1,0 +1,1 @@
+"""Campaigns: plan jobs, run them across stations, resume, and sum up."""
