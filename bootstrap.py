@@ -80,14 +80,15 @@ def find_compiler(python: Path) -> None:
     if found:
         say(f"cross compiler: {found}")
         return
-    probe = "from harness.firmware.toolchain import find_toolchain as f; print(f(install=True).gcc)"
+    say("arm-none-eabi-gcc is not on PATH; asking PlatformIO for its package (up to a minute)")
+    probe = "from harness.firmware.toolchain import ensure_toolchain as f; print(f().gcc)"
     asked = subprocess.run(
         [str(python), "-c", probe], capture_output=True, text=True, cwd=ROOT, check=False
     )
     if asked.returncode == 0:
         say(f"cross compiler from PlatformIO: {asked.stdout.strip()}")
         return
-    say("arm-none-eabi-gcc is not on PATH and PlatformIO's registry did not give it")
+    say("PlatformIO has no compiler and its registry did not give one; trying Debian's packages")
     if not apt_install(*DEBIAN_COMPILER):
         say(
             "install an arm-none-eabi-gcc (12 or newer) with newlib, put it on PATH, run this again"

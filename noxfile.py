@@ -52,8 +52,9 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the generated pages: the CLI reference and the table of boards."""
-    session.run("python", "-m", "harness.cli.reference", "docs/cli.md", *session.posargs)
+    """Write the generated page: the command line reference."""
+    generate = ("utils", "docs", "--name", "harness", "--title", "Command line")
+    session.run("python", "-m", "typer", "harness.cli.app", *generate, "--output", "docs/cli.md")
 
 
 @nox.session

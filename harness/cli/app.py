@@ -68,9 +68,8 @@ for _module, _name in COMMANDS.items():
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit 0 done, 1 failed, 2 wrong use, 3 bench not ready, 130 stopped."""
     try:
-        app(args=arguments, prog_name="harness", standalone_mode=False)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
+        # Without click's own handling, an exit code that a command asks for is returned.
+        code = app(args=arguments, prog_name="harness", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted: finished rows are kept, run the same command to go on")
         sys.exit(EXIT_INTERRUPTED)
@@ -82,10 +81,10 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as failure:
-        usage = _usage_error(failure)
-        if usage is None:
+        code = _usage_error(failure)
+        if code is None:
             raise
-        sys.exit(usage)
+    sys.exit(code or 0)
 
 
 def _usage_error(failure: Exception) -> int | None:

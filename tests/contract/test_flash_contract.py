@@ -192,7 +192,7 @@ def test_part_of_several_probe_ids_is_refused() -> None:
 
 def test_unknown_virtual_board_names_those_that_are_there() -> None:
     board = load_board("nucleo_f746zg")
-    wrong = Station(name="w", board=board.id, probe="virtual:nucleo_f746", serial="/dev/null")
+    wrong = Station(name="w", board=board.id, probe="virtual:nucleo_l4", serial="/dev/null")
     with pytest.raises(ProbeNotFound) as caught, open_target(wrong, board):
         pass
     assert "virtual:nucleo_f767zi" in caught.value.data["seen"]

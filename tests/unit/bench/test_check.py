@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 from pathlib import Path
 
 import pytest
 
 from harness.bench import SeenProbe, Station, check
-from harness.bench.check import port_holders, serial_error, try_serial
+from harness.bench.check import port_holders, read_device_id, serial_error, try_serial
 from harness.boards import load_board
-from harness.errors import SerialUnavailable
+from harness.errors import BenchError, SerialUnavailable
 
+check_module = importlib.import_module("harness.bench.check")  # the function hides its module
 BOARD = load_board("nucleo_f746zg")
 STATION = Station(name="desk", board=BOARD.id, probe="066DFF11", serial="/dev/ttyACM0")
 SEEN = [SeenProbe("066DFF11", "ST-LINK")]
@@ -47,6 +49,27 @@ def test_wrong_chip() -> None:
     assert findings[1].level == "error"
     assert "0x451" in findings[1].what
     assert "desk" in str(findings[1].fix)
+
+
+def test_chip_that_does_not_answer_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyocd.core import exceptions
+
+    class Silent:
+        target: object
+        closed = False
+
+        def read32(self, address: int) -> int:
+            raise exceptions.TransferError("no ACK")
+
+        def close(self) -> None:
+            self.closed = True
+
+    session = Silent()
+    session.target = session
+    monkeypatch.setattr(check_module, "open_session", lambda probe, options: session)
+    with pytest.raises(BenchError, match="does not answer"):
+        read_device_id(STATION)
+    assert session.closed
 
 
 def test_serial_port_that_is_not_there() -> None:

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from harness.bench import SeenProbe
-from harness.bench.probe import connect_error, match_probe, quiet_pyocd
+from harness.bench.probe import connect_error, is_bench_trouble, match_probe, quiet_pyocd
 from harness.errors import BenchError, ProbeBusy, ProbeNotFound, VirtualError
 
 SEEN = [SeenProbe("066DFF1111", "ST-LINK"), SeenProbe("066DFF2222", "ST-LINK"), SeenProbe("066D")]
@@ -60,6 +60,15 @@ def test_causes_become_typed_errors() -> None:
 def test_errors_of_ours_come_through_pyocd_unchanged() -> None:
     ours = VirtualError("no such register")
     assert connect_error(chained(RuntimeError("wrapped"), ours), "p") is ours
+
+
+def test_bugs_are_told_from_bench_trouble() -> None:
+    from pyocd.core import exceptions
+
+    assert is_bench_trouble(exceptions.TransferError())
+    assert is_bench_trouble(OSError())
+    assert is_bench_trouble(chained(RuntimeError(), VirtualError("x")))
+    assert not is_bench_trouble(AttributeError("bug"))
 
 
 def test_pyocd_log_is_kept_and_quiet(caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,7 @@ MakeElf = Callable[..., Path]
 
 @pytest.fixture
 def make_elf(tmp_path: Path) -> MakeElf:
-    """Return a writer of minimal Arm ELF files: `make_elf((address, data), ..., name=, machine=)`."""
+    """Return a writer of minimal ELF files: `make_elf((address, data), ..., machine=)`."""
 
     def make(*segments: tuple[int, bytes], name: str = "image.elf", machine: int = 40) -> Path:
         offset = 52 + 32 * len(segments)

@@ -207,6 +207,16 @@ def test_failures_while_programming_are_typed(make_elf: MakeElf, index: int) -> 
     target.close()
 
 
+def test_bugs_are_not_dressed_up(make_elf: MakeElf) -> None:
+    chip = FakeChip()
+    target = make(chip)
+    chip.failure = AttributeError("no such attribute")
+    with pytest.raises(AttributeError):
+        target.program(make_elf((0x0800_0000, b"data")))
+    with pytest.raises(FlashError, match="already failed"):
+        target.halt()
+
+
 def test_images_are_checked_before_the_chip_is_touched(make_elf: MakeElf) -> None:
     chip = FakeChip()
     chip.failure = RuntimeError("touched")

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import shutil
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -115,6 +116,7 @@ def test_inner_loops_are_plausible(kernels: Kernels) -> None:
     assert cycles >= macs  # one multiplier
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer (coverage) slows it down")
 def test_pricing_is_quick(kernels: Kernels) -> None:
     core, blocks = kernels
     everything = [block for of_kernel in blocks.values() for block in of_kernel]

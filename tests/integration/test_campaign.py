@@ -1,0 +1,149 @@
+"""A whole campaign on the virtual board: rows, resumption, kill -9, determinism."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.results import open_store
+from harness.results.record import Measurement
+
+Harness = Callable[..., Any]
+pytestmark = pytest.mark.usefixtures("virtual_board")
+NETWORKS = 6
+
+
+@pytest.fixture
+def campaign(tmp_path: Path, pointwise: Callable[..., bytes]) -> Path:
+    """Return a campaign of tiny networks that differ in width."""
+    names = []
+    for index in range(NETWORKS):
+        path = tmp_path / f"net{index}.tflite"
+        path.write_bytes(pointwise((8, 8 + 4 * index, 4), seed=index))
+        names.append(f'"{path.name}"')
+    file = tmp_path / "campaign.toml"
+    file.write_text(
+        f'name = "tiny"\nseed = 3\nboards = ["nucleo_f746zg"]\nmodels = [{", ".join(names)}]\n'
+    )
+    return file
+
+
+def rows(database: Path) -> list[Measurement]:
+    with open_store(database) as store:
+        return store.query()
+
+
+def figures(database: Path) -> dict[str, tuple[object, ...]]:
+    return {
+        row.key: (row.model_sha256, row.cycles, row.layers, row.stack_bytes, row.build_id)
+        for row in rows(database)
+        if row.usable
+    }
+
+
+def test_every_row_is_valid_exact_and_complete(
+    harness: Harness, campaign: Path, tmp_path: Path
+) -> None:
+    answer = harness("run", campaign, "--db", tmp_path / "a.sqlite", "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json()["valid"] == NETWORKS
+    for row in rows(tmp_path / "a.sqlite"):
+        assert (row.status.value, row.source.value, row.bit_exact) == ("valid", "emulated", True)
+        assert len(row.cycles) == 3 and len(set(row.cycles)) == 1
+        assert row.timing_model and row.chip_uid and row.build_id and row.toolchain
+        assert row.arena_used_bytes == row.arena_planned_bytes
+        assert 0 < (row.arena_paint_bytes or 0) <= (row.arena_planned_bytes or 0)
+        assert 0 < (row.stack_bytes or 0) < (row.stack_capacity_bytes or 0)
+        parts = (
+            row.flash_weights_bytes, row.flash_graph_bytes, row.flash_kernels_bytes,
+            row.flash_runtime_bytes, row.flash_port_bytes,
+        )  # fmt: skip
+        assert sum(part or 0 for part in parts) == row.flash_total_bytes
+        assert [layer.operator for layer in row.layers] == ["CONV_2D", "CONV_2D"]
+        assert sum(layer.macs or 0 for layer in row.layers) == row.macs
+        # The layers' own pass adds a counter read per layer, little more.
+        layers = sum(layer.cycles or 0 for layer in row.layers)
+        assert layers == pytest.approx(row.cycles[0], rel=0.05)
+    assert (tmp_path / "results" / "tiny" / "summary.md").is_file()
+
+
+def test_the_same_campaign_twice_measures_nothing_twice(
+    harness: Harness, campaign: Path, tmp_path: Path
+) -> None:
+    database = tmp_path / "a.sqlite"
+    assert harness("run", campaign, "--db", database).code == 0
+    before = rows(database)
+    again = harness("run", campaign, "--db", database, "--json")
+    assert again.code == 0
+    assert (again.json()["measured_before"], again.json()["valid"]) == (NETWORKS, 0)
+    assert rows(database) == before
+
+
+def test_dry_run_measures_nothing(harness: Harness, campaign: Path, tmp_path: Path) -> None:
+    answer = harness("run", campaign, "--db", tmp_path / "a.sqlite", "--dry-run", "--json")
+    assert [item["done"] for item in answer.json()] == [False] * NETWORKS
+    assert rows(tmp_path / "a.sqlite") == []
+
+
+def test_kill_9_at_any_moment_loses_nothing(campaign: Path, tmp_path: Path) -> None:
+    undisturbed, disturbed = tmp_path / "calm.sqlite", tmp_path / "killed.sqlite"
+    assert _start(campaign, undisturbed).wait() == 0
+    expected = figures(undisturbed)
+    rng = random.Random(1)
+    finished: dict[str, tuple[object, ...]] = {}
+    for _ in range(4):
+        process = _start(campaign, disturbed)
+        time.sleep(rng.uniform(0.3, 6))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        now = figures(disturbed) if disturbed.exists() else {}
+        assert finished.items() <= now.items()
+        finished = now
+    assert _start(campaign, disturbed).wait() == 0
+    assert figures(disturbed) == expected
+
+
+def test_a_network_that_fails_is_a_row_and_the_others_go_on(
+    harness: Harness, campaign: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "net2.tflite").write_bytes(b"not a model")
+    answer = harness("run", campaign, "--db", tmp_path / "a.sqlite", "--json")
+    assert answer.code == 1
+    assert (answer.json()["valid"], answer.json()["invalid"]) == (NETWORKS - 1, 1)
+    failed = next(row for row in rows(tmp_path / "a.sqlite") if not row.usable)
+    assert (failed.issues, failed.cycles, failed.latency_us) == (("model",), (), None)
+
+
+def test_sweep_of_kernels_and_boards(harness: Harness, tmp_path: Path, tiny: Path) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text(
+        'name = "sweep"\nboards = ["nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"]\n'
+        f'models = ["{tiny.name}"]\n'
+        '[[runtimes]]\nname = "aot"\nkernels = ["cmsis_nn", "portable"]\n'
+        'optimization = ["-O2", "-Os"]\n'
+    )
+    answer = harness("run", file, "--db", tmp_path / "a.sqlite", "--json")
+    assert answer.code == 0, answer.err
+    found = rows(tmp_path / "a.sqlite")
+    assert len(found) == 12 and all(row.status.value == "valid" for row in found)
+    f446 = [row for row in found if row.board == "nucleo_f446re"]
+    assert {row.clock_hz for row in f446} == {180_000_000}
+    assert {(row.icache, row.dcache) for row in f446} == {(False, False)}
+    assert len({row.chip_uid for row in found}) == 3
+
+
+def _start(campaign: Path, database: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "harness", "run", str(campaign), "--db", str(database)]
+    return subprocess.Popen(
+        command, cwd=campaign.parent, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
