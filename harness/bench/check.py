@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.bench.discovery import SeenProbe, list_probes
-from harness.bench.probe import DBGMCU_IDCODE, match_probe, open_session, quiet_pyocd
+from harness.bench.probe import (
+    DBGMCU_IDCODE,
+    connect_error,
+    is_bench_trouble,
+    match_probe,
+    open_session,
+    quiet_pyocd,
+)
 from harness.bench.station import VIRTUAL_SERIAL, Station
 from harness.boards import Board
 from harness.errors import HarnessError, SerialUnavailable
@@ -100,6 +107,10 @@ def read_device_id(station: Station) -> int:
         session = open_session(station.probe, options)
         try:
             return int(session.target.read32(DBGMCU_IDCODE))
+        except Exception as failure:
+            if isinstance(failure, HarnessError) or not is_bench_trouble(failure):
+                raise
+            raise connect_error(failure, station.probe) from failure
         finally:
             session.close()
 

@@ -132,11 +132,10 @@ def open_session(probe_id: str, options: Mapping[str, Any]) -> Any:
             },
         )
         session.open()
-    except HarnessError:
+    except BaseException as failure:
         _close(session)
-        raise
-    except Exception as failure:
-        _close(session)
+        if isinstance(failure, HarnessError) or not is_bench_trouble(failure):
+            raise
         raise connect_error(failure, probe_id) from failure
     return session
 
@@ -182,6 +181,14 @@ def _close(session: Any) -> None:
         logging.getLogger(__name__).debug("closing after a failed open: %s", failure)
 
 
+def is_bench_trouble(failure: BaseException) -> bool:
+    """Tell what a user can mend (pyOCD's, USB's and our own errors) from a bug in some code."""
+    from pyocd.core import exceptions
+
+    kinds = (exceptions.Error, OSError, HarnessError)
+    return any(isinstance(link, kinds) for link in _chain(failure))
+
+
 def connect_error(failure: BaseException, probe_id: str) -> HarnessError:
     """Return the typed error for an exception that came out of pyOCD while connecting."""
     from pyocd.core import exceptions
@@ -189,7 +196,7 @@ def connect_error(failure: BaseException, probe_id: str) -> HarnessError:
     chain = list(_chain(failure))
     for link in chain:
         if isinstance(link, HarnessError):
-            return link
+            return link  # the virtual board's own words; pyOCD may have wrapped them
     text = str(failure) or type(failure).__name__
     codes = {link.errno for link in chain if isinstance(link, OSError)}
     if codes & {errno.EBUSY} or "busy" in text.lower() or "already open" in text.lower():

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.bench.probe import DBGMCU_IDCODE, connect_error, open_session, quiet_pyocd
+from harness.bench.probe import (
+    DBGMCU_IDCODE,
+    connect_error,
+    is_bench_trouble,
+    open_session,
+    quiet_pyocd,
+)
 from harness.bench.station import Station
 from harness.boards import Board
 from harness.errors import (
@@ -226,6 +232,10 @@ class Target:
             self._failure = problem
             raise
         except Exception as failure:
+            if not is_bench_trouble(failure):
+                # A bug: it goes up with its traceback, and the chip's state is in doubt.
+                self._failure = FlashError(f"{doing}: {type(failure).__name__}: {failure}")
+                raise
             self._failure = _translate(failure, doing, self.station, connect=connect)
             self._failure.data["log"] = list(self._log)
             raise self._failure from failure

@@ -55,8 +55,6 @@ class Peripheral:
     """
 
     size = 0x400
-    #: Whether `check_access` has to be asked.
-    gated = False
 
     def __init__(self, name: str, base: int, manual: str) -> None:
         self.name = name
@@ -168,15 +166,13 @@ class Bus:
             return
         shift = (address & 3) * 8
         mask = ((1 << 8 * size) - 1) << shift
-        peripheral.write(
-            (address & ~3) - peripheral.base, (value << shift) & mask, mask, master
-        )
+        peripheral.write((address & ~3) - peripheral.base, (value << shift) & mask, mask, master)
 
     def _find(self, address: int, verb: str, master: Master) -> Peripheral:
         peripheral = self.by_block.get(address >> 10)
         if peripheral is None:
             raise unmodelled(address, verb)
-        if peripheral.gated and master is Master.CORE:
+        if master is Master.CORE:
             reason = peripheral.check_access()
             if reason is not None:
                 raise VirtualError(

@@ -47,12 +47,13 @@ class Chip:
         counter: BlockCounter,
         control: ChipControl,
     ) -> None:
-        self.flash = FlashController(board, memory)
+        self.flash = FlashController(board, memory, counter)
         self.pwr = Pwr(board)
         self.rcc = Rcc(board, self.flash, self.pwr)
         self.pins = Pins(board, self.rcc)
         usart = UsartF7 if board.family == "stm32f7" else UsartF4
         self.usart = usart(board, console, self.rcc, self.pins)
+        self.rcc.on_change = self.usart.slow_down
         self.scs = Scs(board, control)
         self.fpb = Fpb(board)
         self.signature = DeviceSignature(board)

@@ -1,124 +1,184 @@
-"""The wire between the console USART and whoever opens the board's serial URL."""
+"""The wire between the console USART and whoever opens the board's serial URL.
+
+Two rings of bytes in memory that the compiled callbacks of the USART (`native.console_read`,
+`native.console_write`) share with this module, and an event file descriptor for each direction.
+"""
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from typing import Any
 
-from harness.errors import HarnessError
+import numpy as np
 
-# What a host may leave unread before the oldest bytes are lost, as in a USB bridge.
-_LIMIT = 1 << 20
+from harness.errors import HarnessError, VirtualError
+from harness.virtual import native
+
+# The core looks at "the reader waits" right after it has stored a byte; a wake-up that is lost
+# between the two sides' caches costs one of these.
+_SLICE_S = 0.02
 
 
 class Console:
-    """Two byte queues with one lock.
-
-    The core's side (`put`, `take`, `waiting`, `wait_for_input`) and the host's side (`read`,
-    `write`) may be used from different threads.
-    """
+    """The two directions of a board's console."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._to_core: deque[int] = deque()
-        self._to_host = bytearray()
-        self._input = threading.Condition(self._lock)
-        self._output = threading.Condition(self._lock)
+        self.state = native.state_words(native.CONSOLE_WORDS)
+        self._words = memoryview(self.state)
+        self._rx: Any = np.zeros(native.RX_BYTES, dtype=np.uint8)
+        self._tx: Any = np.zeros(native.TX_BYTES, dtype=np.uint8)
+        self._rx_bytes, self._tx_bytes = memoryview(self._rx), memoryview(self._tx)
+        flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
+        self._rx_event, self._tx_event = os.eventfd(0, flags), os.eventfd(0, flags)
+        words = self._words
+        words[native.RX_RING], words[native.TX_RING] = self._rx.ctypes.data, self._tx.ctypes.data
+        words[native.RX_EVENT], words[native.TX_EVENT] = self._rx_event, self._tx_event
+        words[native.SELF] = self.state.ctypes.data
+        self._lock = threading.Lock()  # guards the core's end of the ring to the core
+        self._reading = threading.Lock()
         self._receiving = False
-        self._interrupted = False
         self._owner: str | None = None
         self._error: HarnessError | None = None
-        #: Baud rate of the host's side, None while nobody has it open.
-        self.baud: int | None = None
-        #: Called with the seconds that the core slept waiting for input.
-        self.on_idle: Callable[[float], None] = lambda seconds: None
+        self._powered = True
+        self._baud: int | None = None
 
     # The core's side.
+
+    def place(self, offset: int, *, status: int, receive: int, transmit: int) -> None:
+        """Say where in its page the USART's registers are."""
+        words = self._words
+        words[native.STATUS_AT] = offset + status
+        words[native.RX_AT] = offset + receive
+        words[native.TX_AT] = offset + transmit
+
+    def set_fast(self, status: int | None) -> None:
+        """Let the compiled callbacks move bytes, with these status flags; None stops them."""
+        if status is not None:
+            self._words[native.STATUS] = status
+        self._words[native.FAST] = int(status is not None)
 
     def set_receiver(self, on: bool) -> None:
         """Switch the receiver; bytes that arrive while it is off are lost."""
         with self._lock:
             self._receiving = on
             if not on:
-                self._to_core.clear()
+                self._words[native.RX_TAIL] = self._words[native.RX_HEAD]
 
+    @property
     def waiting(self) -> bool:
-        """Return whether a byte waits for the core."""
-        return bool(self._to_core)
+        """Whether a byte waits for the core."""
+        return self._words[native.RX_HEAD] != self._words[native.RX_TAIL]
 
-    def wait_for_input(self, seconds: float) -> bool:
-        """Sleep until a byte arrives, the core shall stop, or `seconds` pass."""
-        began = time.monotonic()
-        with self._input:
-            if not self._to_core and not self._interrupted:
-                self._input.wait(seconds)
-            arrived = bool(self._to_core)
-        self.on_idle(time.monotonic() - began)
-        return arrived
-
-    def interrupt(self, on: bool) -> None:
-        """Make `wait_for_input` return at once while `on`."""
-        with self._input:
-            self._interrupted = on
-            self._input.notify_all()
+    def peek(self) -> int:
+        """Return the next byte for the core without taking it; 0 when there is none."""
+        tail = self._words[native.RX_TAIL] % native.RX_BYTES
+        return self._rx_bytes[tail] if self.waiting else 0
 
     def take(self) -> int:
         """Take the next byte for the core; 0 when there is none."""
-        with self._lock:
-            return self._to_core.popleft() if self._to_core else 0
-
-    def peek(self) -> int:
-        """Return the next byte for the core without taking it."""
-        with self._lock:
-            return self._to_core[0] if self._to_core else 0
-
-    def drop_one(self) -> None:
-        """Drop the next byte for the core."""
-        self.take()
+        byte = self.peek()
+        if self.waiting:
+            self._words[native.RX_TAIL] += 1
+        return byte
 
     def put(self, byte: int) -> None:
-        """Send a byte to the host."""
-        with self._output:
-            if self.baud is None:
-                return  # nobody listens: the probe's bridge keeps nothing
-            self._to_host.append(byte)
-            if len(self._to_host) > _LIMIT:
-                del self._to_host[0]
-            self._output.notify_all()
+        """Send a byte to the host; with nobody listening it is lost, as in the probe's bridge."""
+        words = self._words
+        if not words[native.LISTENING]:
+            return
+        if words[native.TX_HEAD] - words[native.TX_TAIL] >= native.TX_BYTES:
+            words[native.LOST] += 1
+            return
+        self._tx_bytes[words[native.TX_HEAD] % native.TX_BYTES] = byte
+        words[native.TX_HEAD] += 1
+        os.eventfd_write(self._tx_event, 1)
+
+    def interrupt(self, on: bool) -> None:
+        """End the core's waiting for input, and do not let it wait while `on`."""
+        self._words[native.INTERRUPTED] = int(on)
+        if on:
+            os.eventfd_write(self._rx_event, 1)
+
+    def take_idle_ns(self) -> int:
+        """Return how long the core has waited for input since the last call."""
+        idle = self._words[native.IDLE_NS]
+        self._words[native.IDLE_NS] = 0
+        return idle
 
     def fail(self, error: HarnessError | None) -> None:
         """Deliver `error` to the reader after the bytes that came before it; None clears it."""
-        with self._output:
-            self._error = error
-            self._output.notify_all()
+        self._error = error
+        os.eventfd_write(self._tx_event, 1)
+
+    def power_off(self) -> None:
+        """Close the wire for good."""
+        self._powered = False
+        os.eventfd_write(self._tx_event, 1)
+        with self._reading, self._lock:
+            os.close(self._rx_event)
+            os.close(self._tx_event)
 
     # The host's side.
+
+    @property
+    def baud(self) -> int | None:
+        """Rate of the host's side, None while nobody has the console open."""
+        return self._baud
+
+    @baud.setter
+    def baud(self, value: int | None) -> None:
+        self._baud = value
+        self.set_fast(None)  # the rates are compared at the next byte
 
     def open(self, owner: str, baud: int) -> bool:
         """Take the console; False if somebody has it."""
         with self._lock:
             if self._owner is not None:
                 return False
-            self._owner, self.baud = owner, baud
-            self._to_host.clear()
-            return True
+            self._owner = owner
+        self.baud = baud
+        self.discard_input()
+        self._words[native.LISTENING] = 1
+        return True
 
     def close(self) -> None:
         """Give the console back; a pending `read` returns."""
-        with self._output:
-            self._owner, self.baud = None, None
-            self._output.notify_all()
+        self._words[native.LISTENING] = 0
+        self.baud = None
+        self._owner = None
+        self.wake()
 
     def write(self, data: bytes) -> None:
-        """Send bytes to the core."""
-        with self._input:
-            if self._error is not None and not self._to_host:
-                raise self._error
-            if self._receiving:
-                self._to_core.extend(data)
-                self._input.notify_all()
+        """Send bytes to the core.
+
+        Raises:
+            VirtualError: The board has stopped on an error, or was powered off.
+        """
+        self._check()
+        for start in range(0, len(data), native.RX_BYTES // 2):
+            self._write(data[start : start + native.RX_BYTES // 2])
+
+    def _write(self, data: bytes) -> None:
+        words = self._words
+        while True:
+            with self._lock:
+                if not self._receiving:
+                    return
+                head = words[native.RX_HEAD]
+                if head - words[native.RX_TAIL] + len(data) <= native.RX_BYTES:
+                    at = head % native.RX_BYTES
+                    first = min(len(data), native.RX_BYTES - at)
+                    self._rx_bytes[at : at + first] = data[:first]
+                    self._rx_bytes[: len(data) - first] = data[first:]
+                    words[native.RX_HEAD] = head + len(data)
+                    os.eventfd_write(self._rx_event, 1)
+                    return
+            self._check()
+            time.sleep(_SLICE_S)  # the firmware does not keep up
 
     def read(self, count: int, timeout: float | None, cancelled: Callable[[], bool]) -> bytes:
         """Return up to `count` bytes; fewer when `timeout` passes (None: never) or it is closed.
@@ -128,41 +188,78 @@ class Console:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         out = bytearray()
-        with self._output:
+        with self._reading:
             while True:
-                chunk = self._to_host[: count - len(out)]
-                del self._to_host[: len(chunk)]
-                out += chunk
+                out += self._take_sent(count - len(out))
                 if len(out) == count or self._owner is None or cancelled():
                     return bytes(out)
-                if self._error is not None:
-                    if out:
-                        return bytes(out)
-                    raise self._error
+                if self._error is not None or not self._powered:
+                    # What was sent just before the error must not be overtaken by it.
+                    out += self._take_sent(count - len(out))
+                    if not out:
+                        self._check()
+                    return bytes(out)
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return bytes(out)
-                self._output.wait(left)
+                self._wait(_SLICE_S if left is None else min(left, _SLICE_S))
+
+    def _wait(self, seconds: float) -> None:
+        words = self._words
+        words[native.READER_WAITS] = 1
+        if words[native.TX_HEAD] == words[native.TX_TAIL]:
+            ready, _, _ = select.select([self._tx_event], [], [], seconds)
+            if ready:
+                os.eventfd_read(self._tx_event)
+        words[native.READER_WAITS] = 0
+
+    def _take_sent(self, count: int) -> bytes:
+        words = self._words
+        tail = words[native.TX_TAIL]
+        count = min(count, words[native.TX_HEAD] - tail)
+        if count <= 0:
+            if words[native.LOST]:
+                lost, words[native.LOST] = words[native.LOST], 0
+                raise VirtualError(
+                    f"{lost} bytes of the console were lost, as nobody read them",
+                    expected=f"a reader that lets at most {native.TX_BYTES} bytes pile up",
+                    fix="read the console while the firmware talks",
+                )
+            return b""
+        at = tail % native.TX_BYTES
+        first = min(count, native.TX_BYTES - at)
+        data = bytes(self._tx_bytes[at : at + first]) + bytes(self._tx_bytes[: count - first])
+        words[native.TX_TAIL] = tail + count
+        return data
+
+    def _check(self) -> None:
+        if not self._powered:
+            raise VirtualError("the virtual board was powered off")
+        if self._error is not None and self.unread == 0:
+            raise self._error
 
     def wake(self) -> None:
         """Make a pending `read` look at its cancellation again."""
-        with self._output:
-            self._output.notify_all()
+        if self._powered:
+            os.eventfd_write(self._tx_event, 1)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the host can read at once."""
+        return self._words[native.TX_HEAD] - self._words[native.TX_TAIL]
 
     @property
     def in_waiting(self) -> int:
-        """Bytes that the host can read at once."""
-        with self._lock:
-            if self._error is not None and not self._to_host:
-                raise self._error
-            return len(self._to_host)
+        """Bytes that the host can read at once; raises as `read`."""
+        self._check()
+        return self.unread
 
     def discard_input(self) -> None:
         """Drop what the host has not read."""
-        with self._lock:
-            self._to_host.clear()
+        self._words[native.TX_TAIL] = self._words[native.TX_HEAD]
+        self._words[native.LOST] = 0
 
     def discard_output(self) -> None:
         """Drop what the core has not read."""
         with self._lock:
-            self._to_core.clear()
+            self._words[native.RX_TAIL] = self._words[native.RX_HEAD]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import unicorn.unicorn_py3.unicorn as unicorn_api
 from unicorn import arm_const as arm
 from unicorn import unicorn_const as uc
 
+from harness.virtual import native
 from harness.virtual.counting import BlockCounter
 from harness.virtual.memory import MemoryMap
 
@@ -43,6 +45,29 @@ _SPECIAL = (  # byte lanes of REGSEL 20
 )
 SP, LR, PC, XPSR, MSP, PSP = 13, 14, 15, 16, 17, 18
 XPSR_THUMB = 1 << 24
+
+
+_STORE_CFUNC = ctypes.CFUNCTYPE(
+    ctypes.c_bool,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_uint64,
+    ctypes.c_int,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+)
+
+
+def _library(name: str) -> Any:
+    """Return a function of the library that takes untyped arguments."""
+    function = ctypes.CDLL(unicorn_api.uclib._name)[name]
+    function.restype = ctypes.c_int
+    return function
+
+
+def _check(status: int) -> None:
+    if status != uc.UC_ERR_OK:
+        raise unicorn.UcError(status)
 
 
 class StopKind(Enum):
@@ -116,6 +141,8 @@ class Cpu:
         register_pages: First addresses of the 4 KiB pages that hold registers.
         bus: Where register accesses go.
         counter: Counts the executed blocks.
+        pages: Register pages with compiled callbacks.
+        flash_state: Words for the compiled store to flash.
     """
 
     def __init__(
@@ -125,6 +152,8 @@ class Cpu:
         register_pages: Iterable[int],
         bus: CoreBus,
         counter: BlockCounter,
+        pages: Iterable[native.Page],
+        flash_state: Any,
     ) -> None:
         self._engine: Any = unicorn.Uc(uc.UC_ARCH_ARM, uc.UC_MODE_THUMB | uc.UC_MODE_MCLASS)
         self._engine.ctl_set_cpu_model(_MODELS[model])
@@ -144,14 +173,15 @@ class Cpu:
                 access |= uc.UC_PROT_WRITE
             for origin in block.origins:
                 self._engine.mem_map_ptr(origin, block.bytes, access, block.address)
-        for page in register_pages:
-            self._map_registers(page, bus)
+        fast = {page.address: page for page in pages}
+        for address in register_pages:
+            self._map_registers(address, bus, fast.get(address))
         self.counter.attach(self._engine)
         self._engine.hook_add(uc.UC_HOOK_INTR, self._on_interrupt)
         self._engine.hook_add(uc.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
-        self._engine.hook_add(uc.UC_HOOK_MEM_WRITE_PROT, self._on_flash_write)
+        self._hook_flash(flash_state)
 
-    def _map_registers(self, page: int, bus: CoreBus) -> None:
+    def _map_registers(self, page: int, bus: CoreBus, fast: native.Page | None) -> None:
         # Straight to the library, as the Python binding would add two calls to every access.
         core_read, core_write = bus.core_read, bus.core_write
 
@@ -161,13 +191,32 @@ class Cpu:
         def write(_engine: Any, offset: int, size: int, value: int, _data: Any) -> None:
             core_write(page + offset, size, value)
 
-        callbacks = unicorn_api.MMIO_READ_CFUNC(read), unicorn_api.MMIO_WRITE_CFUNC(write)
-        self._callbacks.append(callbacks)
-        status = unicorn_api.uclib.uc_mmio_map(
-            self._engine._uch, page, 0x1000, callbacks[0], 0, callbacks[1], 0
-        )
-        if status != uc.UC_ERR_OK:
-            raise unicorn.UcError(status)
+        slow = unicorn_api.MMIO_READ_CFUNC(read), unicorn_api.MMIO_WRITE_CFUNC(write)
+        self._callbacks.append(slow)
+        callbacks = tuple(ctypes.cast(c, ctypes.c_void_p) for c in slow)
+        state = None
+        if fast is not None:
+            fast.state[native.CALL_READ] = callbacks[0].value
+            fast.state[native.CALL_WRITE] = callbacks[1].value
+            callbacks = ctypes.c_void_p(fast.read), ctypes.c_void_p(fast.write)
+            state = ctypes.c_void_p(fast.state.ctypes.data)
+        map_registers = _library("uc_mmio_map")
+        _check(map_registers(
+            self._engine._uch, ctypes.c_uint64(page), ctypes.c_size_t(0x1000),
+            callbacks[0], state, callbacks[1], state,
+        ))  # fmt: skip
+
+    def _hook_flash(self, state: Any) -> None:
+        store = _STORE_CFUNC(self._on_flash_write)
+        self._callbacks.append(store)
+        state[native.CALL_STORE] = ctypes.cast(store, ctypes.c_void_p).value
+        handle = ctypes.c_size_t()
+        add_hook = _library("uc_hook_add")
+        _check(add_hook(
+            self._engine._uch, ctypes.byref(handle), uc.UC_HOOK_MEM_WRITE_PROT,
+            ctypes.c_void_p(native.flash_store.address), ctypes.c_void_p(state.ctypes.data),
+            ctypes.c_uint64(1), ctypes.c_uint64(0),
+        ))  # fmt: skip
 
     # Hooks: called by the emulator in the thread that runs the core.
 
@@ -181,7 +230,7 @@ class Cpu:
         return False
 
     def _on_flash_write(
-        self, _e: Any, _kind: int, address: int, size: int, value: int, _data: Any
+        self, _engine: Any, _kind: int, address: int, size: int, value: int, _data: Any
     ) -> bool:
         self._fault_address = address
         return self._bus.core_flash_write(address, size, value & ((1 << 8 * size) - 1))

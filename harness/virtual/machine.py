@@ -84,14 +84,20 @@ class VirtualMachine:
         counter = BlockCounter(self._price_block, self.memory.read)
         self._chip = Chip(board, self.memory, self.console, counter, self)
         self.bus: Bus = self._chip.bus
-        self.cpu = Cpu(board.facts.core.cpu, self.memory, self.bus.pages(), self, counter)
+        self.cpu = Cpu(
+            board.facts.core.cpu,
+            self.memory,
+            self.bus.pages(),
+            self,
+            counter,
+            (self._chip.flash.page, self._chip.usart.page),
+            self._chip.flash.state,
+        )
         self._chip.connect(self.cpu, self._set_breakpoints)
         self.debug = CoreDebug(self, self._chip.scs.values)
         self._exceptions = Exceptions(self.cpu, self.memory, self._chip.scs)
-        self.console.on_idle = self._idle
-        self._thread = threading.Thread(
-            target=self._loop, name=f"virtual {board.id}", daemon=True
-        )
+        counter.idle = self._idle
+        self._thread = threading.Thread(target=self._loop, name=f"virtual {board.id}", daemon=True)
         self._enter_reset(ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN)
         self._thread.start()
         _powered.add(self)
@@ -197,6 +203,7 @@ class VirtualMachine:
                 self._closed = True
                 self._state.notify_all()
             self._thread.join()
+            self.console.power_off()
             self.memory.close()
             _powered.discard(self)
 
@@ -480,8 +487,8 @@ class VirtualMachine:
         with self.paused():
             self.cpu.set_breakpoints(addresses)
 
-    def _idle(self, seconds: float) -> None:
-        self.cpu.counter.add(round(seconds * self._chip.rcc.hclk_hz))
+    def _idle(self) -> int:
+        return self.console.take_idle_ns() * self._chip.rcc.hclk_hz // 1_000_000_000
 
     def _price_block(self, code: bytes, address: int) -> int:
         if self._price is None:

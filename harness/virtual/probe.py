@@ -40,7 +40,9 @@ class VirtualMemory(MemoryInterface):  # type: ignore[misc]  # pyOCD is untyped
     def __init__(self, access: DebugAccess) -> None:
         self._machine = access.machine
 
-    def write_memory(self, addr: int, data: int, transfer_size: int = 32, **_attributes: Any) -> None:
+    def write_memory(
+        self, addr: int, data: int, transfer_size: int = 32, **_attributes: Any
+    ) -> None:
         """Write one value of 8, 16, 32 or 64 bits."""
         with _faults(addr, transfer_size // 8):
             self._machine.write_memory(addr, data.to_bytes(transfer_size // 8, "little"))

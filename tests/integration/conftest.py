@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def pointwise(channels: Sequence[int], pixels: int = 4, seed: int = 1) -> bytes:
     writer = ModelWriter()
     inputs = writer.tensor((1, pixels, pixels, channels[0]), scale=0.5, name="input")
     current = inputs
-    for index, (source, sink) in enumerate(zip(channels, channels[1:], strict=False)):
+    for index, (source, sink) in enumerate(pairwise(channels)):
         weights = writer.tensor(
             (sink, 1, 1, source),
             scale=[0.01] * sink,

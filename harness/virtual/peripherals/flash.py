@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.boards import Board
+from harness.virtual import native
 from harness.virtual.bus import BusFault, Master, Peripheral
+from harness.virtual.counting import BlockCounter
 from harness.virtual.memory import ERASED, MemoryMap
 
 _BASE = 0x4002_3C00
@@ -37,13 +39,17 @@ class FlashController(Peripheral):
     Args:
         board: Sector map and chip.
         memory: Where the array is.
+        counter: Knows where code has run, whose change must be announced.
     """
 
-    def __init__(self, board: Board, memory: MemoryMap) -> None:
+    def __init__(self, board: Board, memory: MemoryMap, counter: BlockCounter) -> None:
         super().__init__("FLASH", _BASE, "RM0385 3.7, RM0410 3.7, RM0390 3.8")
         self._memory = memory.flash
         self._sectors = [(a - board.flash.origin, n) for a, n in board.sectors()]
         self._fixups: list[tuple[int, bytes]] = []
+        self.state = native.state_words(native.FLASH_WORDS)
+        self._words = memoryview(self.state)
+        self._prepare(counter)
         self._key_step = 0
         self._keys_blocked = False
         self._option_step = 0
@@ -54,18 +60,52 @@ class FlashController(Peripheral):
         self.add(_KEYR, "KEYR", read=lambda m: 0, write=self._write_key)
         self.add(_OPTKEYR, "OPTKEYR", read=lambda m: 0, write=self._write_option_key)
         self.add(_SR, "SR", read=self._read_sr, write=self._write_sr)
-        self.add(
-            _CR, "CR", _LOCK, writable=_CR_BITS[board.family], read=self._read_cr, write=self._write_cr
-        )
+        self.add(_CR, "CR", read=self._read_cr, write=self._write_cr)
+        self._cr_bits = _CR_BITS[board.family]
         option = _OPTCR_RESET[board.facts.chip.device_id]
         self.add(_OPTCR, "OPTCR", option, write=self._write_options)
         if board.family == "stm32f7":
             self.add(_OPTCR1, "OPTCR1", _OPTCR1_RESET, writable=0)
 
+    def _prepare(self, counter: BlockCounter) -> None:
+        words = self._words
+        words[native.OFFSET] = _BASE & 0xFFF
+        words[native.CR] = _LOCK
+        words[native.CONTENT] = self._memory.address
+        words[native.CONTENT_BYTES] = self._memory.bytes
+        words[native.COUNTER] = counter.address
+        words[native.ORIGINS] = len(self._memory.origins)
+        for index, origin in enumerate(self._memory.origins):
+            words[native.ORIGIN + index] = origin
+
+    @property
+    def page(self) -> native.Page:
+        """The compiled callbacks of the controller's page."""
+        return native.Page(
+            _BASE & ~0xFFF, native.flash_read.address, native.flash_write.address, self.state
+        )
+
+    @property
+    def _sr(self) -> int:
+        return self._words[native.SR]
+
+    @_sr.setter
+    def _sr(self, value: int) -> None:
+        self._words[native.SR] = value
+
+    @property
+    def _cr(self) -> int:
+        return self._words[native.CR]
+
+    @_cr.setter
+    def _cr(self, value: int) -> None:
+        self._words[native.CR] = value
+
     def reset(self) -> None:
         """Lock the controller; the array keeps its content."""
         super().reset()
         self._settle()
+        self._sr, self._cr = 0, _LOCK
         self._key_step = self._option_step = 0
         self._keys_blocked = False
 
@@ -77,7 +117,7 @@ class FlashController(Peripheral):
     # Registers.
 
     def _write_key(self, value: int, _master: Master) -> None:
-        if not self.values[_CR] & _LOCK and not self._keys_blocked:
+        if not self._cr & _LOCK and not self._keys_blocked:
             return
         if self._keys_blocked or value != _KEYS[self._key_step]:
             # RM0385 3.3.5: a wrong key locks CR until the next reset and gives a bus error.
@@ -86,7 +126,7 @@ class FlashController(Peripheral):
         self._key_step += 1
         if self._key_step == len(_KEYS):
             self._key_step = 0
-            self.values[_CR] &= ~_LOCK
+            self._cr &= ~_LOCK
 
     def _write_option_key(self, value: int, _master: Master) -> None:
         if value != _OPTION_KEYS[self._option_step]:
@@ -105,35 +145,35 @@ class FlashController(Peripheral):
 
     def _read_sr(self, _master: Master) -> int:
         self._settle()
-        return self.values[_SR]
+        return self._sr
 
     def _write_sr(self, value: int, _master: Master) -> None:
-        self.values[_SR] &= ~(value & _SR_CLEARABLE)
+        self._sr &= ~(value & _SR_CLEARABLE)
 
     def _read_cr(self, _master: Master) -> int:
-        return self.values[_CR]
+        return self._cr
 
     def _write_cr(self, value: int, _master: Master) -> None:
         self._settle()
-        if self.values[_CR] & _LOCK:
+        if self._cr & _LOCK:
             return  # RM0385 3.7.5: CR takes nothing while it is locked
-        self.store(_CR, value)
+        self._cr = value & self._cr_bits
         if value & _STRT:
             self._erase(value)
-            self.values[_CR] &= ~_STRT
+            self._cr &= ~_STRT
 
     # The array.
 
     def _erase(self, cr: int) -> None:
         if cr & _PG or not cr & (_SER | _MER):
-            self.values[_SR] |= _SEQERR
+            self._sr |= _SEQERR
             return
         if cr & _MER:
             start, count = 0, self._memory.bytes
         else:
             number = (cr >> 3) & self._snb_mask
             if number >= len(self._sectors):
-                self.values[_SR] |= _SEQERR
+                self._sr |= _SEQERR
                 return
             start, count = self._sectors[number]
         self._changing(start, count)
@@ -149,23 +189,24 @@ class FlashController(Peripheral):
         Returns:
             False if the store is refused; the error flag says why.
         """
-        cr = self.values[_CR]
+        cr = self._cr
         if cr & _LOCK or not cr & _PG or cr & (_SER | _MER):
-            self.values[_SR] |= _SEQERR
+            self._sr |= _SEQERR
             return False
         width = 1 << ((cr >> _PSIZE_SHIFT) & 3)
         # 64-bit parallelism needs external VPP; such stores reach here as two words.
         if size != width and not (width == 8 and size == 4):
-            self.values[_SR] |= _PGPERR
+            self._sr |= _PGPERR
             return False
         if offset % size:
-            self.values[_SR] |= _PGAERR
+            self._sr |= _PGAERR
             return False
         self._changing(offset, size)
         old = bytes(self._memory.data[offset : offset + size])
         new = bytes(a & b for a, b in zip(old, value.to_bytes(size, "little"), strict=True))
         if int.from_bytes(new, "little") != value:
             self._fixups.append((offset, new))
+            self._words[native.PENDING] = 1
         self._done()
         return True
 
@@ -181,6 +222,7 @@ class FlashController(Peripheral):
         for offset, content in self._fixups:
             self._memory.data[offset : offset + len(content)] = content
         self._fixups.clear()
+        self._words[native.PENDING] = 0
 
     def _changing(self, offset: int, count: int) -> None:
         for origin in self._memory.origins:
@@ -188,5 +230,5 @@ class FlashController(Peripheral):
 
     def _done(self) -> None:
         # RM0385 3.7.4: EOP is only set when its interrupt is enabled.
-        if self.values[_CR] & _EOPIE:
-            self.values[_SR] |= _EOP
+        if self._cr & _EOPIE:
+            self._sr |= _EOP

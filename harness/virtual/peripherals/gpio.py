@@ -22,7 +22,6 @@ _OUTPUT, _ALTERNATE = 1, 2
 class Gpio(Peripheral):
     """One port. Nothing is connected to its pins but the console."""
 
-    gated = True
 
     def __init__(self, letter: str, rcc: Rcc) -> None:
         index = ord(letter) - ord("A")
@@ -45,6 +44,11 @@ class Gpio(Peripheral):
             return None
         return f"its clock is off (RCC_AHB1ENR bit {self._index})"
 
+    def write(self, offset: int, value: int, mask: int, master: Master) -> None:
+        """Write a register and tell who depends on pins."""
+        self._rcc.on_change()
+        super().write(offset, value, mask, master)
+
     def alternate(self, pin: int) -> int | None:
         """Return the alternate function that `pin` is switched to, None if it is not."""
         if self.values[_MODER] >> 2 * pin & 3 != _ALTERNATE:
@@ -57,7 +61,9 @@ class Gpio(Peripheral):
             if self.values[_MODER] >> 2 * pin & 3 == _OUTPUT:
                 level = self.values[_ODR] >> pin & 1
             else:
-                level = int(self.values[_PUPDR] >> 2 * pin & 3 == 1)  # an open input follows its pull
+                level = int(
+                    self.values[_PUPDR] >> 2 * pin & 3 == 1
+                )  # an open input follows its pull
             value |= level << pin
         return value
 

@@ -149,4 +149,3 @@ class Itm(Peripheral):
         self.add(0xFB0, "LAR", read=lambda m: 0, write=lambda v, m: None)
         self.add(0xFB4, "LSR", 1 if locked else 0, writable=0)
         add_ids(self, 0x001)
-

@@ -5,6 +5,7 @@ RM0385 and RM0410 section 5 (STM32F7), RM0390 section 6 (STM32F446).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntFlag
 
 from harness.boards import Board
@@ -25,7 +26,13 @@ _PLLSRC_HSE = 1 << 22
 _LSION, _RMVF = 1 << 0, 1 << 24
 _HSI, _HSE, _PLL = 0, 1, 2
 
-_RESETS = ((0x10, "AHB1RSTR"), (0x14, "AHB2RSTR"), (0x18, "AHB3RSTR"), (0x20, "APB1RSTR"), (0x24, "APB2RSTR"))
+_RESETS = (
+    (0x10, "AHB1RSTR"),
+    (0x14, "AHB2RSTR"),
+    (0x18, "AHB3RSTR"),
+    (0x20, "APB1RSTR"),
+    (0x24, "APB2RSTR"),
+)
 _LOW_POWER = (
     (0x50, "AHB1LPENR"), (0x54, "AHB2LPENR"), (0x58, "AHB3LPENR"), (0x60, "APB1LPENR"), (0x64, "APB2LPENR"),
 )  # fmt: skip
@@ -68,6 +75,8 @@ class Rcc(Peripheral):
         self.add(0x84, "PLLI2SCFGR", 0x2400_3010)
         self.add(0x88, "PLLSAICFGR", 0x2400_3010)
         self.add_storage(((0x8C, "DCKCFGR1"), (0x90, "DCKCFGR2")) if f7 else ((0x8C, "DCKCFGR"), (0x90, "CKGATENR"), (0x94, "DCKCFGR2")))  # fmt: skip
+        #: Called before any clock changes.
+        self.on_change: Callable[[], None] = lambda: None
         self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
 
     def reset(self) -> None:
@@ -77,6 +86,11 @@ class Rcc(Peripheral):
     def note(self, cause: ResetCause) -> None:
         """Set reset flags."""
         self.causes |= cause
+
+    def write(self, offset: int, value: int, mask: int, master: Master) -> None:
+        """Write a register and tell who depends on clocks."""
+        self.on_change()
+        super().write(offset, value, mask, master)
 
     def enabled(self, offset: int, bit: int) -> bool:
         """Return whether the enable bit at `offset` is set."""
@@ -121,7 +135,9 @@ class Rcc(Peripheral):
     def _write_cfgr(self, value: int, _master: Master) -> None:
         self.values[_CFGR] = value
         if value & 3 == 3:
-            raise self._broken("SW selects nothing (3 is not allowed)", "0 (HSI), 1 (HSE) or 2 (PLL)")
+            raise self._broken(
+                "SW selects nothing (3 is not allowed)", "0 (HSI), 1 (HSE) or 2 (PLL)"
+            )
         hclk = self.hclk_hz
         limit = self._board.facts.clock.sysclk_hz
         if hclk > limit:

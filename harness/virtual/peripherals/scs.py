@@ -89,7 +89,12 @@ class Scs(Peripheral):
         self._add_systick_and_nvic()
         self._add_mpu()
         self._add_fpu_and_caches()
-        for offset, name in ((DHCSR, "DHCSR"), (DCRSR, "DCRSR"), (DCRDR, "DCRDR"), (DEMCR, "DEMCR")):
+        for offset, name in (
+            (DHCSR, "DHCSR"),
+            (DCRSR, "DCRSR"),
+            (DCRDR, "DCRDR"),
+            (DEMCR, "DEMCR"),
+        ):
             self.add(
                 offset,
                 name,
@@ -169,7 +174,9 @@ class Scs(Peripheral):
         for offset, name in _CACHE_MAINTENANCE:
             self.add(offset, name, read=lambda m: 0, write=lambda v, m: None)
         for offset, name in ((_ICIALLU, "ICIALLU"), (_ICIMVAU, "ICIMVAU")):
-            self.add(offset, name, read=lambda m: 0, write=lambda v, m: self._control.code_changed())
+            self.add(
+                offset, name, read=lambda m: 0, write=lambda v, m: self._control.code_changed()
+            )
         self.add_storage(_M7_STORAGE)
 
     def _set(self, offset: int, value: int) -> None:

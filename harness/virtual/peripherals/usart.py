@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from harness.boards import Board
 from harness.errors import VirtualError
+from harness.virtual import native
 from harness.virtual.bus import Master, Peripheral
 from harness.virtual.console import Console
 from harness.virtual.peripherals.gpio import Pins
@@ -16,7 +17,6 @@ from harness.virtual.peripherals.rcc import Rcc
 _PE_FE_NF_ORE_IDLE, _ORE, _RXNE, _TC, _TXE = 0x1F, 1 << 3, 1 << 5, 1 << 6, 1 << 7
 _INTERRUPTS = 0x1F0  # PEIE, TXEIE, TCIE, RXNEIE, IDLEIE in CR1 of both layouts
 _TE, _RE, _OVER8 = 1 << 3, 1 << 2, 1 << 15
-_WAIT_S = 0.005
 # A receiver follows a rate that is off by a few per cent (RM0385 31.5.5).
 _TOLERANCE = 0.03
 _ENABLE = {"apb1": 0x40, "apb2": 0x44}
@@ -25,7 +25,6 @@ _ENABLE = {"apb1": 0x40, "apb2": 0x44}
 class Usart(Peripheral):
     """What both layouts share. `status`, `data` and `control` say where they keep it."""
 
-    gated = True
 
     def __init__(self, board: Board, console: Console, rcc: Rcc, pins: Pins, manual: str) -> None:
         facts = board.facts.console
@@ -36,7 +35,6 @@ class Usart(Peripheral):
         self._rcc = rcc
         self._pins = pins
         self._errors = 0
-        self._polls = 0
         self._ready = False
         self._enable_bit = 0
         self._cr1 = 0
@@ -45,7 +43,7 @@ class Usart(Peripheral):
     def reset(self) -> None:
         """Switch the USART off; bytes on their way to it are lost."""
         super().reset()
-        self._errors = self._polls = 0
+        self._errors = 0
         self._configure()
 
     def check_access(self) -> str | None:
@@ -63,8 +61,13 @@ class Usart(Peripheral):
                 address=self.base + self._cr1,
                 block=self.name,
             )
+        self.slow_down()
         self._ready = bool(cr1 & self._enable_bit)
         self._console.set_receiver(self._ready and bool(cr1 & _RE))
+
+    def _write_rate(self, value: int, _master: Master) -> None:
+        self.slow_down()
+        self.store(self._brr, value)
 
     def _write_control(self, value: int, _master: Master) -> None:
         self.store(self._cr1, value)
@@ -81,35 +84,52 @@ class Usart(Peripheral):
             clock = None if clock is None else 2 * clock
         return None if clock is None or divider < 16 else round(clock / divider)
 
-    def _status(self, master: Master, base: int) -> int:
-        flags = base | self._errors
-        if self._ready and self._pins.connected(self._facts.rx):
-            waiting = self._console.waiting()
-            if not waiting and master is Master.CORE:
-                # Two status reads with no byte sent in between are a wait for input: let the host
-                # sleep instead of the core spinning.
-                self._polls += 1
-                if self._polls > 1:
-                    waiting = self._console.wait_for_input(_WAIT_S)
-            if waiting:
-                self._polls = 0
-                flags |= _RXNE
+    @property
+    def page(self) -> native.Page:
+        """The compiled callbacks of the USART's page."""
+        return native.Page(
+            self.base & ~0xFFF,
+            native.console_read.address,
+            native.console_write.address,
+            self._console.state,
+        )
+
+    def slow_down(self) -> None:
+        """Send the next access through the checks: something it depends on has changed."""
+        self._console.set_fast(None)
+
+    def _speed_up(self) -> None:
+        """Leave the data path to the compiled callbacks, as every check has passed."""
+        control, pins, facts = self.values[self._cr1], self._pins, self._facts
+        both = control & (_TE | _RE) == _TE | _RE
+        if both and pins.connected(facts.rx) and pins.connected(facts.tx) and not self._errors:
+            self._console.set_fast(self._status_flags())
+
+    def _status_flags(self) -> int:
+        raise NotImplementedError
+
+    def _status(self, _master: Master) -> int:
+        flags = self._status_flags() | self._errors
+        if self._ready and self._pins.connected(self._facts.rx) and self._console.waiting:
+            flags |= _RXNE
         return flags
 
     def _receive(self, master: Master) -> int:
-        self._polls = 0
         if not self._ready:
             return 0
+        if master is Master.DEBUGGER:
+            return self._console.peek()
         self._check_rate()
-        return self._console.take() if master is Master.CORE else self._console.peek()
+        self._speed_up()
+        return self._console.take()
 
     def _send(self, value: int, _master: Master) -> None:
-        self._polls = 0
         if not self._ready or not self.values[self._cr1] & _TE:
             return
         if not self._pins.connected(self._facts.tx):
             return  # the byte is sent, but no pin carries it
         self._check_rate()
+        self._speed_up()
         self._console.put(value & 0xFF)
 
     def _check_rate(self) -> None:
@@ -130,21 +150,22 @@ class UsartF7(Usart):
     def __init__(self, board: Board, console: Console, rcc: Rcc, pins: Pins) -> None:
         super().__init__(board, console, rcc, pins, "RM0385 31.8, RM0410 34.8")
         self._cr1, self._brr, self._enable_bit = 0x00, 0x0C, 1 << 0
+        console.place(self.base & 0xFFF, status=0x1C, receive=0x24, transmit=0x28)
         self.add(0x00, "CR1", writable=0x1FFF_FFFF, write=self._write_control)
         self.add_storage(((0x04, "CR2"), (0x08, "CR3")))
-        self.add(0x0C, "BRR", writable=0xFFFF)
+        self.add(0x0C, "BRR", writable=0xFFFF, write=self._write_rate)
         self.add_storage(((0x10, "GTPR"), (0x14, "RTOR")))
         self.add(0x18, "RQR", read=lambda m: 0, write=self._write_request)
-        self.add(0x1C, "ISR", writable=0, read=self._read_status)
+        self.add(0x1C, "ISR", writable=0, read=self._status)
         self.add(0x20, "ICR", read=lambda m: 0, write=self._write_clear)
         self.add(0x24, "RDR", writable=0, read=self._receive)
         self.add(0x28, "TDR", write=self._send)
 
-    def _read_status(self, master: Master) -> int:
+    def _status_flags(self) -> int:
         cr1 = self.values[0x00]
         # TEACK and REACK follow TE and RE while the USART is on.
         acknowledged = (cr1 & _TE) << 18 | (cr1 & _RE) << 20 if self._ready else 0
-        return self._status(master, _TXE | _TC | acknowledged)
+        return _TXE | _TC | acknowledged
 
     def _write_clear(self, value: int, _master: Master) -> None:
         self._errors &= ~(value & _PE_FE_NF_ORE_IDLE)
@@ -153,7 +174,7 @@ class UsartF7(Usart):
         if value & ~0x18:
             raise self.unmodelled(0x18, "request by write")
         if value & 0x08:  # RXFRQ drops the byte in RDR
-            self._console.drop_one()
+            self._console.take()
 
 
 class UsartF4(Usart):
@@ -162,14 +183,15 @@ class UsartF4(Usart):
     def __init__(self, board: Board, console: Console, rcc: Rcc, pins: Pins) -> None:
         super().__init__(board, console, rcc, pins, "RM0390 25.6")
         self._cr1, self._brr, self._enable_bit = 0x0C, 0x08, 1 << 13
-        self.add(0x00, "SR", read=self._read_status, write=self._write_status)
+        console.place(self.base & 0xFFF, status=0x00, receive=0x04, transmit=0x04)
+        self.add(0x00, "SR", read=self._status, write=self._write_status)
         self.add(0x04, "DR", read=self._read_data, write=self._send)
-        self.add(0x08, "BRR", writable=0xFFFF)
+        self.add(0x08, "BRR", writable=0xFFFF, write=self._write_rate)
         self.add(0x0C, "CR1", writable=0xBFFF, write=self._write_control)
         self.add_storage(((0x10, "CR2"), (0x14, "CR3"), (0x18, "GTPR")))
 
-    def _read_status(self, master: Master) -> int:
-        return self._status(master, _TXE | _TC)
+    def _status_flags(self) -> int:
+        return _TXE | _TC
 
     def _write_status(self, value: int, _master: Master) -> None:
         """Take writes of 0 to TC and RXNE; both are levels here."""

@@ -107,7 +107,7 @@ static void __attribute__((noinline)) timed(uint32_t n) {
 void fault_c(uint32_t *frame) {
   puts_("fault pc="); hex(frame[6]); puts_(" cfsr="); hex(REG(0xE000ED28));
   puts_(" hfsr="); hex(REG(0xE000ED2C)); puts_("\r\n");
-  frame[6] += 2;                                      /* skip the instruction */
+  frame[6] = frame[6] >> 24 == 0x08 ? frame[6] + 2 : frame[5] & ~1u; /* skip, or return */
   REG(0xE000ED28) = ~0u; REG(0xE000ED2C) = ~0u;
 }
 __attribute__((naked)) void fault(void) { __asm("tst lr, #4\n ite eq\n mrseq r0, msp\n mrsne r0, psp\n b fault_c"); }
@@ -133,9 +133,9 @@ void start(void) {
       case 'u': __asm volatile("udf #1"); puts_("survived\r\n"); break;
       case 'm': __asm volatile("ldrb %0, [%1]" : "=r"(c) : "r"(0x30000000u)); puts_("survived\r\n"); break;
       case 'w': __asm volatile("strb %0, [%1]" : : "r"(c), "r"(0x08010000u)); puts_("survived\r\n"); break;
-      case 'p': hex(REG(0x40000000)); break;          /* TIM2: not modelled */
+      case 'p': hex(REG(0x40001000)); break;          /* TIM6: not modelled */
       case 'q': hex(REG(USART + 0x3C)); break;        /* no such register */
-      case 'l': ((void (*)(void))0x30000001)(); break;
+      case 'l': ((void (*)(void))0x30000001)(); puts_("survived\r\n"); break;
       case 'r': REG(0xE000ED0C) = 0x05FA0004u; break;
       case 'c': hex(REG(RCC + 0x74)); REG(RCC + 0x74) |= 1u << 24; puts_("\r\n"); break;
 #ifdef STM32F7
