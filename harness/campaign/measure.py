@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import __version__
+from harness.backbones import get_backbone
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
 from harness.capture import CapturePlan
@@ -158,6 +159,7 @@ def failed_row(job: Job, failure: HarnessError, *, campaign: str | None) -> Meas
     log = failure.data.get("raw_log")
     return Measurement(
         **_provenance(job, campaign),
+        **_analytic_cost(job),
         status=Status.INVALID,
         issues=(failure.code,),
         raw_log=f"{log or ''}{failure}\n",
@@ -230,6 +232,16 @@ def _build_facts(built: Built) -> dict[str, Any]:
         "build_id": image.build_id,
         "arena_planned_bytes": sources.arena_planned_bytes,
     }
+
+
+def _analytic_cost(job: Job) -> dict[str, Any]:
+    """Return what is known of a sampled network without its .tflite."""
+    architecture = job.spec.architecture
+    if architecture is None:
+        return {}
+    cost = get_backbone(architecture.backbone).cost(architecture)
+    names = ("macs", "ops", "parameters", "working_memory_bytes")
+    return {name: getattr(cost, name) for name in names}
 
 
 def _layers(sources: GeneratedSources, capture: Capture) -> tuple[LayerCycles, ...]:

@@ -57,7 +57,7 @@ def discover(
     if not found.stations:
         console.print(
             "no real board found; the virtual boards need no bench file. "
-            "Plug one in, or see docs/hardware.md for permissions"
+            "Plug one in, or see docs/bench.md for permissions"
         )
         raise typer.Exit(EXIT_BENCH)
     write_bench(found, out, overwrite=overwrite)

@@ -52,6 +52,7 @@ def measure(
     from harness.campaign.config import CampaignConfig
     from harness.campaign.plan import plan
     from harness.errors import ConfigError
+    from harness.firmware.toolchain import ensure_toolchain
     from harness.results import open_store
     from harness.strict import parse
 
@@ -66,7 +67,9 @@ def measure(
     }
     data |= {"stations": [station]} if station else {"boards": [board]}
     config = parse(CampaignConfig, data, where="the command line", error=ConfigError)
-    job = plan(config, load_bench(Path(bench) if bench else None))[0]
+    where = load_bench(Path(bench) if bench else None)
+    ensure_toolchain()
+    job = plan(config, where)[0]
     with open_store(db or DEFAULT_STORE) as store:
         row = None if again else store.get(job.key)
         if row is None or not row.usable:

@@ -60,8 +60,11 @@ def run(
     from harness.bench import load_bench
     from harness.campaign.outcome import write_outcome
     from harness.campaign.plan import plan
+    from harness.firmware.toolchain import ensure_toolchain
 
     config = _read(campaign, station, samples, seed)
+    if not dry_run:
+        ensure_toolchain()
     where = load_bench(Path(bench) if bench else None)
     jobs = plan(config, where)
     from harness.results import open_store

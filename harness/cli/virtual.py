@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from harness.cli.output import Json, print_json, print_table
@@ -25,3 +31,45 @@ def list_boards(json: Json = False) -> None:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])
     else:
         print_table("Virtual boards", columns, rows)
+
+
+@commands.command()
+def serve(
+    board: Annotated[str, typer.Argument(help="Board to emulate.")] = "nucleo_f746zg",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="TCP port of the probe (0: any free one).")
+    ] = 5555,
+    flash: Annotated[
+        Path | None, typer.Option(help="File that keeps the flash [default: in the cache].")
+    ] = None,
+    baud: Annotated[
+        int | None, typer.Option(min=1200, help="Console speed [default: the board's].")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Serve a virtual board: a pty for its console, pyOCD's remote probe server for its debug port.
+
+    Both are on this machine only. Ends with Ctrl-C; the flash is kept for the next time.
+    """
+    from harness.boards import load_board
+    from harness.cli.output import err
+    from harness.virtual.serve import Served
+    from harness.virtual.serve import serve as serve_board
+
+    def ready(served: Served) -> None:
+        if json:
+            print_json(asdict(served))
+            sys.stdout.flush()
+            return
+        console = err()
+        for line in (
+            f"virtual {served.board}, flash in {served.flash_file}",
+            f"  console:  {served.console}  (any terminal, such as `pyserial-miniterm "
+            f"{served.console}`)",
+            f"  probe:    pyocd flash -u {served.probe} -t {served.target} firmware.elf",
+            "Ctrl-C ends it",
+        ):
+            console.print(line, markup=False, soft_wrap=True)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        serve_board(load_board(board), flash_file=flash, tcp_port=port, baud=baud, on_ready=ready)

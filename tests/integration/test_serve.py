@@ -1,0 +1,80 @@
+"""Stock tools use a served virtual board from another process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Harness = Callable[..., Any]
+pytestmark = pytest.mark.usefixtures("virtual_board")
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Serve a board in a process of its own."""
+    command = [sys.executable, "-m", "harness", "virtual", "serve", "--port", "0", "--json"]
+    command += ["--flash", str(tmp_path / "flash.bin")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    text = ""
+    for line in process.stdout:
+        text += line
+        if line.startswith("}"):
+            break
+    yield json.loads(text)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+    process.stdout.close()
+
+
+def test_stock_pyocd_programs_it_and_a_terminal_talks_to_it(
+    served: dict[str, Any], harness: Harness, tiny: Path, tmp_path: Path
+) -> None:
+    import serial
+
+    elf = tmp_path / "firmware.elf"
+    assert harness("build", tiny, "-o", elf).code == 0
+    with serial.Serial(served["console"], timeout=0.2) as terminal:
+        probe = ("-u", served["probe"], "-t", served["target"])
+        flashed = subprocess.run(
+            [sys.executable, "-m", "pyocd", "flash", *probe, str(elf)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert flashed.returncode == 0, flashed.stderr
+        _read_until(terminal, b"m-ready")
+        terminal.write(b"name%")
+        assert b"m-name-dut-[" in _read_until(terminal, b"m-ready")
+    flash = Path(served["flash_file"]).read_bytes()
+    assert len(flash) == 1 << 20 and flash[:4] != b"\xff" * 4
+
+
+def test_pyocd_lists_the_virtual_boards(virtual_board: None) -> None:
+    listed = subprocess.run(
+        [sys.executable, "-m", "pyocd", "list", "--probes"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    for board in ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"):
+        assert f"virtual:{board}" in listed.stdout
+
+
+def _read_until(terminal: Any, wanted: bytes, seconds: float = 20) -> bytes:
+    seen = b""
+    deadline = time.monotonic() + seconds
+    while wanted not in seen and time.monotonic() < deadline:
+        seen += terminal.read(64)
+    assert wanted in seen, seen
+    return seen

@@ -1,0 +1,215 @@
+"""How a campaign goes on when something fails; the stages themselves are replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.bench import Station, virtual_bench
+from harness.boards import load_board
+from harness.campaign import runner
+from harness.campaign.config import MeasureOptions
+from harness.campaign.plan import Job, ModelSpec
+from harness.errors import CaptureTimeout, DeviceError, ModelError, ProbeNotFound, ToolchainMissing
+from harness.firmware import BuildOptions
+from harness.results import open_store
+from harness.results.fake import fake_measurement
+from harness.results.store import Store
+from harness.runtimes import RuntimeOptions
+
+Outcome = Callable[[int], None]
+
+
+class Session:
+    """A station that measures in no time, and fails where the test says."""
+
+    def __init__(self, station: Station) -> None:
+        self.station = station
+        self.broken = False
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Bench:
+    """Everything that a run opened and what came of it."""
+
+    def __init__(self) -> None:
+        self.sessions: list[Session] = []
+        self.fail: dict[str, Exception] = {}
+        self.measured: list[str] = []
+
+    def open(self, station: Station) -> Session:
+        session = Session(station)
+        self.sessions.append(session)
+        return session
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self.out: list[tuple[str, int]] = []
+
+    def started(self, planned: int, done_before: int) -> None:
+        self.planned = (planned, done_before)
+
+    def finished(self, job: Job, row: Any, failure: Any) -> None:
+        if failure is not None:
+            self.failures.append(f"{job.spec.name}: {failure.code}")
+
+    def station_failed(self, station: Station, failure: Any, left: int) -> None:
+        self.out.append((station.name, left))
+
+
+def jobs(count: int, *boards: str) -> list[Job]:
+    found = []
+    for index in range(count):
+        for board in boards or ("nucleo_f746zg",):
+            station = virtual_bench().station(f"virtual-{board}")
+            key = f"{index:08x}{sorted(('nucleo_f746zg', board)).index(board):056x}"
+            spec = ModelSpec(f"net{index}", 0, path=Path(f"net{index}.tflite"), sha256=str(index))
+            found.append(
+                Job(
+                    key, station, load_board(board), spec, RuntimeOptions(), BuildOptions(),
+                    MeasureOptions(),
+                )
+            )  # fmt: skip
+    return found
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+    bench = Bench()
+
+    class Converter:
+        def __enter__(self) -> Converter:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def submit(self, spec: ModelSpec) -> Future[str]:
+            future: Future[str] = Future()
+            future.set_result(spec.name)
+            return future
+
+        def result(self, spec: ModelSpec, future: Future[str]) -> str:
+            return future.result()
+
+    def build(job: Job, prepared: str) -> Any:
+        failure = bench.fail.get(f"build {job.spec.name}")
+        if failure is not None:
+            raise failure
+        return job
+
+    def run_job(job: Job, session: Session, *, campaign: str | None) -> Any:
+        failure = bench.fail.get(f"{job.spec.name} {job.board.id}") or bench.fail.get(job.spec.name)
+        if failure is not None:
+            session.broken = not isinstance(failure, DeviceError)
+            raise failure
+        bench.measured.append(job.spec.name)
+        return fake_measurement(len(bench.measured), key=job.key, board=job.board.id)
+
+    monkeypatch.setattr(runner, "Converter", Converter)
+    monkeypatch.setattr(runner, "build_job", build)
+    monkeypatch.setattr(runner, "run_job", run_job)
+    return bench
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    with open_store(tmp_path / "rows.sqlite") as opened:
+        yield opened
+
+
+def run(todo: list[Job], store: Store, bench: Bench) -> tuple[runner.Summary, Listener]:
+    listener = Listener()
+    summary = runner.run(todo, store, campaign="c", listener=listener, open_session=bench.open)
+    return summary, listener
+
+
+def test_all_rows_are_stored_and_one_session_serves_them(store: Store, bench: Bench) -> None:
+    summary, _ = run(jobs(9), store, bench)
+    assert (summary.statuses["valid"], store.count()) == (9, 9)
+    assert len(bench.sessions) == 1 and bench.sessions[0].closed
+
+
+def test_finished_jobs_are_not_measured_again(store: Store, bench: Bench) -> None:
+    run(jobs(4), store, bench)
+    bench.measured.clear()
+    summary, listener = run(jobs(6), store, bench)
+    assert listener.planned == (6, 4)
+    assert (bench.measured, summary.skipped) == (["net4", "net5"], 4)
+
+
+def test_a_failed_build_is_an_invalid_row_and_tried_again_next_time(
+    store: Store, bench: Bench
+) -> None:
+    bench.fail["build net1"] = ModelError("no")
+    summary, listener = run(jobs(3), store, bench)
+    assert dict(summary.statuses) == {"valid": 2, "invalid": 1}
+    assert listener.failures == ["net1: model"]
+    bench.fail.clear()
+    assert run(jobs(3), store, bench)[0].statuses["valid"] == 1
+
+
+def test_a_broken_session_is_replaced(store: Store, bench: Bench) -> None:
+    bench.fail["net1"] = CaptureTimeout("silent", raw_log="> hil-id%\n")
+    summary, _ = run(jobs(3), store, bench)
+    assert dict(summary.statuses) == {"valid": 2, "invalid": 1}
+    assert len(bench.sessions) == 2 and all(session.closed for session in bench.sessions)
+    failed = store.get(jobs(2)[1].key)
+    assert failed is not None and (failed.raw_log or "").startswith("> hil-id%")
+
+
+def test_a_crash_of_the_firmware_keeps_the_session(store: Store, bench: Bench) -> None:
+    bench.fail["net1"] = DeviceError("hardfault")
+    run(jobs(3), store, bench)
+    assert len(bench.sessions) == 1
+
+
+def test_a_station_that_is_out_does_not_stop_the_others(store: Store, bench: Bench) -> None:
+    bench.fail["net2 nucleo_f446re"] = ProbeNotFound("gone")
+    summary, listener = run(jobs(6, "nucleo_f746zg", "nucleo_f446re"), store, bench)
+    assert summary.statuses["valid"] == 6 + 2
+    assert summary.not_run == 4
+    assert listener.out == [("virtual-nucleo_f446re", 4)]
+    assert isinstance(summary.bench_failure, ProbeNotFound)
+
+
+def test_no_compiler_ends_the_run_at_once(store: Store, bench: Bench) -> None:
+    bench.fail["build net2"] = ToolchainMissing("no gcc")
+    with pytest.raises(ToolchainMissing):
+        run(jobs(30), store, bench)
+    assert store.count() == 2
+
+
+def test_a_bug_in_a_station_thread_is_not_swallowed(store: Store, bench: Bench) -> None:
+    bench.fail["net3"] = ZeroDivisionError("bug")
+    with pytest.raises(ZeroDivisionError):
+        run(jobs(30), store, bench)
+    assert store.count() == 3
+
+
+def test_interrupt_keeps_what_is_finished(
+    store: Store, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = runner._Pipeline._put
+    calls = []
+
+    def interrupted(self: Any, station: str, item: Any) -> None:
+        calls.append(item)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        original(self, station, item)
+
+    monkeypatch.setattr(runner._Pipeline, "_put", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(jobs(30), store, bench)
+    assert bench.sessions[0].closed
+    assert store.count() == len(bench.measured) < 30
