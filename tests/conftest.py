@@ -1,9 +1,14 @@
-"""Shared fixtures: a cache of our own, the models of the field where they are at hand."""
+"""Shared fixtures: a cache of our own, the command line, small models, published ones."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Keep tests away from the user's cache and bench; one cache for all, so kernels build once."""
     folder = tmp_path_factory.mktemp("cache")
     saved = {name: os.environ.get(name) for name in ("HARNESS_CACHE", "HARNESS_BENCH")}
@@ -32,3 +37,76 @@ def shared_models() -> Path:
     if not folder.is_dir():
         pytest.skip("published models not at hand: set HARNESS_SHARED to the folder above models/")
     return folder
+
+
+@dataclass
+class Answer:
+    """What a command line gave."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def harness(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Answer]:
+    """Run the command line in this process, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> Answer:
+        capfd.readouterr()
+        from harness.cli import main
+
+        try:
+            main([str(argument) for argument in arguments])
+            code = 0
+        except SystemExit as done:
+            code = int(done.code or 0)
+        captured = capfd.readouterr()
+        return Answer(code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(name="pointwise")
+def pointwise_fixture() -> Callable[..., bytes]:
+    """Return the function that makes chains of pointwise convolutions."""
+    return pointwise
+
+
+def pointwise(channels: Sequence[int], pixels: int = 4, seed: int = 1) -> bytes:
+    """Return a chain of 1×1 convolutions with the given channel counts."""
+    import numpy as np
+
+    from harness.models.synthetic import ModelWriter
+
+    rng = np.random.default_rng(seed)
+    writer = ModelWriter()
+    inputs = writer.tensor((1, pixels, pixels, channels[0]), scale=0.5, name="input")
+    current = inputs
+    for index, (source, sink) in enumerate(pairwise(channels)):
+        weights = writer.tensor(
+            (sink, 1, 1, source),
+            scale=[0.01] * sink,
+            data=rng.integers(-127, 128, (sink, 1, 1, source)).astype(np.int8),
+        )
+        bias = writer.tensor(
+            (sink,), "int32", scale=[0.005] * sink, data=np.zeros(sink, dtype=np.int32)
+        )
+        output = writer.tensor((1, pixels, pixels, sink), scale=0.5, name=f"conv{index}")
+        writer.operator("CONV_2D", [current, weights, bias], [output], stride_w=1, stride_h=1)
+        current = output
+    return writer.finish([inputs], [current])
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Return a network of two pointwise convolutions that takes no time."""
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(pointwise((8, 12, 4)))
+    return path

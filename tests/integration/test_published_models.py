@@ -91,8 +91,6 @@ def test_exact_and_within_ten_percent_of_tflm(
 
 
 @pytest.mark.parametrize("name", [*TFLM_INSTRUCTIONS, *OTHERS])
-def test_portable_kernels_are_exact(
-    name: str, counting_board: Board, shared_models: Path
-) -> None:
+def test_portable_kernels_are_exact(name: str, counting_board: Board, shared_models: Path) -> None:
     row = measured(shared_models / name, counting_board, "portable")
     assert row.bit_exact

@@ -1,0 +1,152 @@
+"""The command line without a board: lists, shows, refuses, and its reference page."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.results import open_store
+from harness.results.fake import fake_failure, fake_measurement
+
+Harness = Callable[..., Any]
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Return a store with twelve rows of one backbone and a failure."""
+    path = tmp_path / "rows.sqlite"
+    with open_store(path) as store:
+        for index in range(30):
+            store.add(fake_measurement(index))
+        store.add(fake_failure(99))
+    return path
+
+
+def test_boards_lists_and_shows(harness: Harness) -> None:
+    listed = harness("boards", "--json").json()
+    assert {item["id"] for item in listed} >= {"nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"}
+    assert "nucleo_f746zg" in harness("boards").out
+    shown = harness("boards", "nucleo_f746zg").out
+    assert "216 MHz, 7 wait states" in shown and "0x20010000, 240 KiB" in shown
+    assert harness("boards", "nucleo_f746zg", "--json").json()["facts"]["family"] == "stm32f7"
+
+
+def test_sample_is_reproducible(harness: Harness) -> None:
+    first = harness("sample", "ds_cnn_kws", "-n", 3, "--seed", 5, "--json").json()
+    again = harness("sample", "ds_cnn_kws", "-n", 1, "--first", 2, "--seed", 5, "--json").json()
+    assert [item["index"] for item in first] == [0, 1, 2]
+    assert again == first[2:]
+    assert all(item["ops"] == 2 * item["macs"] for item in first)
+    assert "working memory" in harness("sample", "ds_cnn_kws", "-n", 1).out
+    assert "visual wake words" in harness("sample").out
+
+
+def test_unknown_backbone(harness: Harness) -> None:
+    answer = harness("sample", "ds_cnn_kw")
+    assert answer.code == 2 and "did you mean 'ds_cnn_kws'" in answer.err
+
+
+def test_bench_lists_virtual_stations(harness: Harness) -> None:
+    listed = harness("bench", "list", "--json").json()
+    assert {item["name"] for item in listed} >= {"virtual-nucleo_f746zg"}
+    assert "emulated" in harness("bench", "list").out
+    assert "virtual://nucleo_f746zg" in harness("virtual", "list").out
+    assert harness("virtual", "list", "--json").json()[0]["probe"].startswith("virtual:")
+
+
+def test_discover_without_a_real_board_says_what_to_do(harness: Harness, tmp_path: Path) -> None:
+    answer = harness("bench", "discover")
+    if answer.code == 0:
+        pytest.skip("a real board is plugged in")
+    assert answer.code == 3 and "virtual boards need no bench file" in answer.err
+    assert not (tmp_path / "bench.toml").exists()
+
+
+def test_results_list_filter_and_show(harness: Harness, database: Path) -> None:
+    assert "30 of 31 measurements" in harness("results", "--db", database, "-n", 30).out
+    failed = harness("results", "--db", database, "--status", "invalid", "--json").json()
+    assert len(failed) == 1 and failed[0]["status"] == "invalid"
+    key = harness("results", "--db", database, "--status", "valid", "-n", 1, "--json").json()[0]
+    shown = harness("results", key["key"][:12], "--db", database)
+    assert shown.code == 0 and "arena planned / used" in shown.out
+    assert harness("results", key["key"], "--db", database, "--json").json()["key"] == key["key"]
+    assert harness("results", key["key"], "--db", database, "--log").code == 0
+    assert "no row's key starts with" in harness("results", "zzz", "--db", database).err
+
+
+def test_fit_writes_files_and_says_why_not(harness: Harness, database: Path) -> None:
+    answer = harness("fit", "--db", database, "--out", "fits", "--json")
+    assert answer.code == 0, answer.err
+    data = answer.json()
+    assert data["fits"] and all(Path(path).is_file() for path in data["files"].values())
+    assert "Mop/s" in harness("fit", "--db", database, "--out", "fits").out
+    nothing = harness("fit", "--db", database, "--backbone", "nothing", "--out", "fits")
+    assert nothing.code == 1
+
+
+def test_export(harness: Harness, database: Path) -> None:
+    import pandas
+
+    assert harness("export", "rows.parquet", "--db", database).code == 0
+    assert len(pandas.read_parquet("rows.parquet")) == 31
+    assert harness("export", "rows.csv", "--db", database, "--status", "valid").code == 0
+    assert len(pandas.read_csv("rows.csv")) == 30
+    assert harness("export", "rows.xlsx", "--db", database).code == 1
+
+
+def test_doctor_gives_an_instruction_for_each_missing_piece(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setenv("HOME", "/nonexistent")
+    found = importlib.util.find_spec
+    hidden = {"tensorflow", "unicorn"}
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name in hidden else found(name, *a)
+    )
+    answer = harness("doctor", "--json")
+    assert answer.code == 3
+    checks = {check["what"]: check for check in answer.json()}
+    assert checks["compiler"]["ok"] is False and "apt-get install" in checks["compiler"]["fix"]
+    assert "tinyml-harness[train]" in checks["package tensorflow"]["fix"]
+    assert "tinyml-harness[virtual]" in checks["package unicorn"]["fix"]
+
+
+def test_version(harness: Harness) -> None:
+    from harness import __version__
+
+    assert harness("--version").out.strip() == f"tinyml-harness {__version__}"
+
+
+def test_the_reference_page_is_up_to_date(tmp_path: Path) -> None:
+    page = tmp_path / "cli.md"
+    subprocess.run(
+        [sys.executable, "-m", "typer", "harness.cli.app", "utils", "docs", "--name", "harness",
+         "--title", "Command line", "--output", str(page)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    assert page.read_text() == (ROOT / "docs" / "cli.md").read_text(), "run: nox -s docs"
+
+
+def test_help_loads_no_heavy_package() -> None:
+    script = (
+        "import sys\ntry:\n from harness.cli import main; main(['--help'])\n"
+        "except SystemExit: pass\nprint(sorted(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = set(ast.literal_eval(done.stderr.strip().splitlines()[-1]))
+    heavy = {
+        "tensorflow", "numpy", "pandas", "sklearn", "matplotlib", "pyocd", "unicorn", "numba",
+        "platformio", "sqlalchemy", "serial", "pydantic",
+    }  # fmt: skip
+    assert not heavy & loaded

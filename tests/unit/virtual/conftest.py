@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip(
+    "unicorn", reason="the virtual boards need `pip install tinyml-harness[virtual]`"
+)
+
+from harness.boards import Board, load_board
+from harness.virtual.machine import VirtualMachine
+
+FIRMWARE = Path(__file__).parent / "firmware"
+BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re")
+
+
+def build_tiny(board: Board, folder: Path) -> Path:
+    """Compile the tests' own firmware for `board`."""
+    gcc = shutil.which("arm-none-eabi-gcc")
+    if gcc is None:
+        pytest.skip("arm-none-eabi-gcc is not on PATH: apt-get install gcc-arm-none-eabi")
+    core = board.facts.core
+    elf = folder / f"{board.id}.elf"
+    options = [f"-mcpu={core.cpu}", f"-mfpu={core.fpu}", "-mfloat-abi=hard", "-mthumb"]
+    options += ["-O2", "-nostdlib", "-ffreestanding", f"-D{board.family.upper()}"]
+    script = FIRMWARE / "tiny.ld"
+    command = [gcc, *options, "-T", str(script), str(FIRMWARE / "tiny.c"), "-o", str(elf)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return elf
+
+
+def segments(elf: Path) -> list[tuple[int, bytes]]:
+    from elftools.elf.elffile import ELFFile
+
+    with elf.open("rb") as file:
+        return [
+            (segment["p_paddr"], segment.data())
+            for segment in ELFFile(file).iter_segments()
+            if segment["p_type"] == "PT_LOAD" and segment["p_filesz"]
+        ]
+
+
+class Bench:
+    """A machine with its console open."""
+
+    def __init__(self, machine: VirtualMachine) -> None:
+        self.machine = machine
+        self.console = machine.console
+        assert self.console.open("test", 115200)
+
+    def load(self, elf: Path) -> None:
+        """Put an image into flash without the debug port and start it."""
+        self.machine.halt()
+        for address, content in segments(elf):
+            found = self.machine.memory.find(address)
+            assert found is not None
+            memory, offset = found
+            for origin in memory.origins:
+                self.machine.cpu.invalidate(origin + offset, origin + offset + len(content))
+            memory.data[offset : offset + len(content)] = content
+        self.machine.reset()
+        assert self.line() == "ready"
+
+    def line(self, timeout: float = 20) -> str:
+        out = b""
+        while not out.endswith(b"\n"):
+            byte = self.console.read(1, timeout, lambda: False)
+            assert byte, f"no line within {timeout} s, only {out!r}"
+            out += byte
+        return out.decode().strip()
+
+    def ask(self, command: bytes) -> str:
+        self.console.write(command)
+        return self.line()
+
+
+def power_on(board_id: str, **options: object) -> VirtualMachine:
+    return VirtualMachine(load_board(board_id), **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session", params=BOARDS)
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny(load_board(request.param), tmp_path_factory.mktemp("firmware"))
+
+
+@pytest.fixture(scope="session")
+def tiny_f746(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny(load_board("nucleo_f746zg"), tmp_path_factory.mktemp("firmware"))
+
+
+@pytest.fixture
+def bench(tiny: Path) -> Iterator[Bench]:
+    machine = power_on(tiny.stem)
+    bench = Bench(machine)
+    bench.load(tiny)
+    yield bench
+    machine.close()
+
+
+@pytest.fixture
+def erased() -> Iterator[VirtualMachine]:
+    machine = power_on("nucleo_f746zg", price=lambda code, address: len(code) // 2)
+    yield machine
+    machine.close()
