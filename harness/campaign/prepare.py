@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import signal
 import tempfile
 import threading
 import time
@@ -61,6 +62,8 @@ def prepare(spec: ModelSpec) -> Prepared:
 
 def start_worker() -> None:
     """Set a worker process up: end with the parent, however that ended."""
+    # Ctrl-C reaches every process of the terminal; the parent decides what becomes of us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
 
     def watch() -> None:

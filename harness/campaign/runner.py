@@ -219,6 +219,9 @@ class _Pipeline:
                     self._station_out(station, failed)
                     return
                 except HarnessError as failed:
+                    if self.stop.is_set():
+                        # An interrupt also ends the compiler: that is no verdict on the network.
+                        continue
                     row, failure = failed_row(job, failed, campaign=self.campaign), failed
                     if session is not None and session.broken:
                         session.close()

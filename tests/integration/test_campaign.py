@@ -112,6 +112,18 @@ def test_kill_9_at_any_moment_loses_nothing(campaign: Path, tmp_path: Path) -> N
     assert figures(disturbed) == expected
 
 
+def test_an_interrupt_exits_130_and_blames_no_network(campaign: Path, tmp_path: Path) -> None:
+    database = tmp_path / "a.sqlite"
+    for wait_s in (1.5, 3.0):
+        process = _start(campaign, database)
+        time.sleep(wait_s)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) in (0, 130)
+    assert all(row.usable for row in rows(database))
+    assert _start(campaign, database).wait() == 0
+    assert len(figures(database)) == NETWORKS
+
+
 def test_a_network_that_fails_is_a_row_and_the_others_go_on(
     harness: Harness, campaign: Path, tmp_path: Path
 ) -> None:
