@@ -1,4 +1,4 @@
-"""Entry point that shows the virtual boards, and the targets pyOCD lacks, to every pyOCD program."""
+"""Entry point that shows every pyOCD program the virtual boards and the targets it lacks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyocd.core.plugin import Plugin
 from harness import __version__
 
 
-class VirtualProbePlugin(Plugin):  # type: ignore[misc]  # pyOCD is untyped
+class VirtualProbePlugin(Plugin):
     """Adds the probe type ``virtual``."""
 
     def should_load(self) -> bool:

@@ -16,12 +16,21 @@ class Master(Enum):
     DEBUGGER = "debugger"
 
 
-class BusFault(Exception):  # noqa: N818 - the architecture's name
+class BusFault(Exception):
     """The bus answers with an error; the core takes a fault, the debugger sees one."""
 
 
 Reader = Callable[[Master], int]
 Writer = Callable[[int, Master], None]
+
+
+def read_zero(_master: Master) -> int:
+    """Read a register that has no value to read."""
+    return 0
+
+
+def ignore_write(_value: int, _master: Master) -> None:
+    """Take a write that has no effect."""
 
 
 @dataclass(slots=True)

@@ -11,9 +11,6 @@ import select
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 from harness.errors import HarnessError, VirtualError
 from harness.virtual import native
@@ -29,11 +26,14 @@ class Console:
     def __init__(self) -> None:
         self.state = native.state_words(native.CONSOLE_WORDS)
         self._words = memoryview(self.state)
-        self._rx: Any = np.zeros(native.RX_BYTES, dtype=np.uint8)
-        self._tx: Any = np.zeros(native.TX_BYTES, dtype=np.uint8)
-        self._rx_bytes, self._tx_bytes = memoryview(self._rx), memoryview(self._tx)
+        self._rx = native.ring(native.RX_BYTES)
+        self._tx = native.ring(native.TX_BYTES)
+        self._rx_bytes = memoryview(self._rx)
+        self._tx_bytes = memoryview(self._tx)
         flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
         self._rx_event, self._tx_event = os.eventfd(0, flags), os.eventfd(0, flags)
+        self._poll = select.poll()
+        self._poll.register(self._tx_event, select.POLLIN)
         words = self._words
         words[native.RX_RING], words[native.TX_RING] = self._rx.ctypes.data, self._tx.ctypes.data
         words[native.RX_EVENT], words[native.TX_EVENT] = self._rx_event, self._tx_event
@@ -100,7 +100,7 @@ class Console:
     def interrupt(self, on: bool) -> None:
         """End the core's waiting for input, and do not let it wait while `on`."""
         self._words[native.INTERRUPTED] = int(on)
-        if on:
+        if on and self._powered:
             os.eventfd_write(self._rx_event, 1)
 
     def take_idle_ns(self) -> int:
@@ -112,13 +112,14 @@ class Console:
     def fail(self, error: HarnessError | None) -> None:
         """Deliver `error` to the reader after the bytes that came before it; None clears it."""
         self._error = error
-        os.eventfd_write(self._tx_event, 1)
+        self.wake()
 
     def power_off(self) -> None:
         """Close the wire for good."""
         self._powered = False
         os.eventfd_write(self._tx_event, 1)
         with self._reading, self._lock:
+            # Nothing uses the descriptors from here on: each use looks at `_powered` first.
             os.close(self._rx_event)
             os.close(self._tx_event)
 
@@ -166,7 +167,7 @@ class Console:
         words = self._words
         while True:
             with self._lock:
-                if not self._receiving:
+                if not self._receiving or not self._powered:
                     return
                 head = words[native.RX_HEAD]
                 if head - words[native.RX_TAIL] + len(data) <= native.RX_BYTES:
@@ -207,10 +208,9 @@ class Console:
     def _wait(self, seconds: float) -> None:
         words = self._words
         words[native.READER_WAITS] = 1
-        if words[native.TX_HEAD] == words[native.TX_TAIL]:
-            ready, _, _ = select.select([self._tx_event], [], [], seconds)
-            if ready:
-                os.eventfd_read(self._tx_event)
+        nothing = words[native.TX_HEAD] == words[native.TX_TAIL]
+        if nothing and self._poll.poll(1000 * seconds):
+            os.eventfd_read(self._tx_event)
         words[native.READER_WAITS] = 0
 
     def _take_sent(self, count: int) -> bytes:

@@ -1,6 +1,6 @@
 """Turn the natively counted basic blocks into modelled cycles.
 
-Counts are kept per (address, size), so that a block that is entered in its middle counts as its own.
+Counts are kept per (address, size), so that a block entered in its middle counts as its own.
 The block hook also stops the core: when the stop word is set it asks Unicorn to stop and does *not*
 count the block, which is then not executed either. Unicorn's own stop from another thread takes
 effect after the hook has run, so the block would be counted once more at the restart.
@@ -18,6 +18,8 @@ from unicorn.unicorn_const import UC_ERR_OK, UC_HOOK_BLOCK
 
 from harness.errors import VirtualError
 from harness.virtual import native
+
+_REMEMBERED = 1 << 16  # prices, some 10 MB
 
 PriceBlock = Callable[[bytes, int], int]
 ReadCode = Callable[[int, int], "bytes | None"]
@@ -43,6 +45,8 @@ class BlockCounter:
         self._zero = 0
         self._frozen = 0
         self._running = False
+        #: Returns cycles that passed without instructions since it was last called.
+        self.idle: Callable[[], int] = lambda: 0
 
     @property
     def address(self) -> int:
@@ -156,6 +160,8 @@ class BlockCounter:
                 raise VirtualError(f"no memory behind the executed block at {address:#010x}")
             cycles = self._known.get((address, code))
             if cycles is None:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()  # many firmware images have been through here
                 cycles = self._known[address, code] = self._price(code, address)
             self._prices[slot] = cycles
         self._priced = used

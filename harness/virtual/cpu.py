@@ -16,12 +16,14 @@ from unicorn import unicorn_const as uc
 
 from harness.virtual import native
 from harness.virtual.counting import BlockCounter
+from harness.virtual.locate import accessing_pc
 from harness.virtual.memory import MemoryMap
 
 _MODELS = {"cortex-m7": arm.UC_CPU_ARM_CORTEX_M7, "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4}
 _FPEXC_EN = 1 << 30
 _NEVER = 0xFFFF_FFFF  # an address that is execute-never, so that no run ends by reaching it
 _PC_MASK = 0xFFFF_FFFE
+_TRANSLATION_BYTES = 64 << 20
 
 # Numbers of DCRSR.REGSEL (ARMv7-M ARM C1.6.3) and what Unicorn calls them.
 _GENERAL = (
@@ -157,6 +159,8 @@ class Cpu:
     ) -> None:
         self._engine: Any = unicorn.Uc(uc.UC_ARCH_ARM, uc.UC_MODE_THUMB | uc.UC_MODE_MCLASS)
         self._engine.ctl_set_cpu_model(_MODELS[model])
+        # Translations pile up over many firmware images until this is full (default: 1 GiB).
+        self._engine.ctl_set_tcg_buffer_size(_TRANSLATION_BYTES)
         self._memory = memory
         self._bus = bus
         self._callbacks: list[Any] = []
@@ -167,7 +171,9 @@ class Cpu:
         self._step_over: int | None = None
         self._hit = False
         self.counter = counter
-        for block in memory.memories:
+        # Largest first: after a smaller one, Unicorn 2.1 gives a memory internal addresses that
+        # others have too, and stores to RAM then throw translated flash code away.
+        for block in sorted(memory.memories, key=lambda memory: -memory.bytes):
             access = uc.UC_PROT_READ | uc.UC_PROT_EXEC
             if block.kind != "flash":
                 access |= uc.UC_PROT_WRITE
@@ -246,30 +252,49 @@ class Cpu:
 
     def run(self) -> Stop:
         """Run until something stops the core."""
-        return self._run(0)
+        return self._run(stepped=False)
 
     def step(self) -> Stop:
         """Run one instruction."""
-        return self._run(1)
+        # Unicorn's own instruction count does not end a run in code that was translated before.
+        started = False
 
-    def _run(self, count: int) -> Stop:
+        def before_instruction(*_details: Any) -> None:
+            nonlocal started
+            if started:
+                self._engine.emu_stop()
+            started = True
+
+        hook = self._engine.hook_add(uc.UC_HOOK_CODE, before_instruction)
+        self._engine.ctl_flush_tb()
+        try:
+            return self._run(stepped=True)
+        finally:
+            self._engine.hook_del(hook)
+            self._engine.ctl_flush_tb()
+
+    def _run(self, *, stepped: bool) -> Stop:
         self._interrupt, self._hit = None, False
         self._step_over = self._pc
         error: unicorn.UcError | None = None
         try:
-            self._engine.emu_start(self._pc | 1, _NEVER, count=count)
+            self._engine.emu_start(self._pc | 1, _NEVER)
         except unicorn.UcError as failure:
             error = failure
         self._pc = self._engine.reg_read(arm.UC_ARM_REG_PC) & _PC_MASK
         if error is not None:
             kind = _ERRORS.get(error.errno, StopKind.UNKNOWN)
             return Stop(kind, self._fault_address, str(error))
+        return self._why(stepped=stepped)
+
+    def _why(self, *, stepped: bool) -> Stop:
+        """Tell from what the hooks noted why the emulator returned without an error."""
         if self._hit:
             return Stop(StopKind.BREAKPOINT)
         if self._interrupt is not None:
             kind = _INTERRUPTS.get(self._interrupt, StopKind.UNKNOWN)
             return Stop(kind, detail=f"exception {self._interrupt}")
-        if self.counter.stop_requested or count:
+        if self.counter.stop_requested or stepped:
             return Stop(StopKind.REQUESTED)
         return Stop(StopKind.SLEEP)
 
@@ -294,11 +319,15 @@ class Cpu:
     def pc(self, value: int) -> None:
         self._pc = value & _PC_MASK
 
-    @property
-    def block(self) -> tuple[int, int]:
-        """Address and size of the block being executed; for hooks."""
-        address = self._engine.reg_read(arm.UC_ARM_REG_PC) & _PC_MASK
-        return address, self.counter.executed(address)
+    def locate(self, address: int, *, write: bool) -> tuple[int, str]:
+        """Return the PC of the register access that is under way, and how to print it."""
+        start = self._engine.reg_read(arm.UC_ARM_REG_PC) & _PC_MASK
+        size = self.counter.executed(start)
+        code = self._memory.read(start, size) or b""
+        pc = accessing_pc(code, start, address, write=write, register=self.read_register)
+        if pc is not None:
+            return pc, f"PC {pc:#010x}"
+        return start, f"PC in the block {start:#010x} to {start + size:#010x}"
 
     def read_register(self, number: int) -> int:
         """Read a register by its DCRSR number."""

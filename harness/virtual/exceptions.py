@@ -32,7 +32,7 @@ _XPSR_ALIGNED = 1 << 9
 
 
 @dataclass(frozen=True, slots=True)
-class Lockup(Exception):  # noqa: N818 - the architecture's name
+class Lockup(Exception):
     """The core cannot take a fault; it does nothing until reset."""
 
     reason: str

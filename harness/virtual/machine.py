@@ -6,12 +6,14 @@ import atexit
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.boards import Board, load_board
 from harness.errors import HarnessError, VirtualError
-from harness.virtual.bus import Bus, BusFault, Master, unmodelled
+from harness.virtual.accesses import CoreAccesses, DebuggerAccesses, may_exist
+from harness.virtual.bus import Bus, Master, unmodelled
 from harness.virtual.chip import Chip
 from harness.virtual.console import Console
 from harness.virtual.core_debug import (
@@ -31,13 +33,6 @@ from harness.virtual.peripherals.rcc import ResetCause
 _LOG = logging.getLogger(__name__)
 
 Price = Callable[[bytes, int], int]
-
-# Where the architecture puts peripherals (ARMv7-M ARM table B3-1): what the chip has there and the
-# model has not is an error of the model, not a fault of the firmware.
-_REGISTER_SPACE = ((0x4000_0000, 0x6000_0000), (0xA000_0000, 0x1_0000_0000))
-# System memory (boot loader, one-time programmable area, option bytes) of the supported chips.
-_SYSTEM_MEMORY = ((0x1FF0_0000, 0x2000_0000), (0x0010_0000, 0x0020_0000))
-
 
 _powered: weakref.WeakSet[VirtualMachine] = weakref.WeakSet()
 
@@ -77,21 +72,25 @@ class VirtualMachine:
         self._held = False
         self._sleeping = False
         self._locked_up = False
-        self._stuck = False
         self._reset_wanted = False
         self.error: HarnessError | None = None
         self._pending: HarnessError | None = None
         counter = BlockCounter(self._price_block, self.memory.read)
         self._chip = Chip(board, self.memory, self.console, counter, self)
         self.bus: Bus = self._chip.bus
+        self._core = CoreAccesses(board.id, self.bus, self.memory, self._chip.flash, self._stop_on)
         self.cpu = Cpu(
             board.facts.core.cpu,
             self.memory,
             self.bus.pages(),
-            self,
+            self._core,
             counter,
             (self._chip.flash.page, self._chip.usart.page),
             self._chip.flash.state,
+        )
+        self._core.locate = lambda address, write: self.cpu.locate(address, write=write)
+        self._debugger = DebuggerAccesses(
+            self.bus, self.memory, self._chip.flash, self.cpu, self.paused
         )
         self._chip.connect(self.cpu, self._set_breakpoints)
         self.debug = CoreDebug(self, self._chip.scs.values)
@@ -166,7 +165,7 @@ class VirtualMachine:
     def step(self) -> None:
         """Run one instruction of a halted core."""
         with self._control:
-            if self._active or self._held or self._stuck:
+            if self._active or self._held or self._core.blocked:
                 return
             self.console.interrupt(True)
             self.cpu.counter.clear_stop()
@@ -196,8 +195,10 @@ class VirtualMachine:
                 self.reset()
 
     def close(self) -> None:
-        """Power the board off."""
+        """Power the board off; its console then refuses use."""
         with self._control:
+            if self._closed:
+                return
             self.halt()
             with self._state:
                 self._closed = True
@@ -208,7 +209,8 @@ class VirtualMachine:
             _powered.discard(self)
 
     def _enter_reset(self, cause: ResetCause) -> None:
-        self._sleeping = self._locked_up = self._stuck = self._reset_wanted = False
+        self._sleeping = self._locked_up = self._reset_wanted = False
+        self._core.blocked = False
         self.error = None
         self.console.fail(None)
         self._chip.reset(cause)
@@ -221,109 +223,27 @@ class VirtualMachine:
     # The debugger's memory accesses.
 
     def read_memory(self, address: int, count: int) -> bytes:
-        """Read for the debugger; registers are read by words.
-
-        Raises:
-            BusFault: Nothing answers there.
-            VirtualError: A register that is not modelled, or the core has stopped on an error.
-        """
-        content = self.memory.read(address, count)
-        if content is not None:
-            return content
-        return b"".join(
-            self._read_register(at, size).to_bytes(size, "little")
-            for at, size in _pieces(address, count)
-        )
-
-    def _read_register(self, address: int, size: int) -> int:
-        if not _in_register_space(address) and not self._chip.decodes(address):
-            raise BusFault
-        return self.bus.read(address, size, Master.DEBUGGER)
+        """Read for the debugger; see `DebuggerAccesses.read`."""
+        return self._debugger.read(address, count)
 
     def write_memory(self, address: int, content: bytes) -> None:
-        """Write for the debugger; raises as `read_memory`."""
-        found = self.memory.find(address)
-        if found is not None and found[0].kind == "flash":
-            self._write_flash(found[1], content)
-            return
-        if found is not None:
-            if self.cpu.counter.has_code(address, address + len(content)):
-                with self.paused():
-                    self.cpu.invalidate(address, address + len(content))
-            if not self.memory.write_ram(address, content):
-                raise BusFault
-            return
-        for at, size in _pieces(address, len(content)):
-            if not _in_register_space(at) and not self._chip.decodes(at):
-                raise BusFault
-            piece = content[at - address : at - address + size]
-            self.bus.write(at, size, int.from_bytes(piece, "little"), Master.DEBUGGER)
+        """Write for the debugger; see `DebuggerAccesses.write`."""
+        self._debugger.write(address, content)
 
-    def _write_flash(self, offset: int, content: bytes) -> None:
-        with self.paused():
-            for at, size in _pieces(offset, len(content)):
-                piece = content[at - offset : at - offset + size]
-                if not self._chip.flash.program_now(at, size, int.from_bytes(piece, "little")):
-                    raise BusFault
-
-    def paused(self) -> _Paused:
+    @contextmanager
+    def paused(self) -> Iterator[None]:
         """Keep the core from running within a ``with`` block."""
-        return _Paused(self)
+        with self._control:
+            running = not self.halted
+            self.halt()
+            try:
+                yield
+            finally:
+                if running:
+                    self.resume()
 
-    # CoreBus: called in the core's thread, within the emulator; nothing may be raised here.
-
-    def core_read(self, address: int, size: int) -> int:
-        """Read a register for the core."""
-        if self._stuck:
-            return 0  # the rest of the block that an error stopped
-        try:
-            return self.bus.read(address, size, Master.CORE)
-        except BusFault:
-            self._bus_error(address)
-        except Exception as error:
-            self._stop_on(error)
-        return 0
-
-    def core_write(self, address: int, size: int, value: int) -> None:
-        """Write a register for the core."""
-        if self._stuck:
-            return
-        try:
-            self.bus.write(address, size, value & ((1 << 8 * size) - 1), Master.CORE)
-        except BusFault:
-            self._bus_error(address)
-        except Exception as error:
-            self._stop_on(error)
-
-    def core_flash_write(self, address: int, size: int, value: int) -> bool:
-        """Take a store to flash for the core."""
-        found = self.memory.find(address)
-        if self._stuck or found is None:
-            return False
-        return self._chip.flash.program(found[1], size, value)
-
-    def _bus_error(self, address: int) -> None:
-        self._stop_on(
-            VirtualError(
-                f"access to {address:#010x}: the flash interface answers with a bus error",
-                expected="the unlock keys in order",
-                address=address,
-            )
-        )
-
-    def _stop_on(self, error: Exception) -> None:
-        address, size = self.cpu.block
-        place = f"PC in the block {address:#010x} to {address + size:#010x}"
-        if isinstance(error, HarnessError):
-            error.where = f"{self.board.id}, {place}" + (f", {error.where}" if error.where else "")
-            error.data["pc"] = address
-            self._pending = error
-        else:
-            _LOG.exception("bug in the virtual board at %s", place, exc_info=error)
-            self._pending = VirtualError(
-                f"bug in the virtual board: {error!r}", where=f"{self.board.id}, {place}"
-            )
-        self._stuck = True
+    def _stop_on(self, error: HarnessError) -> None:
+        self._pending = error
         self.cpu.request_stop()
 
     # CoreControl: called by the system control space.
@@ -361,7 +281,7 @@ class VirtualMachine:
 
     def redirected(self) -> None:
         """Note that the debugger moved PC: a core that could not go on can go on there."""
-        self._stuck = False
+        self._core.blocked = False
 
     def trace_changed(self) -> None:
         """Follow DEMCR.TRCENA."""
@@ -391,7 +311,7 @@ class VirtualMachine:
                 if self._halt_wanted:
                     return
                 self.cpu.counter.clear_stop()
-            if self._stuck:
+            if self._core.blocked:
                 self._stay_locked_up()
                 return
             if not self._handle(self.cpu.run()):
@@ -423,9 +343,7 @@ class VirtualMachine:
     def _take_exception(self, stop: Stop) -> bool:
         if stop.kind is StopKind.UNKNOWN:
             raise VirtualError(f"the emulator gave up: {stop.detail}", where=self._place())
-        if stop.kind in (StopKind.READ_FAULT, StopKind.WRITE_FAULT) and (
-            _in_register_space(stop.address) or _in(stop.address, _SYSTEM_MEMORY)
-        ):
+        if stop.kind in (StopKind.READ_FAULT, StopKind.WRITE_FAULT) and may_exist(stop.address):
             verb = "read" if stop.kind is StopKind.READ_FAULT else "write"
             error = unmodelled(stop.address, verb)
             error.where = self._place()
@@ -446,31 +364,36 @@ class VirtualMachine:
         return True
 
     def _lock_up(self, stop: Stop, lockup: Lockup) -> None:
-        self._stuck = True
+        self._core.blocked = True
         vectors = self.memory.read(self._chip.scs.boot_address, 8)
         if vectors == b"\xff" * 8:
             # An erased chip locks up at reset; that is its normal state, not an error.
             return
         values = self._chip.scs.values
-        raise VirtualError(
+        error = VirtualError(
             f"the core locked up: {stop.kind.value}; {lockup.reason}",
             where=f"{self._place()}, address {stop.address:#010x}",
             expected="a HardFault vector whose handler does not fault itself",
-            fix="look up the PC in the firmware's map; a reset or new firmware starts the core again",
+            fix="look up the PC in the firmware's map; a reset starts the core again",
             pc=self.cpu.pc,
             address=stop.address,
             cfsr=values[scs.CFSR],
             hfsr=values[scs.HFSR],
         )
+        # The debugger sees DHCSR.S_LOCKUP, as on the chip; a console has no such sign.
+        self._report(error)
 
     def _place(self) -> str:
         return f"{self.board.id}, PC {self.cpu.pc:#010x}"
 
     def _fail(self, error: HarnessError) -> None:
-        self._stuck = True
+        self._report(error)
+        self.debug.fail(error)
+
+    def _report(self, error: HarnessError) -> None:
+        self._core.blocked = True
         self.error = error
         self.console.fail(error)
-        self.debug.fail(error)
 
     def _stay_locked_up(self) -> None:
         # Debug state ends a lock-up, but not what caused it (ARMv7-M ARM B1.5.15).
@@ -496,45 +419,6 @@ class VirtualMachine:
 
             self._price = get_model(self.board.facts.core.cpu, self.board).price_block
         return self._price(code, address)
-
-
-class _Paused:
-    """Halt a running core for the length of a ``with`` block."""
-
-    def __init__(self, machine: VirtualMachine) -> None:
-        self._machine = machine
-        self._resume = False
-
-    def __enter__(self) -> None:
-        self._machine._control.acquire()
-        self._resume = not self._machine.halted
-        self._machine.halt()
-
-    def __exit__(self, *_details: object) -> None:
-        try:
-            if self._resume:
-                self._machine.resume()
-        finally:
-            self._machine._control.release()
-
-
-def _in(address: int, ranges: tuple[tuple[int, int], ...]) -> bool:
-    return any(low <= address < high for low, high in ranges)
-
-
-def _in_register_space(address: int) -> bool:
-    return _in(address, _REGISTER_SPACE)
-
-
-def _pieces(address: int, count: int) -> list[tuple[int, int]]:
-    """Split a range into aligned accesses of 4, 2 and 1 bytes."""
-    found: list[tuple[int, int]] = []
-    end = address + count
-    while address < end:
-        size = next(s for s in (4, 2, 1) if address % s == 0 and address + s <= end)
-        found.append((address, size))
-        address += size
-    return found
 
 
 @atexit.register

@@ -82,6 +82,8 @@ class Memory:
         """Release the file lock; the buffer stays valid as long as anything refers to it."""
         if self._file is not None:
             self._map.flush()
+            # The mapping holds a duplicate of the descriptor, so closing would keep the lock.
+            fcntl.flock(self._file, fcntl.LOCK_UN)
             os.close(self._file)
             self._file = None
 

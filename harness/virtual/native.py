@@ -13,10 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import llvmlite.binding
 import numpy as np
 import unicorn.unicorn_py3.unicorn as unicorn_api
-from llvmlite import ir
+from llvmlite import binding, ir  # type: ignore[import-untyped]  # ships no stubs
 from numba import carray, cfunc, types
 from numba.extending import intrinsic
 
@@ -56,7 +55,7 @@ _POLLIN = 1
 _WAIT_MS = 50
 _MONOTONIC = 1
 
-llvmlite.binding.load_library_permanently(unicorn_api.uclib._name)
+binding.load_library_permanently(unicorn_api.uclib._name)
 _uc_emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
 _poll = types.ExternalFunction("poll", types.int32(types.voidptr, types.uint64, types.int32))
 _os_read = types.ExternalFunction("read", types.int64(types.int32, types.voidptr, types.uint64))
@@ -64,7 +63,7 @@ _os_write = types.ExternalFunction("write", types.int64(types.int32, types.voidp
 _clock = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.voidptr))
 
 
-@intrinsic  # type: ignore[misc]  # numba is untyped
+@intrinsic
 def _pointer(_typing: Any, address: Any) -> Any:
     """Turn an address into a pointer."""
 
@@ -96,13 +95,18 @@ def state_words(count: int) -> Any:
     return np.zeros(count, dtype=np.int64)
 
 
+def ring(count: int) -> Any:
+    """Return memory for a ring of bytes."""
+    return np.zeros(count, dtype=np.uint8)
+
+
 def _call(builder: Any, result: Any, args: Any) -> Any:
     """Call the C function whose address is `args[0]`."""
     kind = ir.FunctionType(result, [value.type for value in args[1:]])
     return builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
 
 
-@intrinsic  # type: ignore[misc]  # numba is untyped
+@intrinsic
 def _call_read(_typing: Any, _function: Any, _engine: Any, _offset: Any, _size: Any) -> Any:
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
         null = ir.Constant(ir.IntType(8).as_pointer(), None)
@@ -111,7 +115,7 @@ def _call_read(_typing: Any, _function: Any, _engine: Any, _offset: Any, _size: 
     return types.uint64(types.int64, types.voidptr, types.int64, types.uint32), generate
 
 
-@intrinsic  # type: ignore[misc]  # numba is untyped
+@intrinsic
 def _call_write(
     _typing: Any, _function: Any, _engine: Any, _offset: Any, _size: Any, _value: Any
 ) -> Any:
@@ -124,7 +128,7 @@ def _call_write(
     return signature, generate
 
 
-@intrinsic  # type: ignore[misc]  # numba is untyped
+@intrinsic
 def _call_store(
     _typing: Any, _function: Any, _engine: Any, _kind: Any, _at: Any, _size: Any, _value: Any
 ) -> Any:

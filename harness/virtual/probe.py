@@ -16,6 +16,7 @@ from pyocd.core.memory_interface import MemoryInterface
 from pyocd.probe.debug_probe import DebugProbe
 
 from harness.boards import Board, all_boards
+from harness.errors import VirtualError
 
 if TYPE_CHECKING:
     from harness.virtual.access_port import DebugAccess
@@ -23,18 +24,26 @@ if TYPE_CHECKING:
 PREFIX = "virtual:"
 
 
+class VirtualProbeError(VirtualError, exceptions.ProbeError):
+    """What stopped the virtual board, in a form that pyOCD passes on, to a remote client too."""
+
+
 @contextmanager
 def _faults(address: int, length: int = 4) -> Iterator[None]:
-    """Turn a bus fault into pyOCD's."""
+    """Turn a bus fault and an error of the model into pyOCD's."""
     from harness.virtual.bus import BusFault
 
     try:
         yield
     except BusFault:
         raise exceptions.TransferFaultError(fault_address=address, length=length) from None
+    except VirtualError as error:
+        raise VirtualProbeError(
+            error.what, where=error.where, expected=error.expected, fix=error.fix, **error.data
+        ) from error
 
 
-class VirtualMemory(MemoryInterface):  # type: ignore[misc]  # pyOCD is untyped
+class VirtualMemory(MemoryInterface):
     """Whole blocks at once, as a probe with a fast memory command does."""
 
     def __init__(self, access: DebugAccess) -> None:
@@ -77,7 +86,7 @@ class VirtualMemory(MemoryInterface):  # type: ignore[misc]  # pyOCD is untyped
             return list(self._machine.read_memory(addr, size))
 
 
-class VirtualProbe(DebugProbe):  # type: ignore[misc]  # pyOCD is untyped
+class VirtualProbe(DebugProbe):
     """The probe on a virtual board, ``virtual:<board>``."""
 
     def __init__(self, board: Board) -> None:
@@ -89,13 +98,19 @@ class VirtualProbe(DebugProbe):  # type: ignore[misc]  # pyOCD is untyped
 
     @classmethod
     def get_all_connected_probes(
-        cls, unique_id: str | None = None, is_explicit: bool = False
+        cls,
+        unique_id: str | None = None,  # noqa: ARG003 - pyOCD filters
+        is_explicit: bool = False,  # noqa: ARG003
     ) -> Sequence[VirtualProbe]:
         """Return a probe for every board that can be emulated."""
         return [cls(board) for board in all_boards() if board.facts.emulation]
 
     @classmethod
-    def get_probe_with_id(cls, unique_id: str, is_explicit: bool = False) -> VirtualProbe | None:
+    def get_probe_with_id(
+        cls,
+        unique_id: str,
+        is_explicit: bool = False,  # noqa: ARG003 - pyOCD's signature
+    ) -> VirtualProbe | None:
         """Return the probe with this id (``virtual:`` may be left out), None if there is none."""
         wanted = unique_id.lower().removeprefix(PREFIX)
         for board in all_boards():
@@ -170,7 +185,10 @@ class VirtualProbe(DebugProbe):  # type: ignore[misc]  # pyOCD is untyped
             self.assert_reset(False)
         self._access = None
 
-    def connect(self, protocol: DebugProbe.Protocol | None = None) -> None:
+    def connect(
+        self,
+        protocol: DebugProbe.Protocol | None = None,  # noqa: ARG002 - there is only SWD
+    ) -> None:
         """Connect; an error that stopped the board before is not this session's."""
         self._port.machine.debug.fail(None)
         self._protocol = DebugProbe.Protocol.SWD

@@ -56,7 +56,7 @@ def serve(
     flash_file: Path | None = None,
     tcp_port: int = DEFAULT_PORT,
     baud: int | None = None,
-    on_ready: Callable[[Served], None] = lambda served: None,
+    on_ready: Callable[[Served], None] | None = None,
     stop: threading.Event | None = None,
 ) -> None:
     """Serve `board` until `stop` is set or the program is interrupted.
@@ -85,16 +85,16 @@ def serve(
         raise
     try:
         with _probe_server(board, tcp_port) as port, _Terminal(machine, baud) as console:
-            on_ready(
-                Served(
-                    board=board.id,
-                    console=console,
-                    probe=f"remote:localhost:{port}",
-                    target=board.facts.pyocd_target,
-                    tcp_port=port,
-                    flash_file=str(file),
-                )
+            served = Served(
+                board=board.id,
+                console=console,
+                probe=f"remote:localhost:{port}",
+                target=board.facts.pyocd_target,
+                tcp_port=port,
+                flash_file=str(file),
             )
+            if on_ready is not None:
+                on_ready(served)
             stop.wait()
     finally:
         discard_machine(board.id)
@@ -164,9 +164,10 @@ class _Terminal:
         os.close(self._slave)
 
     def _to_board(self) -> None:
+        poll = select.poll()
+        poll.register(self._master, select.POLLIN)
         while not self._end.is_set():
-            ready, _, _ = select.select([self._master], [], [], _SLICE_S)
-            if not ready:
+            if not poll.poll(1000 * _SLICE_S):
                 continue
             data = os.read(self._master, _CHUNK)
             with contextlib.suppress(VirtualError):  # shown by the other direction

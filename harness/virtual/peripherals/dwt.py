@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.boards import Board
-from harness.virtual.bus import Master, Peripheral
+from harness.virtual.bus import Master, Peripheral, read_zero
 from harness.virtual.counting import BlockCounter
 from harness.virtual.peripherals.identity import DWT, add_ids
 
@@ -45,7 +45,7 @@ class Dwt(Peripheral):
             self.add(base, f"COMP{index}")
             self.add(base + 4, f"MASK{index}", writable=0x1F)
             self.add(base + 8, f"FUNCTION{index}", write=self._write_function)
-        self.add(_LAR, "LAR", read=lambda m: 0, write=self._write_lock)
+        self.add(_LAR, "LAR", read=read_zero, write=self._write_lock)
         self.add(_LSR, "LSR", writable=0, read=self._read_lock)
         add_ids(self, 0x002)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from harness.boards import Board
 from harness.virtual import native
-from harness.virtual.bus import BusFault, Master, Peripheral
+from harness.virtual.bus import BusFault, Master, Peripheral, read_zero
 from harness.virtual.counting import BlockCounter
 from harness.virtual.memory import ERASED, MemoryMap
 
@@ -26,11 +26,15 @@ _PSIZE_SHIFT = 8
 # ACR: the ART accelerator has one enable on the F7, three on the F4.
 _ACR_BITS = {"stm32f7": 0x0000_0B0F, "stm32f4": 0x0000_1F0F}
 _CR_BITS = {"stm32f7": 0x8301_83FF, "stm32f4": 0x8301_837F}
-# Option bytes as delivered, by DBGMCU device id: read-out protection off, single bank, no write protection.
+# Option bytes as delivered, by DBGMCU device id: no protection, single bank.
 _OPTCR_RESET = {0x449: 0xC0FF_AAFD, 0x451: 0xFFFF_AAFD, 0x421: 0x0FFF_AAED}
 _OPTCR1_RESET = 0x0040_0080  # boot from 0x00200000 (BOOT0 low) or 0x00100000
 
 Invalidate = Callable[[int, int], None]
+
+
+def _ignore(_start: int, _end: int) -> None:
+    """Stand in until the core is known."""
 
 
 class FlashController(Peripheral):
@@ -55,10 +59,10 @@ class FlashController(Peripheral):
         self._option_step = 0
         self._snb_mask = 0x1F if board.facts.chip.device_id == 0x451 else 0xF
         #: Called before code in [start, end) changes, for every address the flash appears at.
-        self.invalidate: Invalidate = lambda start, end: None
+        self.invalidate: Invalidate = _ignore
         self.add(_ACR, "ACR", writable=_ACR_BITS[board.family])
-        self.add(_KEYR, "KEYR", read=lambda m: 0, write=self._write_key)
-        self.add(_OPTKEYR, "OPTKEYR", read=lambda m: 0, write=self._write_option_key)
+        self.add(_KEYR, "KEYR", read=read_zero, write=self._write_key)
+        self.add(_OPTKEYR, "OPTKEYR", read=read_zero, write=self._write_option_key)
         self.add(_SR, "SR", read=self._read_sr, write=self._write_sr)
         self.add(_CR, "CR", read=self._read_cr, write=self._write_cr)
         self._cr_bits = _CR_BITS[board.family]

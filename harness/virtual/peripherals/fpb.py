@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.boards import Board
-from harness.virtual.bus import Master, Peripheral
+from harness.virtual.bus import Master, Peripheral, ignore_write, read_zero
 from harness.virtual.peripherals.identity import FPB, add_ids
 
 _CTRL, _REMAP, _COMP0 = 0x000, 0x004, 0x008
 _ENABLE, _KEY = 1 << 0, 1 << 1
+
+
+def _ignore(_addresses: list[int]) -> None:
+    """Stand in until the core is known."""
 
 
 class Fpb(Peripheral):
@@ -28,12 +32,12 @@ class Fpb(Peripheral):
         reset = code << 4 | literal << 8 | (1 << 28 if self._version2 else 0)
         self._code = code
         #: Called with the addresses to stop at whenever they change.
-        self.on_change: Callable[[list[int]], None] = lambda addresses: None
+        self.on_change: Callable[[list[int]], None] = _ignore
         self.add(_CTRL, "CTRL", reset, write=self._write_ctrl)
         self.add(_REMAP, "REMAP", 0x2000_0000, writable=0)
         for index in range(code + literal):
             self.add(_COMP0 + 4 * index, f"COMP{index}")
-        self.add(0xFB0, "LAR", read=lambda m: 0, write=lambda v, m: None)
+        self.add(0xFB0, "LAR", read=read_zero, write=ignore_write)
         self.add(0xFB4, "LSR", writable=0)
         add_ids(self, 0x00E if self._version2 else 0x003)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from harness.boards import Board
 from harness.boards.model import Pin
-from harness.virtual.bus import Master, Peripheral
+from harness.virtual.bus import Master, Peripheral, read_zero
 from harness.virtual.peripherals.rcc import Rcc
 
 _BASE = 0x4002_0000
@@ -22,7 +22,6 @@ _OUTPUT, _ALTERNATE = 1, 2
 class Gpio(Peripheral):
     """One port. Nothing is connected to its pins but the console."""
 
-
     def __init__(self, letter: str, rcc: Rcc) -> None:
         index = ord(letter) - ord("A")
         super().__init__(f"GPIO{letter}", _BASE + 0x400 * index, "RM0385 6.4, RM0390 7.4")
@@ -35,7 +34,7 @@ class Gpio(Peripheral):
         self.add(_PUPDR, "PUPDR", pull)
         self.add(_IDR, "IDR", writable=0, read=self._read_inputs)
         self.add(_ODR, "ODR", writable=0xFFFF)
-        self.add(_BSRR, "BSRR", read=lambda m: 0, write=self._set_reset)
+        self.add(_BSRR, "BSRR", read=read_zero, write=self._set_reset)
         self.add_storage(((0x1C, "LCKR"), (_AFRL, "AFRL"), (_AFRL + 4, "AFRH")))
 
     def check_access(self) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from harness.boards import Board
-from harness.virtual.bus import Peripheral
+from harness.virtual.bus import Master, Peripheral, ignore_write, read_zero
 
 _JEDEC_ARM = (0x3B, 4)  # identity code, continuation code
 _JEDEC_ST = (0x20, 0)
@@ -136,16 +136,20 @@ class Tpiu(Peripheral):
         add_ids(self, 0x9A1, _CLASS_DEBUG)
 
 
+def _ready(_master: Master) -> int:
+    return 1  # the stimulus port takes another write
+
+
 class Itm(Peripheral):
-    """Instrumentation trace; what is written to a stimulus port goes nowhere, as with no listener."""
+    """Instrumentation trace; what is written goes nowhere, as with no listener."""
 
     size = 0x1000
 
     def __init__(self, locked: bool) -> None:
         super().__init__("ITM", ITM, "ARMv7-M ARM C1.7")
         for port in range(32):
-            self.add(4 * port, f"STIM{port}", read=lambda m: 1, write=lambda v, m: None)
+            self.add(4 * port, f"STIM{port}", read=_ready, write=ignore_write)
         self.add_storage(((0xE00, "TER"), (0xE40, "TPR"), (0xE80, "TCR")))
-        self.add(0xFB0, "LAR", read=lambda m: 0, write=lambda v, m: None)
+        self.add(0xFB0, "LAR", read=read_zero, write=ignore_write)
         self.add(0xFB4, "LSR", 1 if locked else 0, writable=0)
         add_ids(self, 0x001)

@@ -34,8 +34,12 @@ _RESETS = (
     (0x24, "APB2RSTR"),
 )
 _LOW_POWER = (
-    (0x50, "AHB1LPENR"), (0x54, "AHB2LPENR"), (0x58, "AHB3LPENR"), (0x60, "APB1LPENR"), (0x64, "APB2LPENR"),
-)  # fmt: skip
+    (0x50, "AHB1LPENR"),
+    (0x54, "AHB2LPENR"),
+    (0x58, "AHB3LPENR"),
+    (0x60, "APB1LPENR"),
+    (0x64, "APB2LPENR"),
+)
 # Over-drive is needed above these (RM0385 4.1.4, RM0390 5.1.4).
 _WITHOUT_OVERDRIVE_HZ = {"stm32f7": 180_000_000, "stm32f4": 168_000_000}
 # One wait state more for every 30 MHz at 2.7-3.6 V (RM0385 table 5, RM0390 table 5).
@@ -74,7 +78,12 @@ class Rcc(Peripheral):
         self.add(0x80, "SSCGR")
         self.add(0x84, "PLLI2SCFGR", 0x2400_3010)
         self.add(0x88, "PLLSAICFGR", 0x2400_3010)
-        self.add_storage(((0x8C, "DCKCFGR1"), (0x90, "DCKCFGR2")) if f7 else ((0x8C, "DCKCFGR"), (0x90, "CKGATENR"), (0x94, "DCKCFGR2")))  # fmt: skip
+        kernel_clocks = (
+            ((0x8C, "DCKCFGR1"), (0x90, "DCKCFGR2"))
+            if f7
+            else ((0x8C, "DCKCFGR"), (0x90, "CKGATENR"), (0x94, "DCKCFGR2"))
+        )
+        self.add_storage(kernel_clocks)
         #: Called before any clock changes.
         self.on_change: Callable[[], None] = lambda: None
         self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
@@ -203,7 +212,7 @@ class Rcc(Peripheral):
         return self.hclk_hz >> ((code & 3) + 1 if code & 4 else 0)
 
     def usart_hz(self, number: int, bus: str) -> int | None:
-        """Kernel clock of USART `number`; None when it is the LSE, which Nucleo boards leave off."""
+        """Return the clock of USART `number`; None when it is the LSE, which is not modelled."""
         if self._board.family != "stm32f7":
             return self.apb_hz(bus)
         select = self.values[_DCKCFGR2_F7] >> (2 * (number - 1)) & 3

@@ -6,10 +6,11 @@ ARMv7-M ARM B3.2 (system control), B3.3 (SysTick), B3.4 (NVIC), B3.5 (MPU), B2.2
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 from harness.boards import Board
-from harness.virtual.bus import Master, Peripheral
+from harness.virtual.bus import Master, Peripheral, ignore_write, read_zero
 from harness.virtual.peripherals.identity import SCS, add_ids
 
 VTOR, AIRCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR = (
@@ -98,8 +99,8 @@ class Scs(Peripheral):
             self.add(
                 offset,
                 name,
-                read=lambda master, o=offset: control.debug_read(o, master),
-                write=lambda value, master, o=offset: control.debug_write(o, value, master),
+                read=partial(control.debug_read, offset),
+                write=partial(control.debug_write, offset),
             )
         add_ids(self, 0x00C)
 
@@ -129,7 +130,7 @@ class Scs(Peripheral):
         self.add_storage(((0xD18, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3")))
         self.add(SHCSR, "SHCSR", writable=0x0007_0000)
         for offset, name in ((CFSR, "CFSR"), (HFSR, "HFSR"), (DFSR, "DFSR"), (0xD3C, "AFSR")):
-            self.add(offset, name, write=lambda v, m, o=offset: self._clear(o, v))
+            self.add(offset, name, write=partial(self._clear, offset))
         self.add_storage(((MMFAR, "MMFAR"), (BFAR, "BFAR")))
         for offset, name, m4, m7 in _ID_REGISTERS:
             self.add(offset, name, m7 if self._m7 else m4, writable=0)
@@ -137,16 +138,16 @@ class Scs(Peripheral):
     def _add_systick_and_nvic(self) -> None:
         self.add(_SYST_CSR, "SYST_CSR", 0x4, write=self._write_systick)
         self.add(_SYST_RVR, "SYST_RVR", writable=0x00FF_FFFF)
-        self.add(_SYST_CVR, "SYST_CVR", write=lambda v, m: self._set(_SYST_CVR, 0))
+        self.add(_SYST_CVR, "SYST_CVR", write=self._clear_systick)
         self.add(0x01C, "SYST_CALIB", 0x4000_0000, writable=0)
         for index in range(4):
             self.add(0x100 + 4 * index, f"NVIC_ISER{index}", write=self._write_enable)
             for base, name in ((0x180, "ICER"), (0x280, "ICPR")):
-                self.add(base + 4 * index, f"NVIC_{name}{index}", write=lambda v, m: None)
+                self.add(base + 4 * index, f"NVIC_{name}{index}", write=ignore_write)
             self.add(0x200 + 4 * index, f"NVIC_ISPR{index}", write=self._write_enable)
             self.add(0x300 + 4 * index, f"NVIC_IABR{index}", writable=0)
         self.add_storage((0x400 + 4 * n, f"NVIC_IPR{n}") for n in range(28))
-        self.add(_STIR, "STIR", read=lambda m: 0, write=self._write_enable)
+        self.add(_STIR, "STIR", read=read_zero, write=self._write_enable)
 
     def _add_mpu(self) -> None:
         self.add(_MPU_TYPE, "MPU_TYPE", _MPU_REGIONS << 8, writable=0)
@@ -172,17 +173,18 @@ class Scs(Peripheral):
         self.add(_CCSIDR, "CCSIDR", writable=0, read=self._read_ccsidr)
         # The model's memory is always coherent, so that maintenance has nothing to write back.
         for offset, name in _CACHE_MAINTENANCE:
-            self.add(offset, name, read=lambda m: 0, write=lambda v, m: None)
+            self.add(offset, name, read=read_zero, write=ignore_write)
         for offset, name in ((_ICIALLU, "ICIALLU"), (_ICIMVAU, "ICIMVAU")):
-            self.add(
-                offset, name, read=lambda m: 0, write=lambda v, m: self._control.code_changed()
-            )
+            self.add(offset, name, read=read_zero, write=self._maintain_icache)
         self.add_storage(_M7_STORAGE)
 
-    def _set(self, offset: int, value: int) -> None:
-        self.values[offset] = value
+    def _clear_systick(self, _value: int, _master: Master) -> None:
+        self.values[_SYST_CVR] = 0
 
-    def _clear(self, offset: int, value: int) -> None:
+    def _maintain_icache(self, _value: int, _master: Master) -> None:
+        self._control.code_changed()
+
+    def _clear(self, offset: int, value: int, _master: Master) -> None:
         self.values[offset] &= ~value
 
     def _write_icsr(self, value: int, _master: Master) -> None:

@@ -5,7 +5,7 @@ RM0385 and RM0410 section 26 (TIM2 to TIM5), RM0390 section 17.
 
 from __future__ import annotations
 
-from harness.virtual.bus import Master, Peripheral
+from harness.virtual.bus import Master, Peripheral, read_zero
 from harness.virtual.counting import BlockCounter
 from harness.virtual.peripherals.rcc import Rcc
 
@@ -27,7 +27,7 @@ class Tim2(Peripheral):
         self._prescaler = 0
         self.add(_CR1, "CR1", writable=_CEN, write=self._write_cr1)
         self.add(_SR, "SR", writable=0)
-        self.add(_EGR, "EGR", read=lambda m: 0, write=self._write_egr)
+        self.add(_EGR, "EGR", read=read_zero, write=self._write_egr)
         self.add(_CNT, "CNT", read=self._read_count, write=self._write_count)
         self.add(_PSC, "PSC", writable=0xFFFF)
         self.add(_ARR, "ARR", 0xFFFF_FFFF, write=self._write_arr)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from harness.boards import Board
 from harness.errors import VirtualError
 from harness.virtual import native
-from harness.virtual.bus import Master, Peripheral
+from harness.virtual.bus import Master, Peripheral, read_zero
 from harness.virtual.console import Console
 from harness.virtual.peripherals.gpio import Pins
 from harness.virtual.peripherals.rcc import Rcc
@@ -24,7 +24,6 @@ _ENABLE = {"apb1": 0x40, "apb2": 0x44}
 
 class Usart(Peripheral):
     """What both layouts share. `status`, `data` and `control` say where they keep it."""
-
 
     def __init__(self, board: Board, console: Console, rcc: Rcc, pins: Pins, manual: str) -> None:
         facts = board.facts.console
@@ -155,9 +154,9 @@ class UsartF7(Usart):
         self.add_storage(((0x04, "CR2"), (0x08, "CR3")))
         self.add(0x0C, "BRR", writable=0xFFFF, write=self._write_rate)
         self.add_storage(((0x10, "GTPR"), (0x14, "RTOR")))
-        self.add(0x18, "RQR", read=lambda m: 0, write=self._write_request)
+        self.add(0x18, "RQR", read=read_zero, write=self._write_request)
         self.add(0x1C, "ISR", writable=0, read=self._status)
-        self.add(0x20, "ICR", read=lambda m: 0, write=self._write_clear)
+        self.add(0x20, "ICR", read=read_zero, write=self._write_clear)
         self.add(0x24, "RDR", writable=0, read=self._receive)
         self.add(0x28, "TDR", write=self._send)
 

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 _OPTIONS: frozenset[str] = frozenset()
 
 
-class Serial(SerialBase):  # type: ignore[misc]  # pyserial is untyped
+class Serial(SerialBase):
     """The board's console, with pyserial's semantics."""
+
+    is_open: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._console: Console | None = None

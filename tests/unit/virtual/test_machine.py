@@ -134,7 +134,10 @@ def test_an_access_that_is_not_modelled_stops_the_run(
         bench.ask(command)
     assert block in str(caught.value)
     assert f"{caught.value.data['address']:#010x}" in str(caught.value)
-    assert 0x0800_0000 <= caught.value.data["pc"] < 0x0800_1000
+    pc = caught.value.data["pc"]
+    assert f"PC {pc:#010x}" in str(caught.value)
+    first = bench.machine.memory.read(pc, 2)
+    assert int.from_bytes(first, "little") & 0xFF70 == 0xF850  # ldr.w, its only such load
     with pytest.raises(VirtualError):
         bench.console.write(b"x")
     bench.machine.reset()
@@ -160,7 +163,7 @@ def test_wfi_sleeps_until_reset(bench: Any) -> None:
 
 def test_another_baud_rate_on_the_host_is_reported(bench: Any) -> None:
     bench.console.baud = 9600
-    with pytest.raises(VirtualError, match="115\\d+ baud, the console is opened at 9600"):
+    with pytest.raises(VirtualError, match=r"115\d+ baud, the console is opened at 9600"):
         bench.ask(b"ex%")
 
 
@@ -195,6 +198,36 @@ def test_reflashed_code_runs_and_is_priced_anew(bench: Any, tiny: Path) -> None:
     machine.reset()
     assert bench.line() == "other"
     assert bench.ask(b"t") == before
+
+
+@pytest.mark.parametrize("board_id", ["nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"])
+def test_stores_to_ram_leave_translated_flash_code_alone(board_id: str) -> None:
+    from unicorn.unicorn_const import UC_HOOK_EDGE_GENERATED
+
+    from harness.boards import load_board
+    from harness.virtual.machine import VirtualMachine
+
+    machine = VirtualMachine(load_board(board_id), price=lambda code, address: 1)
+    machine.halt()
+    flash, offset = machine.memory.flash, 0x1D00
+    # loop: str r0, [r1]; adds r1, r1, r2; cmp r1, r3; bne loop; bkpt
+    flash.data[offset : offset + 10] = bytes.fromhex("086089189942fbd100be")
+    translated: list[int] = []
+    machine.cpu._engine.hook_add(
+        UC_HOOK_EDGE_GENERATED, lambda uc, now, before, data: translated.append(now.pc)
+    )
+    for region in machine.board.facts.memory:
+        if region.kind == "flash":
+            continue
+        for _ in range(2):
+            translated.clear()
+            for number, value in ((1, region.origin), (2, 4), (3, region.end)):
+                machine.cpu.write_register(number, value)
+            machine.cpu.pc = flash.origins[0] + offset
+            machine.cpu.counter.clear_stop()
+            machine.cpu.run()
+        assert not translated, region.name
+    machine.close()
 
 
 def test_step_runs_one_instruction(bench: Any) -> None:

@@ -1,0 +1,51 @@
+"""Find the instruction that makes a register access.
+
+Within a basic block the emulator keeps PC only at the block's start, but every other register is
+up to date at an access. So the loads and stores of the block are decoded, and the one whose address
+comes out right is the one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def accessing_pc(
+    code: bytes, start: int, address: int, *, write: bool, register: Callable[[int], int]
+) -> int | None:
+    """Return the PC of the only load (or store) in `code` that can have made the access.
+
+    Args:
+        code: The block's bytes.
+        start: Address of the block.
+        address: What is accessed.
+        write: Whether by a store.
+        register: Returns the value of R0-R15 by number.
+
+    Returns:
+        None if there is no such instruction, or several.
+    """
+    import capstone
+    from capstone import arm
+
+    decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+    decoder.detail = True
+    general = {getattr(arm, f"ARM_REG_R{n}"): n for n in range(13)}
+    numbers = general | {arm.ARM_REG_SP: 13, arm.ARM_REG_LR: 14}
+
+    def value(name: int) -> int:
+        return register(numbers[name]) if name in numbers else 0
+
+    found: list[int] = []
+    for instruction in decoder.disasm(code, start):
+        if not instruction.mnemonic.startswith("str" if write else "ldr"):
+            continue
+        for operand in instruction.operands:
+            if operand.type != arm.ARM_OP_MEM:
+                continue
+            index = value(operand.mem.index) << operand.shift.value
+            offset = 0 if instruction.post_index else operand.mem.disp
+            # A doubleword's second half is an access of its own.
+            if (address - value(operand.mem.base) - index - offset) & 0xFFFF_FFFB == 0:
+                found.append(instruction.address)
+    return found[0] if len(found) == 1 else None

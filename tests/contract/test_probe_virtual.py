@@ -1,0 +1,382 @@
+"""What pyOCD needs of a probe, on every virtual board and through pyOCD's own API and CLI."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.boards import load_board
+from harness.errors import VirtualError
+
+pytestmark = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("unicorn", "numba")),
+    reason="pip install 'tinyml-harness[virtual]'",
+)
+BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re")
+RAM = 0x2000_0000
+# movs r0, #0; loop: adds r0, #1; adds r1, r0, #0; b loop
+COUNT = bytes.fromhex("00200130011cfce7")
+BKPT = bytes.fromhex("00be")
+
+
+def open_session(board_id: str, **options: Any) -> Any:
+    from pyocd.core.helpers import ConnectHelper
+
+    return ConnectHelper.session_with_chosen_probe(
+        unique_id=f"virtual:{board_id}", return_first=True, options=options
+    )
+
+
+@pytest.fixture(params=BOARDS)
+def session(request: pytest.FixtureRequest) -> Iterator[Any]:
+    from harness.virtual.machine import discard_machine
+
+    with open_session(request.param) as session:
+        session.target.halt()
+        yield session
+    discard_machine(request.param)
+
+
+def put(session: Any, code: bytes) -> Any:
+    """Load code into RAM and point the core at it."""
+    target = session.target
+    target.write_memory_block8(RAM, list(code))
+    target.write_core_register("pc", RAM)
+    target.write_core_register("xpsr", 0x0100_0000)
+    return target
+
+
+def until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def wait_halted(target: Any) -> None:
+    until(target.is_halted)
+
+
+def test_discovery_finds_core_and_components(session: Any) -> None:
+    board = load_board(session.board.name and session.probe.unique_id.split(":")[1])
+    core = session.target.selected_core
+    assert core.name == ("Cortex-M4" if board.facts.core.cpu == "cortex-m4" else "Cortex-M7")
+    assert core.has_fpu
+    assert core.fpb is not None
+    assert len(core.dwt.watchpoints) == 4
+    assert session.target.read32(0xE004_2000) & 0xFFF == board.facts.chip.device_id
+    assert session.board.target_type == board.facts.pyocd_target
+
+
+def test_core_registers(session: Any) -> None:
+    names = [f"r{n}" for n in range(13)] + ["lr", "psp", "s0", "s31", "fpscr", "primask", "control"]
+    for index, name in enumerate(names):
+        value = {"primask": 1, "control": 4}.get(name, 0x1000 + 8 * index)
+        if name == "fpscr":
+            value = 0x0040_0000
+        session.target.write_core_register(name, value)
+    for index, name in enumerate(names):
+        value = {"primask": 1, "control": 4}.get(name, 0x1000 + 8 * index)
+        if name == "fpscr":
+            value = 0x0040_0000
+        assert session.target.selected_core.read_core_register_raw(name) == value, name
+
+
+def test_memory_of_every_width(session: Any) -> None:
+    target = session.target
+    target.write_memory_block32(RAM, [0x0403_0201, 0x0807_0605])
+    assert target.read8(RAM + 1) == 2
+    assert target.read16(RAM + 2) == 0x0403
+    target.write8(RAM + 4, 0xEE)
+    target.write16(RAM + 6, 0xBEEF)
+    assert target.read32(RAM + 4) == 0xBEEF_06EE
+    assert target.read_memory_block8(RAM + 1, 5) == [2, 3, 4, 0xEE, 6]
+
+
+def test_plain_access_port_transfers(session: Any) -> None:
+    """The path of a probe without fast memory access, as a remote probe's client may use it."""
+    from harness.virtual.access_port import BD0, CSW, DRW, TAR
+
+    probe = session.probe
+    probe.write_ap(CSW, 0x2300_0012)
+    probe.write_ap(TAR, RAM)
+    probe.write_ap_multiple(DRW, [1, 2, 3])
+    probe.write_ap(TAR, RAM)
+    assert probe.read_ap_multiple(DRW, 3) == [1, 2, 3]
+    assert probe.read_ap(TAR) == RAM + 12
+    probe.write_ap(TAR, RAM)
+    probe.write_ap(BD0 + 4, 7)
+    assert probe.read_ap(BD0 + 4, now=False)() == 7
+    probe.write_ap(CSW, 0x2300_0010)
+    probe.write_ap(TAR, RAM + 1)
+    probe.write_ap(DRW, 0xAB00)
+    probe.write_ap(TAR, RAM + 1)
+    assert probe.read_ap(DRW) == 0xAB00
+    assert probe.read_dp(0x4) & 0xF000_0000 == 0xF000_0000
+    assert probe.read_ap(0x0100_00FC) == 0
+
+
+def test_a_fault_is_a_transfer_fault(session: Any) -> None:
+    from pyocd.core import exceptions
+
+    for access in (
+        lambda: session.target.read32(0x3000_0000),
+        lambda: session.target.write32(0x3000_0000, 1),
+        lambda: session.target.write32(0x0800_0000, 1),
+    ):
+        with pytest.raises(exceptions.TransferFaultError):
+            access()
+
+
+def test_a_register_that_is_not_modelled_is_named(session: Any) -> None:
+    with pytest.raises(VirtualError, match="0x40001000"):
+        session.target.read32(0x4000_1000)
+
+
+def test_run_halt_step(session: Any) -> None:
+    target = put(session, COUNT)
+    target.step()
+    assert target.read_core_register("pc") == RAM + 2
+    target.resume()
+    time.sleep(0.05)
+    target.halt()
+    first = target.read_core_register("r0")
+    assert first > 100
+    assert RAM + 2 <= target.read_core_register("pc") <= RAM + 6
+    target.write_core_register("pc", RAM + 2)
+    for _ in range(3):
+        target.step()
+    assert target.read_core_register("pc") == RAM + 2
+    assert target.read_core_register("r0") == first + 1
+
+
+def test_memory_is_read_and_written_while_the_core_runs(session: Any) -> None:
+    # ldr r1, [pc, #8]; loop: ldr r0, [r1]; adds r0, #1; str r0, [r1, #4]; b loop; .word RAM+0x100
+    target = put(session, bytes.fromhex("0249086801304860fbe700bf0001002000010020"))
+    target.write32(RAM + 0x100, 41)
+    target.resume()
+    until(lambda: target.read32(RAM + 0x104) == 42)
+    target.write32(RAM + 0x100, 99)
+    until(lambda: target.read32(RAM + 0x104) == 100)
+    target.write16(RAM, 0xBE00)  # code that has run, changed under a running core
+    assert not target.is_halted()
+    target.halt()
+
+
+def test_a_bkpt_instruction_halts(session: Any) -> None:
+    target = put(session, bytes.fromhex("0020") + BKPT)
+    target.resume()
+    wait_halted(target)
+    assert target.read_core_register("pc") == RAM + 2
+    assert target.get_halt_reason() == target.HaltReason.BREAKPOINT
+
+
+def test_code_written_again_is_executed(session: Any) -> None:
+    for value in (1, 2, 3):
+        target = put(session, bytes([value, 0x20]) + BKPT)
+        target.resume()
+        wait_halted(target)
+        assert target.read_core_register("r0") == value
+
+
+def test_a_hardware_breakpoint_halts_and_goes_on(session: Any) -> None:
+    from pyocd.core.target import Target
+    from pyocd.flash.file_programmer import FileProgrammer
+
+    flash = 0x0800_0000
+    image = (0x2000_1000).to_bytes(4, "little") + (flash + 9).to_bytes(4, "little") + COUNT
+    FileProgrammer(session, progress=lambda done: None).program(
+        _file(image), base_address=flash, file_format="bin"
+    )
+    target = session.target
+    target.reset_and_halt()
+    assert target.read_core_register("pc") == flash + 8
+    for offset in (10, 12):  # both halves of a word
+        assert target.set_breakpoint(flash + offset, Target.BreakpointType.HW)
+        target.resume()
+        wait_halted(target)
+        assert target.read_core_register("pc") == flash + offset
+        before = target.read_core_register("r0")
+        target.resume()
+        wait_halted(target)
+        assert target.read_core_register("pc") == flash + offset
+        assert target.read_core_register("r0") == before + 1
+        target.remove_breakpoint(flash + offset)
+    target.resume()
+    time.sleep(0.02)
+    assert not target.is_halted()
+
+
+def _file(content: bytes) -> str:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(suffix=".bin", delete=False) as file:
+        file.write(content)
+    return file.name
+
+
+def test_reset_and_halt_stops_before_the_first_instruction(session: Any) -> None:
+    session.target.reset_and_halt()
+    assert session.target.is_halted()
+    assert session.target.read_core_register("pc") == 0xFFFF_FFFE  # erased
+
+
+def test_the_reset_line(session: Any) -> None:
+    probe, target = session.probe, session.target
+    put(session, COUNT).resume()
+    probe.assert_reset(True)
+    assert probe.is_reset_asserted()
+    assert probe._access.machine.halted
+    probe.assert_reset(False)
+    assert not probe.is_reset_asserted()
+    probe.reset()
+    assert target.read32(0xE000_EDF0) & 1 << 25  # S_RESET_ST
+    assert not target.read32(0xE000_EDF0) & 1 << 25
+
+
+def test_an_error_of_the_model_reaches_who_polls(session: Any) -> None:
+    # movs r0, #1; lsls r0, #30; ldr r1, [r0, #0x7c]; b .  (0x4000007c: not modelled)
+    target = put(session, bytes.fromhex("01208007c16ffee7"))
+    target.resume()
+    with pytest.raises(VirtualError, match="0x4000007c"):
+        wait_halted(target)
+    target.halt()
+    assert put(session, BKPT) is target
+    target.resume()
+    wait_halted(target)
+
+
+def test_a_lockup_is_seen_as_on_the_chip(session: Any) -> None:
+    target = put(session, bytes.fromhex("00de"))  # udf, and an erased vector table
+    session.target.selected_core.set_vector_catch(0)
+    target.resume()
+    until(lambda: target.get_state() == target.State.LOCKUP)
+    target.halt()
+    assert target.is_halted()
+
+
+def test_an_error_reaches_a_remote_client(session: Any) -> None:
+    from pyocd.core import exceptions
+    from pyocd.core.session import Session
+    from pyocd.probe.tcp_client_probe import TCPClientProbe
+    from pyocd.probe.tcp_probe_server import DebugProbeServer
+
+    put(session, bytes.fromhex("01208007c16ffee7")).resume()
+    server = DebugProbeServer(Session(None), session.probe, 0, serve_local_only=True)
+    server.start()
+    client = TCPClientProbe(f"localhost:{server._server.server_address[1]}")
+    client.open()
+    try:
+        with pytest.raises(exceptions.ProbeError, match="0x4000007c"):
+            client.write_ap(0x4, 0xE000_EDF0)
+            for _ in range(1000):
+                client.read_ap(0xC)
+    finally:
+        client.close()
+        server.stop()
+        server._server.server_close()
+
+
+def test_a_closed_probe_is_refused() -> None:
+    from pyocd.core import exceptions
+
+    from harness.virtual.probe import VirtualProbe
+
+    probe = VirtualProbe.get_probe_with_id("virtual:nucleo_f746zg")
+    assert probe is not None
+    assert not probe.is_open
+    with pytest.raises(exceptions.ProbeError, match="not open"):
+        probe.read_dp(0)
+    assert VirtualProbe.get_probe_with_id("nosuch") is None
+
+
+def test_two_boards_in_one_process() -> None:
+    from harness.virtual.machine import discard_machine
+
+    with open_session(BOARDS[0]) as first, open_session(BOARDS[2]) as second:
+        for session, value in ((first, 5), (second, 6)):
+            session.target.halt()
+            put(session, bytes([value, 0x20]) + BKPT).resume()
+        for session, value in ((first, 5), (second, 6)):
+            wait_halted(session.target)
+            assert session.target.read_core_register("r0") == value
+    for board in BOARDS:
+        discard_machine(board)
+
+
+def test_flashing_is_fast_and_verified(tmp_path: Path) -> None:
+    from pyocd.flash.file_programmer import FileProgrammer
+
+    from harness.virtual.machine import discard_machine, get_machine
+
+    image = tmp_path / "image.bin"
+    image.write_bytes(bytes(range(256)) * 480)
+    with open_session(BOARDS[0]) as session:
+        session.options["smart_flash"] = False
+        began = time.monotonic()
+        FileProgrammer(session, progress=lambda done: None).program(
+            str(image), base_address=0x0800_0000
+        )
+        seconds = time.monotonic() - began
+    content = bytes(get_machine(BOARDS[0]).memory.flash.data[: 120 * 1024])
+    assert content == image.read_bytes()
+    assert seconds < 3, "120 KB take 0.1 s on an idle machine"
+    discard_machine(BOARDS[0])
+
+
+def test_pyocd_lists_the_boards_without_starting_the_emulator() -> None:
+    code = (
+        "import sys; from pyocd.probe.aggregator import DebugProbeAggregator as A; "
+        "print([p.unique_id for p in A.get_all_connected_probes('virtual:')]); "
+        "print('unicorn' in sys.modules, 'numba' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    listed, modules = run.stdout.splitlines()[-2:]
+    for board in BOARDS:
+        assert f"virtual:{board}" in listed
+    assert modules == "False False"
+
+
+def test_another_process_flashes_a_served_board(tmp_path: Path) -> None:
+    import serial
+
+    from harness.virtual.serve import Served, serve
+
+    image = tmp_path / "image.bin"
+    image.write_bytes(bytes(range(1, 200)) * 100)
+    stop, ready, places = threading.Event(), threading.Event(), list[Served]()
+
+    def on_ready(served: Served) -> None:
+        places.append(served)
+        ready.set()
+
+    flash_file = tmp_path / "flash"
+    thread = threading.Thread(
+        target=serve,
+        args=(load_board(BOARDS[0]),),
+        kwargs={"flash_file": flash_file, "tcp_port": 0, "on_ready": on_ready, "stop": stop},
+    )
+    thread.start()
+    try:
+        assert ready.wait(30)
+        served = places[0]
+        with serial.Serial(served.console, 115200, timeout=0.1) as port:
+            port.write(b"hello")  # nobody answers on an erased board
+            assert port.read(1) == b""
+        command = [sys.executable, "-m", "pyocd", "flash", "-u", served.probe]
+        command += ["-t", served.target, "--base-address", "0x08000000", str(image)]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, run.stdout + run.stderr
+    finally:
+        stop.set()
+        thread.join(20)
+    assert not thread.is_alive()
+    assert flash_file.read_bytes()[: image.stat().st_size] == image.read_bytes()
