@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from harness.results.store import Store
 
 _LOOKAHEAD = 4
+# How often whoever waits looks whether the run is stopped.
+_LOOK_S = 0.2
+
+
+class _StoppedError(Exception):
+    """The run was stopped before this job's turn."""
 
 
 class Listener(Protocol):
@@ -146,21 +152,25 @@ class _Pipeline:
             Converter() as converter,
             ThreadPoolExecutor(1, thread_name_prefix="build") as builder,
         ):
-            for thread in threads:
-                thread.start()
             try:
+                for thread in threads:
+                    thread.start()
                 self._feed(converter, builder)
-            except BaseException:
-                self.stop.set()
-                raise
-            finally:
                 for name in self.queues:
                     self._put(name, None)
-                for thread in threads:
-                    thread.join()
-                builder.shutdown(cancel_futures=self.stop.is_set())
+                self._join(threads)
+            except BaseException:
+                # An interrupt may come anywhere: everybody looks at this flag before going on.
+                self.stop.set()
+                self._join(threads)
+                raise
         if self.fatal is not None:
             raise self.fatal
+
+    def _join(self, threads: Sequence[threading.Thread]) -> None:
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
 
     def _feed(self, converter: Converter, builder: ThreadPoolExecutor) -> None:
         # One conversion serves all kernels, flags and stations that measure the same network.
@@ -179,15 +189,27 @@ class _Pipeline:
                 del prepared[_network(job)]
 
     def _put(self, station: str, item: tuple[Job, Future[Built]] | None) -> None:
-        while True:
+        while not self.stop.is_set():
             try:
-                self.queues[station].put(item, timeout=0.2)
+                self.queues[station].put(item, timeout=_LOOK_S)
                 return
             except queue.Full:
-                if self.stop.is_set() and item is not None:
-                    return
+                continue
+
+    def _items(self, station: Station) -> Iterator[tuple[Job, Future[Built]]]:
+        """Yield a station's jobs until they are done or the run is stopped."""
+        while not self.stop.is_set():
+            try:
+                item = self.queues[station.name].get(timeout=_LOOK_S)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            yield item
 
     def _build(self, converter: Converter, job: Job, prepared: Future[Prepared]) -> Built:
+        if self.stop.is_set():
+            raise _StoppedError
         return build_job(job, converter.result(job.spec, prepared))
 
     def _station(self, station: Station) -> None:
@@ -197,31 +219,30 @@ class _Pipeline:
             # Anything unforeseen in a thread must end the run, not vanish.
             self.fatal = self.fatal or failure
             self.stop.set()
-            self._drain(station)
 
     def _serve(self, station: Station) -> None:
         session: Session | None = None
-        waiting = self.queues[station.name]
+        items = self._items(station)
         try:
-            while (item := waiting.get()) is not None:
-                if self.stop.is_set():
-                    continue
-                job, future = item
+            for job, future in items:
                 try:
                     built = future.result()
                     if session is None:
                         session = self._open(station)
                     row = run_job(built, session, campaign=self.campaign)
                     failure = None
+                except _StoppedError:
+                    return
                 except ToolchainMissing:
                     raise
                 except BenchError as failed:
-                    self._station_out(station, failed)
+                    # Whoever feeds must not wait for this station: take its other jobs as well.
+                    self._station_out(station, failed, left=1 + sum(1 for _ in items))
                     return
                 except HarnessError as failed:
                     if self.stop.is_set():
                         # An interrupt also ends the compiler: that is no verdict on the network.
-                        continue
+                        return
                     row, failure = failed_row(job, failed, campaign=self.campaign), failed
                     if session is not None and session.broken:
                         session.close()
@@ -248,19 +269,11 @@ class _Pipeline:
                 self.summary.stage_seconds[stage] += seconds
             self.listener.finished(job, row, failure)
 
-    def _station_out(self, station: Station, failure: HarnessError) -> None:
-        left = 1 + self._drain(station)
+    def _station_out(self, station: Station, failure: HarnessError, left: int) -> None:
         with self.lock:
             self.summary.not_run += left
             self.summary.bench_failure = self.summary.bench_failure or failure
             self.listener.station_failed(station, failure, left)
-
-    def _drain(self, station: Station) -> int:
-        """Take the rest of a station's jobs off its queue, so that nobody waits for it."""
-        count = 0
-        while self.queues[station.name].get() is not None:
-            count += 1
-        return count
 
 
 def _network(job: Job) -> object:

@@ -297,3 +297,25 @@ def test_other_boards_registers(board_id: str) -> None:
         core[0xE000_ED84] = 0
         assert core[0xE000_ED80] == 0xF00F_E019  # 16 KiB, 4 ways
     machine.close()
+
+
+class TestTimer:
+    BASE = 0x4000_0000
+
+    def test_counts_modelled_cycles_by_the_clock_tree(self, core: Registers) -> None:
+        counter = core.machine.cpu.counter
+        with pytest.raises(VirtualError, match="clock is off"):
+            core[self.BASE + 0x24] = 0
+        core[RCC + 0x40] = 1
+        core[self.BASE + 0x28] = 7
+        core[self.BASE + 0x14] = 1
+        core[self.BASE] = 1
+        counter.idle = iter([8000, *[0] * 10]).__next__
+        assert core[self.BASE + 0x24] == 1000
+        core[self.BASE] = 0
+        counter.idle = lambda: 8000
+        assert core[self.BASE + 0x24] == 1000
+        core[self.BASE + 0x24] = 5
+        assert core[self.BASE + 0x24] == 5
+        with pytest.raises(VirtualError, match="shorter period"):
+            core[self.BASE + 0x2C] = 10
