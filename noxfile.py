@@ -16,6 +16,8 @@ nox.options.default_venv_backend = "none"
 nox.options.error_on_external_run = False
 
 ROOT = Path(__file__).parent
+# A file's tests stay together, as they share what is costly to set up.
+PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile")
 
 
 @nox.session
@@ -32,7 +34,7 @@ def tests(session: nox.Session) -> None:
         lint(session)
         types(session)
     session.env["COVERAGE_FILE"] = str(ROOT / ".coverage")
-    arguments = session.posargs or ["--cov", "--cov-report=term:skip-covered"]
+    arguments = session.posargs or ["--cov", "--cov-report=term:skip-covered", "-q", *PARALLEL]
     session.run("python", "-m", "pytest", "-m", "not hardware and not tflm", *arguments)
 
 
