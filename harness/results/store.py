@@ -293,7 +293,8 @@ class Store:
 
     def _prepare(self, create: bool) -> None:
         file = self._url.database if self._url.drivername == "sqlite" else None
-        on_disk = file not in (None, "", ":memory:")
+        # SQLite URI (``file:…?mode=ro&uri=true``) is opened as it is.
+        on_disk = file not in (None, "", ":memory:") and not str(file).startswith("file:")
         if on_disk and file is not None and not Path(file).is_file():
             if not create:
                 raise self._nothing_there()
