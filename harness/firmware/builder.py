@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Log = Callable[[str], None]
 
 _SLOTS = 8
-_GENERATED = ("src", "port", "include", "kernels", "ld", "platforms", "boards")
+_GENERATED = ("src", "port", "include", "kernels", "library", "ld", "platforms", "boards")
 
 
 def build_image(
@@ -75,7 +75,7 @@ def build_image(
         if lines is not None:
             raise _failure(root, board, project, sources, options, output, lines)
         elf = output / "firmware.elf"
-        sizes, ram = read_sizes(elf)
+        sizes, ram = read_sizes(elf, sources.weights_bytes)
         image = FirmwareImage(
             elf=elf,
             map=output / "firmware.map",
@@ -258,7 +258,7 @@ def _failure(
                 "kernels (at most)": kernels.stat().st_size if kernels.is_file() else 0,
             },
             "RAM": {
-                "arena": sources.arena_planned_bytes,
+                "arena": sources.arena_planned_bytes or 0,
                 "input staging": staging,
                 "stack": options.stack_bytes,
             },

@@ -7,6 +7,7 @@ model to the next; what varies is in the contents.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,10 +22,12 @@ from harness.paths import data_dir
 
 if TYPE_CHECKING:
     from harness.models.graph import TFLiteModel
-    from harness.runtimes import GeneratedSources
+    from harness.runtimes import GeneratedSources, LibraryTree
 
 _PLATFORM = "platforms/cortexm_bench"
 _TEMPLATE_FOLDERS = {"src": "src", "port": "port", "platform": _PLATFORM}
+# Where a library lies does not change what is built from it.
+_LIBRARY_FILE = "library/tree.json"
 _TEMPLATE_FILES = frozenset({".c", ".h", ".S", ".cpp", ".py", ".json"})
 _HEADERS = frozenset({".h", ".hpp", ".inc"})
 _STAGING_ALIGNMENT = 16
@@ -93,6 +96,8 @@ def plan_project(
         "platformio.ini": _ini(board, sources, options, includes).encode(),
     }
     del configuration["ld/board.ld.in"]
+    if sources.library is not None:
+        configuration[_LIBRARY_FILE] = _library_tree(sources.library, placed=False)
     generated: dict[str, bytes] = {}
     for name, content in sources.files.items():
         path = PurePosixPath(name)
@@ -102,6 +107,8 @@ def plan_project(
         generated[f"src/{path}"] = data
     facts = f"{toolchain}\n{model.sha256}\n{model.name}\n"
     key = digest({**configuration, **generated, "facts": facts.encode()})
+    if sources.library is not None:
+        configuration[_LIBRARY_FILE] = _library_tree(sources.library, placed=True)
     return Project(configuration, generated, key)
 
 
@@ -162,6 +169,18 @@ def digest(files: Files) -> str:
         total.update(f"{name}\0{len(files[name])}\0".encode())
         total.update(files[name])
     return total.hexdigest()
+
+
+def _library_tree(library: LibraryTree, *, placed: bool) -> bytes:
+    """Return ``tree.json`` for the platform; without the library's place it is its identity."""
+    content = {
+        "root": str(library.root) if placed else "",
+        "digest": library.digest,
+        "include": library.include_dirs,
+        # The linker script knows the archives by these names.
+        "archives": {"tflm": library.core_sources, "kernels": library.kernel_sources},
+    }
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def _printable(text: str) -> str:
