@@ -274,13 +274,13 @@ class HarnessFacts(Strict):
             raise ValueError(
                 f"flash_sectors add up to {sectors} bytes, {flash.name} has {flash.bytes}"
             )
-        region = self.model_region
-        if region is not None:
+        place = self.model_region
+        if place is not None:
             edges, address = {flash.end}, flash.origin
             for run in self.flash_sectors:
                 edges.update(range(address, address + run.count * run.bytes, run.bytes))
                 address += run.count * run.bytes
-            if region.origin == flash.origin or not {region.origin, region.end} <= edges:
+            if place.origin == flash.origin or not {place.origin, place.end} <= edges:
                 raise ValueError(
                     "model_region must begin and end where flash sectors do, after the first"
                 )

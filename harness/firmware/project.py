@@ -71,12 +71,12 @@ class Project:
 
 def plan_project(
     board: Board,
-    model: TFLiteModel,
+    model: TFLiteModel | None,
     sources: GeneratedSources,
     options: BuildOptions,
     toolchain: str,
 ) -> Project:
-    """Lay out the project of one image.
+    """Lay out the project of one image; without a model, of one that takes any.
 
     Raises:
         BuildError: Two kernel sources have one name, or a generated name leaves the project.
@@ -105,15 +105,28 @@ def plan_project(
             raise BuildError(f"generated file {name!r} lies outside the project")
         data = content.encode() if isinstance(content, str) else content
         generated[f"src/{path}"] = data
-    facts = f"{toolchain}\n{model.sha256}\n{model.name}\n"
+    subject = f"{model.sha256}\n{model.name}" if model is not None else "any model"
+    facts = f"{toolchain}\n{subject}\n"
     key = digest({**configuration, **generated, "facts": facts.encode()})
     if sources.library is not None:
         configuration[_LIBRARY_FILE] = _library_tree(sources.library, placed=True)
     return Project(configuration, generated, key)
 
 
-def build_info(project: Project, model: TFLiteModel, sources: GeneratedSources) -> str:
-    """Return ``build_info.c``: identity, tensor sizes and the inputs' staging memory."""
+def build_info(project: Project, model: TFLiteModel | None, sources: GeneratedSources) -> str:
+    """Return ``build_info.c``: identity, tensor sizes and the inputs' staging memory.
+
+    Without a model the tensors are the runtime's to know, and staging has a fixed size.
+    """
+    if model is None:
+        return f"""/* Generated. */
+#include "build_info.h"
+
+const char build_id[] = "{project.build_id}";
+
+uint8_t build_staging[{sources.staging_bytes}]
+    __attribute__((aligned({_STAGING_ALIGNMENT})));
+"""
     inputs, offset = [], 0
     for size in sources.input_bytes:
         inputs.append(f"{{{size}u, {offset}u, 0.0f, 0}}")

@@ -95,6 +95,7 @@ class GeneratedSources:
         kernels: Kernel set.
         kernels_version: Version of the kernel set.
         library: A library that is compiled where it is, besides `library_sources`.
+        staging_bytes: Room for inputs in an image that takes any model; 0 when it has its own.
     """
 
     files: Mapping[str, str | bytes]
@@ -112,6 +113,7 @@ class GeneratedSources:
     kernels: str
     kernels_version: str
     library: LibraryTree | None = None
+    staging_bytes: int = 0
 
 
 class Runtime(Protocol):

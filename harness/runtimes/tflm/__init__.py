@@ -7,7 +7,8 @@ resolver. The library is compiled where it is, and only the part of it that the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from harness.runtimes import GeneratedSources, LayerInfo, LibraryTree, RuntimeOptions
 
@@ -98,17 +99,17 @@ class TflmRuntime:
             ConfigError: No library is named, it cannot be had, or it lacks these kernels.
             BoardError: The board declares no model region.
         """
-        from harness.runtimes.tflm import emit, resolver
+        from harness.runtimes.tflm import emit, region, resolver
 
         layout = _layout(options)
         entries = resolver.entries_for_operators(layout, operators)
         files = emit.shared_files(entries, options.kernels, board)
-        return _sources(layout, options, entries, files, None)
+        return replace(
+            _sources(layout, options, entries, files, None), staging_bytes=region.STAGING_BYTES
+        )
 
     def describe(self, model: TFLiteModel, shared: GeneratedSources) -> GeneratedSources:
         """Return the facts of `model` as it runs on a shared image: layers, tensors, versions."""
-        from dataclasses import replace
-
         return replace(shared, **_model_facts(model))
 
     def shared_operators(self, options: RuntimeOptions) -> tuple[str, ...]:
@@ -143,13 +144,13 @@ def _sources(
     files: Mapping[str, str | bytes],
     model: TFLiteModel | None,
 ) -> GeneratedSources:
-    from harness.runtimes.tflm import layout as layouts
     from harness.runtimes.tflm import resolver
+    from harness.runtimes.tflm.sources import select_sources
 
     methods = resolver.library_methods(layout)
     common = {methods[name].registration for name in COMMON_OPERATORS if name in methods}
     needed = {entry.method.registration for entry in entries}
-    core, kernels = layouts.select_sources(layout, options.kernels, frozenset(common | needed))
+    core, kernels = select_sources(layout, options.kernels, frozenset(common | needed))
     identity = _identity(layout, options)
     facts = _model_facts(model) if model is not None else _no_model()
     return GeneratedSources(
@@ -174,11 +175,11 @@ def _sources(
     )
 
 
-def _no_model() -> dict[str, object]:
+def _no_model() -> dict[str, Any]:
     return {"weights_bytes": 0, "input_bytes": (), "output_bytes": (), "layers": ()}
 
 
-def _model_facts(model: TFLiteModel) -> dict[str, object]:
+def _model_facts(model: TFLiteModel) -> dict[str, Any]:
     from harness.runtimes.aot.emit import layer_name
 
     graph = model.graph

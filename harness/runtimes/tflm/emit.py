@@ -8,7 +8,7 @@ from functools import lru_cache
 from harness.boards import Board
 from harness.models.graph import TFLiteModel
 from harness.paths import data_dir
-from harness.runtimes.tflm.region import MODEL_OFFSET, region_symbols
+from harness.runtimes.tflm.region import region_symbols
 from harness.runtimes.tflm.resolver import Entry, resolver_source
 
 MODEL_FILE = "model/model.bin"
@@ -18,7 +18,7 @@ _GLUE = ("tflm_glue.h", "tflm_log.cpp", "tflm_model.cpp")
 _EMBEDDED_GLUE = "tflm_embedded.cpp"
 _SHARED_GLUE = "tflm_region.cpp"
 
-# The assembler reads the model: no compiler can match it, and the contents stay a file of their own.
+# The assembler reads the model: no compiler is as fast, and its contents stay a file of their own.
 _EMBEDDED = """/* Generated: the .tflite as it is. */
 .section .rodata.model_flatbuffer,"a",%progbits
 .balign 16
@@ -69,6 +69,3 @@ def _glue(variant: str) -> dict[str, str]:
         f"runtime/tflm/{name}": (folder / name).read_text(encoding="utf-8")
         for name in (*_GLUE, variant)
     }
-
-
-__all__ = ["MODEL_OFFSET", "embedded_files", "shared_files"]

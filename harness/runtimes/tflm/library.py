@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import posixpath
 import re
 import shutil
 import subprocess
@@ -170,7 +171,8 @@ def _install(spec: str, packages: Path) -> None:
 
 def _installed(spec: str, packages: Path) -> Path:
     for link in packages.glob("*.pio-link"):
-        return Path(json.loads(link.read_text(encoding="utf-8"))["spec"]["uri"][len("symlink://") :])
+        uri = str(json.loads(link.read_text(encoding="utf-8"))["spec"]["uri"])
+        return Path(uri.removeprefix("symlink://"))
     folders = [path for path in packages.iterdir() if path.is_dir() and path.name[0] != "."]
     if len(folders) != 1:
         raise _unreachable(spec, f"    PlatformIO installed {len(folders)} packages instead of one")
@@ -191,7 +193,7 @@ def walk(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED)
         for name in sorted(names):
-            suffix = os.path.splitext(name)[1]
+            suffix = posixpath.splitext(name)[1]
             if suffix in SOURCE_SUFFIXES or suffix in HEADER_SUFFIXES or name in _MANIFESTS:
                 yield Path(folder, name)
 

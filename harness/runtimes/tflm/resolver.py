@@ -1,9 +1,9 @@
 """Generate the op resolver of a model from the library's own headers.
 
 `AllOpsResolver` is gone since 2023 and would link every kernel. Which ``AddXxx`` exist, what they
-register by default, and which of them take another registration differs between generations of TFLM,
-so all of it is read from ``micro_mutable_op_resolver.h``. Where the kernels' headers also declare
-``Register_X_INT8``, which leaves the other data types' code out, an int8 operator gets that.
+register by default, and which of them take another registration differs between generations of
+TFLM, so all of it is read from ``micro_mutable_op_resolver.h``. Where a kernel's header declares
+``Register_X_INT8`` too, which leaves the other data types' code out, an int8 operator gets that.
 """
 
 from __future__ import annotations
@@ -52,11 +52,16 @@ class Entry:
 
     Attributes:
         method: How it is added.
-        int8_only: Whether its int8 registration is used.
+        int8_header: Header that declares its int8 registration, where that is used.
     """
 
     method: Method
-    int8_only: bool
+    int8_header: str | None
+
+    @property
+    def int8_only(self) -> bool:
+        """Whether only the int8 code of the kernel is linked."""
+        return self.int8_header is not None
 
     @property
     def registration(self) -> str:
@@ -82,15 +87,23 @@ def parse_methods(header: str) -> dict[str, Method]:
     if not found:
         raise ConfigError(
             f"no operators can be read from {RESOLVER}",
-            expected="methods AddXxx of TensorFlow Lite for Microcontrollers, October 2022 or later",
+            expected="methods AddXxx as in TensorFlow Lite for Microcontrollers since October 2022",
             fix="name another version of the library",
         )
     return found
 
 
-def parse_int8(headers: Iterable[str]) -> frozenset[str]:
-    """Return the names X for which some header declares ``Register_X_INT8``."""
-    return frozenset(match[1] for text in headers for match in _INT8.finditer(text))
+def parse_int8(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the names X for which a header declares ``Register_X_INT8``, and that header.
+
+    Args:
+        headers: Text by the name in #include.
+    """
+    found: dict[str, str] = {}
+    for name, text in headers.items():
+        for match in _INT8.finditer(text):
+            found.setdefault(match[1], name)
+    return found
 
 
 @lru_cache(maxsize=8)
@@ -100,14 +113,15 @@ def library_methods(layout: Layout) -> Mapping[str, Method]:
 
 
 @lru_cache(maxsize=8)
-def library_int8(layout: Layout) -> frozenset[str]:
-    """Return the registrations of a library that have an int8 variant."""
+def library_int8(layout: Layout) -> Mapping[str, str]:
+    """Return the registrations of a library that have an int8 variant, and their headers."""
     folder = f"{layout.base}{MICRO}/kernels"
-    names = layout.library.files
     return parse_int8(
-        layout.text(name)
-        for name in names
-        if posixpath.dirname(name) == folder and name.endswith(".h")
+        {
+            name.removeprefix(layout.base): layout.text(name)
+            for name in layout.library.files
+            if posixpath.dirname(name) == folder and name.endswith(".h")
+        }
     )
 
 
@@ -155,9 +169,11 @@ def resolver_source(entries: Sequence[Entry], kernels: str) -> str:
         adds.append(f"    ok = ok && resolver->{entry.method.name}({argument}) == kTfLiteOk;")
         name = entry.method.operator
         rows.append(f'    {{tflite::BuiltinOperator_{name}, "{name}"}},')
+    headers = sorted({entry.int8_header for entry in entries if entry.int8_header})
     lines = [
         "// Generated: the operators of one image.",
         f'#include "{RESOLVER}"',
+        *(f'#include "{name}"' for name in headers),
         '#include "runtime/tflm/tflm_glue.h"',
         "",
         "#include <new>",
@@ -182,9 +198,9 @@ def resolver_source(entries: Sequence[Entry], kernels: str) -> str:
     return "\n".join(lines)
 
 
-def _entry(method: Method, int8: frozenset[str], all_int8: bool) -> Entry:
-    usable = all_int8 and method.takes_registration and method.registration in int8
-    return Entry(method, usable)
+def _entry(method: Method, int8: Mapping[str, str], all_int8: bool) -> Entry:
+    usable = all_int8 and method.takes_registration
+    return Entry(method, int8.get(method.registration) if usable else None)
 
 
 def _is_int8(graph: Graph, operator: Operator) -> bool:
