@@ -15,7 +15,7 @@ from harness.campaign.prepare import Prepared
 from harness.capture import CapturePlan
 from harness.errors import HarnessError
 from harness.models import TFLiteModel, read_model
-from harness.results.record import LayerCycles, Measurement, Status, summarise_cycles
+from harness.results.record import LayerCycles, Measurement, Status, gap, summarise_cycles
 from harness.runtimes import GeneratedSources, get_runtime
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurem
         output_bytes=tuple(len(item) for item in built.prepared.outputs),
         macs=built.model.graph.macs,
         baud=job.build.baud,
+        verify_arena=job.measure.verify_arena,
     )
     capture = session.run(built.image, plan)
     return assemble(built, capture, campaign=campaign)
@@ -112,6 +113,7 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
     job, identity, memory = built.job, capture.identity, capture.memory
     comparison = compare_outputs(b"".join(capture.outputs), b"".join(built.prepared.outputs))
     median, low, high = summarise_cycles(capture.cycles, identity.clock_hz)
+    layers, arena = _layers(built.sources, capture), capture.arena
     issues = _issues(built, capture, comparison.bit_exact)
     split = built.image.sizes
     known = {**_provenance(job, campaign), **_model_facts(built.model), **_build_facts(built)}
@@ -131,6 +133,14 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         latency_ci_low_us=low,
         latency_ci_high_us=high,
         arena_used_bytes=memory.arena_used,
+        arena_capacity_bytes=memory.arena_capacity,
+        arena_min_bytes=arena.min_bytes if arena else None,
+        arena_below_bytes=arena.below_bytes if arena else None,
+        arena_below_message=arena.below_message if arena else None,
+        arena_parts={
+            part.kind: {"used": part.used, "requested": part.requested, "count": part.count}
+            for part in capture.arena_parts
+        },
         arena_paint_bytes=memory.arena_paint,
         stack_bytes=memory.stack_used,
         stack_capacity_bytes=memory.stack_size,
@@ -141,13 +151,15 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         flash_runtime_bytes=split.runtime,
         flash_port_bytes=split.port,
         ram_static_bytes=built.image.ram_static_bytes,
+        ram_other_bytes=built.image.ram.other,
         reference=built.prepared.reference,
         output_bytes_total=comparison.bytes_total,
         output_bytes_differing=comparison.bytes_differing,
         output_max_abs_diff=comparison.max_abs_diff,
         bit_exact=comparison.bit_exact,
-        layers=_layers(built.sources, capture),
+        layers=layers,
         layers_total_cycles=capture.layers_total_cycles,
+        additivity_gap=gap(capture.cycles, layers),
         stage_seconds={**built.seconds, **capture.seconds},
         raw_log=capture.raw_log,
     )
@@ -160,6 +172,7 @@ def failed_row(job: Job, failure: HarnessError, *, campaign: str | None) -> Meas
         **_provenance(job, campaign),
         status=Status.INVALID,
         issues=(failure.code,),
+        message=failure.what,
         raw_log=f"{log or ''}{failure}\n",
     )
 
@@ -199,6 +212,7 @@ def _provenance(job: Job, campaign: str | None) -> dict[str, Any]:
         "sample_index": spec.sample_index,
         "runtime": job.runtime.runtime,
         "kernels": job.runtime.kernels,
+        "library": job.runtime.library,
         "optimization": job.build.optimization,
         "flags": job.build.extra_flags,
         "warmup": job.measure.warmup,

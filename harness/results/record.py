@@ -107,7 +107,7 @@ class Measurement:
     kernels_version: str | None = None
     optimization: str | None = None
     flags: tuple[str, ...] = ()
-    library: str | None = None  # identity of the runtime library that the user brought
+    library: str | None = None  # PlatformIO spec of the runtime's library, as the user gave it
     toolchain: str | None = None
     firmware_sha256: str | None = None
     build_id: str | None = None
@@ -141,6 +141,7 @@ class Measurement:
     flash_runtime_bytes: int | None = None
     flash_port_bytes: int | None = None
     ram_static_bytes: int | None = None
+    ram_other_bytes: int | None = None  # static RAM that is neither arena nor stack
 
     # Outputs against the host
     reference: str | None = None  # what the outputs were compared with

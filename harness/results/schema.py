@@ -150,6 +150,7 @@ measurement = Table(
     Column("flash_runtime_bytes", BigInteger),
     Column("flash_port_bytes", BigInteger),
     Column("ram_static_bytes", BigInteger),
+    Column("ram_other_bytes", BigInteger),
     Column("reference", SafeText),
     Column("output_bytes_total", BigInteger),
     Column("output_bytes_differing", BigInteger),

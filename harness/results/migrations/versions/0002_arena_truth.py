@@ -19,6 +19,7 @@ def upgrade() -> None:
         sa.Column("arena_below_bytes", sa.BigInteger()),
         sa.Column("arena_below_message", sa.Text()),
         sa.Column("arena_parts", sa.JSON()),
+        sa.Column("ram_other_bytes", sa.BigInteger()),
         sa.Column("additivity_gap", sa.Double()),
         sa.Column("message", sa.Text()),
     ]
