@@ -1,8 +1,9 @@
 """One firmware, many models: an image of the runtime alone, and the model as a second segment.
 
-Build the runtime once with `build_shared`; then `with_model` makes the image of each model in
-milliseconds. Both segments are in its ELF, so that it is programmed and verified like any other:
-the flasher finds the sectors of the runtime unchanged and writes those of the model region only.
+`build_one` is all that a caller needs: it builds the runtime with `build_shared`, or finds it built
+before, and makes the image of each model on it in milliseconds (`with_model`). Both segments are in
+its ELF, so that it is programmed and verified like any other: the flasher finds the sectors of the
+runtime unchanged and writes those of the model region only.
 """
 
 from __future__ import annotations
@@ -20,19 +21,55 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.boards import Board
-from harness.errors import BuildError, ImageTooLarge
+from harness.errors import BuildError, ConfigError, ImageTooLarge
 from harness.firmware.image import BuildOptions, FirmwareImage, FlashSplit
 from harness.paths import cache_dir
 
 if TYPE_CHECKING:
     from harness.models.graph import TFLiteModel
-    from harness.runtimes import GeneratedSources
+    from harness.runtimes import GeneratedSources, RuntimeOptions
 
 _KEPT = 64  # images of single models; anyone who uses one has just made it
 _EHDR = struct.Struct("<16sHHIIIIIHHHHHH")
 _PHDR = struct.Struct("<IIIIIIII")
 _EM_ARM, _ET_EXEC, _PT_LOAD, _PF_RX = 40, 2, 1, 5
 _EABI5_HARD = 0x0500_0400
+
+
+def build_one(
+    board: Board,
+    model: TFLiteModel,
+    runtime: RuntimeOptions,
+    options: BuildOptions | None = None,
+    *,
+    slot: int = 0,
+    on_log: Callable[[str], None] | None = None,
+) -> tuple[GeneratedSources, FirmwareImage]:
+    """Return what `generate` and `build` would for a model, on a runtime that all models share.
+
+    The runtime has TFLM's common operators, and those that the model needs besides.
+
+    Raises:
+        ConfigError: The runtime is not `tflm`, or its library cannot be had.
+        RuntimeUnsupported: The library lacks an operator, or the model does not fit.
+        HarnessError: As `build_shared`.
+    """
+    from harness.models.graph import require_int8
+    from harness.runtimes.tflm import TflmRuntime
+
+    if runtime.runtime != TflmRuntime.name:
+        raise ConfigError(
+            f"the {runtime.runtime} runtime compiles the model in",
+            expected="one_firmware with runtime tflm only",
+        )
+    require_int8(model)
+    tflm = TflmRuntime()
+    common = tflm.shared_operators(runtime)
+    extra = sorted(set(model.graph.operator_counts()) - set(common))
+    shared = tflm.generate_shared((*common, *extra), runtime, board)
+    image = build_shared(board, shared, options, slot=slot, on_log=on_log)
+    sources = tflm.describe(model, shared)
+    return sources, with_model(image, board, model, sources)
 
 
 def build_shared(

@@ -61,19 +61,22 @@ class Writer {
         number(value < 0 ? 0 - static_cast<uint64_t>(value) : static_cast<uint64_t>(value), 10);
     }
 
-    void real(double value) {
-        if (value < 0) {
+    // In single precision: double would pull a library in for the few messages with a scale in them.
+    void real(float value) {
+        if (value < 0.0f) {
             put('-');
             value = -value;
         }
-        if (!(value < 4.0e9)) {
+        if (!(value < 4.0e9f)) {
             text("(large)");
             return;
         }
-        const uint64_t millionths = static_cast<uint64_t>(value * 1.0e6 + 0.5);
-        number(millionths / 1000000u, 10);
+        const uint32_t whole = static_cast<uint32_t>(value);
+        const uint32_t millionths =
+            static_cast<uint32_t>((value - static_cast<float>(whole)) * 1.0e6f);
+        number(whole, 10);
         put('.');
-        for (uint64_t unit = 100000; unit != 0; unit /= 10) {
+        for (uint32_t unit = 100000; unit != 0; unit /= 10) {
             put(static_cast<char>('0' + millionths / unit % 10));
         }
     }
@@ -131,7 +134,7 @@ size_t format_into(char *buffer, size_t size, const char *format, va_list argume
         case 'e':
         case 'f':
         case 'g':
-            out.real(va_arg(arguments, double));
+            out.real(static_cast<float>(va_arg(arguments, double)));
             break;
         case '\0':
             return out.end();

@@ -136,7 +136,6 @@ int fail(Code code, const char *text) {
     return code;
 }
 
-// Allocate with `bytes` of arena; the allocator's constructors do not check that they fit.
 bool allocate(tflite::MicroAllocator *allocator, const tflite::MicroOpResolver *resolver) {
     interpreter = new (interpreter_storage)
         tflite::MicroInterpreter(model(), *resolver, allocator, nullptr, profiler);
@@ -176,6 +175,8 @@ void record(const tflite::MicroOpResolver *resolver) {
     nonpersistent_used =
         static_cast<uint32_t>(allocator->GetSimpleMemoryAllocator()->GetNonPersistentUsedBytes());
     part_count = fixed_parts;
+    const size_t own = tflite::MicroAllocator::GetDefaultTailUsage(false);
+    add_part("allocator", own, own, 1);
     for (const auto &kind : kinds) {
         const tflite::RecordedAllocation got = allocator->GetRecordedAllocation(kind.type);
         if (got.count != 0 || got.used_bytes != 0) {
