@@ -15,7 +15,7 @@ from collections.abc import Callable
 from harness import protocol
 from harness.capture.console import Console
 from harness.capture.record import ArenaPartReading, ArenaReading
-from harness.errors import CaptureError, CaptureTimeout, DeviceError
+from harness.errors import CaptureError, CaptureTimeout, DeviceError, VirtualError
 
 GRANULARITY = 16
 """Bytes; smaller steps change nothing, because the runtimes align their buffers to it."""
@@ -134,7 +134,8 @@ class ArenaSearch:
                 # Silence may be a bad line too; from a fresh start it is the size.
                 self._revive()
                 reading = self._ask(size)
-        except CaptureError as failure:
+        except (CaptureError, VirtualError) as failure:
+            # A refusal is a bug, and a port that failed will not come back by a reset.
             if isinstance(failure, DeviceError) and "fault" not in failure.data:
                 raise
             self._revive()

@@ -124,8 +124,8 @@ def _panel(axes: Axes, title: str, bars: Sequence[Mapping[str, int]], capacities
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    size = f": {min(capacities) / _KIB:,.0f} KiB" if len(capacities) == 1 else ""
-    axes.set_title(f"{title}{size}", loc="left", fontweight="bold", fontsize=11, pad=24)
+    limit = f": {min(capacities) / _KIB:,.0f} KiB" if len(capacities) == 1 else ""
+    axes.set_title(f"{title}{limit}", loc="left", fontweight="bold", fontsize=11, pad=24)
     present = {name for parts in bars for name in parts}
     order = [name for name in _COLOURS if name in present]
     axes.legend(
