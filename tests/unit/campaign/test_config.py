@@ -136,7 +136,7 @@ def test_models_are_found_in_any_layout(tmp_path: Path) -> None:
     (tmp_path / "deep" / "a.tflite").write_bytes(b"a")  # a copy is no contradiction
     assert find_model(tmp_path, "a.tflite").read_bytes() == b"a"
     (tmp_path / "deep" / "a.tflite").write_bytes(b"different")
-    with pytest.raises(CampaignError, match="2 different files are called 'a.tflite'"):
+    with pytest.raises(CampaignError, match=r"2 different files are called 'a\.tflite'"):
         find_model(tmp_path, "a.tflite")
     with pytest.raises(CampaignError, match=r"no model 'c\.tflite'"):
         find_model(tmp_path, "c.tflite")
