@@ -269,6 +269,7 @@ def _provenance(job: Job, campaign: str | None) -> dict[str, Any]:
         "runtime": job.runtime.runtime,
         "kernels": job.runtime.kernels,
         "library": job.runtime.library,
+        "one_firmware": job.one_firmware,
         "optimization": job.build.optimization,
         "flags": job.build.extra_flags,
         "warmup": job.measure.warmup,

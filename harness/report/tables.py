@@ -104,6 +104,7 @@ _WHERE: tuple[_Column, ...] = (
     ("runtime", True, lambda row: text.name(row.runtime)),
     ("kernels", True, lambda row: text.name(row.kernels)),
     ("flags", True, lambda row: text.name(row.optimization)),
+    ("image", True, lambda row: text.image(row.one_firmware)),
     ("clock", False, lambda row: text.clock(row.clock_hz)),
 )
 

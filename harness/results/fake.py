@@ -54,6 +54,7 @@ def fake_measurement(index: int = 0, **changes: Any) -> Measurement:
         "runtime_version": "0.1.0",
         "kernels": "cmsis_nn",
         "kernels_version": "7.0.0",
+        "one_firmware": False,
         "optimization": "-O2",
         "flags": ("-mcpu=cortex-m7",),
         "toolchain": "arm-none-eabi-gcc 12.2.1",

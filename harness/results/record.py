@@ -108,6 +108,7 @@ class Measurement:
     optimization: str | None = None
     flags: tuple[str, ...] = ()
     library: str | None = None  # PlatformIO spec of the runtime's library, as the user gave it
+    one_firmware: bool | None = None  # the model lay in the model region beside a shared runtime
     toolchain: str | None = None
     firmware_sha256: str | None = None
     build_id: str | None = None

@@ -122,6 +122,7 @@ measurement = Table(
     Column("optimization", SafeText),
     Column("flags", _json(), nullable=False),
     Column("library", SafeText),
+    Column("one_firmware", Boolean),
     Column("toolchain", SafeText),
     Column("firmware_sha256", SafeText),
     Column("build_id", SafeText),

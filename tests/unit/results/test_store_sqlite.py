@@ -182,8 +182,8 @@ def test_the_revisions_make_the_schema_the_code_describes(tmp_path: Path) -> Non
 def test_a_store_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
     file = tmp_path / "rows.sqlite"
     new = (
-        "library", "arena_capacity_bytes", "arena_below_bytes", "arena_below_message",
-        "arena_parts", "ram_other_bytes", "additivity_gap", "message",
+        "library", "one_firmware", "arena_capacity_bytes", "arena_below_bytes",
+        "arena_below_message", "arena_parts", "ram_other_bytes", "additivity_gap", "message",
     )  # fmt: skip
     row = fake_measurement(0)
     with Store.open(file) as store:

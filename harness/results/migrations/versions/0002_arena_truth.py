@@ -15,6 +15,7 @@ def upgrade() -> None:
     """Add the columns; rows from before have NULL there."""
     columns: list[sa.Column[object]] = [
         sa.Column("library", sa.Text()),
+        sa.Column("one_firmware", sa.Boolean()),
         sa.Column("arena_capacity_bytes", sa.BigInteger()),
         sa.Column("arena_below_bytes", sa.BigInteger()),
         sa.Column("arena_below_message", sa.Text()),
