@@ -19,8 +19,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, Self, TypeAlias, TypeVar
+from urllib.parse import quote, unquote
 
-VERSION = 1
+VERSION = 2
 """Version of the grammar; `hil-id` reports the device's."""
 
 TERMINATOR = "%"
@@ -307,13 +308,68 @@ class TensorsEnd(_Record):
     n: int
 
 
+def encode_message(text: str) -> str:
+    """Percent-encode a sentence as the device does (for fakes and tests)."""
+    return quote(text, safe="!\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+
+
+def decode_message(value: str) -> str:
+    """Return the sentence that a percent-encoded value stands for; never raises."""
+    return unquote(value, errors="replace")
+
+
 @dataclass(frozen=True, slots=True)
 class Setup(_Record):
-    """Answer to `hil-setup`: `rc` is 0, or the runtime's code with its text in `err`."""
+    """Answer to `hil-setup`: `rc` is 0, or the runtime's code; `err` its text, percent-encoded."""
 
     KIND: ClassVar[str] = "setup"
     rc: int
     err: str
+
+    @property
+    def message(self) -> str:
+        """What the runtime says about it."""
+        return decode_message(self.err)
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaTry(_Record):
+    """Answer to `hil-arena`: set-up and one inference in `bytes` of the arena.
+
+    `rc` is 0, or the runtime's code with its text in `err`; `out` is the CRC-32 of all output
+    bytes, in eight hex digits, where `rc` is 0.
+    """
+
+    KIND: ClassVar[str] = "arena"
+    bytes: int
+    rc: int
+    out: str
+    err: str
+
+    @property
+    def message(self) -> str:
+        """What the runtime says about it."""
+        return decode_message(self.err)
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaPart(_Record):
+    """Where arena goes: bytes taken and asked for in `count` allocations of one kind."""
+
+    KIND: ClassVar[str] = "arena-part"
+    i: int
+    kind: str
+    used: int
+    requested: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaPartsEnd(_Record):
+    """End of the arena's parts; `n` is how many lines there were."""
+
+    KIND: ClassVar[str] = "arena-parts-end"
+    n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -449,13 +505,16 @@ Record: TypeAlias = (
     | Output
     | OutputEnd
     | Memory
+    | ArenaTry
+    | ArenaPart
+    | ArenaPartsEnd
     | DeviceErr
     | Fault
 )
 
 _RECORDS: tuple[type[Record], ...] = (
     Boot, DeviceId, Tensor, TensorsEnd, Setup, InputAck, Cycle, RunEnd, Layer, LayersEnd, Output,
-    OutputEnd, Memory, DeviceErr, Fault,
+    OutputEnd, Memory, ArenaTry, ArenaPart, ArenaPartsEnd, DeviceErr, Fault,
 )  # fmt: skip
 _BY_KIND: dict[str, type[Record]] = {record.KIND: record for record in _RECORDS}
 
@@ -560,3 +619,18 @@ def encode_output(index: int, offset: int, length: int) -> bytes:
 def encode_mem() -> bytes:
     """Encode `hil-mem`."""
     return _command("hil-mem")
+
+
+def encode_arena(size: int) -> bytes:
+    """Encode `hil-arena`: try the model in `size` bytes of its arena.
+
+    Raises:
+        ValueError: A negative size, or one that no microcontroller has.
+    """
+    _check("size", size, 0, 999_999_999)
+    return _command("hil-arena", size)
+
+
+def encode_arena_parts() -> bytes:
+    """Encode `hil-arena-parts`."""
+    return _command("hil-arena-parts")

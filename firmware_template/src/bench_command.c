@@ -42,7 +42,7 @@ static const char *hil_id(char *rest) {
     hil_unsigned("art", BOARD_ART);
     hil_text("counter", port_counter());
     hil_unsigned("baud", BOARD_CONSOLE_BAUD);
-    hil_unsigned("version", 1);
+    hil_unsigned("version", 2); /* protocol.VERSION */
     hil_end();
     return NULL;
 }
@@ -76,7 +76,56 @@ static const char *hil_setup(char *rest) {
     const int rc = run_setup();
     hil_begin("setup");
     hil_signed("rc", rc);
-    hil_text("err", run_error());
+    hil_message("err", run_error());
+    hil_end();
+    return NULL;
+}
+
+static const char *hil_arena(char *rest) {
+    uint32_t bytes;
+    if (!words_number(words_next(&rest), 0, 999999999u, &bytes)) {
+        return RANGE;
+    }
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    if (bytes > model_arena().capacity) {
+        return RANGE;
+    }
+    const int rc = run_in_arena(bytes);
+    uint32_t crc = 0;
+    for (uint32_t i = 0; rc == 0 && i < build_output_count; i++) {
+        crc = bench_crc32_more(crc, model_output(i), build_outputs[i].bytes);
+    }
+    hil_begin("arena");
+    hil_unsigned("bytes", bytes);
+    hil_signed("rc", rc);
+    hil_hex32("out", &crc, 1);
+    hil_message("err", run_error());
+    hil_end();
+    return NULL;
+}
+
+static const char *hil_arena_parts(char *rest) {
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    if (!run_is_ready()) {
+        return SETUP;
+    }
+    const uint32_t count = model_arena_part_count();
+    for (uint32_t i = 0; i < count; i++) {
+        const model_arena_part_t *const part = model_arena_part(i);
+        hil_begin("arena-part");
+        hil_unsigned("i", i);
+        hil_text("kind", part->kind);
+        hil_unsigned("used", part->used);
+        hil_unsigned("requested", part->requested);
+        hil_unsigned("count", part->count);
+        hil_end();
+    }
+    hil_begin("arena-parts-end");
+    hil_unsigned("n", count);
     hil_end();
     return NULL;
 }
@@ -239,6 +288,7 @@ static const struct {
     {"hil-id", hil_id},         {"hil-io", hil_io},         {"hil-setup", hil_setup},
     {"hil-in", hil_in},         {"hil-run", hil_run},       {"hil-cycles", hil_cycles},
     {"hil-layers", hil_layers}, {"hil-out", hil_out},       {"hil-mem", hil_mem},
+    {"hil-arena", hil_arena},   {"hil-arena-parts", hil_arena_parts},
 };
 
 static void refuse(const char *code, const char *command) {

@@ -110,6 +110,19 @@ void hil_text(const char *key, const char *value) {
     }
 }
 
+void hil_message(const char *key, const char *value) {
+    put_key(key);
+    for (; *value != '\0' && used < sizeof line - 16u; value++) {
+        const uint8_t byte = (uint8_t)*value;
+        if (byte > ' ' && byte <= '~' && byte != '%') {
+            put(*value);
+        } else {
+            put('%');
+            put_hex(byte, 2);
+        }
+    }
+}
+
 void hil_unsigned(const char *key, uint64_t value) {
     char buffer[21];
     put_key(key);

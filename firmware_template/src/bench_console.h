@@ -26,6 +26,7 @@ void console_line_end(void);
 /* One m-hil- line: begin, fields, end. A value loses spaces and what is not printable. */
 void hil_begin(const char *kind);
 void hil_text(const char *key, const char *value);
+void hil_message(const char *key, const char *value); /* a sentence, percent-encoded */
 void hil_unsigned(const char *key, uint64_t value);
 void hil_signed(const char *key, int32_t value);
 void hil_hex32(const char *key, const uint32_t *words, uint32_t count);

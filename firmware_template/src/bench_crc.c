@@ -1,15 +1,22 @@
 #include "bench_crc.h"
 
-uint32_t bench_crc32(const char *text, size_t length) {
+#include <stdint.h>
+
+uint32_t bench_crc32(const void *bytes, size_t length) {
+    return bench_crc32_more(0, bytes, length);
+}
+
+uint32_t bench_crc32_more(uint32_t crc, const void *bytes, size_t length) {
+    const uint8_t *const data = bytes;
     /* Reflected 0x04C11DB7, four bits at a time: 64 bytes of table instead of 1 KB. */
     static const uint32_t nibble[16] = {
         0x00000000u, 0x1DB71064u, 0x3B6E20C8u, 0x26D930ACu, 0x76DC4190u, 0x6B6B51F4u,
         0x4DB26158u, 0x5005713Cu, 0xEDB88320u, 0xF00F9344u, 0xD6D6A3E8u, 0xCB61B38Cu,
         0x9B64C2B0u, 0x86D3D2D4u, 0xA00AE278u, 0xBDBDF21Cu,
     };
-    uint32_t crc = 0xFFFFFFFFu;
+    crc = ~crc;
     for (size_t i = 0; i < length; i++) {
-        crc ^= (uint8_t)text[i];
+        crc ^= data[i];
         crc = (crc >> 4) ^ nibble[crc & 15u];
         crc = (crc >> 4) ^ nibble[crc & 15u];
     }

@@ -10,6 +10,7 @@
 static const uint32_t PAINT = 0xA5C3965Au;
 
 static bool ready;
+static bool confined; /* set up in a part of its arena */
 static bool painted;
 static const char *error = "";
 static run_result_t result;
@@ -55,24 +56,36 @@ static const char *check_tensors(void) {
     return NULL;
 }
 
+static int finish_setup(int rc) {
+    const char *const wrong = rc == 0 ? check_tensors() : NULL;
+    if (wrong != NULL) {
+        rc = -1;
+    }
+    ready = rc == 0;
+    error = wrong != NULL ? wrong : rc != 0 ? model_error() : "";
+    return rc;
+}
+
 int run_setup(void) {
-    if (ready) {
+    if (ready && !confined) {
         return 0;
     }
+    confined = false;
     paint_arena();
-    const int rc = model_setup();
-    if (rc != 0) {
-        error = model_error();
-        return rc;
+    return finish_setup(model_setup());
+}
+
+int run_in_arena(uint32_t bytes) {
+    confined = true;
+    int rc = finish_setup(model_setup_in(bytes));
+    if (rc == 0) {
+        rc = run_once();
+        if (rc != 0) {
+            ready = false;
+            error = model_error();
+        }
     }
-    const char *const wrong = check_tensors();
-    if (wrong != NULL) {
-        error = wrong;
-        return -1;
-    }
-    ready = true;
-    error = "";
-    return 0;
+    return rc;
 }
 
 const char *run_error(void) {

@@ -44,6 +44,22 @@ const model_layer_t *model_layer(uint32_t i);
 int model_invoke_profiled(uint64_t *cycles, uint32_t n);
 
 model_arena_t model_arena(void);
+
+/* Set up with an arena of only `bytes` (up to the capacity); 0, or a code that model_error()
+ * explains. Any size, any number of times, in any order: the device stays responsive. A runtime with
+ * a static plan returns 0 exactly when bytes >= planned. model_setup() gives the whole arena back. */
+int model_setup_in(uint32_t bytes);
+
+/* Where the arena goes. Kinds have no spaces: "nonpersistent" (activations and scratch, planned over
+ * time) and "persistent" (for the life of the model) first and always; then, where the runtime keeps
+ * records, its own categories such as "tensors", which are shares of these two. */
+typedef struct {
+    const char *kind;
+    uint32_t used, requested, count; /* bytes taken and asked for, allocations */
+} model_arena_part_t;
+uint32_t model_arena_part_count(void);
+const model_arena_part_t *model_arena_part(uint32_t i);
+
 void *model_arena_base(void); /* NULL when the planner writes to unused parts: a paint mark would lie */
 
 #ifdef __cplusplus

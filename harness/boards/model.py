@@ -54,6 +54,23 @@ class MemoryRegion(Strict):
         return self.origin + self.bytes
 
 
+class ModelRegion(Strict):
+    """Part of the flash that holds a model when one firmware serves many.
+
+    Attributes:
+        origin: First address, that of a flash sector.
+        bytes: Size, up to the end of a flash sector.
+    """
+
+    origin: Address
+    bytes: Bytes
+
+    @property
+    def end(self) -> int:
+        """First address after the region."""
+        return self.origin + self.bytes
+
+
 class FlashSectors(Strict):
     """A run of equal flash sectors, in address order.
 
@@ -219,6 +236,7 @@ class HarnessFacts(Strict):
         probe_board_ids: Board ids that the on-board probe reports (mbed ids).
         cycle_counter: ``dwt`` or, where writes need the software lock first, ``dwt-lock``.
         emulation: Whether a virtual board exists for it.
+        model_region: Where one firmware for many models looks for its model.
     """
 
     family: Literal["stm32f7", "stm32f4"]
@@ -233,6 +251,7 @@ class HarnessFacts(Strict):
     cycle_counter: Literal["dwt", "dwt-lock"]
     chip: Chip
     emulation: bool
+    model_region: ModelRegion | None = None
 
     @model_validator(mode="after")
     def _memory_is_consistent(self) -> HarnessFacts:
@@ -255,6 +274,16 @@ class HarnessFacts(Strict):
             raise ValueError(
                 f"flash_sectors add up to {sectors} bytes, {flash.name} has {flash.bytes}"
             )
+        place = self.model_region
+        if place is not None:
+            edges, address = {flash.end}, flash.origin
+            for run in self.flash_sectors:
+                edges.update(range(address, address + run.count * run.bytes, run.bytes))
+                address += run.count * run.bytes
+            if place.origin == flash.origin or not {place.origin, place.end} <= edges:
+                raise ValueError(
+                    "model_region must begin and end where flash sectors do, after the first"
+                )
         return self
 
 
@@ -293,6 +322,11 @@ class Board(Strict):
     def flash(self) -> MemoryRegion:
         """The flash region that code is linked to."""
         return next(r for r in self.facts.memory if r.kind == "flash" and r.alias_of is None)
+
+    @property
+    def model_region(self) -> ModelRegion | None:
+        """Where one firmware for many models looks for its model."""
+        return self.facts.model_region
 
     @property
     def ram_regions(self) -> tuple[MemoryRegion, ...]:

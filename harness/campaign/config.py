@@ -5,12 +5,14 @@ Nothing here opens a station or imports a heavy package; `plan.py` turns it into
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.errors import CampaignError
+from harness.errors import CampaignError, ConfigError
+from harness.runtimes import RUNTIME_KERNELS
 from harness.strict import Strict, parse, read_toml
 
 Optimization = Literal["-O0", "-O1", "-O2", "-O3", "-Os", "-Ofast"]
@@ -37,11 +39,56 @@ class BackboneSamples(Strict):
 
 
 class RuntimeSweep(Strict):
-    """A runtime and what to sweep over: every combination is measured."""
+    """A runtime and what to sweep over: every combination is measured.
 
-    name: str = "aot"
+    Attributes:
+        name: ``aot`` or ``tflm``.
+        kernels: Kernel sets of that runtime.
+        optimization: GCC's levels.
+        library: PlatformIO spec of the runtime's library, for every kernel set; `tflm` only.
+        libraries: The same by kernel set, where they need different ones.
+        one_firmware: Flash the runtime once and then only models; `tflm` only.
+    """
+
+    name: Literal["aot", "tflm"] = "aot"
     kernels: Annotated[tuple[str, ...], Field(min_length=1)] = ("cmsis_nn",)
     optimization: Annotated[tuple[Optimization, ...], Field(min_length=1)] = ("-O2",)
+    library: Annotated[str, Field(min_length=1)] | None = None
+    libraries: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    one_firmware: bool = False
+
+    @model_validator(mode="after")
+    def _kernels_and_library_fit_the_runtime(self) -> RuntimeSweep:
+        known = RUNTIME_KERNELS[self.name]
+        for kernels in (*self.kernels, *self.libraries):
+            if kernels not in known:
+                raise ValueError(
+                    f"runtime '{self.name}' has no kernels '{kernels}', only {', '.join(known)}"
+                )
+        if self.name != "tflm" and (self.library or self.libraries):
+            raise ValueError(f"runtime '{self.name}' brings its own code and takes no library")
+        if self.name != "tflm" and self.one_firmware:
+            raise ValueError(
+                f"runtime '{self.name}' compiles the model in: one_firmware is for 'tflm'"
+            )
+        return self
+
+    def library_for(self, kernels: str) -> str | None:
+        """Return the library of a kernel set, None where none is named."""
+        return self.libraries.get(kernels, self.library)
+
+    def with_libraries(
+        self, general: str | None, by_kernels: Mapping[str, str], *, override: bool
+    ) -> RuntimeSweep:
+        """Return the sweep with these libraries, instead of its own or where it has none."""
+        if self.name != "tflm":
+            return self
+        chosen = {}
+        for kernels in self.kernels:
+            named, own = by_kernels.get(kernels, general), self.library_for(kernels)
+            chosen[kernels] = (named or own) if override else (own or named)
+        libraries = {kernels: spec for kernels, spec in chosen.items() if spec is not None}
+        return self.model_copy(update={"library": None, "libraries": libraries})
 
 
 class MeasureOptions(Strict):
@@ -51,6 +98,7 @@ class MeasureOptions(Strict):
         warmup: Inferences before the timed ones.
         repeats: Timed inferences.
         layers: Whether a separate pass times each layer.
+        verify_arena: Whether the smallest arena that works is searched on the device.
         icache: Instruction cache on.
         dcache: Data cache on.
         art: Flash accelerator and prefetch on.
@@ -60,6 +108,7 @@ class MeasureOptions(Strict):
     warmup: Annotated[int, Field(ge=0, le=1000)] = 1
     repeats: Annotated[int, Field(ge=1, le=64)] = 3
     layers: bool = True
+    verify_arena: bool = False
     icache: bool = True
     dcache: bool = True
     art: bool = True
@@ -106,19 +155,97 @@ class CampaignConfig(Strict):
         return self
 
 
-def read_campaign(path: Path, **overrides: Any) -> CampaignConfig:
+def read_campaign(path: Path, *, models: Path | None = None, **overrides: Any) -> CampaignConfig:
     """Read a campaign file.
 
     Args:
         path: TOML file.
+        models: Folder that the file's model names are looked up in, see `find_model`; None takes
+            them relative to the campaign file.
         **overrides: Top-level keys to replace, e.g. from the command line; None is no override.
 
     Raises:
-        CampaignError: The file is missing, not TOML, or a key is unknown or out of range.
+        CampaignError: The file is missing, not TOML, a key is unknown or out of range, or a model
+            is not in `models`.
     """
     data = read_toml(path, error=CampaignError)
     data.update({key: value for key, value in overrides.items() if value is not None})
     config = parse(CampaignConfig, data, where=str(path), error=CampaignError)
     base = path.resolve().parent
-    resolved = tuple(str((base / model).resolve()) for model in config.models)
-    return config.model_copy(update={"models": resolved})
+    if models is None:
+        resolved = tuple(str((base / model).resolve()) for model in config.models)
+    else:
+        resolved = tuple(str(find_model(models, model)) for model in config.models)
+    runtimes = tuple(_absolute(sweep, base) for sweep in config.runtimes)
+    return config.model_copy(update={"models": resolved, "runtimes": runtimes})
+
+
+def find_model(folder: Path, name: str) -> Path:
+    """Return ``folder/name``, else the one file of that name anywhere below `folder`.
+
+    So a campaign names files, and any layout of folders will do: a checkout of the repository that
+    publishes them, or a folder of downloads. Several copies are fine when they are equal.
+
+    Raises:
+        CampaignError: There is no such file, or several that differ.
+    """
+    exact = folder / name
+    if exact.is_file():
+        return exact.resolve()
+    found = sorted(path for path in folder.rglob(Path(name).name) if path.is_file())
+    if found and len({path.read_bytes() for path in found}) == 1:
+        return found[0].resolve()
+    if found:
+        raise CampaignError(
+            f"{len(found)} different files are called '{Path(name).name}'",
+            where=", ".join(str(path) for path in found[:4]),
+            expected=f"one, or {exact}",
+            fix="name a folder nearer to the right one with --models",
+        )
+    raise CampaignError(
+        f"there is no model '{name}'",
+        where=str(folder),
+        expected=f"{exact}, or a file called {exact.name} in a folder below",
+        fix="name the folder that holds the campaign's models with --models",
+    )
+
+
+def parse_libraries(specs: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """Return the library for all kernels and those by kernels from ``[KERNELS=]SPEC`` texts.
+
+    Paths are taken relative to the working directory.
+
+    Raises:
+        ConfigError: Two specs for the same kernels.
+    """
+    general: str | None = None
+    by_kernels: dict[str, str] = {}
+    for text in specs:
+        name, mark, spec = text.partition("=")
+        named = bool(mark) and name in RUNTIME_KERNELS["tflm"]
+        if by_kernels.get(name) if named else general:
+            raise ConfigError(
+                f"two libraries are named{f' for {name} kernels' if named else ''}",
+                where=text,
+                expected="one SPEC, or KERNELS=SPEC once for each kernel set",
+            )
+        if named:
+            by_kernels[name] = absolute_library(spec, Path.cwd())
+        else:
+            general = absolute_library(text, Path.cwd())
+    return general, by_kernels
+
+
+def absolute_library(spec: str, base: Path) -> str:
+    """Return a library spec whose path, where it is one, no longer depends on a folder."""
+    for scheme in ("symlink://", "file://"):
+        if spec.startswith(scheme):
+            path = Path(spec.removeprefix(scheme)).expanduser()
+            return scheme + str((base / path).resolve())
+    return spec
+
+
+def _absolute(sweep: RuntimeSweep, base: Path) -> RuntimeSweep:
+    library = absolute_library(sweep.library, base) if sweep.library else None
+    libraries = {name: absolute_library(spec, base) for name, spec in sweep.libraries.items()}
+    return sweep.model_copy(update={"library": library, "libraries": libraries})

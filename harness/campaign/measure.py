@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import __version__
 from harness.backbones import get_backbone
+from harness.boards import load_board
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
 from harness.capture import CapturePlan
-from harness.errors import HarnessError
+from harness.errors import HarnessError, RuntimeUnsupported
 from harness.models import TFLiteModel, read_model
-from harness.results.record import LayerCycles, Measurement, Status, summarise_cycles
-from harness.runtimes import GeneratedSources, get_runtime
+from harness.results.record import LayerCycles, Measurement, Status, gap, summarise_cycles
+from harness.runtimes import GeneratedSources, RuntimeOptions, get_runtime
 
 if TYPE_CHECKING:
     from harness.capture import Capture
-    from harness.firmware import FirmwareImage
+    from harness.firmware import BuildOptions, FirmwareImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +53,10 @@ def build_job(job: Job, prepared: Prepared, *, slot: int = 0) -> Built:
         RuntimeUnsupported: The runtime cannot take the network.
         BuildError: The compiler or linker refused it.
     """
-    from harness.firmware import build
-
     model = read_model(prepared.content, name=job.spec.name)
     start = time.perf_counter()
-    sources = get_runtime(job.runtime.runtime).generate(model, job.runtime, job.board)
-    generated = time.perf_counter()
-    image = build(job.board, model, sources, job.build, slot=slot)
+    make = _shared_image if job.one_firmware else _own_image
+    sources, image, generated = make(job, model, slot)
     built = time.perf_counter()
     seconds = {
         "convert": prepared.seconds,
@@ -66,6 +64,64 @@ def build_job(job: Job, prepared: Prepared, *, slot: int = 0) -> Built:
         "build": built - generated,
     }
     return Built(job, prepared, model, sources, image, seconds)
+
+
+def _own_image(
+    job: Job, model: TFLiteModel, slot: int
+) -> tuple[GeneratedSources, FirmwareImage, float]:
+    """Return sources and image with the model inside, and when they were generated."""
+    from harness.firmware import build
+
+    sources = get_runtime(job.runtime.runtime).generate(model, job.runtime, job.board)
+    generated = time.perf_counter()
+    return sources, build(job.board, model, sources, job.build, slot=slot), generated
+
+
+def _shared_image(
+    job: Job, model: TFLiteModel, slot: int
+) -> tuple[GeneratedSources, FirmwareImage, float]:
+    """Return the same for a runtime that stays on the board while models come and go.
+
+    Raises:
+        RuntimeUnsupported: The model has operators that the shared image is not built with.
+    """
+    from harness.firmware.shared import with_model
+    from harness.runtimes.tflm import TflmRuntime
+
+    runtime = TflmRuntime()
+    operators = runtime.shared_operators(job.runtime)
+    missing = {operator.name for operator in model.graph.operators} - set(operators)
+    if missing:
+        raise RuntimeUnsupported(
+            f"model '{model.name}' has operators that one firmware for many models is not built "
+            f"with: {', '.join(sorted(missing))}",
+            where=model.name,
+            expected=f"only {', '.join(operators)}",
+            fix="measure it with an image of its own (one_firmware = false)",
+        )
+    version = tuple(sorted(runtime.identity(job.runtime).items()))
+    shared, base = _shared(job.board.id, job.runtime, job.build, operators, version, slot)
+    sources = runtime.describe(model, shared)
+    generated = time.perf_counter()
+    return sources, with_model(base, job.board, model, sources), generated
+
+
+@lru_cache(maxsize=8)
+def _shared(
+    board_id: str,
+    options: RuntimeOptions,
+    build: BuildOptions,
+    operators: tuple[str, ...],
+    version: tuple[tuple[str, str], ...],  # noqa: ARG001 - another library is another image
+    slot: int,
+) -> tuple[GeneratedSources, FirmwareImage]:
+    """Return the shared image; once a campaign, because the library's files are looked through."""
+    from harness.firmware.shared import build_shared
+    from harness.runtimes.tflm import TflmRuntime
+
+    board = load_board(board_id)
+    sources = TflmRuntime().generate_shared(operators, options, board)
+    return sources, build_shared(board, sources, build, slot=slot)
 
 
 class Session(Protocol):
@@ -101,6 +157,7 @@ def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurem
         output_bytes=tuple(len(item) for item in built.prepared.outputs),
         macs=built.model.graph.macs,
         baud=job.build.baud,
+        verify_arena=job.measure.verify_arena,
     )
     capture = session.run(built.image, plan)
     return assemble(built, capture, campaign=campaign)
@@ -113,6 +170,7 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
     job, identity, memory = built.job, capture.identity, capture.memory
     comparison = compare_outputs(b"".join(capture.outputs), b"".join(built.prepared.outputs))
     median, low, high = summarise_cycles(capture.cycles, identity.clock_hz)
+    layers, arena = _layers(built.sources, capture), capture.arena
     issues = _issues(built, capture, comparison.bit_exact)
     split = built.image.sizes
     known = {**_provenance(job, campaign), **_model_facts(built.model), **_build_facts(built)}
@@ -132,6 +190,14 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         latency_ci_low_us=low,
         latency_ci_high_us=high,
         arena_used_bytes=memory.arena_used,
+        arena_capacity_bytes=memory.arena_capacity,
+        arena_min_bytes=arena.min_bytes if arena else None,
+        arena_below_bytes=arena.below_bytes if arena else None,
+        arena_below_message=arena.below_message if arena else None,
+        arena_parts={
+            part.kind: {"used": part.used, "requested": part.requested, "count": part.count}
+            for part in capture.arena_parts
+        },
         arena_paint_bytes=memory.arena_paint,
         stack_bytes=memory.stack_used,
         stack_capacity_bytes=memory.stack_size,
@@ -142,13 +208,15 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         flash_runtime_bytes=split.runtime,
         flash_port_bytes=split.port,
         ram_static_bytes=built.image.ram_static_bytes,
+        ram_other_bytes=built.image.ram.other,
         reference=built.prepared.reference,
         output_bytes_total=comparison.bytes_total,
         output_bytes_differing=comparison.bytes_differing,
         output_max_abs_diff=comparison.max_abs_diff,
         bit_exact=comparison.bit_exact,
-        layers=_layers(built.sources, capture),
+        layers=layers,
         layers_total_cycles=capture.layers_total_cycles,
+        additivity_gap=gap(capture.cycles, layers),
         stage_seconds={**built.seconds, **capture.seconds},
         raw_log=capture.raw_log,
     )
@@ -162,6 +230,7 @@ def failed_row(job: Job, failure: HarnessError, *, campaign: str | None) -> Meas
         **_analytic_cost(job),
         status=Status.INVALID,
         issues=(failure.code,),
+        message=failure.what,
         raw_log=f"{log or ''}{failure}\n",
     )
 
@@ -201,6 +270,8 @@ def _provenance(job: Job, campaign: str | None) -> dict[str, Any]:
         "sample_index": spec.sample_index,
         "runtime": job.runtime.runtime,
         "kernels": job.runtime.kernels,
+        "library": job.runtime.library,
+        "one_firmware": job.one_firmware,
         "optimization": job.build.optimization,
         "flags": job.build.extra_flags,
         "warmup": job.measure.warmup,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import FitError
+from harness.errors import FitError, ResultsError
 from harness.results.record import Measurement, best_per_key
 
 if TYPE_CHECKING:
@@ -56,16 +56,35 @@ def write_outcome(rows: Sequence[Measurement], folder: Path, *, title: str, fit:
     rows = best_per_key(rows)
     outcome = write_fits(rows, folder) if fit else Outcome(rows)
     plot = next((path for label, path in outcome.files.items() if label.startswith("plot")), None)
+    memory = _draw_memory(rows, folder, outcome)
     outcome.files["summary"] = write_summary(
         folder / "summary.md",
         rows,
         outcome.fits,
         pooled=outcome.pooled[0] if outcome.pooled else None,
         plot=plot,
+        memory_plot=memory,
         title=title,
         notes=outcome.notes,
     )
     return outcome
+
+
+def _draw_memory(rows: Sequence[Measurement], folder: Path, outcome: Outcome) -> Path | None:
+    """Draw SRAM and flash of the named models; of sampled networks there are too many."""
+    from harness.report import plot_memory
+    from harness.report.compare import by_model
+
+    named = [row for row in by_model(rows) if row.usable and row.backbone is None]
+    if not named:
+        return None
+    try:
+        path = plot_memory(named, folder / "memory.png")
+    except ResultsError as failure:
+        outcome.notes.append(f"no plot of memory: {failure.what}")
+        return None
+    outcome.files["plot memory"] = path
+    return path
 
 
 def write_fits(rows: Sequence[Measurement], folder: Path, *, degraded: bool = False) -> Outcome:

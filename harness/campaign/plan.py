@@ -66,6 +66,7 @@ class Job:
         runtime: Runtime and kernels.
         build: Flags and caches.
         measure: Warm-up, repeats, layers.
+        one_firmware: The model goes to the model region beside a runtime that stays.
     """
 
     key: str
@@ -75,6 +76,7 @@ class Job:
     runtime: RuntimeOptions
     build: BuildOptions
     measure: MeasureOptions
+    one_firmware: bool = False
 
     @property
     def label(self) -> str:
@@ -134,13 +136,14 @@ def plan(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
     stations = choose_stations(config, bench)
     specs = choose_specs(config)
     jobs: dict[str, Job] = {}
+    _runtime_identity.cache_clear()  # a library may have changed since the last plan
     # Network first, so that stations work side by side and a network is converted once.
     for spec in specs:
         for station in stations:
             board = load_board(station.board)
-            for runtime, build in _configurations(config, board):
-                key = job_key(station, board, spec, runtime, build, config.measure)
-                job = Job(key, station, board, spec, runtime, build, config.measure)
+            for runtime, build, shared in _configurations(config, board):
+                key = job_key(station, board, spec, runtime, build, config.measure, shared)
+                job = Job(key, station, board, spec, runtime, build, config.measure, shared)
                 jobs.setdefault(key, job)
     return tuple(jobs.values())
 
@@ -155,7 +158,8 @@ def file_spec(path: Path, seed: int) -> ModelSpec:
         content = path.read_bytes()
     except OSError as failure:
         raise CampaignError(
-            f"cannot read model {path}: {failure.strerror}", fix="check the path"
+            f"cannot read model {path}: {failure.strerror}",
+            fix="check the path; `harness run --models DIR` looks a campaign's models up in DIR",
         ) from None
     digest = hashlib.sha256(content).hexdigest()
     return ModelSpec(name=path.stem, seed=seed, path=path, sha256=digest)
@@ -168,6 +172,7 @@ def job_key(
     runtime: RuntimeOptions,
     build: BuildOptions,
     measure: MeasureOptions,
+    one_firmware: bool = False,
 ) -> str:
     """Return the sha256 of everything that decides a job's number.
 
@@ -186,6 +191,7 @@ def job_key(
         "firmware": firmware_digest(),
         "build": asdict(build),
         "measure": measure.model_dump(mode="json"),
+        "one_firmware": one_firmware,
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -193,7 +199,7 @@ def job_key(
 
 def _configurations(
     config: CampaignConfig, board: Board
-) -> Iterator[tuple[RuntimeOptions, BuildOptions]]:
+) -> Iterator[tuple[RuntimeOptions, BuildOptions, bool]]:
     measure = config.measure
     for sweep in config.runtimes:
         for kernels in sweep.kernels:
@@ -205,7 +211,8 @@ def _configurations(
                     art=measure.art,
                     baud=measure.baud or board.facts.console.baud,
                 )
-                yield RuntimeOptions(runtime=sweep.name, kernels=kernels), build
+                library = sweep.library_for(kernels)
+                yield RuntimeOptions(sweep.name, kernels, library), build, sweep.one_firmware
 
 
 def _sampled(config: CampaignConfig) -> Iterator[ModelSpec]:
@@ -239,6 +246,7 @@ def _timing(board: Board) -> str:
     return f"{model.name}/{model.version}"
 
 
+@lru_cache(maxsize=64)
 def _runtime_identity(options: RuntimeOptions) -> dict[str, str]:
     from harness.runtimes import get_runtime
 

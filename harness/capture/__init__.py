@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.capture.record import Capture, CapturePlan, Identity, LayerReading, MemoryReading
+from harness.capture.record import (
+    ArenaPartReading,
+    ArenaReading,
+    Capture,
+    CapturePlan,
+    Identity,
+    LayerReading,
+    MemoryReading,
+)
 
 if TYPE_CHECKING:
     from harness.capture.session import BoardSession
 
 __all__ = [
+    "ArenaPartReading",
+    "ArenaReading",
     "BoardSession",
     "Capture",
     "CapturePlan",

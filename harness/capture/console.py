@@ -49,6 +49,12 @@ class Console:
         self.garbled = 0
         self._guard(self._port.reset_input_buffer)
 
+    def restart(self) -> None:
+        """Drop what is not read yet and keep the log: the device is about to be reset again."""
+        self._log += b"> (reset)\n"
+        self._assembler.reset()
+        self._guard(self._port.reset_input_buffer)
+
     def wait_for_boot(self, timeout_s: float) -> protocol.Boot:
         """Wait for the line that follows a reset, and for the first `m-ready`.
 
@@ -75,6 +81,7 @@ class Console:
         *,
         what: str,
         timeout_s: float = 2.0,
+        tries: int = _TRIES,
     ) -> T:
         """Send a command until its answer is complete.
 
@@ -83,6 +90,7 @@ class Console:
             collect: Makes the answer of the records that came; None while something is missing.
             what: Name of the answer for messages.
             timeout_s: Deadline of each try.
+            tries: How often the command is sent at most.
 
         Raises:
             DeviceError: The device refuses the command or has faulted.
@@ -90,7 +98,7 @@ class Console:
             CaptureError: The device was reset, or answers with another grammar.
         """
         refused: protocol.DeviceErr | None = None
-        for attempt in range(_TRIES):
+        for attempt in range(tries):
             if attempt:
                 self._resynchronise()
             records = self._exchange(command, collect, timeout_s)
@@ -105,7 +113,7 @@ class Console:
                 fix="the raw log below has the exchange",
                 raw_log=self.log,
             )
-        raise self._timeout(what, timeout_s * _TRIES)
+        raise self._timeout(what, timeout_s * tries)
 
     def _exchange(
         self,

@@ -29,6 +29,9 @@ class FakeDevice:
         layers: (name, operator, cycles) of each layer.
         input_bytes: Size of each input.
         outputs: Content of each output.
+        arena_needs: Bytes of arena below which it does not work.
+        arena_fails: What it does below: answers with ``refuse`` (an error), ``differ`` (another
+            output), or ``fault``, or with nothing at all: ``hang``.
         mangle: Called with each line that would be sent; yields the lines that are.
     """
 
@@ -41,14 +44,19 @@ class FakeDevice:
     layers: tuple[tuple[str, str, int], ...] = (("conv", "CONV_2D", 900), ("fc", "SOFTMAX", 90))
     input_bytes: tuple[int, ...] = (490,)
     outputs: tuple[bytes, ...] = (bytes(range(12)),)
+    arena_needs: int = 1600
+    arena_fails: str = "refuse"
     mangle: Mangle = field(default=lambda line: (line,))
     received: dict[int, bytearray] = field(default_factory=dict)
     commands: list[bytes] = field(default_factory=list)
     _seq: int = 0
+    _dead: bool = False
 
     def boot(self) -> bytes:
         """Return what it sends after a reset."""
         self._seq = 0
+        self._dead = False
+        self.received.clear()
         return self._send(
             b"m-init-done\r\n",
             self._line("boot", build=self.build, board=self.board, reset="software"),
@@ -58,14 +66,16 @@ class FakeDevice:
     def answer(self, command: bytes) -> bytes:
         """Return what it sends in answer to one command (without its ``%``)."""
         self.commands.append(command)
+        if self._dead:
+            return b""
         word, *arguments = command.decode("ascii", "replace").split() or [""]
         handler = _HANDLERS.get(word)
         lines = handler(self, arguments) if handler else []
         if handler is None and word:
             lines = [self._line("err", code="unknown", cmd=word)]
-        return self._send(*lines, b"m-ready\r\n")
+        return self._send(*lines, *([] if self._dead else [b"m-ready\r\n"]))
 
-    def _line(self, kind: str, **fields: object) -> bytes:
+    def _line(self, kind: str, /, **fields: object) -> bytes:
         line = protocol.encode_line(kind, self._seq, fields)
         self._seq += 1
         return line
@@ -133,6 +143,32 @@ class FakeDevice:
         }  # fmt: skip
         return [self._line("mem", **fields)]
 
+    def _arena(self, words: list[str]) -> list[bytes]:
+        size = int(words[0])
+        crc = protocol.crc32(b"".join(self.outputs))
+        if sorted(self.received) != list(range(len(self.input_bytes))):
+            crc = "00000000"  # it was reset and has no inputs
+        if size >= self.arena_needs:
+            return [self._line("arena", bytes=size, rc=0, out=crc, err="")]
+        if self.arena_fails == "differ":
+            return [self._line("arena", bytes=size, rc=0, out="deadbeef", err="")]
+        if self.arena_fails == "refuse":
+            err = protocol.encode_message(f"{self.arena_needs - size} bytes missing")
+            return [self._line("arena", bytes=size, rc=1, out="00000000", err=err)]
+        self._dead = True
+        if self.arena_fails == "hang":
+            return []
+        registers = dict.fromkeys(("pc", "lr", "sp", "psr", "cfsr", "hfsr", "bfar"), "08000000")
+        return [self._line("fault", exc=3, **registers, stack="ok")]
+
+    def _arena_parts(self, _: list[str]) -> list[bytes]:
+        parts = (("nonpersistent", 1500), ("persistent", 500))
+        lines = [
+            self._line("arena-part", i=i, kind=kind, used=used, requested=used - 10, count=1)
+            for i, (kind, used) in enumerate(parts)
+        ]
+        return [*lines, self._line("arena-parts-end", n=len(parts))]
+
 
 _HANDLERS: dict[str, Callable[[FakeDevice, list[str]], list[bytes]]] = {
     "hil-id": FakeDevice._id,
@@ -143,6 +179,8 @@ _HANDLERS: dict[str, Callable[[FakeDevice, list[str]], list[bytes]]] = {
     "hil-layers": FakeDevice._layers,
     "hil-out": FakeDevice._output,
     "hil-mem": FakeDevice._mem,
+    "hil-arena": FakeDevice._arena,
+    "hil-arena-parts": FakeDevice._arena_parts,
 }
 
 

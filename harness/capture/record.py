@@ -18,6 +18,7 @@ class CapturePlan:
         output_bytes: Size of each output tensor.
         macs: Multiply-accumulates of one inference; the deadline is derived from it.
         baud: Console speed of the image; None takes the board's default.
+        verify_arena: Whether to search for the smallest arena that works.
     """
 
     warmup: int
@@ -27,6 +28,7 @@ class CapturePlan:
     output_bytes: tuple[int, ...]
     macs: int
     baud: int | None = None
+    verify_arena: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,40 @@ class MemoryReading:
 
 
 @dataclass(frozen=True, slots=True)
+class ArenaPartReading:
+    """Where arena goes, as the runtime records it; see `model_arena_part_t` in ``model.h``.
+
+    Attributes:
+        kind: ``nonpersistent``, ``persistent``, or one of the runtime's own categories.
+        used: Bytes taken.
+        requested: Bytes asked for.
+        count: Allocations.
+    """
+
+    kind: str
+    used: int
+    requested: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaReading:
+    """The smallest arena that the model worked in, on the device.
+
+    Attributes:
+        min_bytes: Its size.
+        tries: Sizes that were tried.
+        below_bytes: The largest size that did not work, None when every size did.
+        below_message: What the runtime, or the device, said to that.
+    """
+
+    min_bytes: int
+    tries: int
+    below_bytes: int | None
+    below_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Capture:
     """What one image on one station yielded.
 
@@ -92,9 +128,11 @@ class Capture:
         memory: Arena and stack.
         layers: Per-layer cycles, empty when not asked for.
         layers_total_cycles: The profiled pass end to end.
+        arena: The verified minimum of the arena, None when not asked for.
+        arena_parts: Where the arena goes.
         timing_model: Name and version of what counted the cycles, for an emulated board.
         raw_log: Everything that went over the wire.
-        seconds: Time of ``flash`` and ``run``.
+        seconds: Time of ``flash`` and ``run``, and of ``arena`` where it was verified.
     """
 
     identity: Identity
@@ -103,6 +141,8 @@ class Capture:
     memory: MemoryReading
     layers: tuple[LayerReading, ...] = ()
     layers_total_cycles: int | None = None
+    arena: ArenaReading | None = None
+    arena_parts: tuple[ArenaPartReading, ...] = ()
     timing_model: str | None = None
     raw_log: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)

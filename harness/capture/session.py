@@ -11,8 +11,16 @@ from harness import protocol
 from harness.bench import Station, station_lock
 from harness.bench.check import serial_error
 from harness.boards import Board, load_board
+from harness.capture.arena import ArenaSearch, read_arena_parts
 from harness.capture.console import Console
-from harness.capture.record import Capture, CapturePlan, Identity, LayerReading, MemoryReading
+from harness.capture.record import (
+    ArenaReading,
+    Capture,
+    CapturePlan,
+    Identity,
+    LayerReading,
+    MemoryReading,
+)
 from harness.errors import (
     BenchError,
     CaptureError,
@@ -124,6 +132,13 @@ class BoardSession:
         )
         memory = _memory(console)
         layers, total = self._layers(console, plan) if plan.layers else ((), None)
+        parts = read_arena_parts(console)
+        measured = time.perf_counter()
+        seconds = {"flash": flashed - start, "run": measured - flashed}
+        arena = None
+        if plan.verify_arena:
+            arena = self._verify_arena(console, plan, memory, outputs)
+            seconds["arena"] = time.perf_counter() - measured
         return Capture(
             identity=identity,
             cycles=cycles,
@@ -131,9 +146,11 @@ class BoardSession:
             memory=memory,
             layers=layers,
             layers_total_cycles=total,
+            arena=arena,
+            arena_parts=parts,
             timing_model=self._timing_model(),
             raw_log=console.log,
-            seconds={"flash": flashed - start, "run": time.perf_counter() - flashed},
+            seconds=seconds,
         )
 
     def _check_identity(
@@ -173,7 +190,7 @@ class BoardSession:
         )
         if setup.rc:
             raise DeviceError(
-                f"the runtime cannot set the model up: {setup.err} (code {setup.rc})",
+                f"the runtime cannot set the model up: {setup.message} (code {setup.rc})",
                 where=self._where,
                 raw_log=console.log,
             )
@@ -186,9 +203,29 @@ class BoardSession:
                 expected=f"{wanted[0]} and {wanted[1]}, as the model has",
                 raw_log=console.log,
             )
-        for index, content in enumerate(plan.inputs):
-            for command in protocol.encode_inputs(index, content):
-                console.ask(command, _one(protocol.InputAck), what=f"input {index}")
+        _write_inputs(console, plan)
+
+    def _verify_arena(
+        self,
+        console: Console,
+        plan: CapturePlan,
+        memory: MemoryReading,
+        outputs: tuple[bytes, ...],
+    ) -> ArenaReading:
+        def revive() -> None:
+            console.restart()
+            self._target.reset_and_run()
+            console.wait_for_boot(_BOOT_S)
+            _write_inputs(console, plan)
+
+        search = ArenaSearch(
+            console,
+            revive,
+            outputs=outputs,
+            deadline_s=self._deadline(plan.macs, 1),
+            where=self._where,
+        )
+        return search.run(used=memory.arena_used, capacity=memory.arena_capacity)
 
     def _cycles(self, console: Console, plan: CapturePlan) -> tuple[int, ...]:
         command = protocol.encode_run(plan.warmup, plan.repeats)
@@ -286,6 +323,12 @@ def open_port(station: Station, baud: int) -> Any:
     except (serial.SerialException, ValueError, OSError) as failure:
         raise serial_error(station.serial, failure) from failure
     return port
+
+
+def _write_inputs(console: Console, plan: CapturePlan) -> None:
+    for index, content in enumerate(plan.inputs):
+        for command in protocol.encode_inputs(index, content):
+            console.ask(command, _one(protocol.InputAck), what=f"input {index}")
 
 
 def _one(kind: type[Any]) -> Any:

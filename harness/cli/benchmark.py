@@ -14,6 +14,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from harness.cli.library import with_libraries
+from harness.runtimes import RUNTIMES
+
 _STAGES = ("convert", "generate", "build", "flash", "run", "store")
 
 
@@ -24,6 +27,10 @@ def main() -> None:
     parser.add_argument("--board", default="nucleo_f746zg")
     parser.add_argument("--backbone", default="ds_cnn_kws")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--runtime", default="aot", choices=RUNTIMES)
+    parser.add_argument("--kernels", default="cmsis_nn")
+    parser.add_argument("--library", action="append", metavar="[KERNELS=]SPEC")
+    parser.add_argument("--one-firmware", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="harness-benchmark-") as folder:
@@ -43,6 +50,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "board": options.board,
         "backbone": options.backbone,
+        "runtime": options.runtime,
+        "kernels": options.kernels,
+        "one_firmware": options.one_firmware,
         "networks": measured,
         "valid": summary.statuses["valid"],
         "seconds": summary.seconds,
@@ -70,8 +80,16 @@ def _campaign(
         "seed": seed,
         "boards": [options.board],
         "backbones": [{"name": options.backbone, "samples": networks}],
+        "runtimes": [
+            {
+                "name": options.runtime,
+                "kernels": [options.kernels],
+                "one_firmware": options.one_firmware,
+            }
+        ],
     }
     config = parse(CampaignConfig, data, where="benchmark")
+    config = with_libraries(config, options.library)
     jobs = plan(config, load_bench(None))
     with open_store(folder / "rows.sqlite") as store, ProgressListener(name) as listener:
         return run(jobs, store, campaign=name, listener=listener)
@@ -80,6 +98,8 @@ def _campaign(
 def _text(figures: dict[str, Any]) -> str:
     lines = [
         f"{figures['networks']} networks of {figures['backbone']} on a virtual {figures['board']}, "
+        f"{figures['runtime']}/{figures['kernels']}"
+        f"{', one firmware' if figures['one_firmware'] else ''}, "
         f"{figures['processors']} processors: {figures['seconds']:.1f} s, "
         f"{figures['networks_per_hour']:.0f} networks an hour, {figures['valid']} valid",
         "seconds a network by stage (stages overlap):",

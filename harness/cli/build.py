@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.library import Kernels, Libraries, Runtime, check_runtime, chosen_library
 from harness.cli.output import Json, err, print_json, print_table
 
 
@@ -19,8 +20,9 @@ def register(app: typer.Typer, name: str) -> None:
 def build(
     model: Annotated[Path, typer.Argument(help="A full-int8 .tflite file.")],
     board: Annotated[str, typer.Option("--board", "-b", help="Board.")] = "nucleo_f746zg",
-    runtime: Annotated[str, typer.Option(help="Runtime.")] = "aot",
-    kernels: Annotated[str, typer.Option(help="Kernels: cmsis_nn or portable.")] = "cmsis_nn",
+    runtime: Runtime = "aot",
+    kernels: Kernels = "cmsis_nn",
+    library: Libraries = None,
     optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Copy the ELF here.")] = None,
     json: Json = False,
@@ -38,7 +40,8 @@ def build(
     target = load_board(board)
     network = read_model(model)
     require_int8(network)
-    options = RuntimeOptions(runtime=runtime, kernels=kernels)
+    check_runtime(runtime, kernels)
+    options = RuntimeOptions(runtime, kernels, chosen_library(runtime, kernels, library))
     sources = get_runtime(runtime).generate(network, options, target)
     with spinner(f"building for {target.name}"):
         image = build_firmware(target, network, sources, BuildOptions(optimization=optimization))

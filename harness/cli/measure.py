@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.library import Kernels, Libraries, Runtime, check_runtime, with_libraries
 from harness.cli.output import (
     DEFAULT_STORE,
     BenchFile,
@@ -35,12 +36,16 @@ def measure(
         str, typer.Option("--board", "-b", help="Board, where no station is named.")
     ] = DEFAULT_BOARD,
     station: StationName = None,
-    runtime: Annotated[str, typer.Option(help="Runtime.")] = "aot",
-    kernels: Annotated[str, typer.Option(help="Kernels: cmsis_nn or portable.")] = "cmsis_nn",
+    runtime: Runtime = "aot",
+    kernels: Kernels = "cmsis_nn",
+    library: Libraries = None,
     optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
     warmup: Annotated[int, typer.Option(min=0, help="Inferences before the timed ones.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, max=64, help="Timed inferences.")] = 3,
     layers: Annotated[bool, typer.Option(help="Time each layer in a pass of its own.")] = True,
+    verify_arena: Annotated[
+        bool, typer.Option("--verify-arena", help="Search the smallest arena that works.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the input data.")] = 0,
     again: Annotated[bool, typer.Option("--again", help="Measure even if it was before.")] = False,
     db: Database = None,
@@ -58,15 +63,22 @@ def measure(
 
     if optimization and not optimization.startswith("-"):
         optimization = f"-{optimization}" if optimization.startswith("O") else f"-O{optimization}"
+    check_runtime(runtime, kernels)
     data: dict[str, Any] = {
         "name": "measure",
         "seed": seed,
         "models": [str(model.resolve())],
         "runtimes": [{"name": runtime, "kernels": [kernels], "optimization": [optimization]}],
-        "measure": {"warmup": warmup, "repeats": repeats, "layers": layers},
+        "measure": {
+            "warmup": warmup,
+            "repeats": repeats,
+            "layers": layers,
+            "verify_arena": verify_arena,
+        },
     }
     data |= {"stations": [station]} if station else {"boards": [board]}
     config = parse(CampaignConfig, data, where="the command line", error=ConfigError)
+    config = with_libraries(config, library)
     where = load_bench(Path(bench) if bench else None)
     ensure_toolchain()
     job = plan(config, where)[0]
@@ -114,7 +126,7 @@ def print_row(row: Measurement) -> None:
     if row.latency_us is not None and row.latency_ci_low_us is not None:
         low, high = row.latency_ci_low_us / 1000, (row.latency_ci_high_us or 0) / 1000
         latency += f" ({low:.3f} – {high:.3f}, {len(row.cycles)} repeats)"
-    cycles = row.cycles[len(row.cycles) // 2] if row.cycles else None
+    cycles = sorted(row.cycles)[len(row.cycles) // 2] if row.cycles else None
     facts: list[tuple[str, object]] = [
         ("status", f"{row.status} {' '.join(row.issues)}".strip()),
         ("source", f"{row.source}" + (f", {row.timing_model}" if row.timing_model else "")),
@@ -123,7 +135,7 @@ def print_row(row: Measurement) -> None:
         ("cycles", cycles),
         ("MACs", row.macs),
         ("cycles per MAC", cycles / row.macs if cycles and row.macs else None),
-        ("arena planned / used", _pair(row.arena_planned_bytes, row.arena_used_bytes)),
+        *_arena(row),
         ("stack used / reserved", _pair(row.stack_bytes, row.stack_capacity_bytes)),
         ("static RAM", row.ram_static_bytes),
         ("flash", f"{(row.flash_total_bytes or 0) / kib:.1f} KiB"),
@@ -139,7 +151,12 @@ def print_row(row: Measurement) -> None:
             + (f" by at most {row.output_max_abs_diff}" if row.output_bytes_differing else ""),
         ),
         ("built with", f"{row.runtime}/{row.kernels} {row.optimization}, {row.toolchain}"),
+        ("versions", " / ".join(v or "–" for v in (row.runtime_version, row.kernels_version))),
     ]
+    if row.library:
+        facts.append(("library", row.library))
+    if row.message:
+        facts.append(("message", row.message))
     print_table(row.model_name or "model", ("fact", "value"), facts)
     if row.layers:
         total = sum(layer.cycles or 0 for layer in row.layers) or 1
@@ -158,6 +175,32 @@ def print_row(row: Measurement) -> None:
                 for layer in row.layers
             ],
         )
+        if row.additivity_gap is not None:
+            typer.echo(
+                f"the layers add up to {total:,} cycles, {100 * row.additivity_gap:+.3f} % from "
+                "the median of the undisturbed inference"
+            )
+
+
+def _arena(row: Measurement) -> list[tuple[str, object]]:
+    """Return what is known about the arena, the runtime's own categories indented."""
+    facts: list[tuple[str, object]] = []
+    if row.arena_min_bytes is not None:
+        below = (
+            f" (at {row.arena_below_bytes:,}: {row.arena_below_message})"
+            if row.arena_below_bytes is not None
+            else ""
+        )
+        facts.append(("arena verified minimum", f"{row.arena_min_bytes:,} bytes{below}"))
+    facts += [
+        ("arena planned / used", _pair(row.arena_planned_bytes, row.arena_used_bytes)),
+        ("arena capacity", row.arena_capacity_bytes),
+    ]
+    for kind, part in (row.arena_parts or {}).items():
+        own = kind not in ("persistent", "nonpersistent")
+        note = f", {part['requested']:,} requested in {part['count']:,}" if own else " bytes"
+        facts.append((f"{'    ' if own else '  '}{kind}", f"{part['used']:,}{note}"))
+    return facts
 
 
 def _pair(left: int | None, right: int | None) -> str:

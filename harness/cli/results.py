@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import DEFAULT_STORE, Database, Json, print_json, print_table
+from harness.cli.output import (
+    DEFAULT_STORE,
+    Database,
+    Json,
+    err,
+    print_json,
+    print_ready_table,
+    print_table,
+)
 from harness.errors import ResultsError
+
+if TYPE_CHECKING:
+    from harness.results.record import Measurement
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -26,6 +39,15 @@ def results(
     status: Annotated[str | None, typer.Option(help="valid, degraded or invalid.")] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Newest so many.")] = 50,
     log: Annotated[bool, typer.Option("--log", help="With a key: the raw UART log.")] = False,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Group by model: one line per configuration, side by side."),
+    ] = False,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw where SRAM and flash go: .png, .svg or .pdf."),
+    ] = None,
     db: Database = None,
     json: Json = False,
 ) -> None:
@@ -45,14 +67,28 @@ def results(
                 print_json(as_json(row))
             else:
                 print_row(row)
+            if plot is not None:
+                _plot([row], plot)
             return
         where = Filter(
-            campaign=campaign, backbone=backbone, board=board, source=source, status=status
+            campaign=campaign,
+            backbone=backbone,
+            board=board,
+            source=source,
+            status=status,
+            model_name=model,
         )
         rows = store.query(where, limit=limit, newest_first=True, with_layers=False)
         total = store.count(where)
+    if plot is not None:
+        _plot([row for row in rows if row.usable], plot)
     if json:
         print_json([as_json(row) for row in rows])
+        return
+    if compare:
+        from harness.report import comparison_table
+
+        print_ready_table(comparison_table(rows))
         return
     print_table(
         f"{len(rows)} of {total} measurements",
@@ -72,6 +108,13 @@ def results(
             for row in rows
         ],
     )
+
+
+def _plot(rows: Sequence[Measurement], path: Path) -> None:
+    from harness.report import plot_memory
+    from harness.report.compare import by_model
+
+    err().print(f"plot: {plot_memory(by_model(rows), path)}", markup=False, soft_wrap=True)
 
 
 _ALL = ("valid", "degraded", "invalid")

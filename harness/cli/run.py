@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.library import Libraries, with_libraries
 from harness.cli.output import (
     DEFAULT_STORE,
     BenchFile,
@@ -16,6 +17,7 @@ from harness.cli.output import (
     print_json,
     print_measurements,
     print_outcome,
+    print_ready_table,
     print_table,
 )
 from harness.errors import EXIT_BENCH, EXIT_FAILED
@@ -43,6 +45,23 @@ def run(
         int | None, typer.Option(min=1, help="Networks per backbone instead of the file's.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed instead of the file's.")] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option(
+            file_okay=False,
+            exists=True,
+            help="Folder to look the file's models up in, sub-folders included.",
+        ),
+    ] = None,
+    library: Libraries = None,
+    verify_arena: Annotated[
+        bool | None,
+        typer.Option(
+            "--verify-arena/--no-verify-arena",
+            help="Search the smallest arena that works [default: as the file says].",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     out: Annotated[
         Path | None,
@@ -62,9 +81,12 @@ def run(
     from harness.campaign.plan import plan
     from harness.firmware.toolchain import ensure_toolchain
 
-    config = _read(campaign, station, samples, seed)
+    config = with_libraries(_read(campaign, station, samples, seed, models), library)
     if not dry_run:
         ensure_toolchain()
+    if verify_arena is not None:
+        measure = config.measure.model_copy(update={"verify_arena": verify_arena})
+        config = config.model_copy(update={"measure": measure})
     where = load_bench(Path(bench) if bench else None)
     jobs = plan(config, where)
     from harness.results import open_store
@@ -87,14 +109,18 @@ def run(
 
 
 def _read(
-    path: Path, stations: list[str] | None, samples: int | None, seed: int | None
+    path: Path,
+    stations: list[str] | None,
+    samples: int | None,
+    seed: int | None,
+    models: Path | None,
 ) -> CampaignConfig:
     from harness.campaign.config import read_campaign
 
     overrides: dict[str, Any] = {"seed": seed}
     if stations:
         overrides |= {"stations": stations, "boards": []}
-    config = read_campaign(path, **overrides)
+    config = read_campaign(path, models=models, **overrides)
     if samples is not None:
         backbones = tuple(
             entry.model_copy(update={"samples": samples}) for entry in config.backbones
@@ -134,6 +160,9 @@ def _print_plan(jobs: tuple[Job, ...], store: Store, json: bool) -> None:
 
 
 def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> None:
+    from harness.report import comparison_table
+    from harness.report.compare import has_several
+
     facts = {
         "planned": summary.planned,
         "measured_before": summary.skipped,
@@ -149,7 +178,10 @@ def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> 
     if json:
         print_json(facts)
         return
-    print_measurements(outcome.rows)
+    if has_several(outcome.rows):
+        print_ready_table(comparison_table(outcome.rows))
+    else:
+        print_measurements(outcome.rows)
     print_outcome(outcome)
     console = err()
     console.print(

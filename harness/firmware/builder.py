@@ -39,12 +39,12 @@ if TYPE_CHECKING:
 Log = Callable[[str], None]
 
 _SLOTS = 8
-_GENERATED = ("src", "port", "include", "kernels", "ld", "platforms", "boards")
+_GENERATED = ("src", "port", "include", "kernels", "library", "ld", "platforms", "boards")
 
 
 def build_image(
     board: Board,
-    model: TFLiteModel,
+    model: TFLiteModel | None,
     sources: GeneratedSources,
     options: BuildOptions,
     *,
@@ -75,15 +75,15 @@ def build_image(
         if lines is not None:
             raise _failure(root, board, project, sources, options, output, lines)
         elf = output / "firmware.elf"
-        sizes, ram = read_sizes(elf)
+        sizes, ram = read_sizes(elf, sources.weights_bytes)
         image = FirmwareImage(
             elf=elf,
             map=output / "firmware.map",
             sha256=hashlib.sha256(elf.read_bytes()).hexdigest(),
             build_id=project.build_id,
             board=board.id,
-            model_name=model.name,
-            model_sha256=model.sha256,
+            model_name=model.name if model is not None else "",
+            model_sha256=model.sha256 if model is not None else "",
             runtime=sources.runtime,
             runtime_version=sources.runtime_version,
             kernels=sources.kernels,
@@ -258,7 +258,7 @@ def _failure(
                 "kernels (at most)": kernels.stat().st_size if kernels.is_file() else 0,
             },
             "RAM": {
-                "arena": sources.arena_planned_bytes,
+                "arena": sources.arena_planned_bytes or 0,
                 "input staging": staging,
                 "stack": options.stack_bytes,
             },

@@ -7,6 +7,7 @@ model to the next; what varies is in the contents.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,10 +22,12 @@ from harness.paths import data_dir
 
 if TYPE_CHECKING:
     from harness.models.graph import TFLiteModel
-    from harness.runtimes import GeneratedSources
+    from harness.runtimes import GeneratedSources, LibraryTree
 
 _PLATFORM = "platforms/cortexm_bench"
 _TEMPLATE_FOLDERS = {"src": "src", "port": "port", "platform": _PLATFORM}
+# Where a library lies does not change what is built from it.
+_LIBRARY_FILE = "library/tree.json"
 _TEMPLATE_FILES = frozenset({".c", ".h", ".S", ".cpp", ".py", ".json"})
 _HEADERS = frozenset({".h", ".hpp", ".inc"})
 _STAGING_ALIGNMENT = 16
@@ -68,12 +71,12 @@ class Project:
 
 def plan_project(
     board: Board,
-    model: TFLiteModel,
+    model: TFLiteModel | None,
     sources: GeneratedSources,
     options: BuildOptions,
     toolchain: str,
 ) -> Project:
-    """Lay out the project of one image.
+    """Lay out the project of one image; without a model, of one that takes any.
 
     Raises:
         BuildError: Two kernel sources have one name, or a generated name leaves the project.
@@ -93,6 +96,8 @@ def plan_project(
         "platformio.ini": _ini(board, sources, options, includes).encode(),
     }
     del configuration["ld/board.ld.in"]
+    if sources.library is not None:
+        configuration[_LIBRARY_FILE] = _library_tree(sources.library, placed=False)
     generated: dict[str, bytes] = {}
     for name, content in sources.files.items():
         path = PurePosixPath(name)
@@ -100,13 +105,28 @@ def plan_project(
             raise BuildError(f"generated file {name!r} lies outside the project")
         data = content.encode() if isinstance(content, str) else content
         generated[f"src/{path}"] = data
-    facts = f"{toolchain}\n{model.sha256}\n{model.name}\n"
+    subject = f"{model.sha256}\n{model.name}" if model is not None else "any model"
+    facts = f"{toolchain}\n{subject}\n"
     key = digest({**configuration, **generated, "facts": facts.encode()})
+    if sources.library is not None:
+        configuration[_LIBRARY_FILE] = _library_tree(sources.library, placed=True)
     return Project(configuration, generated, key)
 
 
-def build_info(project: Project, model: TFLiteModel, sources: GeneratedSources) -> str:
-    """Return ``build_info.c``: identity, tensor sizes and the inputs' staging memory."""
+def build_info(project: Project, model: TFLiteModel | None, sources: GeneratedSources) -> str:
+    """Return ``build_info.c``: identity, tensor sizes and the inputs' staging memory.
+
+    Without a model the tensors are the runtime's to know, and staging has a fixed size.
+    """
+    if model is None:
+        return f"""/* Generated. */
+#include "build_info.h"
+
+const char build_id[] = "{project.build_id}";
+
+uint8_t build_staging[{sources.staging_bytes}]
+    __attribute__((aligned({_STAGING_ALIGNMENT})));
+"""
     inputs, offset = [], 0
     for size in sources.input_bytes:
         inputs.append(f"{{{size}u, {offset}u, 0.0f, 0}}")
@@ -162,6 +182,18 @@ def digest(files: Files) -> str:
         total.update(f"{name}\0{len(files[name])}\0".encode())
         total.update(files[name])
     return total.hexdigest()
+
+
+def _library_tree(library: LibraryTree, *, placed: bool) -> bytes:
+    """Return ``tree.json`` for the platform; without the library's place it is its identity."""
+    content = {
+        "root": str(library.root) if placed else "",
+        "digest": library.digest,
+        "include": library.include_dirs,
+        # The linker script knows the archives by these names.
+        "archives": {"tflm": library.core_sources, "kernels": library.kernel_sources},
+    }
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def _printable(text: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.errors import BuildError
 from harness.firmware.image import FlashSplit, RamSplit
 
+_FLATBUFFER = ".flatbuffer"
 # Output sections of firmware_template/ld/board.ld.in.
 _FLASH = {
     ".vectors": "port",
@@ -16,15 +17,20 @@ _FLASH = {
     ".runtime": "runtime",
     ".weights": "weights",
     ".graph": "graph",
+    _FLATBUFFER: "graph",
 }
 _RAM = {".stack": "stack", ".arena": "arena", ".data": "other", ".bss": "other"}
 
 
-def read_sizes(elf: Path) -> tuple[FlashSplit, RamSplit]:
+def read_sizes(elf: Path, weights_bytes: int = 0) -> tuple[FlashSplit, RamSplit]:
     """Return the split of flash and RAM.
 
     What lies between two sections for alignment counts with ``port`` and ``other``, so that the
     parts add up to the total.
+
+    Args:
+        elf: The image.
+        weights_bytes: Share of weights in a model that is linked as one piece.
 
     Raises:
         BuildError: The ELF has a loaded section that the linker script does not know.
@@ -47,6 +53,10 @@ def read_sizes(elf: Path) -> tuple[FlashSplit, RamSplit]:
                 flash[_FLASH[name]] += size
             if name in _RAM:
                 ram[_RAM[name]] += size
+            if name == _FLATBUFFER:
+                share = min(weights_bytes, size)
+                flash["graph"] -= share
+                flash["weights"] += share
             where = ram_ends if name in _RAM else flash_ends
             where.append((section["sh_addr"], section["sh_addr"] + size))
     data = flash_total(elf, flash_ends)

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from harness.report.compare import comparison_table
 from harness.report.summary import write_summary
 from harness.report.tables import Table, fit_table, measurement_table
 
 if TYPE_CHECKING:
+    from harness.report.memory_plot import plot_memory
     from harness.report.plot import plot_latency
 
-__all__ = ["Table", "fit_table", "measurement_table", "plot_latency", "write_summary"]
+__all__ = [
+    "Table",
+    "comparison_table",
+    "fit_table",
+    "measurement_table",
+    "plot_latency",
+    "plot_memory",
+    "write_summary",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +29,8 @@ def __getattr__(name: str) -> Any:
         from harness.report.plot import plot_latency
 
         return plot_latency
+    if name == "plot_memory":
+        from harness.report.memory_plot import plot_memory
+
+        return plot_memory
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from harness.errors import FitError
 from harness.fit.model import Fingerprint, Fit
 from harness.report import text
+from harness.report.style import MUTED, STYLE, check_suffix, write_figure
 from harness.results.record import Measurement, best_per_key
 
 if TYPE_CHECKING:
@@ -30,20 +30,6 @@ _COLOURS = {"ds_cnn_kws": "#0072B2", "mobilenet_v2_vww": "#D55E00", "ds_cnn_ad":
 _MARKERS = {"ds_cnn_kws": "o", "mobilenet_v2_vww": "s", "ds_cnn_ad": "^"}
 _SPARE = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#7A5C00", "X"))
 _POOLED = "#444444"
-_MUTED = "#5c6670"
-
-_STYLE: Any = {  # matplotlib types its keys one by one, differently in each release
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.edgecolor": "#9aa4ad",
-    "axes.labelcolor": "#222b33",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _MUTED,
-    "ytick.color": _MUTED,
-    "svg.hashsalt": "tinyml-harness",
-}
 
 
 def plot_latency(
@@ -71,18 +57,13 @@ def plot_latency(
             not share a plot), none of the rows at hand, or a file that cannot be written.
     """
     file = Path(path)
-    if file.suffix not in (".png", ".svg", ".pdf"):
-        raise FitError(
-            f"a plot cannot be written as {file.suffix or 'a file without suffix'!r}",
-            where=str(file),
-            expected=".png, .svg or .pdf",
-        )
+    check_suffix(file, FitError)
     everything = [*fits, *([pooled] if pooled else [])]
     shared = _shared_fingerprint(everything)
     by_key = {row.key: row for row in best_per_key(rows)}
     chosen = {fit.fingerprint.backbone: _points(fit, by_key) for fit in fits}
     scale_log = _far_apart(fits) if log is None else log
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         figure = Figure(figsize=(9.6, 8.4), dpi=150, layout="constrained")
         FigureCanvasAgg(figure)
         top, bottom = figure.subplots(
@@ -102,7 +83,7 @@ def plot_latency(
         _finish_top(figure, top, fits, pooled, looks, shared, scale_log, lowest_ms)
         _finish_bottom(bottom, shared, scale_log)
         _heading(figure, shared)
-        _write(figure, file)
+        write_figure(figure, file, FitError)
     return file
 
 
@@ -242,13 +223,13 @@ def _finish_top(
                 ls="none",
                 marker="o",
                 mfc="white",
-                mec=_MUTED,
+                mec=MUTED,
                 mew=1.6,
                 label="hollow: held-out architecture, not fitted on",
             )
         )
     level = f"{100 * fits[0].latency.level:.0f} % prediction interval"
-    handles.append(Patch(color=_MUTED, alpha=0.2, lw=0, label=level))
+    handles.append(Patch(color=MUTED, alpha=0.2, lw=0, label=level))
     # Below the panels: whatever the data look like, it hides none of them.
     legend = figure.legend(
         handles=handles, loc="outside lower left", frameon=False, fontsize=9, labelspacing=0.55
@@ -275,7 +256,7 @@ def _caption(fit: Fit) -> str:
 
 def _finish_bottom(axes: Axes, shared: Fingerprint, log: bool) -> None:
     axes.axhspan(-5, 5, color="#000000", alpha=0.05, lw=0, zorder=0)
-    axes.axhline(0, color=_MUTED, lw=0.9, zorder=1)
+    axes.axhline(0, color=MUTED, lw=0.9, zorder=1)
     for edge in (-10, 10):
         axes.axhline(edge, color="#9aa4ad", lw=0.8, ls=":", zorder=1)
     largest = max(abs(value) for value in axes.dataLim.intervaly)
@@ -285,7 +266,7 @@ def _finish_bottom(axes: Axes, shared: Fingerprint, log: bool) -> None:
     axes.set_xlabel("operations per inference (million; 1 MAC = 2 ops)")
     axes.grid(True, which="major", color="#e4e8eb", lw=0.8)
     axes.set_axisbelow(True)
-    axes.set_title("grey band ±5 %, dotted ±10 %", loc="right", fontsize=8, color=_MUTED, pad=3)
+    axes.set_title("grey band ±5 %, dotted ±10 %", loc="right", fontsize=8, color=MUTED, pad=3)
     if log:
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:,g}")
@@ -316,27 +297,6 @@ def _heading(figure: Figure, shared: Fingerprint) -> None:
         transform=axes.transAxes,
         fontsize=9,
         va="bottom",
-        color="#B00020" if emulated else _MUTED,
+        color="#B00020" if emulated else MUTED,
         parse_math=False,
     )
-
-
-def _write(figure: Figure, file: Path) -> None:
-    draft = file.with_name(f".{uuid.uuid4().hex}{file.suffix}")
-    # No date inside, so that the same rows give the same file.
-    metadata = {"Date": None} if file.suffix == ".svg" else {}
-    if file.suffix == ".pdf":
-        metadata = {"CreationDate": None}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(draft, metadata=metadata)
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as failure:
-        raise FitError(
-            f"the plot cannot be written: {failure.strerror or failure}",
-            where=str(file),
-            fix="check that the folder is writable and the disk has space",
-        ) from None

@@ -12,6 +12,7 @@ from statistics import mean
 from harness.errors import ResultsError
 from harness.fit.model import Fit
 from harness.report import text
+from harness.report.compare import comparison_table, has_several
 from harness.report.tables import Table, fit_table, measurement_table
 from harness.results.record import Measurement, Status, best_per_key
 
@@ -23,6 +24,7 @@ def write_summary(
     *,
     pooled: Fit | None = None,
     plot: str | Path | None = None,
+    memory_plot: str | Path | None = None,
     title: str = "Results",
     notes: Sequence[str] = (),
 ) -> Path:
@@ -33,7 +35,8 @@ def write_summary(
         rows: Attempts; of each job the best is shown.
         fits: Fits made from them.
         pooled: Fit over all backbones, shown beneath the others.
-        plot: Image to show, linked relative to `path`.
+        plot: Image of latency to show, linked relative to `path`.
+        memory_plot: Image of SRAM and flash, likewise.
         title: Heading.
         notes: Things a reader must know, such as why a backbone has no fit.
 
@@ -58,6 +61,16 @@ def write_summary(
     if plot is not None:
         link = os.path.relpath(plot, file.parent).replace(os.sep, "/")
         parts.append(f"![Latency against operations](<{link}>)\n")
+    if has_several(best):
+        table = comparison_table(best)
+        parts += ["## Side by side\n", f"{text.markdown(table.title)}\n", table.markdown()]
+        parts.append(
+            "*× best*: cycles against the model's best here. *code*: flash without weights. "
+            "*SRAM*: arena (verified minimum where there is one), other static RAM and stack.\n"
+        )
+    if memory_plot is not None:
+        link = os.path.relpath(memory_plot, file.parent).replace(os.sep, "/")
+        parts.append(f"![Where SRAM and flash go](<{link}>)\n")
     if best:
         table = measurement_table(sorted(best, key=_by_size))
         parts += ["## Networks\n", f"{text.markdown(table.title)}\n", table.markdown()]

@@ -91,6 +91,7 @@ _MEASUREMENT: tuple[_Column, ...] = (
     ("latency ms", False, lambda row: text.number(_scaled(row.latency_us, 1000), 3)),
     ("± ms", False, _interval),
     ("cycles/MAC", False, _per_mac),
+    ("layers − total", False, lambda row: text.percent_signed(row.additivity_gap)),
     ("arena B", False, lambda row: text.number(row.arena_bytes)),
     ("stack B", False, lambda row: text.number(row.stack_bytes)),
     ("flash B", False, lambda row: text.number(row.flash_total_bytes)),
@@ -103,6 +104,7 @@ _WHERE: tuple[_Column, ...] = (
     ("runtime", True, lambda row: text.name(row.runtime)),
     ("kernels", True, lambda row: text.name(row.kernels)),
     ("flags", True, lambda row: text.name(row.optimization)),
+    ("image", True, lambda row: text.image(row.one_firmware)),
     ("clock", False, lambda row: text.clock(row.clock_hz)),
 )
 

@@ -44,6 +44,16 @@ def share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{100 * value:.0f} %"
 
 
+def percent_signed(value: float | None) -> str:
+    """Return a share in percent with its sign and three decimals."""
+    return UNKNOWN if value is None else f"{100 * value:+.3f} %"
+
+
+def image(one_firmware: bool | None) -> str:
+    """Return what is said of an image: only a shared one is worth a word."""
+    return "shared" if one_firmware else UNKNOWN
+
+
 def yes_no(value: bool | None) -> str:
     """Return yes, no or unknown."""
     return UNKNOWN if value is None else "yes" if value else "no"

@@ -10,6 +10,7 @@ from harness.results.record import (
     Source,
     Status,
     best_per_key,
+    gap,
     summarise_cycles,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "Source",
     "Status",
     "best_per_key",
+    "gap",
     "open_store",
     "summarise_cycles",
 ]

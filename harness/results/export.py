@@ -18,7 +18,15 @@ FORMATS = ("parquet", "csv")
 TABLES = ("measurements", "layers")
 
 # What does not fit a cell becomes JSON text, the same in every format.
-_NESTED = ("issues", "flags", "cycles", "architecture", "macs_by_operator", "stage_seconds")
+_NESTED = (
+    "issues",
+    "flags",
+    "cycles",
+    "architecture",
+    "macs_by_operator",
+    "arena_parts",
+    "stage_seconds",
+)
 _ISO = "%Y-%m-%dT%H:%M:%S.%fZ"
 _DTYPES = {"int": "Int64", "float": "Float64", "bool": "boolean", "str": "string"}
 

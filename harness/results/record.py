@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from statistics import median
 from typing import Any
 
 _HEX64 = re.compile(r"[0-9a-f]{64}")
@@ -106,6 +107,8 @@ class Measurement:
     kernels_version: str | None = None
     optimization: str | None = None
     flags: tuple[str, ...] = ()
+    library: str | None = None  # PlatformIO spec of the runtime's library, as the user gave it
+    one_firmware: bool | None = None  # the model lay in the model region beside a shared runtime
     toolchain: str | None = None
     firmware_sha256: str | None = None
     build_id: str | None = None
@@ -123,7 +126,12 @@ class Measurement:
     # Memory
     arena_planned_bytes: int | None = None
     arena_used_bytes: int | None = None
+    arena_capacity_bytes: int | None = None
     arena_min_bytes: int | None = None  # verified by bisection on the device
+    arena_below_bytes: int | None = None  # largest size tried that did not work ...
+    arena_below_message: str | None = None  # ... and what runtime or device said to it
+    # Bytes used and requested and allocations by kind; "nonpersistent" and "persistent" first
+    arena_parts: Mapping[str, Mapping[str, int]] | None = None
     arena_paint_bytes: int | None = None
     stack_bytes: int | None = None  # high-water mark
     stack_capacity_bytes: int | None = None
@@ -134,6 +142,7 @@ class Measurement:
     flash_runtime_bytes: int | None = None
     flash_port_bytes: int | None = None
     ram_static_bytes: int | None = None
+    ram_other_bytes: int | None = None  # static RAM that is neither arena nor stack
 
     # Outputs against the host
     reference: str | None = None  # what the outputs were compared with
@@ -145,8 +154,10 @@ class Measurement:
     # Layers, from their own pass
     layers: tuple[LayerCycles, ...] = ()
     layers_total_cycles: int | None = None  # the same pass, end to end
+    additivity_gap: float | None = None  # (sum of the layers - median total) / median total
 
     # How it went
+    message: str | None = None  # of an invalid row: what failed, in one line
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     raw_log: str | None = None  # everything the UART said
 
@@ -161,7 +172,7 @@ class Measurement:
         _set(self, "cycles", tuple(operator.index(count) for count in self.cycles))
         for spec in fields(self):
             _set(self, spec.name, _typed(spec.name, str(spec.type), getattr(self, spec.name)))
-        for name in ("architecture", "macs_by_operator", "stage_seconds"):
+        for name in ("architecture", "macs_by_operator", "arena_parts", "stage_seconds"):
             value = getattr(self, name)
             if value is not None:
                 _set(self, name, _plain(value, name))
@@ -205,6 +216,18 @@ class Measurement:
             if value is not None:
                 return value
         return None
+
+
+def gap(cycles: Sequence[int], layers: Sequence[LayerCycles]) -> float | None:
+    """Return how far the layers' sum is from the median total, relative to the total.
+
+    None where there are no layers, or one was not timed.
+    """
+    parts = [layer.cycles for layer in layers]
+    if not cycles or not parts or None in parts:
+        return None
+    middle = median(cycles)
+    return (sum(part or 0 for part in parts) - middle) / middle if middle else None
 
 
 def best_per_key(rows: Iterable[Measurement]) -> list[Measurement]:

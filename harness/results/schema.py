@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0001"  # the newest revision in migrations/versions
+HEAD = "0002"  # the newest revision in migrations/versions
 VERSION_TABLE = "harness_schema_version"  # not alembic_version: a lab database is shared
 
 
@@ -121,6 +121,8 @@ measurement = Table(
     Column("kernels_version", SafeText),
     Column("optimization", SafeText),
     Column("flags", _json(), nullable=False),
+    Column("library", SafeText),
+    Column("one_firmware", Boolean),
     Column("toolchain", SafeText),
     Column("firmware_sha256", SafeText),
     Column("build_id", SafeText),
@@ -134,7 +136,11 @@ measurement = Table(
     Column("latency_ci_high_us", Double),
     Column("arena_planned_bytes", BigInteger),
     Column("arena_used_bytes", BigInteger),
+    Column("arena_capacity_bytes", BigInteger),
     Column("arena_min_bytes", BigInteger),
+    Column("arena_below_bytes", BigInteger),
+    Column("arena_below_message", SafeText),
+    Column("arena_parts", _json()),
     Column("arena_paint_bytes", BigInteger),
     Column("stack_bytes", BigInteger),
     Column("stack_capacity_bytes", BigInteger),
@@ -145,12 +151,15 @@ measurement = Table(
     Column("flash_runtime_bytes", BigInteger),
     Column("flash_port_bytes", BigInteger),
     Column("ram_static_bytes", BigInteger),
+    Column("ram_other_bytes", BigInteger),
     Column("reference", SafeText),
     Column("output_bytes_total", BigInteger),
     Column("output_bytes_differing", BigInteger),
     Column("output_max_abs_diff", BigInteger),
     Column("bit_exact", Boolean),
     Column("layers_total_cycles", BigInteger),
+    Column("additivity_gap", Double),
+    Column("message", SafeText),
     Column("stage_seconds", _json(), nullable=False),
     UniqueConstraint("key", "created_at", name="uq_measurement_attempt"),
     # A job is done once: failed attempts may repeat, measured ones may not.

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from harness.boards import Board
     from harness.models.graph import TFLiteModel
 
-RUNTIMES = ("aot",)
-KERNELS = ("cmsis_nn", "portable")
+# Kernel sets by runtime; the first is the default.
+RUNTIME_KERNELS: Mapping[str, tuple[str, ...]] = {
+    "aot": ("cmsis_nn", "portable"),
+    "tflm": ("cmsis_nn", "reference"),
+}
+RUNTIMES = tuple(RUNTIME_KERNELS)
+KERNELS = RUNTIME_KERNELS["aot"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +28,14 @@ class RuntimeOptions:
 
     Attributes:
         runtime: Name for `get_runtime`.
-        kernels: ``cmsis_nn`` (Arm's kernels, as TFLM calls them) or ``portable`` (plain C loops).
+        kernels: ``cmsis_nn`` (Arm's kernels, as TFLM calls them), or for `aot` ``portable`` (plain
+            C loops), for `tflm` ``reference`` (TFLM's own).
+        library: PlatformIO library spec of TFLM; `tflm` only.
     """
 
     runtime: str = "aot"
     kernels: str = "cmsis_nn"
+    library: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,25 @@ class LayerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class LibraryTree:
+    """Sources of a library that are compiled where they are.
+
+    Attributes:
+        root: Folder of the library.
+        digest: SHA-256 of what it holds; stands for the contents.
+        include_dirs: Include paths relative to `root`.
+        core_sources: Sources of the runtime itself, relative to `root`.
+        kernel_sources: Sources of its kernels, relative to `root`.
+    """
+
+    root: Path
+    digest: str
+    include_dirs: tuple[str, ...]
+    core_sources: tuple[str, ...]
+    kernel_sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratedSources:
     """What goes into the firmware project for one model.
 
@@ -56,8 +83,9 @@ class GeneratedSources:
         library_sources: Kernel sources to compile; the same for every model of one `kernels`.
         include_dirs: Include paths of `library_sources` and `files`.
         defines: Macro definitions without ``-D``; the same for every model of one `kernels`.
-        arena_planned_bytes: Size of the arena: activations and kernel scratch.
-        arena_scratch_bytes: Largest kernel scratch buffer, which is part of the above.
+        arena_planned_bytes: Size of the arena: activations and kernel scratch; None when only the
+            device plans it.
+        arena_scratch_bytes: Largest kernel scratch buffer, which is part of the above, or None.
         weights_bytes: Weights and biases in flash.
         input_bytes: Size of each model input.
         output_bytes: Size of each model output.
@@ -66,14 +94,16 @@ class GeneratedSources:
         runtime_version: Version of the code generator.
         kernels: Kernel set.
         kernels_version: Version of the kernel set.
+        library: A library that is compiled where it is, besides `library_sources`.
+        staging_bytes: Room for inputs in an image that takes any model; 0 when it has its own.
     """
 
     files: Mapping[str, str | bytes]
     library_sources: tuple[Path, ...]
     include_dirs: tuple[Path, ...]
     defines: tuple[str, ...]
-    arena_planned_bytes: int
-    arena_scratch_bytes: int
+    arena_planned_bytes: int | None
+    arena_scratch_bytes: int | None
     weights_bytes: int
     input_bytes: tuple[int, ...]
     output_bytes: tuple[int, ...]
@@ -82,6 +112,8 @@ class GeneratedSources:
     runtime_version: str
     kernels: str
     kernels_version: str
+    library: LibraryTree | None = None
+    staging_bytes: int = 0
 
 
 class Runtime(Protocol):
@@ -93,7 +125,7 @@ class Runtime(Protocol):
         """Return names and versions that decide the generated code, without generating any.
 
         Raises:
-            ConfigError: The runtime has no such kernels.
+            ConfigError: The runtime has no such kernels, or its library cannot be had.
         """
         ...
 
@@ -118,6 +150,10 @@ def get_runtime(name: str) -> Runtime:
         from harness.runtimes.aot import AotRuntime
 
         return AotRuntime()
+    if name == "tflm":
+        from harness.runtimes.tflm import TflmRuntime
+
+        return TflmRuntime()
     raise ConfigError(
         f"unknown runtime '{name}'",
         expected=f"one of {', '.join(RUNTIMES)}",

@@ -6,6 +6,10 @@ from pathlib import Path
 from SCons.Script import COMMAND_LINE_TARGETS, AlwaysBuild, Default, DefaultEnvironment
 
 env = DefaultEnvironment()
+# PlatformIO keeps SCons's record of what was built beside the shared object cache, under names that
+# are the same in every project. One project would take another's record for its own and link an
+# object of an earlier model; so each keeps its record with its objects.
+env.SConsignFile(str(Path(env.subst("$BUILD_DIR")) / ".sconsign"))
 board = env.BoardConfig()
 config = env.GetProjectConfig()
 section = "env:" + env["PIOENV"]
@@ -89,7 +93,7 @@ env.Append(
         "-Wl,-Map,$BUILD_DIR/${PROGNAME}.map",
         "-Wl,--no-warn-mismatch",
     ],
-    LIBS=["gcc", "c", "m"],
+    LIBS=["gcc", "c", "m", "stdc++"],
 )
 # Absolute paths must not get into the image; and not into what SCons compares either, or a cache
 # that was moved would compile everything again.
@@ -127,6 +131,27 @@ for binary in sorted((project / "src").rglob("*.bin")):
         relative = source.relative_to(project / "src").with_suffix(".o")
         env.Depends(f"$BUILD_DIR/src/{relative}", str(binary))
 
+# A library is compiled where it is: its folder, sources and include paths are in a file, as names
+# in platformio.ini would cost the build folder when they change. Its contents are known by a
+# digest, which stands in for the headers that SCons therefore need not look at.
+tree_file = project / "library" / "tree.json"
+if tree_file.is_file():
+    tree = json.loads(tree_file.read_text())
+    root = (project / tree["root"]).resolve()
+    search = [flag for path in tree["include"] for flag in ("-isystem", str(root / path))]
+    prefix = ["$(", f"-ffile-prefix-map={root}=library", "$)"]
+    library_env = env.Clone()
+    library_env.Append(
+        CCFLAGS=[*prefix, "-w", *search], CPPDEFINES=[("LIBRARY_DIGEST", tree["digest"][:16])]
+    )
+    for archive, names in tree["archives"].items():
+        objects = [
+            library_env.StaticObject(f"$BUILD_DIR/{archive}/{name}.o", str(root / name))
+            for name in names
+        ]
+        env.Prepend(LIBS=[library_env.StaticLibrary(f"$BUILD_DIR/{archive}", objects)])
+    env.Append(CCFLAGS=[*prefix, *search], CPPDEFINES=[("LIBRARY_DIGEST", tree["digest"][:16])])
+
 elf = env.BuildProgram()
 env.Depends(elf, str(project / "ld" / "board.ld"))
 
@@ -136,6 +161,7 @@ env.NoCache(elf)
 for source in [
     project / "src" / "build_info.c",
     *sorted((project / "src" / "model").glob("*.[cS]")),
+    *sorted((project / "src" / "model").glob("*.cpp")),
 ]:
     relative = source.relative_to(project / "src").with_suffix(".o")
     env.NoCache(env.File(f"$BUILD_DIR/src/{relative}"))

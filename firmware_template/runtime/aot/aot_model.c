@@ -7,7 +7,7 @@
 
 static const char *error_text = "";
 
-enum { ERROR_SCRATCH = 1, ERROR_KERNEL = 2 };
+enum { ERROR_SCRATCH = 1, ERROR_KERNEL = 2, ERROR_ARENA = 3 };
 
 const char *model_runtime(void) { return "aot"; }
 
@@ -96,6 +96,27 @@ model_arena_t model_arena(void)
     const model_arena_t arena = {aot_graph.arena_bytes, aot_graph.arena_bytes,
                                  aot_graph.arena_bytes};
     return arena;
+}
+
+/* The plan is static: the whole arena is needed, and is enough. */
+int model_setup_in(uint32_t bytes)
+{
+    if (bytes < aot_graph.arena_bytes) {
+        error_text = "arena smaller than the static plan";
+        return ERROR_ARENA;
+    }
+    return model_setup();
+}
+
+uint32_t model_arena_part_count(void) { return 2; }
+
+const model_arena_part_t *model_arena_part(uint32_t i)
+{
+    /* Everything persistent is constant, and in flash. */
+    static model_arena_part_t parts[] = {{"nonpersistent", 0, 0, 1}, {"persistent", 0, 0, 0}};
+    parts[0].used = aot_graph.arena_bytes;
+    parts[0].requested = aot_graph.arena_bytes;
+    return i < model_arena_part_count() ? &parts[i] : NULL;
 }
 
 void *model_arena_base(void) { return aot_graph.arena; }

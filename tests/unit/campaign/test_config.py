@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.campaign.config import read_campaign
-from harness.errors import EXIT_USAGE, CampaignError
+from harness.campaign.config import find_model, parse_libraries, read_campaign
+from harness.errors import EXIT_USAGE, CampaignError, ConfigError
 
+CAMPAIGNS = Path(__file__).parents[3] / "campaigns"
 GOOD = """
 name = "t"
 boards = ["nucleo_f746zg"]
@@ -22,10 +23,18 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["kws_demo", "nightly", "backbones"])
-def test_shipped_campaigns_are_valid(name: str) -> None:
-    root = Path(__file__).parents[3]
-    assert read_campaign(root / "campaigns" / f"{name}.toml").backbones
+@pytest.mark.parametrize("path", sorted(CAMPAIGNS.glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_campaigns_are_valid(path: Path) -> None:
+    config = read_campaign(path)
+    assert config.backbones or config.models
+
+
+def test_the_campaign_of_runtimes_compares_five_models() -> None:
+    config = read_campaign(CAMPAIGNS / "runtimes.toml")
+    assert len(config.models) == 5 and config.measure.verify_arena
+    assert {(sweep.name, kernels) for sweep in config.runtimes for kernels in sweep.kernels} == {
+        ("tflm", "cmsis_nn"), ("tflm", "reference"), ("aot", "cmsis_nn"), ("aot", "portable"),
+    }  # fmt: skip
 
 
 def test_overrides_replace_keys(tmp_path: Path) -> None:
@@ -63,3 +72,71 @@ def test_a_wrong_file_is_refused_with_key_and_file(
 def test_missing_file() -> None:
     with pytest.raises(CampaignError, match="no such file"):
         read_campaign(Path("nowhere.toml"))
+
+
+TFLM = (
+    GOOD
+    + """
+[[runtimes]]
+name = "tflm"
+kernels = ["cmsis_nn", "reference"]
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[[runtimes]]\nname = "tfml"\n', "'aot' or 'tflm'"),
+        ('[[runtimes]]\nkernels = ["reference"]\n', "'aot' has no kernels 'reference'"),
+        ('[[runtimes]]\nname = "tflm"\nkernels = ["portable"]\n', "only cmsis_nn, reference"),
+        ('[[runtimes]]\nlibrary = "x"\n', "takes no library"),
+        ("[[runtimes]]\none_firmware = true\n", "one_firmware is for 'tflm'"),
+        ('[[runtimes]]\nname = "tflm"\nlibraries = {portable = "x"}\n', "no kernels 'portable'"),
+    ],
+)
+def test_what_a_runtime_does_not_have_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CampaignError, match=message):
+        read_campaign(write(tmp_path, GOOD + text))
+
+
+def test_a_library_for_all_kernels_and_one_for_some(tmp_path: Path) -> None:
+    text = TFLM + 'library = "owner/a@1"\nlibraries = {reference = "symlink://../trees/ref"}\n'
+    (sweep,) = read_campaign(write(tmp_path, text)).runtimes
+    assert sweep.library_for("cmsis_nn") == "owner/a@1"
+    assert sweep.library_for("reference") == f"symlink://{tmp_path.parent / 'trees' / 'ref'}"
+
+
+def test_which_library_wins(tmp_path: Path) -> None:
+    (sweep,) = read_campaign(write(tmp_path, TFLM + 'libraries = {reference = "own"}\n')).runtimes
+    over = sweep.with_libraries("general", {"cmsis_nn": "special"}, override=True)
+    assert (over.library_for("cmsis_nn"), over.library_for("reference")) == ("special", "general")
+    under = sweep.with_libraries("general", {"reference": "special"}, override=False)
+    assert (under.library_for("cmsis_nn"), under.library_for("reference")) == ("general", "own")
+
+
+def test_libraries_of_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    general, by_kernels = parse_libraries(["reference=file://ref", "https://h/r.git?a=b#c"])
+    assert general == "https://h/r.git?a=b#c"
+    assert by_kernels == {"reference": f"file://{tmp_path / 'ref'}"}
+    with pytest.raises(ConfigError, match="two libraries are named for reference kernels"):
+        parse_libraries(["reference=a", "reference=b"])
+    with pytest.raises(ConfigError, match="two libraries"):
+        parse_libraries(["a", "b"])
+
+
+def test_models_are_found_in_any_layout(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    (tmp_path / "deep" / "er" / "a.tflite").write_bytes(b"a")
+    (tmp_path / "b.tflite").write_bytes(b"b")
+    (tmp_path / "deep" / "b.tflite").write_bytes(b"other")
+    assert find_model(tmp_path, "a.tflite") == tmp_path / "deep" / "er" / "a.tflite"
+    assert find_model(tmp_path, "b.tflite") == tmp_path / "b.tflite"
+    (tmp_path / "deep" / "a.tflite").write_bytes(b"a")  # a copy is no contradiction
+    assert find_model(tmp_path, "a.tflite").read_bytes() == b"a"
+    (tmp_path / "deep" / "a.tflite").write_bytes(b"different")
+    with pytest.raises(CampaignError, match=r"2 different files are called 'a\.tflite'"):
+        find_model(tmp_path, "a.tflite")
+    with pytest.raises(CampaignError, match=r"no model 'c\.tflite'"):
+        find_model(tmp_path, "c.tflite")

@@ -9,6 +9,7 @@ from typing import Any
 from harness.runtimes import GeneratedSources, LayerInfo
 
 INPUT_BYTES = 100
+ARENA_NEEDS = 150
 
 MODEL_C = """
 #include "model.h"
@@ -24,7 +25,17 @@ __attribute__((section(".rodata.model_weights"))) static const uint8_t weights[@
 const char *model_runtime(void) { return "aot"; }
 const char *model_kernels(void) { return "portable"; }
 int model_setup(void) { return 0; }
-const char *model_error(void) { return ""; }
+static const char *error = "";
+const char *model_error(void) { return error; }
+int model_setup_in(uint32_t bytes) {
+    error = bytes < @NEEDS@ ? "100% full: more, please" : "";
+    return bytes < @NEEDS@ ? 7 : 0;
+}
+uint32_t model_arena_part_count(void) { return 1; }
+const model_arena_part_t *model_arena_part(uint32_t i) {
+    static const model_arena_part_t part = {"nonpersistent", 2 * BYTES, BYTES, 2};
+    return i == 0u ? &part : 0;
+}
 uint32_t model_input_count(void) { return 1; }
 void *model_input(uint32_t i) { return i == 0u ? arena : 0; }
 uint32_t model_input_bytes(uint32_t i) { return i == 0u ? BYTES : 0u; }
@@ -87,6 +98,7 @@ def fake_sources(
     (include / "kernel.h").write_text(KERNEL_H)
     (folder / "kernel.c").write_text(KERNEL_C)
     text = model_c.replace("@BYTES@", str(size)).replace("@WEIGHTS@", str(weights))
+    text = text.replace("@NEEDS@", str(ARENA_NEEDS))
     return GeneratedSources(
         files={"model/model.c": text},
         library_sources=(folder / "kernel.c",),

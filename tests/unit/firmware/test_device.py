@@ -110,6 +110,24 @@ def test_the_input_is_written_again_before_every_inference(f746: Device) -> None
     assert [part.off for part in parts] == [10, 74]
 
 
+def test_a_smaller_arena_is_tried_and_the_whole_given_back(f746: Device, fakes) -> None:
+    f746.records(wire.encode_input(0, 0, DATA))
+    (enough,) = f746.records(wire.encode_arena(fakes.ARENA_NEEDS))
+    assert (enough.rc, enough.out, enough.message) == (0, wire.crc32(FLIPPED), "")
+    (less,) = f746.records(wire.encode_arena(fakes.ARENA_NEEDS - 1))
+    assert (less.rc, less.message) == (7, "100% full: more, please")
+    # The device stays responsive, and does not run what could not be set up.
+    assert f746.records(wire.encode_run(0, 1)) == [wire.DeviceErr("setup", "hil-run")]
+    assert f746.records(wire.encode_arena_parts()) == [wire.DeviceErr("setup", "hil-arena-parts")]
+    (again,) = f746.records(wire.encode_arena(200))
+    assert (again.rc, again.out) == (0, enough.out)
+    assert f746.records(wire.encode_setup()) == [wire.Setup(0, "")]
+    assert f746.records(wire.encode_arena_parts()) == [
+        wire.ArenaPart(0, "nonpersistent", 200, 100, 2), wire.ArenaPartsEnd(1),
+    ]  # fmt: skip
+    assert f746.records(wire.encode_run(0, 1))[-1] == wire.RunEnd(0, 1, 0)
+
+
 def test_without_its_external_clock_it_runs_and_says_so(
     bare, fakes, library, cache, compiler
 ) -> None:
@@ -130,6 +148,10 @@ def test_without_its_external_clock_it_runs_and_says_so(
         (b"hil-run 0 1 1%", "syntax"),
         (b"hil-run -1 1%", "range"),
         (b"hil-layers%", "range"),
+        (b"hil-arena%", "range"),
+        (b"hil-arena 201%", "range"),
+        (b"hil-arena 8 8%", "syntax"),
+        (b"hil-arena-parts 1%", "syntax"),
         (b"hil-out 0 0%", "syntax"),
         (b"hil-out 1 0 1%", "range"),
         (b"hil-out 0 100 1%", "range"),

@@ -182,3 +182,18 @@ def test_an_input_is_sent_in_commands_that_fit(data: bytes) -> None:
 def test_what_the_grammar_cannot_carry_is_refused(call: object) -> None:
     with pytest.raises(ValueError):
         call()  # type: ignore[operator]
+
+
+@given(st.text())
+def test_a_message_survives_as_one_value(text: str) -> None:
+    text = text.encode("utf-8", "replace").decode()
+    value = wire.encode_message(text)
+    line = parse_line(encode_line("setup", 1, {"rc": 1, "err": value}))
+    assert isinstance(line, Line)
+    record = wire.decode(line)
+    assert isinstance(record, wire.Setup) and record.message == text
+
+
+@given(st.text())
+def test_decoding_a_message_never_raises(value: str) -> None:
+    wire.decode_message(value)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.results import Source, Status, best_per_key, summarise_cycles
+from harness.results import LayerCycles, Source, Status, best_per_key, gap, summarise_cycles
 from harness.results.fake import START, fake_failure, fake_measurement
 
 
@@ -108,3 +108,19 @@ def test_the_interval_holds_the_median_whatever_the_order(cycles: list[int], ran
 def test_nonsense_is_refused(cycles: list[int], clock: int, confidence: float) -> None:
     with pytest.raises(ValueError):
         summarise_cycles(cycles, clock, confidence=confidence)
+
+
+def test_the_gap_between_layers_and_whole() -> None:
+    layers = (LayerCycles(0, "a", "CONV_2D", 10, 600), LayerCycles(1, "b", "SOFTMAX", None, 420))
+    assert gap((1000, 990, 5000), layers) == pytest.approx(0.02)
+    assert gap((1000, 1020), layers) == pytest.approx(0.01 / 1.01)
+    assert gap((), layers) is None
+    assert gap((1000,), ()) is None
+    assert gap((1000,), (*layers, LayerCycles(2, "c", "ADD", 1, None))) is None
+
+
+def test_arena_parts_are_plain_data() -> None:
+    row = fake_measurement(arena_parts={"persistent": {"used": 1, "requested": 1, "count": 1}})
+    assert row.arena_parts == {"persistent": {"used": 1, "requested": 1, "count": 1}}
+    with pytest.raises(ValueError, match="arena_parts"):
+        fake_measurement(arena_parts={1: {}})

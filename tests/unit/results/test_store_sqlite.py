@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,27 @@ def test_the_revisions_make_the_schema_the_code_describes(tmp_path: Path) -> Non
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == HEAD
+
+
+def test_a_store_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
+    file = tmp_path / "rows.sqlite"
+    new = (
+        "library", "one_firmware", "arena_capacity_bytes", "arena_below_bytes",
+        "arena_below_message", "arena_parts", "ram_other_bytes", "additivity_gap", "message",
+    )  # fmt: skip
+    row = fake_measurement(0)
+    with Store.open(file) as store:
+        store.add(row)
+    with sqlite3.connect(file) as connection:
+        for name in new:
+            connection.execute(f"ALTER TABLE measurement DROP COLUMN {name}")
+        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
+    connection.close()
+    with Store.open(file) as store:
+        (kept,) = store.query()
+        assert kept == replace(row, **dict.fromkeys(new))
+        store.add(fake_measurement(1))
+        assert store.query()[1] == fake_measurement(1)
 
 
 def test_a_migration_that_fails_leaves_no_trace(

@@ -1,0 +1,192 @@
+"""Find the smallest arena that a model works in, on the device.
+
+What a runtime reports after set-up is no bound: TensorFlow Lite Micro needs temporary memory while
+it allocates, so a small model fails in the very size that ``arena_used_bytes()`` named, and a large
+one works in less. Only trying tells. Sizes are multiples of `GRANULARITY`, the alignment of an
+arena. A size works when set-up and one inference succeed and the outputs are those of the whole
+arena; a fault, a reset and silence are as good an answer as a refusal.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from harness import protocol
+from harness.capture.console import Console
+from harness.capture.record import ArenaPartReading, ArenaReading
+from harness.errors import CaptureError, CaptureTimeout, DeviceError, VirtualError
+
+GRANULARITY = 16
+"""Bytes; smaller steps change nothing, because the runtimes align their buffers to it."""
+
+_TRIES = 2
+# A size that works takes as long as the whole arena did; these only bound how long silence lasts.
+_SLACK_S = 2.0
+_SLACK_FACTOR = 5
+
+
+def smallest_arena(works: Callable[[int], bool], *, start: int, capacity: int) -> int:
+    """Return the smallest size that works, given that `capacity` does.
+
+    Goes outwards from `start` in doubling steps, since the answer is near it, and then bisects:
+    about ten calls, whatever the capacity.
+
+    Args:
+        works: Tells whether a size in bytes works; larger sizes work where smaller ones do.
+        start: A guess, such as what the runtime says it uses.
+        capacity: The whole arena, in bytes.
+
+    Returns:
+        A multiple of `GRANULARITY`, or `capacity` where that is none.
+    """
+    last = -(-capacity // GRANULARITY)
+
+    def answer(step: int) -> bool:
+        return step >= last or (step > 0 and works(step * GRANULARITY))
+
+    low, high, stride = 0, last, 1
+    at = min(max(1, -(-start // GRANULARITY)), last)
+    if answer(at):
+        high = at
+        while high - stride > low and answer(high - stride):
+            high, stride = high - stride, stride * 2
+        low = max(low, high - stride)
+    else:
+        low = at
+        while low + stride < high and not answer(low + stride):
+            low, stride = low + stride, stride * 2
+        high = min(high, low + stride)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if answer(middle) else (middle, high)
+    return min(high * GRANULARITY, capacity)
+
+
+class ArenaSearch:
+    """Tries sizes on a device that is set up, and brings it back when a size kills it.
+
+    Args:
+        console: The device's command line.
+        revive: Resets the device and writes the inputs again.
+        outputs: What the model gives in its whole arena.
+        deadline_s: Longest time of set-up and one inference.
+        where: Station and port for messages.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        revive: Callable[[], None],
+        *,
+        outputs: tuple[bytes, ...],
+        deadline_s: float,
+        where: str,
+    ) -> None:
+        self._console = console
+        self._revive = revive
+        self._expected = protocol.crc32(b"".join(outputs))
+        self._deadline_s = deadline_s
+        self._where = where
+        self._failures: dict[int, str] = {}
+        self._tried = 0
+
+    def run(self, *, used: int, capacity: int) -> ArenaReading:
+        """Search from `used`, and give the model its whole arena back.
+
+        Raises:
+            DeviceError: The model does not work in its whole arena either.
+            CaptureError: The device does not come back after a reset.
+        """
+        start = time.monotonic()
+        if not self._works(capacity):
+            raise DeviceError(
+                f"the model does not work a second time in its whole arena of {capacity} bytes: "
+                f"{self._failures[capacity]}",
+                where=self._where,
+                expected="the outputs of the timed run",
+                raw_log=self._console.log,
+            )
+        self._deadline_s = _SLACK_S + _SLACK_FACTOR * (time.monotonic() - start)
+        found = smallest_arena(self._works, start=used, capacity=capacity)
+        self._restore()
+        below = max((size for size in self._failures if size < found), default=None)
+        return ArenaReading(
+            min_bytes=found,
+            tries=self._tried,
+            below_bytes=below,
+            below_message=None if below is None else self._failures[below],
+        )
+
+    def _works(self, size: int) -> bool:
+        self._tried += 1
+        message = self._try(size)
+        if message is not None:
+            self._failures[size] = message
+        return message is None
+
+    def _try(self, size: int) -> str | None:
+        """Return why `size` does not work, None when it does."""
+        try:
+            try:
+                reading = self._ask(size)
+            except CaptureTimeout:
+                # Silence may be a bad line too; from a fresh start it is the size.
+                self._revive()
+                reading = self._ask(size)
+        except (CaptureError, VirtualError) as failure:
+            # A refusal is a bug, and a port that failed will not come back by a reset.
+            if isinstance(failure, DeviceError) and "fault" not in failure.data:
+                raise
+            self._revive()
+            return "no answer" if isinstance(failure, CaptureTimeout) else failure.what
+        if reading.rc:
+            return reading.message or f"code {reading.rc}"
+        return None if reading.out == self._expected else "the outputs differ"
+
+    def _ask(self, size: int) -> protocol.ArenaTry:
+        def collect(records: list[protocol.Record]) -> protocol.ArenaTry | None:
+            found = (r for r in records if isinstance(r, protocol.ArenaTry) and r.bytes == size)
+            return next(found, None)
+
+        return self._console.ask(
+            protocol.encode_arena(size),
+            collect,
+            what=f"the model in {size} bytes of arena",
+            timeout_s=self._deadline_s,
+            tries=_TRIES,
+        )
+
+    def _restore(self) -> None:
+        def collect(records: list[protocol.Record]) -> protocol.Setup | None:
+            return next((r for r in records if isinstance(r, protocol.Setup)), None)
+
+        setup = self._console.ask(
+            protocol.encode_setup(), collect, what="set-up", timeout_s=self._deadline_s
+        )
+        if setup.rc:
+            raise DeviceError(
+                f"the runtime cannot set the model up again: {setup.message} (code {setup.rc})",
+                where=self._where,
+                raw_log=self._console.log,
+            )
+
+
+def read_arena_parts(console: Console) -> tuple[ArenaPartReading, ...]:
+    """Return where the runtime says its arena goes.
+
+    Raises:
+        CaptureError: No complete, checked answer.
+    """
+
+    def collect(records: list[protocol.Record]) -> tuple[ArenaPartReading, ...] | None:
+        end = next((r for r in records if isinstance(r, protocol.ArenaPartsEnd)), None)
+        found = {r.i: r for r in records if isinstance(r, protocol.ArenaPart)}
+        if end is None or sorted(found) != list(range(end.n)):
+            return None
+        return tuple(
+            ArenaPartReading(part.kind, part.used, part.requested, part.count)
+            for _, part in sorted(found.items())
+        )
+
+    return console.ask(protocol.encode_arena_parts(), collect, what="the arena's parts")

@@ -1,0 +1,94 @@
+"""Split SRAM and flash into what takes them, as Figure 2 of MicroNets (Banbury et al., 2021)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.boards import load_board
+from harness.errors import BoardError
+from harness.results.record import Measurement
+
+INTERMEDIATE = "intermediate tensors"
+TEMPORARY = "only while allocating"
+PERSISTENT = "persistent buffers"
+ARENA = "arena, not split"
+RUNTIME_RAM = "runtime and bench"
+STACK = "stack"
+WEIGHTS = "weights"
+GRAPH = "graph and quantisation"
+CODE = "runtime and kernels"
+PORT = "port"
+FREE = "free"
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySplit:
+    """Bytes by part, in the order to be drawn; a part of no bytes is left out.
+
+    Attributes:
+        sram: Empty when the row does not say enough.
+        flash: Likewise.
+        sram_capacity: RAM of the board, None when the board is not known here.
+        flash_capacity: Flash of the board, likewise.
+    """
+
+    sram: Mapping[str, int]
+    flash: Mapping[str, int]
+    sram_capacity: int | None
+    flash_capacity: int | None
+
+
+def split_memory(row: Measurement) -> MemorySplit:
+    """Return where a row's SRAM and flash go.
+
+    The arena counts with its verified minimum where there is one, else with what the runtime says
+    it uses; the stack with its high-water mark, not with what is reserved for it. What is left of
+    the board's memory is free.
+    """
+    ram, flash = _capacities(row.board)
+    return MemorySplit(_rest(_sram(row), ram), _rest(_flash(row), flash), ram, flash)
+
+
+def sram_needed(row: Measurement) -> int | None:
+    """Return arena, other static RAM and stack of a row in bytes, None when one is not known."""
+    return sum(found.values()) if (found := _sram(row)) else None
+
+
+def _sram(row: Measurement) -> dict[str, int]:
+    arena, other, stack = row.arena_bytes, row.ram_other_bytes, row.stack_bytes
+    if arena is None or other is None or stack is None:
+        return {}
+    known = row.arena_parts or {}
+    parts: dict[str, int] = {}
+    if "persistent" in known and "nonpersistent" in known:
+        # The verified minimum may be a little less than what was taken where there was plenty.
+        persistent = min(known["persistent"]["used"], arena)
+        parts[INTERMEDIATE] = min(known["nonpersistent"]["used"], arena - persistent)
+        parts[PERSISTENT] = persistent
+        parts[TEMPORARY] = arena - persistent - parts[INTERMEDIATE]
+    else:
+        parts[ARENA] = arena
+    return {**parts, RUNTIME_RAM: other, STACK: stack}
+
+
+def _flash(row: Measurement) -> dict[str, int]:
+    weights, graph, port = row.flash_weights_bytes, row.flash_graph_bytes, row.flash_port_bytes
+    kernels, runtime = row.flash_kernels_bytes, row.flash_runtime_bytes
+    if weights is None or graph is None or port is None or kernels is None or runtime is None:
+        return {}
+    return {WEIGHTS: weights, GRAPH: graph, CODE: kernels + runtime, PORT: port}
+
+
+def _rest(parts: dict[str, int], capacity: int | None) -> dict[str, int]:
+    if parts and capacity is not None:
+        parts[FREE] = max(0, capacity - sum(parts.values()))
+    return {name: size for name, size in parts.items() if size}
+
+
+def _capacities(board_id: str) -> tuple[int | None, int | None]:
+    try:
+        board = load_board(board_id)
+    except BoardError:
+        return None, None
+    return board.ram_bytes, board.flash.bytes

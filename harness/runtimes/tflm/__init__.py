@@ -1,0 +1,199 @@
+"""The `tflm` runtime: TensorFlow Lite for Microcontrollers, as a library that the user names.
+
+The image is TFLM's interpreter with the model in flash as it is; what is generated is the op
+resolver. The library is compiled where it is, and only the part of it that the operators need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from harness.runtimes import GeneratedSources, LayerInfo, LibraryTree, RuntimeOptions
+
+if TYPE_CHECKING:
+    from harness.boards import Board
+    from harness.models.graph import TFLiteModel
+    from harness.runtimes.tflm.layout import Layout
+    from harness.runtimes.tflm.resolver import Entry
+
+VERSION = "1"  # raise it when the generated code or the glue changes
+
+# Their kernels are compiled for every model, so that one project and its objects serve most models;
+# the linker leaves out what a resolver does not name.
+COMMON_OPERATORS = (
+    "ADD",
+    "AVERAGE_POOL_2D",
+    "CONCATENATION",
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "DEQUANTIZE",
+    "FULLY_CONNECTED",
+    "LOGISTIC",
+    "MAX_POOL_2D",
+    "MEAN",
+    "MUL",
+    "PAD",
+    "QUANTIZE",
+    "RELU",
+    "RELU6",
+    "RESHAPE",
+    "SOFTMAX",
+    "SUB",
+)
+
+
+class TflmRuntime:
+    """Generate what TFLM needs around one model; see the package's docstring."""
+
+    name = "tflm"
+
+    def identity(self, options: RuntimeOptions) -> dict[str, str]:
+        """Return versions of glue, library and kernels.
+
+        Raises:
+            ConfigError: No library is named, it cannot be had, or it lacks these kernels.
+        """
+        return _identity(_layout(options), options)
+
+    def generate(
+        self, model: TFLiteModel, options: RuntimeOptions, board: Board
+    ) -> GeneratedSources:
+        """Generate the sources of an image with `model` in it.
+
+        Args:
+            model: An int8 model.
+            options: `library`, and `kernels` that it has.
+            board: Where it will run; the sources do not depend on it.
+
+        Raises:
+            ModelError: The model is not int8.
+            RuntimeUnsupported: Names every operator that the library cannot take.
+            ConfigError: No library is named, it cannot be had, or it lacks these kernels.
+        """
+        from harness.models.graph import require_int8
+        from harness.runtimes.tflm import emit, resolver
+
+        del board
+        require_int8(model)
+        layout = _layout(options)
+        entries = resolver.entries_for_model(layout, model)
+        files = emit.embedded_files(model, entries, options.kernels)
+        return _sources(layout, options, entries, files, model)
+
+    def generate_shared(
+        self, operators: Sequence[str], options: RuntimeOptions, board: Board
+    ) -> GeneratedSources:
+        """Generate the sources of an image without a model, for many models.
+
+        The model is read from the board's model region; `harness.firmware.shared` writes it there.
+
+        Args:
+            operators: TFLite builtin names; no other operator runs on the image.
+            options: `library`, and `kernels` that it has.
+            board: Its model region is where the image looks.
+
+        Raises:
+            RuntimeUnsupported: The library lacks an operator.
+            ConfigError: No library is named, it cannot be had, or it lacks these kernels.
+            BoardError: The board declares no model region.
+        """
+        from harness.runtimes.tflm import emit, region, resolver
+
+        layout = _layout(options)
+        entries = resolver.entries_for_operators(layout, operators)
+        files = emit.shared_files(entries, options.kernels, board)
+        return replace(
+            _sources(layout, options, entries, files, None), staging_bytes=region.STAGING_BYTES
+        )
+
+    def describe(self, model: TFLiteModel, shared: GeneratedSources) -> GeneratedSources:
+        """Return the facts of `model` as it runs on a shared image: layers, tensors, versions."""
+        return replace(shared, **_model_facts(model))
+
+    def shared_operators(self, options: RuntimeOptions) -> tuple[str, ...]:
+        """Return the common operators that the library has: what every backbone needs."""
+        from harness.runtimes.tflm import resolver
+
+        return resolver.known_operators(_layout(options), COMMON_OPERATORS)
+
+
+def _layout(options: RuntimeOptions) -> Layout:
+    from harness.runtimes.tflm.layout import check_kernels, understand
+    from harness.runtimes.tflm.library import find_library
+
+    layout = understand(find_library(options.library))
+    check_kernels(layout, options.kernels)
+    return layout
+
+
+def _identity(layout: Layout, options: RuntimeOptions) -> dict[str, str]:
+    return {
+        "runtime": TflmRuntime.name,
+        "runtime_version": f"{layout.library.label}, glue {VERSION}",
+        "kernels": options.kernels,
+        "kernels_version": layout.kernels_label(options.kernels),
+    }
+
+
+def _sources(
+    layout: Layout,
+    options: RuntimeOptions,
+    entries: Iterable[Entry],
+    files: Mapping[str, str | bytes],
+    model: TFLiteModel | None,
+) -> GeneratedSources:
+    from harness.runtimes.tflm import resolver
+    from harness.runtimes.tflm.sources import select_sources
+
+    methods = resolver.library_methods(layout)
+    common = {methods[name].registration for name in COMMON_OPERATORS if name in methods}
+    needed = {entry.method.registration for entry in entries}
+    core, kernels = select_sources(layout, options.kernels, frozenset(common | needed))
+    identity = _identity(layout, options)
+    facts = _model_facts(model) if model is not None else _no_model()
+    return GeneratedSources(
+        files=files,
+        library_sources=(),
+        include_dirs=(),
+        defines=layout.defines(options.kernels),
+        arena_planned_bytes=None,
+        arena_scratch_bytes=None,
+        runtime=identity["runtime"],
+        runtime_version=identity["runtime_version"],
+        kernels=identity["kernels"],
+        kernels_version=identity["kernels_version"],
+        library=LibraryTree(
+            root=layout.library.root,
+            digest=layout.library.digest,
+            include_dirs=layout.include_dirs,
+            core_sources=core,
+            kernel_sources=kernels,
+        ),
+        **facts,
+    )
+
+
+def _no_model() -> dict[str, Any]:
+    return {"weights_bytes": 0, "input_bytes": (), "output_bytes": (), "layers": ()}
+
+
+def _model_facts(model: TFLiteModel) -> dict[str, Any]:
+    from harness.runtimes.aot.emit import layer_name
+
+    graph = model.graph
+    return {
+        "weights_bytes": graph.weights_bytes,
+        "input_bytes": tuple(tensor.bytes for tensor in graph.input_tensors()),
+        "output_bytes": tuple(tensor.bytes for tensor in graph.output_tensors()),
+        "layers": tuple(
+            LayerInfo(
+                operator.index,
+                layer_name(graph, operator),
+                operator.name,
+                graph.operator_macs(operator),
+            )
+            for operator in graph.operators
+        ),
+    }

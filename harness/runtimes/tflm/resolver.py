@@ -1,0 +1,221 @@
+"""Generate the op resolver of a model from the library's own headers.
+
+`AllOpsResolver` is gone since 2023 and would link every kernel. Which ``AddXxx`` exist, what they
+register by default, and which of them take another registration differs between generations of
+TFLM, so all of it is read from ``micro_mutable_op_resolver.h``. Where a kernel's header declares
+``Register_X_INT8`` too, which leaves the other data types' code out, an int8 operator gets that.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from harness.errors import ConfigError, RuntimeUnsupported
+from harness.models.graph import Graph, Operator, TFLiteModel
+from harness.runtimes.tflm.layout import MICRO, RESOLVER, Layout
+
+_METHOD = re.compile(
+    r"TfLiteStatus\s+(?P<method>Add\w+)\s*\((?P<parameters>[^{]*)\)\s*\{\s*"
+    r"return\s+AddBuiltin\(\s*BuiltinOperator_(?P<operator>\w+)\s*,(?P<rest>[^{}]*?)\)\s*;\s*\}",
+    re.DOTALL,
+)
+_REGISTER = re.compile(r"((?:\w+::)*)Register_(\w+)\s*\(\s*\)")
+_INT8 = re.compile(r"\bRegister_(\w+)_INT8\s*\(\s*\)")
+# What int8 kernels read and write besides int8: biases, shapes, axes.
+_BESIDE_INT8 = ("int8", "int32")
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """An ``AddXxx`` of the resolver.
+
+    Attributes:
+        name: Its name.
+        operator: TFLite builtin name.
+        registration: Name after ``Register_`` that it uses by default.
+        takes_registration: Whether another can be passed.
+    """
+
+    name: str
+    operator: str
+    registration: str
+    takes_registration: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An operator of a generated resolver.
+
+    Attributes:
+        method: How it is added.
+        int8_header: Header that declares its int8 registration, where that is used.
+    """
+
+    method: Method
+    int8_header: str | None
+
+    @property
+    def int8_only(self) -> bool:
+        """Whether only the int8 code of the kernel is linked."""
+        return self.int8_header is not None
+
+    @property
+    def registration(self) -> str:
+        """Name after ``Register_`` of what is linked."""
+        return self.method.registration + ("_INT8" if self.int8_only else "")
+
+
+def parse_methods(header: str) -> dict[str, Method]:
+    """Return the methods of ``micro_mutable_op_resolver.h`` by operator.
+
+    Raises:
+        ConfigError: There is none: not the header, or of a generation that we do not know.
+    """
+    found: dict[str, Method] = {}
+    for match in _METHOD.finditer(header):
+        parameters = match["parameters"]
+        registers = _REGISTER.search(parameters) or _REGISTER.search(match["rest"])
+        if registers is not None:
+            method = Method(
+                match["method"], match["operator"], registers[2], "registration" in parameters
+            )
+            found.setdefault(method.operator, method)
+    if not found:
+        raise ConfigError(
+            f"no operators can be read from {RESOLVER}",
+            expected="methods AddXxx as in TensorFlow Lite for Microcontrollers since October 2022",
+            fix="name another version of the library",
+        )
+    return found
+
+
+def parse_int8(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the names X for which a header declares ``Register_X_INT8``, and that header.
+
+    Args:
+        headers: Text by the name in #include.
+    """
+    found: dict[str, str] = {}
+    for name, text in headers.items():
+        for match in _INT8.finditer(text):
+            found.setdefault(match[1], name)
+    return found
+
+
+@lru_cache(maxsize=8)
+def library_methods(layout: Layout) -> Mapping[str, Method]:
+    """Return the methods of a library by operator."""
+    return parse_methods(layout.header(RESOLVER))
+
+
+@lru_cache(maxsize=8)
+def library_int8(layout: Layout) -> Mapping[str, str]:
+    """Return the registrations of a library that have an int8 variant, and their headers."""
+    folder = f"{layout.base}{MICRO}/kernels"
+    return parse_int8(
+        {
+            name.removeprefix(layout.base): layout.text(name)
+            for name in layout.library.files
+            if posixpath.dirname(name) == folder and name.endswith(".h")
+        }
+    )
+
+
+def entries_for_model(layout: Layout, model: TFLiteModel) -> tuple[Entry, ...]:
+    """Return what a model's resolver holds, in order of first appearance.
+
+    Raises:
+        RuntimeUnsupported: Names every operator that the library has no kernel for.
+    """
+    operators: dict[str, list[Operator]] = {}
+    for operator in model.graph.operators:
+        operators.setdefault(operator.name, []).append(operator)
+    _check_known(layout, operators, f"model '{model.name}'")
+    int8 = library_int8(layout)
+    methods = library_methods(layout)
+    return tuple(
+        _entry(methods[name], int8, all(_is_int8(model.graph, item) for item in items))
+        for name, items in operators.items()
+    )
+
+
+def entries_for_operators(layout: Layout, operators: Sequence[str]) -> tuple[Entry, ...]:
+    """Return what the resolver of a shared interpreter holds; all of it int8.
+
+    Raises:
+        RuntimeUnsupported: Names every operator that the library has no kernel for.
+    """
+    names = tuple(dict.fromkeys(operators))
+    _check_known(layout, names, "the shared interpreter")
+    int8, methods = library_int8(layout), library_methods(layout)
+    return tuple(_entry(methods[name], int8, True) for name in names)
+
+
+def known_operators(layout: Layout, operators: Iterable[str]) -> tuple[str, ...]:
+    """Return those of `operators` that the library has."""
+    methods = library_methods(layout)
+    return tuple(name for name in operators if name in methods)
+
+
+def resolver_source(entries: Sequence[Entry], kernels: str) -> str:
+    """Return the text of the generated resolver."""
+    adds, rows = [], []
+    for entry in entries:
+        argument = f"tflite::Register_{entry.registration}()" if entry.int8_only else ""
+        adds.append(f"    ok = ok && resolver->{entry.method.name}({argument}) == kTfLiteOk;")
+        name = entry.method.operator
+        rows.append(f'    {{tflite::BuiltinOperator_{name}, "{name}"}},')
+    headers = sorted({entry.int8_header for entry in entries if entry.int8_header})
+    lines = [
+        "// Generated: the operators of one image.",
+        f'#include "{RESOLVER}"',
+        *(f'#include "{name}"' for name in headers),
+        '#include "runtime/tflm/tflm_glue.h"',
+        "",
+        "#include <new>",
+        "",
+        f"using Resolver = tflite::MicroMutableOpResolver<{max(1, len(entries))}>;",
+        "alignas(Resolver) static unsigned char storage[sizeof(Resolver)];",
+        "",
+        "const tflite::MicroOpResolver *tflm_resolver(void) {",
+        "    Resolver *const resolver = new (storage) Resolver();",
+        "    bool ok = true;",
+        *adds,
+        "    return ok ? resolver : nullptr;",
+        "}",
+        "",
+        "const tflm_operator_t tflm_operators[] = {",
+        *rows,
+        "};",
+        f"const uint32_t tflm_operator_count = {len(entries)};",
+        f'const char tflm_kernels[] = "{kernels}";',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _entry(method: Method, int8: Mapping[str, str], all_int8: bool) -> Entry:
+    usable = all_int8 and method.takes_registration
+    return Entry(method, int8.get(method.registration) if usable else None)
+
+
+def _is_int8(graph: Graph, operator: Operator) -> bool:
+    indices = [i for i in (*operator.inputs, *operator.outputs) if i >= 0]
+    return all(graph.tensors[i].dtype in _BESIDE_INT8 for i in indices)
+
+
+def _check_known(layout: Layout, operators: Iterable[str], whose: str) -> None:
+    methods = library_methods(layout)
+    unknown = sorted(name for name in operators if name not in methods)
+    if unknown:
+        raise RuntimeUnsupported(
+            f"the TFLM library has no kernel for {', '.join(unknown)}, which {whose} needs",
+            where=f"{layout.library.label}, {RESOLVER}",
+            expected="operators that MicroMutableOpResolver can add",
+            fix="use a newer library, or a network without these operators",
+            operators=tuple(unknown),
+        )
