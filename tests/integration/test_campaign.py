@@ -156,6 +156,22 @@ def test_sweep_of_kernels_and_boards(harness: Harness, tmp_path: Path, tiny: Pat
     assert len({row.chip_uid for row in found}) == 3
 
 
+def test_models_in_turn_on_two_kernel_sets_never_get_each_other_s_weights(
+    harness: Harness, tmp_path: Path, pointwise: Callable[..., bytes]
+) -> None:
+    # Both kernel sets have the very same weights file, each in a project folder of its own.
+    for index in range(3):
+        (tmp_path / f"net{index}.tflite").write_bytes(pointwise((8, 12, 4), seed=index))
+    file = tmp_path / "turns.toml"
+    file.write_text(
+        'name = "turns"\nboards = ["nucleo_f746zg"]\n'
+        'models = ["net0.tflite", "net1.tflite", "net2.tflite"]\n'
+        '[[runtimes]]\nname = "aot"\nkernels = ["cmsis_nn", "portable"]\n'
+    )
+    answer = harness("run", file, "--db", tmp_path / "a.sqlite", "--json")
+    assert (answer.code, answer.json()["valid"]) == (0, 6), answer.err
+
+
 def _start(campaign: Path, database: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "harness", "run", str(campaign), "--db", str(database)]
     return subprocess.Popen(

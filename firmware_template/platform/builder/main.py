@@ -6,6 +6,10 @@ from pathlib import Path
 from SCons.Script import COMMAND_LINE_TARGETS, AlwaysBuild, Default, DefaultEnvironment
 
 env = DefaultEnvironment()
+# PlatformIO keeps SCons's record of what was built beside the shared object cache, under names that
+# are the same in every project. One project would take another's record for its own and link an
+# object of an earlier model; so each keeps its record with its objects.
+env.SConsignFile(str(Path(env.subst("$BUILD_DIR")) / ".sconsign"))
 board = env.BoardConfig()
 config = env.GetProjectConfig()
 section = "env:" + env["PIOENV"]
