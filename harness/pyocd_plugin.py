@@ -2,41 +2,58 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
-
-from pyocd.core.plugin import Plugin
+from typing import Any
 
 from harness import __version__
 
 
-class VirtualProbePlugin(Plugin):
-    """Adds the probe type ``virtual``."""
+def __getattr__(name: str) -> Any:
+    if name == "VirtualProbePlugin":
+        return _plugin()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
-    def should_load(self) -> bool:
-        """Load only where the emulator is installed (extra ``virtual``)."""
-        return all(find_spec(name) is not None for name in ("unicorn", "numba"))
 
-    def load(self) -> type:
-        """Register the harness's targets and return the probe class."""
-        from harness.virtual.probe import VirtualProbe
+@cache
+def _plugin() -> type:
+    """Return the plugin class.
 
-        if find_spec("harness.flash.targets") is not None:
-            from harness.flash.targets import register
+    Importing any part of pyOCD loads all its plugins, this one too. So pyOCD is imported when the
+    class is asked for, not while this module is half loaded.
+    """
+    from pyocd.core.plugin import Plugin
 
-            register()
-        return VirtualProbe
+    class VirtualProbePlugin(Plugin):
+        """Adds the probe type ``virtual``."""
 
-    @property
-    def name(self) -> str:
-        """Probe type: the part of a probe id before the colon."""
-        return "virtual"
+        def should_load(self) -> bool:
+            """Load only where the emulator is installed (extra ``virtual``)."""
+            return all(find_spec(name) is not None for name in ("unicorn", "numba"))
 
-    @property
-    def description(self) -> str:
-        """Say what the plugin does."""
-        return "Emulated boards of TinyML Harness"
+        def load(self) -> type:
+            """Register the harness's targets and return the probe class."""
+            from harness.virtual.probe import VirtualProbe
 
-    @property
-    def version(self) -> str:
-        """Version of the harness."""
-        return __version__
+            if find_spec("harness.flash.targets") is not None:
+                from harness.flash.targets import register
+
+                register()
+            return VirtualProbe
+
+        @property
+        def name(self) -> str:
+            """Probe type: the part of a probe id before the colon."""
+            return "virtual"
+
+        @property
+        def description(self) -> str:
+            """Say what the plugin does."""
+            return "Emulated boards of TinyML Harness"
+
+        @property
+        def version(self) -> str:
+            """Version of the harness."""
+            return __version__
+
+    return VirtualProbePlugin
