@@ -1,8 +1,7 @@
 """Published models and sampled networks on TensorFlow Lite for Microcontrollers itself.
 
 Instructions and smallest arenas were measured apart from this project, with TFLM of 2026-08,
-CMSIS-NN V.19.1 and GCC 12.2 at -O2; another TFLM gives other figures, so they are checked loosely
-there.
+CMSIS-NN V.19.1 and GCC 12.2 at -O2; another TFLM gives other figures, hence the tolerance.
 """
 
 from __future__ import annotations

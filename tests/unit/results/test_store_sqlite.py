@@ -194,10 +194,10 @@ def test_a_store_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> N
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
     connection.close()
     with Store.open(file) as store:
-        (kept,) = store.query()
+        (kept,) = store.query(with_log=True)
         assert kept == replace(row, **dict.fromkeys(new))
         store.add(fake_measurement(1))
-        assert store.query()[1] == fake_measurement(1)
+        assert store.query(with_log=True)[1] == fake_measurement(1)
 
 
 def test_a_migration_that_fails_leaves_no_trace(
