@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -29,7 +30,11 @@ def _plugin() -> type:
 
         def should_load(self) -> bool:
             """Load only where the emulator is installed (extra ``virtual``)."""
-            return all(find_spec(name) is not None for name in ("unicorn", "numba"))
+            # Where the probe's own module is what imports pyOCD, it registers itself when loaded.
+            probe = sys.modules.get("harness.virtual.probe")
+            half_loaded = probe is not None and not hasattr(probe, "VirtualProbe")
+            installed = all(find_spec(name) is not None for name in ("unicorn", "numba"))
+            return installed and not half_loaded
 
         def load(self) -> type:
             """Register the harness's targets and return the probe class."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pyocd.board.board_ids import BoardInfo
 from pyocd.core import exceptions
 from pyocd.core.memory_interface import MemoryInterface
+from pyocd.probe.aggregator import PROBE_CLASSES
 from pyocd.probe.debug_probe import DebugProbe
 
 from harness.boards import Board, all_boards
@@ -263,3 +264,7 @@ class VirtualProbe(DebugProbe):
     def get_memory_interface_for_ap(self, ap_address: Any) -> MemoryInterface | None:
         """Return fast access to the memory behind AP 0."""
         return VirtualMemory(self._port) if ap_address.nominal_address == 0 else None
+
+
+# If this module was imported before pyOCD, the plugin was asked for while it was half loaded.
+PROBE_CLASSES.setdefault(PREFIX.removesuffix(":"), VirtualProbe)
