@@ -104,6 +104,8 @@ def row_labels(rows: Sequence[Measurement]) -> list[str]:
     labels = []
     for row in rows:
         words = " ".join(text.name(getattr(row, name), 24) for name in differing)
+        if row.one_firmware:
+            words = f"{words} (shared image)".strip()
         labels.append("\n".join(filter(None, (text.name(row.model_name, 34), words))))
     return labels
 
