@@ -16,6 +16,12 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def _register_targets() -> None:
+    from harness.flash.targets import register
+
+    register()
+
+
 @cache
 def _plugin() -> type:
     """Return the plugin class.
@@ -34,16 +40,15 @@ def _plugin() -> type:
             probe = sys.modules.get("harness.virtual.probe")
             half_loaded = probe is not None and not hasattr(probe, "VirtualProbe")
             installed = all(find_spec(name) is not None for name in ("unicorn", "numba"))
+            if installed and half_loaded:
+                _register_targets()
             return installed and not half_loaded
 
         def load(self) -> type:
             """Register the harness's targets and return the probe class."""
             from harness.virtual.probe import VirtualProbe
 
-            if find_spec("harness.flash.targets") is not None:
-                from harness.flash.targets import register
-
-                register()
+            _register_targets()
             return VirtualProbe
 
         @property

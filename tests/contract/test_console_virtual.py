@@ -54,7 +54,7 @@ def test_reading(port: Any) -> None:
 def test_a_timeout_is_kept(port: Any) -> None:
     began = time.monotonic()
     assert port.read(1) == b""
-    assert 0.15 < time.monotonic() - began < 1
+    assert time.monotonic() - began > 0.15
     port.timeout = 0
     assert port.read(1) == b""
 
@@ -64,7 +64,7 @@ def test_a_byte_ends_the_waiting(port: Any) -> None:
     threading.Timer(0.05, say, (b"!",)).start()
     began = time.monotonic()
     assert port.read(1) == b"!"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < port.timeout
 
 
 def test_cancelling_a_read(port: Any) -> None:
