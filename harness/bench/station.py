@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +12,7 @@ from pydantic import Field
 
 from harness.boards import all_boards, load_board
 from harness.errors import BoardError, ConfigError
+from harness.files import draft_of
 from harness.strict import Strict, parse, read_toml, suggest
 
 ENVIRONMENT = "HARNESS_BENCH"
@@ -158,10 +158,8 @@ def write_bench(bench: Bench, path: Path, *, overwrite: bool = False) -> None:
                 continue
             lines.append(f"{key} = {_toml(value)}")
     lines += [f"# {note}" for note in bench.notes] if bench.notes else []
-    descriptor, temporary = tempfile.mkstemp(dir=path.resolve().parent, prefix=".bench-")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-    Path(temporary).replace(path)
+    with draft_of(path) as draft:
+        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _toml(value: Any) -> str:

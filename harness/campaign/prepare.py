@@ -6,12 +6,10 @@ content, so a network is converted once for all boards, kernels and flags.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import signal
-import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.campaign.plan import ModelSpec
+from harness.files import draft_of
 from harness.paths import cache_dir
 
 
@@ -117,14 +116,5 @@ def _cache_path(kind: str, identity: dict[str, Any], suffix: str) -> Path:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a cache file whole or not at all, also when another process writes the same one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(name).unlink()
-        raise
+    with draft_of(path) as draft:
+        draft.write_bytes(content)

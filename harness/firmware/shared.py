@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import struct
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from harness.boards import Board
 from harness.errors import BuildError, ConfigError, ImageTooLarge
+from harness.files import draft_of
 from harness.firmware.image import BuildOptions, FirmwareImage, FlashSplit
 from harness.paths import cache_dir
 
@@ -200,12 +199,9 @@ def _elf(segments: Sequence[tuple[int, bytes]]) -> bytes:
 def _store(image: FirmwareImage, model: TFLiteModel, elf: bytes) -> Path:
     """Keep the ELF until it is flashed, under a name of its content; the oldest go."""
     folder = cache_dir() / "shared"
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{image.build_id}-{model.sha256[:32]}.elf"
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")
-    with os.fdopen(handle, "wb") as file:
-        file.write(elf)
-    Path(name).replace(path)
+    with draft_of(path) as draft:
+        draft.write_bytes(elf)
     kept = sorted(folder.glob("*.elf"), key=_modified, reverse=True)
     for old in kept[_KEPT:]:
         # Another process may have been faster.

@@ -6,12 +6,12 @@ import json
 import sys
 import types
 import typing
-import uuid
 from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from harness.errors import FitError
+from harness.files import draft_of
 from harness.fit.model import SCHEMA_VERSION, Fit
 
 T = TypeVar("T")
@@ -24,21 +24,9 @@ def save_fit(fit: Fit, path: str | Path) -> Path:
         FitError: The file cannot be written.
     """
     file = Path(path)
-    draft = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
     content = json.dumps(asdict(fit), indent=2, allow_nan=False) + "\n"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.write_text(content, encoding="utf-8")
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as failure:
-        raise FitError(
-            f"the fit cannot be written: {failure.strerror or failure}",
-            where=str(file),
-            fix="check that the folder is writable and the disk has space",
-        ) from None
+    with draft_of(file, what="fit", error=FitError) as draft:
+        draft.write_text(content, encoding="utf-8")
     return file
 
 

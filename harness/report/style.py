@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
+from harness.files import draft_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,21 +49,9 @@ def write_figure(figure: Figure, file: Path, error: type[HarnessError]) -> None:
     Raises:
         HarnessError: The file cannot be written, as `error`.
     """
-    draft = file.with_name(f".{uuid.uuid4().hex}{file.suffix}")
     # No date inside, so that the same rows give the same file.
     metadata = {"Date": None} if file.suffix == ".svg" else {}
     if file.suffix == ".pdf":
         metadata = {"CreationDate": None}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            figure.savefig(draft, metadata=metadata)
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as failure:
-        raise error(
-            f"the plot cannot be written: {failure.strerror or failure}",
-            where=str(file),
-            fix="check that the folder is writable and the disk has space",
-        ) from None
+    with draft_of(file, what="plot", error=error) as draft:
+        figure.savefig(draft, metadata=metadata)

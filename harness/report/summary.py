@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
 
 from harness.errors import ResultsError
+from harness.files import draft_of
 from harness.fit.model import Fit
 from harness.report import text
 from harness.report.compare import comparison_table, has_several
@@ -143,17 +143,5 @@ def _stage_table(rows: Sequence[Measurement]) -> Table:
 
 
 def _write(file: Path, content: str) -> None:
-    draft = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            draft.write_text(content, encoding="utf-8")
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as failure:
-        raise ResultsError(
-            f"the summary cannot be written: {failure.strerror or failure}",
-            where=str(file),
-            fix="check that the folder is writable and the disk has space",
-        ) from None
+    with draft_of(file, what="summary", error=ResultsError) as draft:
+        draft.write_text(content, encoding="utf-8")

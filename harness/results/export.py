@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from harness.errors import ResultsError
+from harness.files import draft_of
 from harness.results.record import LayerCycles, Measurement
 
 FORMATS = ("parquet", "csv")
@@ -91,23 +91,11 @@ def export_rows(
     if table not in TABLES:
         raise ResultsError(f"there is no table {table!r}", expected=" or ".join(TABLES))
     frame = measurements_frame(rows) if table == "measurements" else layers_frame(rows)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            if chosen == "csv":
-                frame.to_csv(draft, index=False, lineterminator="\n", date_format=_ISO)
-            else:
-                frame.to_parquet(draft, index=False)
-            draft.replace(path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as failure:
-        raise ResultsError(
-            f"the export cannot be written: {failure.strerror or failure}",
-            where=str(path),
-            fix="check that the folder is writable and the disk has space",
-        ) from None
+    with draft_of(path, what="export", error=ResultsError) as draft:
+        if chosen == "csv":
+            frame.to_csv(draft, index=False, lineterminator="\n", date_format=_ISO)
+        else:
+            frame.to_parquet(draft, index=False)
     return len(frame)
 
 
