@@ -38,6 +38,18 @@ class BackboneSamples(Strict):
     width_step: Annotated[int, Field(ge=1, le=64)] = 4
 
 
+class ArchitectureEntry(Strict):
+    """One network of a backbone.
+
+    Attributes:
+        backbone: Backbone, see ``harness sample --help``.
+        decisions: Its decisions by name.
+    """
+
+    backbone: str
+    decisions: dict[str, tuple[int, ...]]
+
+
 class RuntimeSweep(Strict):
     """A runtime and what to sweep over: every combination is measured.
 
@@ -130,6 +142,7 @@ class CampaignConfig(Strict):
         boards: Board types; each is measured on the first station of the bench that has it.
         stations: Names of stations, as an alternative to `boards`.
         backbones: Networks to sample.
+        architectures: Networks by their decisions, as `harness sample --json` prints them.
         models: Paths of .tflite files, relative to the campaign file.
         runtimes: Runtimes and their sweeps.
         measure: How each is measured.
@@ -141,6 +154,7 @@ class CampaignConfig(Strict):
     boards: tuple[str, ...] = ()
     stations: tuple[str, ...] = ()
     backbones: tuple[BackboneSamples, ...] = ()
+    architectures: tuple[ArchitectureEntry, ...] = ()
     models: tuple[str, ...] = ()
     runtimes: Annotated[tuple[RuntimeSweep, ...], Field(min_length=1)] = (RuntimeSweep(),)
     measure: MeasureOptions = MeasureOptions()
@@ -148,8 +162,8 @@ class CampaignConfig(Strict):
 
     @model_validator(mode="after")
     def _something_to_do(self) -> CampaignConfig:
-        if not self.backbones and not self.models:
-            raise ValueError("nothing to measure: add [[backbones]] or models")
+        if not self.backbones and not self.architectures and not self.models:
+            raise ValueError("nothing to measure: add [[backbones]], [[architectures]] or models")
         if not self.boards and not self.stations:
             raise ValueError("nowhere to measure: add boards or stations")
         return self

@@ -123,8 +123,8 @@ def choose_station(bench: Bench, name: str | None, board: str | None) -> Station
 
 
 def choose_specs(config: CampaignConfig) -> tuple[ModelSpec, ...]:
-    """Return the networks of a campaign, sampled ones first, in a fixed order."""
-    return (*_sampled(config), *_files(config))
+    """Return the networks of a campaign in a fixed order: sampled, named, files."""
+    return (*_sampled(config), *_named(config), *_files(config))
 
 
 def plan(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
@@ -226,12 +226,22 @@ def _sampled(config: CampaignConfig) -> Iterator[ModelSpec]:
             architecture = backbone.sample(
                 config.seed, index, limits=limits, width_step=entry.width_step
             )
-            yield ModelSpec(
-                name=f"{entry.name}-{architecture.id}",
-                seed=config.seed,
-                architecture=architecture,
-                sample_index=index,
-            )
+            yield _spec(config, architecture, index)
+
+
+def _named(config: CampaignConfig) -> Iterator[ModelSpec]:
+    for entry in config.architectures:
+        architecture = get_backbone(entry.backbone).from_json(entry.model_dump())
+        yield _spec(config, architecture, None)
+
+
+def _spec(config: CampaignConfig, architecture: Architecture, index: int | None) -> ModelSpec:
+    return ModelSpec(
+        name=f"{architecture.backbone}-{architecture.id}",
+        seed=config.seed,
+        architecture=architecture,
+        sample_index=index,
+    )
 
 
 def _files(config: CampaignConfig) -> Iterator[ModelSpec]:
