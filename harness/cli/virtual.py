@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import signal
 import sys
+import threading
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,7 @@ def serve(
 ) -> None:
     """Serve a virtual board: a pty for its console, pyOCD's remote probe server for its debug port.
 
-    Both are on this machine only. Ends with Ctrl-C; the flash is kept for the next time.
+    Both are on this machine only. Ends with Ctrl-C or SIGTERM; the flash is kept for the next time.
     """
     from harness.boards import load_board
     from harness.cli.output import err
@@ -71,5 +72,10 @@ def serve(
         ):
             console.print(line, markup=False, soft_wrap=True)
 
-    with contextlib.suppress(KeyboardInterrupt):
-        serve_board(load_board(board), flash_file=flash, tcp_port=port, baud=baud, on_ready=ready)
+    stop = threading.Event()
+    # Set by hand: a shell has programs that it starts in the background ignore Ctrl-C.
+    for wish in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wish, lambda *_: stop.set())
+    serve_board(
+        load_board(board), flash_file=flash, tcp_port=port, baud=baud, on_ready=ready, stop=stop
+    )

@@ -31,8 +31,8 @@ def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
         if line.startswith("}"):
             break
     yield json.loads(text)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
     process.stdout.close()
 
 
