@@ -158,3 +158,18 @@ def test_networks_may_be_named_by_their_decisions(tmp_path: Path) -> None:
     wrong = entry.replace("[[", "\n[[").replace(rows, rows.split("\n")[0])
     with pytest.raises(BackboneError):
         choose_specs(read_campaign(write(tmp_path, GOOD + wrong)))
+
+
+def test_the_page_on_campaign_files_names_every_key() -> None:
+    from harness.campaign import config
+    from harness.strict import Strict
+
+    page = (CAMPAIGNS.parent / "docs" / "campaigns.md").read_text()
+    sections = [kind for kind in vars(config).values() if isinstance(kind, type)]
+    keys = {
+        key
+        for kind in sections
+        if issubclass(kind, Strict) and kind is not Strict
+        for key in kind.model_fields
+    }
+    assert {key for key in keys if f"`{key}`" not in page and f"[{key}]" not in page} == set()
