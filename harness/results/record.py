@@ -141,7 +141,7 @@ class Measurement:
     flash_kernels_bytes: int | None = None
     flash_runtime_bytes: int | None = None
     flash_port_bytes: int | None = None
-    ram_static_bytes: int | None = None
+    ram_static_bytes: int | None = None  # at link time: reserved stack and the next one; no arena
     ram_other_bytes: int | None = None  # static RAM that is neither arena nor stack
 
     # Outputs against the host
@@ -216,6 +216,22 @@ class Measurement:
             if value is not None:
                 return value
         return None
+
+    @property
+    def sram_overhead_bytes(self) -> int | None:
+        """Return what a network needs besides its arena: other static RAM and stack, as measured.
+
+        The stack counts with its high-water mark, not with what is reserved for it.
+        """
+        if self.ram_other_bytes is None or self.stack_bytes is None:
+            return None
+        return self.ram_other_bytes + self.stack_bytes
+
+    @property
+    def sram_bytes(self) -> int | None:
+        """Return `arena_bytes` and `sram_overhead_bytes` together, None when one is not known."""
+        arena, overhead = self.arena_bytes, self.sram_overhead_bytes
+        return None if arena is None or overhead is None else arena + overhead
 
 
 def gap(cycles: Sequence[int], layers: Sequence[LayerCycles]) -> float | None:
