@@ -130,6 +130,7 @@ class Measurement:
     arena_min_bytes: int | None = None  # verified by bisection on the device
     arena_below_bytes: int | None = None  # largest size tried that did not work ...
     arena_below_message: str | None = None  # ... and what runtime or device said to it
+    arena_host_bytes: int | None = None  # the tflite-micro wheel's; asked with arena_min_bytes
     # Bytes used and requested and allocations by kind; "nonpersistent" and "persistent" first
     arena_parts: Mapping[str, Mapping[str, int]] | None = None
     arena_paint_bytes: int | None = None

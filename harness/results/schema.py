@@ -140,6 +140,7 @@ measurement = Table(
     Column("arena_min_bytes", BigInteger),
     Column("arena_below_bytes", BigInteger),
     Column("arena_below_message", SafeText),
+    Column("arena_host_bytes", BigInteger),
     Column("arena_parts", _json()),
     Column("arena_paint_bytes", BigInteger),
     Column("stack_bytes", BigInteger),

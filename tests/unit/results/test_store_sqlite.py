@@ -195,7 +195,7 @@ def test_a_store_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> N
         connection.execute(
             "UPDATE measurement SET ram_static_bytes = ram_static_bytes + arena_planned_bytes"
         )
-        for name in NEW_IN_0002:
+        for name in (*NEW_IN_0002, "arena_host_bytes"):
             connection.execute(f"ALTER TABLE measurement DROP COLUMN {name}")
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
     connection.close()
@@ -219,6 +219,7 @@ def test_static_ram_of_the_second_schema_loses_its_arena(tmp_path: Path) -> None
             "UPDATE measurement SET ram_static_bytes = ram_static_bytes + arena_planned_bytes "
             "WHERE runtime = 'aot'"
         )
+        connection.execute("ALTER TABLE measurement DROP COLUMN arena_host_bytes")
         connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0002'")
     connection.close()
     with Store.open(file) as store:

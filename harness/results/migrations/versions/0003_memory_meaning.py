@@ -1,4 +1,4 @@
-"""Give ``ram_static_bytes`` one meaning, and say of old rows that their image was their own.
+"""Give ``ram_static_bytes`` one meaning, say whose image old rows had, and add the host's arena.
 
 Static RAM held the arena where a runtime links one (`aot`) and did not where it takes what is
 left (`tflm`). It is now what is linked besides the arena. Where a row says too little to tell, it
@@ -27,7 +27,8 @@ _ROW = sa.table(
 
 
 def upgrade() -> None:
-    """Recompute the values; nothing is added."""
+    """Add the host's arena, and recompute the values; rows from before have no host's."""
+    op.add_column("measurement", sa.Column("arena_host_bytes", sa.BigInteger()))
     row = _ROW.c
     static = sa.case(
         (
