@@ -61,8 +61,14 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def benchmark(session: nox.Session) -> None:
-    """Measure networks per hour on the virtual board, and where the time goes by stage."""
+    """Measure networks per hour on the virtual board, and where the time goes by stage.
+
+    With a TFLM library in HARNESS_TFLM, with one firmware for many models as well.
+    """
     session.run("python", "-m", "harness.cli.benchmark", *session.posargs)
+    if "HARNESS_TFLM" in os.environ and not session.posargs:
+        tflm = ("--runtime", "tflm", "--one-firmware")
+        session.run("python", "-m", "harness.cli.benchmark", *tflm)
 
 
 @nox.session

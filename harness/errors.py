@@ -187,6 +187,48 @@ class DeviceError(CaptureError):
     code = "device"
 
 
+class ModelRegionError(DeviceError):
+    """The model region is empty or does not hold what was written to it."""
+
+    code = "model-region"
+
+
+class SchemaMismatch(DeviceError):
+    """The model has another schema version than the runtime in the image."""
+
+    code = "schema-mismatch"
+
+
+class OperatorMissing(DeviceError):
+    """The model has an operator that is not in the image."""
+
+    code = "operator-missing"
+
+
+class ArenaTooSmall(DeviceError):
+    """The runtime cannot set the model up in the memory that it has."""
+
+    code = "arena-too-small"
+
+
+class InvokeFailed(DeviceError):
+    """The model was set up, and an operator failed."""
+
+    code = "invoke-failed"
+
+
+class CoreFault(DeviceError):
+    """The core took a fault; the device is dead until its next reset."""
+
+    code = "fault"
+
+
+class StackOverflow(CoreFault):
+    """The stack left the RAM, and the core took a fault."""
+
+    code = "stack-overflow"
+
+
 class VirtualError(HarnessError):
     """The virtual board met something that is not modelled, or cannot run."""
 

@@ -194,6 +194,7 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         arena_min_bytes=arena.min_bytes if arena else None,
         arena_below_bytes=arena.below_bytes if arena else None,
         arena_below_message=arena.below_message if arena else None,
+        arena_host_bytes=_host_arena(built.model) if arena else None,
         arena_parts={
             part.kind: {"used": part.used, "requested": part.requested, "count": part.count}
             for part in capture.arena_parts
@@ -220,6 +221,13 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         stage_seconds={**built.seconds, **capture.seconds},
         raw_log=capture.raw_log,
     )
+
+
+def _host_arena(model: TFLiteModel) -> int | None:
+    """Return the arena that TFLM uses on the host, None where its wheel is not installed."""
+    from harness.models.reference import default_reference, tflm_arena_bytes
+
+    return tflm_arena_bytes(model) if default_reference() == "tflm" else None
 
 
 def failed_row(job: Job, failure: HarnessError, *, campaign: str | None) -> Measurement:

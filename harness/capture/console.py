@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from harness import protocol
-from harness.errors import CaptureError, CaptureTimeout, DeviceError
+from harness.errors import CaptureError, CaptureTimeout, CoreFault, DeviceError, StackOverflow
 
 T = TypeVar("T")
 
@@ -171,11 +171,15 @@ class Console:
 
     def _checked(self, record: protocol.Record) -> protocol.Record:
         if isinstance(record, protocol.Fault):
-            raise DeviceError(
-                f"the core took a {record.exc} at pc={record.pc} (lr={record.lr}, "
+            overflow = record.stack == "overflow"
+            cause = "the stack overflowed: " if overflow else ""
+            raise (StackOverflow if overflow else CoreFault)(
+                f"{cause}the core took a {record.exc} at pc={record.pc} (lr={record.lr}, "
                 f"cfsr={record.cfsr}, hfsr={record.hfsr}, bfar={record.bfar})",
                 where=self._where,
-                fix="arm-none-eabi-addr2line -f -e firmware.elf <pc> names the function",
+                fix="give it a larger stack"
+                if overflow
+                else "arm-none-eabi-addr2line -f -e firmware.elf <pc> names the function",
                 raw_log=self.log,
                 fault=record,
             )

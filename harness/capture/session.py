@@ -22,11 +22,16 @@ from harness.capture.record import (
     MemoryReading,
 )
 from harness.errors import (
+    ArenaTooSmall,
     BenchError,
     CaptureError,
     DeviceError,
     HarnessError,
     IdentityError,
+    InvokeFailed,
+    ModelRegionError,
+    OperatorMissing,
+    SchemaMismatch,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +43,13 @@ _CYCLES_PER_MAC = 60
 _MARGIN_S = 10.0
 # An emulator on a slow host may need this many seconds for one second of the device.
 _EMULATION_FACTOR = 10
+# What a runtime's set-up code means, as firmware_template/runtime/tflm/tflm_model.cpp has them.
+_SETUP_FAILURES: dict[int, type[DeviceError]] = {
+    1: ModelRegionError,
+    2: SchemaMismatch,
+    3: OperatorMissing,
+    4: ArenaTooSmall,
+}
 
 
 class BoardSession:
@@ -189,7 +201,7 @@ class BoardSession:
             protocol.encode_setup(), _one(protocol.Setup), what="set-up", timeout_s=_MARGIN_S
         )
         if setup.rc:
-            raise DeviceError(
+            raise _SETUP_FAILURES.get(setup.rc, DeviceError)(
                 f"the runtime cannot set the model up: {setup.message} (code {setup.rc})",
                 where=self._where,
                 raw_log=console.log,
@@ -236,7 +248,7 @@ class BoardSession:
             if end is None:
                 return None
             if end.rc:
-                raise DeviceError(
+                raise InvokeFailed(
                     f"inference failed with code {end.rc}", where=self._where, raw_log=console.log
                 )
             found = {r.i: r.cycles for r in records if isinstance(r, protocol.Cycle)}
@@ -253,7 +265,7 @@ class BoardSession:
             if end is None:
                 return None
             if end.rc:
-                raise DeviceError(
+                raise InvokeFailed(
                     f"the profiled inference failed with code {end.rc}",
                     where=self._where,
                     raw_log=console.log,

@@ -23,6 +23,10 @@ def build(
     runtime: Runtime = "aot",
     kernels: Kernels = "cmsis_nn",
     library: Libraries = None,
+    all_types: Annotated[
+        bool,
+        typer.Option("--all-types", help="tflm: kernels for every data type, not for int8 alone."),
+    ] = False,
     optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Copy the ELF here.")] = None,
     json: Json = False,
@@ -41,7 +45,8 @@ def build(
     network = read_model(model)
     require_int8(network)
     check_runtime(runtime, kernels)
-    options = RuntimeOptions(runtime, kernels, chosen_library(runtime, kernels, library))
+    library_spec = chosen_library(runtime, kernels, library)
+    options = RuntimeOptions(runtime, kernels, library_spec, all_types)
     sources = get_runtime(runtime).generate(network, options, target)
     with spinner(f"building for {target.name}"):
         image = build_firmware(target, network, sources, BuildOptions(optimization=optimization))

@@ -43,6 +43,10 @@ def results(
         bool,
         typer.Option("--compare", help="Group by model: one line per configuration, side by side."),
     ] = False,
+    arena: Annotated[
+        bool,
+        typer.Option("--arena", help="Group by model: arena as reported, as verified, the host's."),
+    ] = False,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     plot: Annotated[
         Path | None,
@@ -85,10 +89,12 @@ def results(
     if json:
         print_json([as_json(row) for row in rows])
         return
-    if compare:
-        from harness.report import comparison_table
+    if compare or arena:
+        from harness.report import arena_table, comparison_table
 
-        print_ready_table(comparison_table(rows))
+        for wanted, table in ((compare, comparison_table), (arena, arena_table)):
+            if wanted:
+                print_ready_table(table(rows))
         return
     print_table(
         f"{len(rows)} of {total} measurements",

@@ -137,8 +137,12 @@ class FirmwareImage:
 
     @property
     def ram_static_bytes(self) -> int:
-        """RAM that is taken at link time, stack included."""
-        return self.ram.total
+        """RAM that is taken at link time besides the arena; the reserved stack is included.
+
+        Runtimes differ in whether their arena is linked or is what the linker left free, so it is
+        counted by itself.
+        """
+        return self.ram.total - self.ram.arena
 
     def to_json(self) -> dict[str, Any]:
         """Return what ``image.json`` holds: all that does not depend on where the store is."""

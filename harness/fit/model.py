@@ -14,12 +14,16 @@ from typing import Any, NamedTuple
 from harness.errors import FitError
 from harness.results.record import Measurement
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: one_firmware in the fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """Say what a fit is valid for. `backbone` is None for a pooled fit, valid for no backbone."""
+    """Say what a fit is valid for. `backbone` is None for a pooled fit, valid for no backbone.
+
+    An image of its own and a runtime that many models share differ in flash and static RAM, so
+    `one_firmware` is part of it.
+    """
 
     board: str
     source: str
@@ -29,6 +33,7 @@ class Fingerprint:
     runtime_version: str | None
     kernels: str | None
     kernels_version: str | None
+    one_firmware: bool | None
     optimization: str | None
     flags: tuple[str, ...]
     toolchain: str | None

@@ -282,6 +282,7 @@ def open_target(
             session = open_session(station.probe, {**options, "connect_mode": "under-reset"})
         target = Target(session, station, board, log)
         stack.callback(target.close)
+        _read_plainly(session.target)
         with target._guard("identifying the chip", connect=True):
             _check_chip(session.target, board, station)
             _check_source(target)
@@ -312,6 +313,22 @@ def flash(
         report = target.program(image_elf, on_progress, verify=verify)
         target.reset_and_run()
     return report
+
+
+def _read_plainly(target: Any) -> None:
+    """Keep pyOCD from looking at every byte it reads for software breakpoints: we set none.
+
+    It does so one Python call a byte, which is most of the time of comparing an image.
+    """
+    from pyocd.debug.breakpoints.software import SoftwareBreakpointProvider
+
+    class Unfiltered(SoftwareBreakpointProvider):
+        @property
+        def do_filter_memory(self) -> bool:
+            return False
+
+    for core in target.cores.values():
+        core.bp_manager.add_provider(Unfiltered(core))
 
 
 def _check_chip(target: Any, board: Board, station: Station) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.report.compare import comparison_table
+from harness.report.compare import arena_table, comparison_table
 from harness.report.summary import write_summary
 from harness.report.tables import Table, fit_table, measurement_table
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Table",
+    "arena_table",
     "comparison_table",
     "fit_table",
     "measurement_table",

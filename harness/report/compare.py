@@ -30,14 +30,7 @@ def comparison_table(rows: Iterable[Measurement], *, title: str = "Comparison") 
     """
     listed = by_model(row for row in best_per_key(rows) if row.usable)
     best = _best(listed)
-    shared: list[str] = []
-    columns: list[_Column] = [("model", True, lambda row: text.name(row.model_name, 30))]
-    for column in _CONFIGURATION:
-        values = {column[2](row) for row in listed}
-        if len(values) == 1:
-            shared += values - {text.UNKNOWN}
-        elif values:
-            columns.append(column)
+    shared, columns = _shared_apart(listed)
     columns += [
         ("cycles", False, lambda row: text.number(_cycles(row))),
         ("× best", False, lambda row: _ratio(row, best)),
@@ -51,12 +44,26 @@ def comparison_table(rows: Iterable[Measurement], *, title: str = "Comparison") 
         ("layers − total", False, lambda row: text.percent_signed(row.additivity_gap)),
         ("outputs", True, _outputs),
     ]
-    return Table(
-        title=f"{title} ({', '.join(shared)})" if shared else title,
-        columns=tuple(head for head, _, _ in columns),
-        rows=tuple(tuple(get(row) for _, _, get in columns) for row in listed),
-        text_columns=frozenset(index for index, (_, left, _) in enumerate(columns) if left),
-    )
+    return _table(f"{title} ({', '.join(shared)})" if shared else title, listed, columns)
+
+
+def arena_table(rows: Iterable[Measurement], *, title: str = "Arena") -> Table:
+    """Return one line per model and configuration: what is said of its arena, and what it needs.
+
+    *used* is what the runtime reports, *minimum* what was verified on the device, *÷ used* their
+    ratio; *host* is what the tflite-micro wheel uses. *outputs* are against the host's reference.
+    """
+    listed = by_model(row for row in best_per_key(rows) if row.usable)
+    shared, columns = _shared_apart(listed)
+    columns += [
+        ("working memory B", False, lambda row: text.number(row.working_memory_bytes)),
+        ("used B", False, lambda row: text.number(row.arena_used_bytes)),
+        ("minimum B", False, lambda row: text.number(row.arena_min_bytes)),
+        ("÷ used", False, _min_to_used),
+        ("host B", False, lambda row: text.number(row.arena_host_bytes)),
+        ("outputs", True, _outputs),
+    ]
+    return _table(f"{title} ({', '.join(shared)})" if shared else title, listed, columns)
 
 
 def by_model(rows: Iterable[Measurement]) -> list[Measurement]:
@@ -75,6 +82,28 @@ def has_several(rows: Sequence[Measurement]) -> bool:
             mine = tuple(get(row) for _, _, get in _CONFIGURATION)
             seen.setdefault(row.model_sha256, set()).add(mine)
     return any(len(found) > 1 for found in seen.values())
+
+
+def _shared_apart(rows: Sequence[Measurement]) -> tuple[list[str], list[_Column]]:
+    """Return what all rows share of their configuration, and the columns for what they do not."""
+    shared: list[str] = []
+    columns: list[_Column] = [("model", True, lambda row: text.name(row.model_name, 30))]
+    for column in _CONFIGURATION:
+        values = {column[2](row) for row in rows}
+        if len(values) == 1:
+            shared += values - {text.UNKNOWN}
+        elif values:
+            columns.append(column)
+    return shared, columns
+
+
+def _table(title: str, rows: Sequence[Measurement], columns: Sequence[_Column]) -> Table:
+    return Table(
+        title=title,
+        columns=tuple(head for head, _, _ in columns),
+        rows=tuple(tuple(get(row) for _, _, get in columns) for row in rows),
+        text_columns=frozenset(index for index, (_, left, _) in enumerate(columns) if left),
+    )
 
 
 def _where(row: Measurement) -> tuple[str, str]:
@@ -98,6 +127,11 @@ def _best(rows: Iterable[Measurement]) -> dict[tuple[object, ...], int]:
 def _ratio(row: Measurement, best: dict[tuple[object, ...], int]) -> str:
     cycles, least = _cycles(row), best.get((row.model_sha256, *_where(row)))
     return text.number(cycles / least, 2) if cycles and least else text.UNKNOWN
+
+
+def _min_to_used(row: Measurement) -> str:
+    least, used = row.arena_min_bytes, row.arena_used_bytes
+    return text.number(least / used, 3) if least and used else text.UNKNOWN
 
 
 def _ms(row: Measurement) -> str:

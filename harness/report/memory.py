@@ -52,7 +52,7 @@ def split_memory(row: Measurement) -> MemorySplit:
 
 def sram_needed(row: Measurement) -> int | None:
     """Return arena, other static RAM and stack of a row in bytes, None when one is not known."""
-    return sum(found.values()) if (found := _sram(row)) else None
+    return row.sram_bytes
 
 
 def _sram(row: Measurement) -> dict[str, int]:

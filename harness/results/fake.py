@@ -83,7 +83,7 @@ def fake_measurement(index: int = 0, **changes: Any) -> Measurement:
         "flash_kernels_bytes": 20_000,
         "flash_runtime_bytes": 6_000,
         "flash_port_bytes": 10_000,
-        "ram_static_bytes": 30_000 + 64 * index,
+        "ram_static_bytes": 10_000,
         "ram_other_bytes": 5_904,
         "reference": "tflite/builtin_ref",
         "output_bytes_total": 12,

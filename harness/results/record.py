@@ -130,6 +130,7 @@ class Measurement:
     arena_min_bytes: int | None = None  # verified by bisection on the device
     arena_below_bytes: int | None = None  # largest size tried that did not work ...
     arena_below_message: str | None = None  # ... and what runtime or device said to it
+    arena_host_bytes: int | None = None  # the tflite-micro wheel's; asked with arena_min_bytes
     # Bytes used and requested and allocations by kind; "nonpersistent" and "persistent" first
     arena_parts: Mapping[str, Mapping[str, int]] | None = None
     arena_paint_bytes: int | None = None
@@ -141,7 +142,7 @@ class Measurement:
     flash_kernels_bytes: int | None = None
     flash_runtime_bytes: int | None = None
     flash_port_bytes: int | None = None
-    ram_static_bytes: int | None = None
+    ram_static_bytes: int | None = None  # at link time: reserved stack and the next one; no arena
     ram_other_bytes: int | None = None  # static RAM that is neither arena nor stack
 
     # Outputs against the host
@@ -216,6 +217,22 @@ class Measurement:
             if value is not None:
                 return value
         return None
+
+    @property
+    def sram_overhead_bytes(self) -> int | None:
+        """Return what a network needs besides its arena: other static RAM and stack, as measured.
+
+        The stack counts with its high-water mark, not with what is reserved for it.
+        """
+        if self.ram_other_bytes is None or self.stack_bytes is None:
+            return None
+        return self.ram_other_bytes + self.stack_bytes
+
+    @property
+    def sram_bytes(self) -> int | None:
+        """Return `arena_bytes` and `sram_overhead_bytes` together, None when one is not known."""
+        arena, overhead = self.arena_bytes, self.sram_overhead_bytes
+        return None if arena is None or overhead is None else arena + overhead
 
 
 def gap(cycles: Sequence[int], layers: Sequence[LayerCycles]) -> float | None:

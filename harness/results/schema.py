@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0002"  # the newest revision in migrations/versions
+HEAD = "0003"  # the newest revision in migrations/versions
 VERSION_TABLE = "harness_schema_version"  # not alembic_version: a lab database is shared
 
 
@@ -140,6 +140,7 @@ measurement = Table(
     Column("arena_min_bytes", BigInteger),
     Column("arena_below_bytes", BigInteger),
     Column("arena_below_message", SafeText),
+    Column("arena_host_bytes", BigInteger),
     Column("arena_parts", _json()),
     Column("arena_paint_bytes", BigInteger),
     Column("stack_bytes", BigInteger),

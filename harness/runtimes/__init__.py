@@ -31,11 +31,14 @@ class RuntimeOptions:
         kernels: ``cmsis_nn`` (Arm's kernels, as TFLM calls them), or for `aot` ``portable`` (plain
             C loops), for `tflm` ``reference`` (TFLM's own).
         library: PlatformIO library spec of TFLM; `tflm` only.
+        all_types: Link kernels for every data type, also where there are some for int8 alone;
+            `tflm` only.
     """
 
     runtime: str = "aot"
     kernels: str = "cmsis_nn"
     library: str | None = None
+    all_types: bool = False
 
 
 @dataclass(frozen=True, slots=True)

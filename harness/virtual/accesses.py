@@ -16,9 +16,10 @@ _LOG = logging.getLogger(__name__)
 
 # Where the architecture puts registers (ARMv7-M ARM table B3-1): what the chip has there and the
 # model has not is an error of the model, not a fault of the firmware. The same goes for system
-# memory (boot loader, one-time programmable area, option bytes).
+# memory (boot loader, one-time programmable area, option bytes; RM0385 and RM0390 chapter 2).
+# Behind it, up to the RAM, the chips have nothing: a stack that overflows faults there.
 _REGISTERS = ((0x4000_0000, 0x6000_0000), (0xA000_0000, 0x1_0000_0000))
-_SYSTEM_MEMORY = ((0x1FF0_0000, 0x2000_0000), (0x0010_0000, 0x0020_0000))
+_SYSTEM_MEMORY = ((0x1FF0_0000, 0x1FFF_D000), (0x0010_0000, 0x0020_0000))
 
 
 def may_exist(address: int) -> bool:

@@ -1,6 +1,11 @@
 """Turn the natively counted basic blocks into modelled cycles.
 
 Counts are kept per (address, size), so that a block entered in its middle counts as its own.
+
+Unicorn ends a block at the end of a page of 1 KiB; a core does not. A block that was cut there is
+priced as what its cutting adds up to, ``price(block and rest) - price(rest)``: rests are counted as
+blocks of their own, so the sum is the price of the whole, wherever the linker placed it.
+
 The block hook also stops the core: when the stop word is set it asks Unicorn to stop and does *not*
 count the block, which is then not executed either. Unicorn's own stop from another thread takes
 effect after the hook has run, so the block would be counted once more at the restart.
@@ -20,6 +25,13 @@ from harness.errors import VirtualError
 from harness.virtual import native
 
 _REMEMBERED = 1 << 16  # prices, some 10 MB
+_PAGE = 1 << 10  # of its Arm cores
+# An instruction never crosses into another page inside a block, so a cut is at the page's end, or
+# before or behind an instruction that lies across it.
+_CUT_AT = (0, 2, _PAGE - 2)
+_REST_BYTES = 512  # at most, of what follows a cut; a block longer than that is cheap to cut
+# Units whose instructions end a block without a branch: what follows is another block anywhere.
+_ENDING = frozenset({"barrier", "system", "unknown"})
 
 PriceBlock = Callable[[bytes, int], int]
 ReadCode = Callable[[int, int], "bytes | None"]
@@ -37,8 +49,9 @@ class BlockCounter:
         self._price = price
         self._read_code = read_code
         self._words = np.zeros(native.COUNTER_WORDS, dtype=np.uint32)
-        self._counts = self._words[native.COUNT :].view(np.uint64)
-        self._prices = np.zeros(native.MAX_SLOTS, dtype=np.uint64)
+        self._counts = self._words[native.COUNT :].view(np.int64)
+        # Signed: what a cut leaves in front may be nothing, or pair with its rest.
+        self._prices = np.zeros(native.MAX_SLOTS, dtype=np.int64)
         self._priced = 0
         self._known: dict[tuple[int, bytes], int] = {}
         self._before = 0
@@ -158,11 +171,39 @@ class BlockCounter:
             code = self._read_code(address, size)
             if code is None:
                 raise VirtualError(f"no memory behind the executed block at {address:#010x}")
-            cycles = self._known.get((address, code))
-            if cycles is None:
-                if len(self._known) >= _REMEMBERED:
-                    self._known.clear()  # many firmware images have been through here
-                cycles = self._known[address, code] = self._price(code, address)
-            self._prices[slot] = cycles
+            rest = self._rest(address, code)
+            whole = self._price_of(address, code + rest)
+            self._prices[slot] = whole - self._price_of(address + size, rest) if rest else whole
         self._priced = used
         return used
+
+    def _price_of(self, address: int, code: bytes) -> int:
+        cycles = self._known.get((address, code))
+        if cycles is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()  # many firmware images have been through here
+            cycles = self._known[address, code] = self._price(code, address)
+        return cycles
+
+    def _rest(self, address: int, code: bytes) -> bytes:
+        """Return the code that belongs to a block but lies behind a cut; empty where none was."""
+        end = address + len(code)
+        if end % _PAGE not in _CUT_AT or _ends(code) is not None:
+            return b""
+        for size in (_REST_BYTES, _PAGE - end % _PAGE):  # memory may end with the page
+            following = self._read_code(end, size)
+            if following is not None:
+                return following[: _ends(following) or 0]
+        return b""
+
+
+def _ends(code: bytes) -> int | None:
+    """Return the offset behind the first instruction that ends a block, None without one."""
+    from harness.virtual.timing.decode import decode_block
+
+    at = 0
+    for instruction in decode_block(code):
+        at += 2 * instruction.halfwords
+        if instruction.branch or instruction.unit in _ENDING:
+            return at
+    return None

@@ -158,7 +158,8 @@ class Exceptions:
         pointer -= 4 * len(words)
         content = struct.pack(f"<{len(words)}I", *words)
         if not self._memory.write_ram(pointer, content):
+            # The stack pointer is adjusted all the same, and the frame may be wrong (Cortex-M7
+            # Devices Generic User Guide, BFSR.STKERR); this fault is no more urgent than HardFault.
             self._scs.values[scs.CFSR] |= _STKERR
-            raise Lockup(f"the exception frame does not fit at {pointer:#010x}")
         cpu.write_register(PSP if on_psp else MSP, pointer)
         return 0xFFFF_FFE1 | (0 if extended else 0x10) | (8 if thread else 0) | (4 if on_psp else 0)

@@ -36,8 +36,9 @@ def _cases() -> Iterator[Any]:
     yield pytest.param(RuntimeOptions("tflm", "reference", fake), id="tflm-fake")
     specs = shlex.split(os.environ.get("HARNESS_TFLM", ""))
     named = dict(text.split("=", 1) for text in specs if text.startswith(RUNTIME_KERNELS["tflm"]))
+    plain = next((text for text in specs if not text.startswith(RUNTIME_KERNELS["tflm"])), None)
     for kernels in RUNTIME_KERNELS["tflm"]:
-        options = RuntimeOptions("tflm", kernels, named.get(kernels))
+        options = RuntimeOptions("tflm", kernels, named.get(kernels, plain))
         yield pytest.param(options, id=f"tflm-{kernels}", marks=pytest.mark.tflm)
 
 
@@ -46,6 +47,10 @@ def options(request: pytest.FixtureRequest) -> RuntimeOptions:
     found: RuntimeOptions = request.param
     if found.runtime == "tflm" and found.library is None:
         pytest.skip(f"no TFLM library: set HARNESS_TFLM='{found.kernels}=<PlatformIO spec>'")
+    try:
+        get_runtime(found.runtime).identity(found)
+    except ConfigError as failure:
+        pytest.skip(f"{failure.what}: set HARNESS_TFLM='{found.kernels}=<PlatformIO spec>'")
     return found
 
 

@@ -25,7 +25,7 @@ FAILURES = {
     "faults": ('__asm__ volatile("udf #0"); return 0;', "the core took a"),
     "overflows-its-stack": (
         "return model_setup_in(bytes) + (int)bytes;",
-        "where no peripheral is modelled",
+        "the stack overflowed",
     ),
     "hangs": ("for (;;) {}", "no answer"),
 }

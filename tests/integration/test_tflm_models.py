@@ -19,10 +19,12 @@ from harness.bench import virtual_bench
 from harness.boards import Board, load_board
 from harness.campaign.plan import ModelSpec, file_spec
 from harness.campaign.prepare import prepare
+from harness.errors import ConfigError
 from harness.firmware import build
 from harness.firmware.shared import build_one
 from harness.models import read_model
 from harness.runtimes import RuntimeOptions, get_runtime
+from harness.runtimes.tflm.layout import KERNELS
 
 pytestmark = [
     pytest.mark.usefixtures("virtual_board"),
@@ -50,11 +52,18 @@ def count_instructions(code: bytes, _address: int) -> int:
 
 
 def library(kernels: str) -> str:
-    """Return the library of HARNESS_TFLM for a kernel set, or skip."""
+    """Return the library of HARNESS_TFLM that has a kernel set, or skip."""
     for text in shlex.split(os.environ.get("HARNESS_TFLM", "")):
         name, mark, spec = text.partition("=")
-        if mark and name == kernels:
-            return spec
+        if mark and name in KERNELS:
+            if name == kernels:
+                return spec
+            continue
+        try:
+            get_runtime("tflm").identity(RuntimeOptions("tflm", kernels, text))
+        except ConfigError:
+            continue
+        return text
     pytest.skip(f"no TFLM library: set HARNESS_TFLM='{kernels}=<PlatformIO spec>'")
 
 

@@ -79,6 +79,8 @@ class TflmRuntime:
         require_int8(model)
         layout = _layout(options)
         entries = resolver.entries_for_model(layout, model)
+        if options.all_types:
+            entries = tuple(replace(entry, int8_header=None) for entry in entries)
         files = emit.embedded_files(model, entries, options.kernels)
         return _sources(layout, options, entries, files, model)
 
@@ -103,6 +105,8 @@ class TflmRuntime:
 
         layout = _layout(options)
         entries = resolver.entries_for_operators(layout, operators)
+        if options.all_types:
+            entries = tuple(replace(entry, int8_header=None) for entry in entries)
         files = emit.shared_files(entries, options.kernels, board)
         return replace(
             _sources(layout, options, entries, files, None), staging_bytes=region.STAGING_BYTES
@@ -129,11 +133,14 @@ def _layout(options: RuntimeOptions) -> Layout:
 
 
 def _identity(layout: Layout, options: RuntimeOptions) -> dict[str, str]:
+    kernels_version = layout.kernels_label(options.kernels)
     return {
         "runtime": TflmRuntime.name,
         "runtime_version": f"{layout.library.label}, glue {VERSION}",
         "kernels": options.kernels,
-        "kernels_version": layout.kernels_label(options.kernels),
+        "kernels_version": f"{kernels_version}, all types"
+        if options.all_types
+        else kernels_version,
     }
 
 

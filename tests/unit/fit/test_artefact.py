@@ -58,7 +58,7 @@ def _set(*path: str, value: object) -> Callable[[dict[str, Any]], None]:
     [
         (_drop, "latency lacks slope"),
         (_add, "fingerprint has unknown colour"),
-        (_set("schema_version", value=2), "schema version 2"),
+        (_set("schema_version", value=1), "schema version 1"),
         (_set("schema_version", value=None), "schema version None"),
         (_set("latency", "slope", value="4"), "latency.slope is '4'"),
         (_set("latency", "slope", value=True), "latency.slope is 'True'"),

@@ -277,3 +277,12 @@ def test_using_a_fit_loads_nothing_heavy() -> None:
     )
     out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_shared_images_are_fitted_by_themselves() -> None:
+    own, shared = rows_on_a_line(20), rows_on_a_line(20, first=20, one_firmware=True)
+    fits, failures = fit_all([*own, *shared])
+    assert not failures
+    assert {fit.fingerprint.one_firmware for fit in fits} == {False, True}
+    with pytest.raises(FitError, match="one_firmware: the fit has False, asked for True"):
+        next(f for f in fits if not f.fingerprint.one_firmware).require({"one_firmware": True})

@@ -7,7 +7,7 @@ import pytest
 
 from harness.boards import load_board
 from harness.errors import ResultsError
-from harness.report import comparison_table, plot_memory
+from harness.report import arena_table, comparison_table, plot_memory
 from harness.report import memory as parts
 from harness.report.compare import has_several
 from harness.report.memory import split_memory, sram_needed
@@ -93,6 +93,25 @@ def test_configurations_stand_side_by_side_by_model() -> None:
     assert (lines[1]["arena min B"], lines[2]["arena min B"]) == ("16,016", "–")
     assert lines[0]["layers − total"] == "+0.000 %"
     assert has_several(rows) and not has_several(rows[1:3])
+
+
+def test_arenas_stand_beside_what_was_verified_and_the_host_s() -> None:
+    needed = {"arena_used_bytes": 2_580, "arena_min_bytes": 3_024, "arena_host_bytes": 3_984}
+    table = arena_table([fake_measurement(1), fake_measurement(0, **needed), fake_failure(2)])
+    lines = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    assert [line["model"] for line in lines] == ["kws-0", "kws-1"]
+    assert [lines[0][f"{name} B"] for name in ("used", "minimum", "host")] == [
+        "2,580", "3,024", "3,984",
+    ]  # fmt: skip
+    assert (lines[0]["÷ used"], lines[0]["outputs"]) == ("1.172", "exact")
+    assert (lines[1]["minimum B"], lines[1]["host B"]) == ("–", "–")
+
+
+def test_sram_is_arena_and_overhead() -> None:
+    row = fake_measurement(arena_min_bytes=3_024)
+    assert row.sram_overhead_bytes == 5_904 + 900
+    assert row.sram_bytes == sram_needed(row) == 3_024 + 5_904 + 900
+    assert fake_measurement(stack_bytes=None).sram_bytes is None
 
 
 def test_the_package_loads_no_plotting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.boards import load_board
 from harness.errors import ConfigError, RuntimeUnsupported
 from harness.models import read_model
 from harness.models.synthetic import ModelWriter
+from harness.runtimes import RuntimeOptions
+from harness.runtimes.tflm import TflmRuntime
 from harness.runtimes.tflm.layout import RESOLVER, Layout, understand
 from harness.runtimes.tflm.library import find_library
 from harness.runtimes.tflm.resolver import (
@@ -100,6 +104,15 @@ def test_an_int8_operator_gets_its_int8_registration(layout: Layout) -> None:
     assert '#include "tensorflow/lite/micro/kernels/pooling.h"' in text
     assert f'#include "{RESOLVER}"' in text
     assert '{tflite::BuiltinOperator_MAX_POOL_2D, "MAX_POOL_2D"}' in text
+
+
+def test_every_type_s_code_is_linked_when_asked_for() -> None:
+    model, board = read_model(pool_model()), load_board("nucleo_f746zg")
+    usual = RuntimeOptions("tflm", "reference", f"symlink://{FAKE}")
+    for options, int8 in ((usual, True), (replace(usual, all_types=True), False)):
+        sources = TflmRuntime().generate(model, options, board)
+        assert ("_INT8" in str(sources.files["model/model_resolver.cpp"])) is int8
+        assert sources.kernels_version.endswith("all types") is not int8
 
 
 def test_another_type_gets_the_general_one(layout: Layout) -> None:

@@ -13,10 +13,17 @@ BuiltinOperator code_of(const Model *model, const Operator *op) {
 
 }  // namespace
 
+// As in TFLM operators are looked up here, so that an inference does not depend on how many there are.
 TfLiteStatus MicroInterpreter::AllocateTensors() {
+    nodes_ = static_cast<const TFLMRegistration **>(
+        allocator_->AllocatePersistent(graph_->operators()->size() * sizeof(nodes_[0])));
+    if (nodes_ == nullptr) {
+        return kTfLiteError;
+    }
     for (uint32_t i = 0; i < graph_->operators()->size(); i++) {
         const BuiltinOperator code = code_of(model_, graph_->operators()->Get(i));
-        if (resolver_.FindOp(code) == nullptr) {
+        nodes_[i] = resolver_.FindOp(code);
+        if (nodes_[i] == nullptr) {
             MicroPrintf("Didn't find op for builtin opcode '%d'", static_cast<int>(code));
             return kTfLiteError;
         }
@@ -48,7 +55,7 @@ TfLiteStatus MicroInterpreter::Invoke() {
     for (uint32_t i = 0; i < graph_->operators()->size(); i++) {
         const Operator *const op = graph_->operators()->Get(i);
         const uint32_t event = profiler_ != nullptr ? profiler_->BeginEvent("op") : 0;
-        const TfLiteStatus status = resolver_.FindOp(code_of(model_, op))->invoke(op, tensors_);
+        const TfLiteStatus status = nodes_[i]->invoke(op, tensors_);
         if (profiler_ != nullptr) {
             profiler_->EndEvent(event);
         }

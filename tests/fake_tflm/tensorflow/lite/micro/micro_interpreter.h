@@ -36,6 +36,7 @@ class MicroInterpreter {
     const MicroOpResolver &resolver_;
     MicroAllocator *allocator_;
     MicroProfilerInterface *profiler_;
+    const TFLMRegistration **nodes_ = nullptr;
     TfLiteTensor *tensors_ = nullptr;
 };
 
