@@ -46,7 +46,7 @@ class CortexM4:
     """Price basic blocks of a Cortex-M4 from the reference manual's table."""
 
     name = "cortex-m4-issue"
-    version = "1"
+    version = "2"
 
     def __init__(self) -> None:
         self._prices: dict[bytes, int] = {}

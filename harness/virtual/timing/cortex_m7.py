@@ -77,7 +77,7 @@ class CortexM7:
     """
 
     name = "cortex-m7-issue"
-    version = "1"
+    version = "2"
 
     def __init__(self) -> None:
         self._prices: dict[bytes, int] = {}
