@@ -44,13 +44,8 @@ def load_npz(path: Path, input_shape: tuple[int, int, int], options: Division) -
         raise DataError(
             f"not a readable .npz file: {failure}", where=str(path), expected=_EXPECTED
         ) from None
-    known = {
-        "x",
-        "y",
-        "classes",
-        "anomalous_test",
-        *(name for pair in _KEYS.values() for name in pair),
-    }
+    pairs = (name for pair in _KEYS.values() for name in pair)
+    known = {"x", "y", "classes", "anomalous_test", *pairs}
     unknown = sorted(set(arrays) - known)
     if unknown:
         raise DataError(
@@ -100,7 +95,7 @@ def digits(input_shape: tuple[int, int, int]) -> Dataset:
     chosen, how = divide(names, [None] * len(names), Division())
     masks = {split: np.array([own == split for own in chosen], np.bool_) for split in SPLITS}
     images = resize(x / np.float32(16), *input_shape[:2])
-    splits = {
+    splits: dict[str, Split] = {
         split: Split(images[mask], labels[mask].astype(np.int64)) for split, mask in masks.items()
     }
     features = {

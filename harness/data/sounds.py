@@ -304,7 +304,7 @@ def _assemble(
     mean = train.mean(axis=(0, 1, 3), dtype=np.float64)
     deviation = np.maximum(train.std(axis=(0, 1, 3), dtype=np.float64), 1e-3)
     normal = ((x - mean[:, None]) / deviation[:, None]).astype(np.float32)
-    splits = {
+    splits: dict[str, Split] = {
         split: Split(
             normal[mask],
             y[mask],
