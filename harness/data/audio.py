@@ -75,7 +75,7 @@ def resample(samples: NDArray[np.float32], from_hz: int, to_hz: int) -> NDArray[
     if from_hz == to_hz:
         return samples
     import numpy as np
-    from scipy.signal import resample_poly
+    from scipy.signal import resample_poly  # type: ignore[import-untyped]
 
     ratio = Fraction(to_hz, from_hz)
     found: NDArray[np.float32] = resample_poly(samples, ratio.numerator, ratio.denominator)
