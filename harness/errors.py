@@ -211,6 +211,18 @@ class FitError(HarnessError):
     code = "fit"
 
 
+class SearchError(ConfigError):
+    """A search cannot be run like this: its data, options or checkpoints."""
+
+    code = "search"
+
+
+class BudgetsInfeasible(SearchError):
+    """No network of the search space meets the budgets; carries the smallest feasible values."""
+
+    code = "budgets"
+
+
 class CampaignError(ConfigError):
     """A campaign file is wrong."""
 
