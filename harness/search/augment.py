@@ -29,9 +29,7 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation()
 
 
-def for_features(
-    features: Mapping[str, Any], input_shape: tuple[int, int, int]
-) -> Augmentation:
+def for_features(features: Mapping[str, Any], input_shape: tuple[int, int, int]) -> Augmentation:
     """Return what suits inputs made as `features` says."""
     height, width, _ = input_shape
     match features.get("kind"):
@@ -46,9 +44,7 @@ def for_features(
                 shift_rows=round(0.1 * height), shift_columns=round(0.1 * width), flip=True
             )
         case "digits":
-            return Augmentation(
-                shift_rows=round(0.06 * height), shift_columns=round(0.06 * width)
-            )
+            return Augmentation(shift_rows=round(0.06 * height), shift_columns=round(0.06 * width))
     return NO_AUGMENTATION  # of a bare array nothing is known
 
 
@@ -58,22 +54,21 @@ def augmenter(
     """Return a function of a batch and a pair of integers that decide what is drawn."""
     height, width, _ = input_shape
     random, cast = tensorflow.random, tensorflow.cast
+    fold_in = random.experimental.stateless_fold_in
 
     def integers(seed: Any, place: int, count: Any, low: int, high: int) -> Any:
         return random.stateless_uniform(
-            (count,), seed + [0, place], low, high + 1, dtype=tensorflow.int32
+            (count,), fold_in(seed, place), low, high + 1, dtype=tensorflow.int32
         )
 
     def shifted(x: Any, shift: Any, axis: int, size: int) -> Any:
         # What comes in at the edge repeats the edge.
-        index = tensorflow.clip_by_value(
-            tensorflow.range(size)[None] - shift[:, None], 0, size - 1
-        )
+        index = tensorflow.clip_by_value(tensorflow.range(size)[None] - shift[:, None], 0, size - 1)
         return tensorflow.gather(x, index, axis=axis, batch_dims=1)
 
     def kept(seed: Any, place: int, count: Any, size: int, longest: int) -> Any:
         length = integers(seed, place, count, 0, min(longest, size))
-        share = random.stateless_uniform((count,), seed + [1, place])
+        share = random.stateless_uniform((count,), fold_in(seed, place + 1))
         start = cast(share * cast(size + 1 - length, tensorflow.float32), tensorflow.int32)
         position = tensorflow.range(size)[None]
         inside = (position >= start[:, None]) & (position < (start + length)[:, None])
