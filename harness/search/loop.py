@@ -60,6 +60,7 @@ def search(
     grid = search_grid(
         backbone, shape, cost_model, budgets,
         width_choices=options.width_choices, width_room=options.width_room,
+        width_floor=options.width_floor,
     )  # fmt: skip
     identity = _identity(grid, dataset, cost_model, budgets, options)
     stored = load_state(checkpoint_dir, identity) if checkpoint_dir else None
