@@ -83,6 +83,12 @@ class BackboneError(ConfigError):
     code = "backbone"
 
 
+class DataError(ConfigError):
+    """Training data is missing, unreadable or not what training needs."""
+
+    code = "data"
+
+
 class ModelError(HarnessError):
     """A .tflite cannot be read or is not what can be measured."""
 
