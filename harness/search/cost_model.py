@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from harness.backbones import Architecture, Backbone, get_backbone
+from harness.backbones import Architecture, Backbone
 from harness.errors import FitError, SearchError
 from harness.fit import Fit, LinearModel
 from harness.results.record import Measurement
@@ -31,11 +31,13 @@ class CostModel:
     """Predict what a network of one backbone costs in one configuration.
 
     Attributes:
+        backbone: Search space, for the task's number of classes.
         fit: Latency, arena and flash as lines over ops, working memory and parameters.
         sram_overhead_bytes: Static RAM besides the arena, and stack; None when unknown.
         margin: What is held against a budget.
     """
 
+    backbone: Backbone
     fit: Fit
     sram_overhead_bytes: int | None = None
     margin: Margin = Margin.INTERVAL
@@ -97,11 +99,11 @@ class CostModel:
                     expected="a positive slope",
                     fix="measure networks over a wider range and fit again",
                 )
-        return cls(valid[0], sram_overhead_bytes, Margin(margin))
+        return cls(backbone, valid[0], sram_overhead_bytes, Margin(margin))
 
     def predict(self, architecture: Architecture) -> PredictedCost:
-        """Return the predicted cost of `architecture`."""
-        cost = get_backbone(architecture.backbone).cost(architecture)
+        """Return the predicted cost of `architecture`, one of this backbone's."""
+        cost = self.backbone.cost(architecture)
         return self.of_counts(cost.ops, cost.parameters, cost.working_memory_bytes)
 
     def of_counts(
@@ -110,9 +112,7 @@ class CostModel:
         """Return the predicted cost of a network, or of an expectation, by its counts."""
         fit = self.fit
         bounds = self.bounds(ops, parameters, working_memory_bytes)
-        plain = CostModel(fit, self.sram_overhead_bytes, Margin.NONE).bounds(
-            ops, parameters, working_memory_bytes
-        )
+        plain = replace(self, margin=Margin.NONE).bounds(ops, parameters, working_memory_bytes)
         outside = tuple(
             model.feature
             for model, count in (

@@ -87,13 +87,16 @@ def search_grid(
     *,
     width_choices: int = 12,
     width_room: float = 1.5,
+    width_floor: float = 0.25,
     width_step: int = WIDTH_STEP,
 ) -> Grid:
     """Return the choices of a search under `budgets`.
 
     A width that no feasible network has is dropped. So are widths beyond `width_room` times those
     of the widest hand-designed network that meets the budgets: they would make the supernet slow
-    for networks that are wide in one place and starved everywhere else.
+    for networks that are wide in one place and starved everywhere else. Widths below
+    `width_floor` of the largest that is left are dropped for the same reason (MicroNets searches
+    10 % to 100 %), unless the budgets ask for less: then the floor is halved until they hold.
 
     Args:
         backbone: Search space.
@@ -102,6 +105,7 @@ def search_grid(
         budgets: Upper bounds.
         width_choices: Most choices of one width decision.
         width_room: See above.
+        width_floor: See above.
         width_step: Grid of widths.
 
     Raises:
@@ -118,7 +122,20 @@ def search_grid(
         roomy = slot.at(round(scale * width_room), width_step) if scale else slot.maximum
         feasible = _widest(grid, smallest, key, choices, cost_model, budgets)
         caps[key] = min(roomy, feasible)
+    while width_floor > 0.01:
+        chosen = thinned(grid, caps, width_choices, width_floor)
+        if _has_network(chosen, cost_model, budgets):
+            return chosen
+        width_floor /= 2
     return thinned(grid, caps, width_choices)
+
+
+def _has_network(grid: Grid, cost_model: CostModel, budgets: Budgets) -> bool:
+    try:
+        smallest_feasible(grid, cost_model, budgets)
+    except BudgetsInfeasible:
+        return False
+    return True
 
 
 def _widest(

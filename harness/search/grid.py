@@ -145,11 +145,19 @@ def full_grid(backbone: Backbone, input_shape: Shape, width_step: int = 4) -> Gr
     return Grid(backbone, skeleton, widths)
 
 
-def thinned(grid: Grid, caps: Mapping[Key, int], most: int) -> Grid:
-    """Return `grid` with no width above its cap, and at most `most` evenly spread choices."""
+def thinned(grid: Grid, caps: Mapping[Key, int], most: int, floor: float = 0.0) -> Grid:
+    """Return `grid` with at most `most` evenly spread choices of each width.
+
+    Args:
+        grid: All choices.
+        caps: Upper bound of each width.
+        most: At least 2.
+        floor: Lower bound of each width, in parts of the largest that its cap leaves.
+    """
     widths = {}
     for key, choices in grid.widths.items():
         left = [width for width in choices if width <= caps[key]] or [choices[0]]
+        left = [width for width in left if width >= floor * left[-1]]
         if len(left) > most:
             last = len(left) - 1
             left = [left[round(place * last / (most - 1))] for place in range(most)]

@@ -56,13 +56,17 @@ def search(
         SearchError: The data does not suit the backbone, a checkpoint is of another search, or
             the loss is no number any more.
     """
-    shape = _check(backbone, dataset)
+    shape = _check(backbone, dataset, cost_model)
     grid = search_grid(
         backbone, shape, cost_model, budgets,
         width_choices=options.width_choices, width_room=options.width_room,
+        width_floor=options.width_floor,
     )  # fmt: skip
     identity = _identity(grid, dataset, cost_model, budgets, options)
     stored = load_state(checkpoint_dir, identity) if checkpoint_dir else None
+    from harness.models.convert import load_tensorflow
+
+    load_tensorflow()
     from harness.search.training import Trainer  # TensorFlow takes seconds to import
 
     trainer = Trainer(grid, dataset, cost_model, budgets, options)
@@ -108,7 +112,20 @@ def search(
     )
 
 
-def _check(backbone: Backbone, dataset: SearchData) -> Shape:
+def _check(backbone: Backbone, dataset: SearchData, cost_model: CostModel) -> Shape:
+    if cost_model.backbone != backbone:
+        raise SearchError(
+            f"the cost model is of {cost_model.backbone.name} for {cost_model.backbone.classes} "
+            f"classes, the search of {backbone.name} for {backbone.classes}",
+            expected="the same backbone",
+        )
+    if len(dataset.classes) != backbone.classes:
+        raise SearchError(
+            f"the data has {len(dataset.classes)} classes, {backbone.name} is for "
+            f"{backbone.classes}",
+            expected="as many of both",
+            fix="backbone.with_classes(len(dataset.classes))",
+        )
     for name, split in (("train", dataset.train), ("validation", dataset.validation)):
         if not len(split.y) or len(split.x) != len(split.y):
             raise SearchError(
@@ -123,8 +140,7 @@ def _check(backbone: Backbone, dataset: SearchData) -> Shape:
         if split.y.min() < 0 or split.y.max() >= backbone.classes:
             raise SearchError(
                 f"the {name} split has labels {split.y.min()} to {split.y.max()}",
-                expected=f"0 to {backbone.classes - 1}: {backbone.name} has {backbone.classes} "
-                "classes",
+                expected=f"0 to {backbone.classes - 1}",
             )
     height, width, channels = dataset.train.x.shape[1:]
     return (int(height), int(width), int(channels))

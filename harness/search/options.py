@@ -66,6 +66,7 @@ class SearchOptions:
         penalty_most: Where it stops growing.
         width_choices: Most choices of one width decision.
         width_room: Widest choices, in multiples of the widest uniform network that fits.
+        width_floor: Narrowest choices, in parts of the widest one.
         grow: Whether derivation uses what is left of the budgets.
 
     Raises:
@@ -86,6 +87,7 @@ class SearchOptions:
     penalty_most: float = 30.0
     width_choices: int = 12
     width_room: float = 1.5
+    width_floor: float = 0.25
     grow: bool = True
 
     def __post_init__(self) -> None:
@@ -106,6 +108,7 @@ class SearchOptions:
             (self.warmup_epochs < self.epochs, "warmup_epochs", "fewer than epochs"),
             (self.width_choices >= 2, "width_choices", "2 or more"),
             (self.width_room >= 1, "width_room", "1 or more"),
+            (self.width_floor <= 1, "width_floor", "0 to 1"),
             (self.penalty_growth >= 1, "penalty_growth", "1 or more"),
         )
         for holds, name, expected in checks:
