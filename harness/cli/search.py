@@ -142,6 +142,13 @@ def run(
     resample: Annotated[
         bool, typer.Option("--resample", help="Convert recordings of another rate.")
     ] = False,
+    speeds: Annotated[
+        str | None,
+        typer.Option(
+            help="Hear the training recordings at these speeds as well, by commas: 0.87,1.15 "
+            "makes three voices of one, and an epoch three times as long."
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder of the run [default: below results/search]."),
@@ -193,6 +200,7 @@ def run(
             "words": _split(words),
             "sample_rate_hz": sample_rate,
             "resample": resample,
+            "speeds": _numbers(speeds),
         },
         _split(test_speakers),
         _split(validation_speakers),
@@ -448,3 +456,15 @@ def _print(run: SearchRun, folder: Path) -> None:
 
 def _split(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _numbers(text: str | None) -> tuple[float, ...]:
+    from harness.errors import ConfigError
+
+    try:
+        found = tuple(float(part) for part in _split(text))
+    except ValueError:
+        found = (0.0,)
+    if any(not 0.5 <= speed <= 2 for speed in found):
+        raise ConfigError(f"--speeds is '{text}'", expected="numbers from 0.5 to 2, by commas")
+    return found
