@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from harness.backbones import get_backbone
 from harness.errors import ResultsError
@@ -50,7 +51,8 @@ def plot_architecture(run: SearchRun, path: Path) -> Path:
             colour, _ = _OPERATORS[layer.operator]
             axes.barh(place, channels, height=0.72, color=colour)
             kernel = "×".join(map(str, layer.kernel))
-            stride = f", stride {layer.stride}" if layer.stride > 1 else ""
+            over_all = layer.kernel == layer.input_shape[:2]
+            stride = f", stride {layer.stride}" if layer.stride > 1 and not over_all else ""
             macs = f"   {layer.macs / 1e6:,.3f} M" if layer.macs else ""
             axes.text(
                 channels + widest * 0.01,
@@ -65,8 +67,13 @@ def plot_architecture(run: SearchRun, path: Path) -> Path:
         axes.set_xlim(0, widest * 1.55)
         axes.set_xlabel("channels")
         used = [item for key, item in _OPERATORS.items() if key in {o.operator for o in layers}]
-        handles = [axes.barh([0], [0], color=colour, label=label) for colour, label in used]
-        axes.legend(handles=handles, frameon=False, fontsize=8, loc="lower right")
+        figure.legend(
+            handles=[Patch(color=colour, label=label) for colour, label in used],
+            frameon=False,
+            fontsize=8,
+            ncols=len(used),
+            loc="outside lower left",
+        )
         height, width, channels = backbone.input_shape_of(run.architecture)
         axes.set_title(
             f"{run.backbone} {run.architecture.id}: input {height}×{width}×{channels}; "
