@@ -180,6 +180,12 @@ def run(
         raise ConfigError(
             f"there is no baseline '{baseline}'", expected=f"one of {', '.join(METHODS)}"
         )
+    for name, given, method in (("--refine", refine, None), ("--like", like, "random")):
+        if given and baseline != method:
+            raise ConfigError(
+                f"{name} says nothing to {'a search' if baseline is None else baseline}",
+                expected=f"{name} with {f'--baseline {method}' if method else 'no --baseline'}",
+            )
     budgets = Budgets(
         latency_us=None if latency_ms is None else latency_ms * 1000,
         sram_bytes=None if sram_kib is None else int(sram_kib * 1024),

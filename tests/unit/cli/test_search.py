@@ -95,6 +95,8 @@ def test_refusals_say_what_to_do(ready: Harness) -> None:
         (("--baseline", "best"), 2, "there is no baseline 'best'"),
         (("--margin", "some"), 2, "there is no margin 'some'"),
         (("--refine", 2), 2, "--no-proof"),
+        (("--refine", 2, "--baseline", "uniform"), 2, "--refine says nothing to uniform"),
+        (("--like", "one"), 2, "--like says nothing to a search"),
         (("--board", "nucleo_f446re"), 1, "harness fit --backbone ds_cnn_kws"),
     ):
         found = ready(*arguments(*more))

@@ -6,7 +6,6 @@ import logging
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -231,11 +230,3 @@ def test_anomalies_are_told_by_the_right_machines_softmax() -> None:
     assert find_anomalies(logits, replace(split, anomalous=None), ("a", "b")) is None
     with pytest.raises(ModelError, match="only normal"):
         find_anomalies(logits, replace(split, anomalous=np.zeros(8, np.bool_)), ("a", "b"))
-
-
-def test_models_that_are_not_int8_are_refused(shared_models: Path, digits: Dataset) -> None:
-    floats: Any = next(shared_models.rglob("*float*.tflite"), None)
-    if floats is None:
-        pytest.skip("no float model among the published ones")
-    with pytest.raises(ModelError):
-        int8_logits(floats.read_bytes(), digits.test.x)
