@@ -11,7 +11,7 @@ from harness.search.cost_model import CostModel
 from harness.search.feasible import search_grid, smallest_feasible, uniform
 from harness.search.grid import Grid, Point
 
-_SWEEPS = 20
+_SWEEPS = 10  # passes over all decisions, after which the start is forgotten
 
 
 def random_architectures(

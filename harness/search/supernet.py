@@ -96,11 +96,13 @@ class Supernet(keras.Model):
 
     def sample(self, temperature: Any, noise: Mapping[str, Any]) -> dict[str, Any]:
         """Return relaxed samples of all decisions, from Gumbel noise by decision."""
-        return {name: choice(temperature, noise[name]) for name, choice in self.choices.items()}
+        value = ops.convert_to_tensor(temperature, "float32")
+        return {name: choice(value, noise[name]) for name, choice in self.choices.items()}
 
     def expected(self, temperature: Any) -> dict[str, Any]:
         """Return softmax(logits / temperature) of all decisions."""
-        return {name: choice(temperature) for name, choice in self.choices.items()}
+        value = ops.convert_to_tensor(temperature, "float32")
+        return {name: choice(value) for name, choice in self.choices.items()}
 
     def one_hot(self, architecture: Architecture) -> dict[str, NDArray[np.float32]]:
         """Return the decisions of one network.
