@@ -83,6 +83,12 @@ class BackboneError(ConfigError):
     code = "backbone"
 
 
+class DataError(ConfigError):
+    """Training data is missing, unreadable or not what training needs."""
+
+    code = "data"
+
+
 class ModelError(HarnessError):
     """A .tflite cannot be read or is not what can be measured."""
 
@@ -245,6 +251,18 @@ class FitError(HarnessError):
     """A fit cannot be made from these rows, or is not valid for this use."""
 
     code = "fit"
+
+
+class SearchError(ConfigError):
+    """A search cannot be run like this: its data, options or checkpoints."""
+
+    code = "search"
+
+
+class BudgetsInfeasible(SearchError):
+    """No network of the search space meets the budgets; carries the smallest feasible values."""
+
+    code = "budgets"
 
 
 class CampaignError(ConfigError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.backbones.architecture import Architecture, parse_architecture
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 WIDTH_STEP = 4
 """Grid of widths: what CMSIS-NN's fast path asks for (MicroNets section 3)."""
 
+_FEWEST_CLASSES = 2
 _MAX_WIDTH_STEP = 32
 _MAX_ATTEMPTS = 2000
 _ATTEMPTS_IN_PLACE = 25
@@ -56,6 +57,21 @@ class Backbone:
     def input_shape_of(self, architecture: Architecture) -> Shape:
         """Return height, width, channels of one network's input."""
         return self.space.input_shape(architecture)
+
+    def with_classes(self, classes: int) -> Backbone:
+        """Return the backbone for a task with another number of classes.
+
+        Decisions, names and architecture ids stay: only the last convolution differs, and with it
+        what `cost`, `layers` and `build` give.
+
+        Raises:
+            BackboneError: There are fewer than two.
+        """
+        if classes < _FEWEST_CLASSES:
+            raise BackboneError(
+                f"{self.name} for {classes} classes", expected=f"{_FEWEST_CLASSES} or more"
+            )
+        return replace(self, classes=classes, space=self.space.with_classes(classes))
 
     def architecture(self, **decisions: Sequence[int]) -> Architecture:
         """Make an architecture from its decisions.

@@ -11,7 +11,7 @@ Those widths are all on the grid of 4 from 4 to 276 that is sampled here by defa
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.backbones.architecture import Architecture
@@ -49,6 +49,10 @@ class DsCnnSpace:
         """Return every decision by name."""
         block = Slot(1, MAX_WIDTH, optional=True)
         return {"stem": (Slot(1, MAX_WIDTH),), "blocks": (block,) * len(self.strides)}
+
+    def with_classes(self, classes: int) -> DsCnnSpace:
+        """Return the same space with another number of logits."""
+        return replace(self, classes=classes)
 
     def normalize(self, decisions: Decisions) -> Decisions:
         """Move skipped blocks of stride 1 behind the others of their resolution."""

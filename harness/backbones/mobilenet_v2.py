@@ -8,7 +8,7 @@ larger microcontroller. Backbone: Sandler et al. 2018, table 2.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from harness.backbones.architecture import Architecture
@@ -86,6 +86,10 @@ class MobileNetV2Space:
             "outputs": tuple(_slot(block.output, optional=not block.first) for block in BLOCKS),
             "head": (_slot(HEAD_WIDTH),),
         }
+
+    def with_classes(self, classes: int) -> MobileNetV2Space:
+        """Return the same space with another number of logits."""
+        return replace(self, classes=classes)
 
     def normalize(self, decisions: Decisions) -> Decisions:
         """Move skipped blocks behind the others of their stage."""

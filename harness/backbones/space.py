@@ -85,6 +85,9 @@ class Space(Protocol):
     def slots(self) -> Mapping[str, tuple[Slot, ...]]:
         """Return every decision by name, in order."""
 
+    def with_classes(self, classes: int) -> Space:
+        """Return the same space with another number of logits."""
+
     def normalize(self, decisions: Decisions) -> Decisions:
         """Return the one spelling of a network that can be written in several ways.
 

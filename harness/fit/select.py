@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -27,14 +27,19 @@ def architecture_id(row: Measurement) -> str:
         FitError: The row names neither.
     """
     if row.architecture is not None:
-        text = json.dumps([row.backbone, row.architecture], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return network_id(row.backbone, row.architecture)
     if row.model_sha256 is None:
         raise FitError(
             f"row {row.key[:12]} names neither an architecture nor a model",
             expected="rows of measured models",
         )
     return row.model_sha256
+
+
+def network_id(backbone: str | None, architecture: Mapping[str, Any]) -> str:
+    """Return the identity of a sampled architecture, as rows hold it."""
+    text = json.dumps([backbone, architecture], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def held_out(architecture: str, share: float = HOLDOUT_SHARE) -> bool:

@@ -1,0 +1,62 @@
+"""Data sets to train on: recordings, images, arrays, and one that is always at hand.
+
+Light to import: numpy, TensorFlow, Pillow and scikit-learn are loaded by what needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.data.arrays import digits, load_npz
+from harness.data.dataset import Dataset, Split
+from harness.data.divide import Division
+from harness.data.features import SoundFeatures
+from harness.data.images import has_images, load_images
+from harness.data.sounds import SoundOptions, load_sounds
+from harness.errors import DataError
+
+__all__ = ["Dataset", "Division", "SoundFeatures", "SoundOptions", "Split", "digits", "load"]
+
+
+def load(
+    source: str | Path,
+    *,
+    input_shape: tuple[int, int, int],
+    options: SoundOptions | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Load a data set for networks with inputs of `input_shape`.
+
+    Args:
+        source: ``digits``, a .npz file, or a folder of WAV files or of images.
+        input_shape: Height, width, channels.
+        options: How to read recordings, and how to divide; images and arrays heed `division`.
+        on_progress: Told how many of how many features are computed.
+
+    Raises:
+        DataError: There is no such source, or it cannot be trained on; every file at fault is
+            named.
+    """
+    chosen = options or SoundOptions()
+    if str(source) == "digits" and not Path(source).exists():
+        return digits(input_shape)
+    path = Path(source)
+    if path.is_file():
+        if path.suffix.lower() != ".npz":
+            raise DataError(
+                f"a {path.suffix or 'file without suffix'} is no data set",
+                where=str(path),
+                expected="a .npz file, a folder, or 'digits'",
+            )
+        return load_npz(path, input_shape, chosen.division)
+    if not path.is_dir():
+        raise DataError(
+            f"no such data: {source}",
+            expected="a folder of WAV files or images, a .npz file, or 'digits'",
+            fix="check the path",
+        )
+    has_sound = any(file.suffix.lower() == ".wav" for file in path.rglob("*"))
+    if has_sound or not has_images(path):
+        return load_sounds(path, input_shape, chosen, on_progress)
+    return load_images(path, input_shape, chosen.division)

@@ -1,0 +1,204 @@
+"""What training needs of a data set: three splits, class names and how the inputs were made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MIN_PER_CLASS = 2
+"""Fewest training samples of a class; with one there is nothing to tell a class by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Inputs with their classes.
+
+    Attributes:
+        x: float32 of shape (n, height, width, channels).
+        y: int64 of shape (n,), index into `Dataset.classes`.
+        anomalous: bool of shape (n,), for anomaly detection; None for other tasks.
+        clip: int64 of shape (n,), which recording an input was cut from; None where every input is
+            a recording of its own. Scores of one recording are averaged.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    anomalous: NDArray[np.bool_] | None = None
+    clip: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def resized(self, height: int, width: int) -> Split:
+        """Return the split with inputs of another size (bilinear, antialiased)."""
+        return replace(self, x=resize(self.x, height, width))
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A data set, ready to train on.
+
+    Attributes:
+        name: For people.
+        classes: Names of the classes; their order is the order of the logits.
+        train: What weights are learnt from.
+        validation: What architecture and settings are chosen by.
+        test: What is reported; nothing is chosen by it.
+        fingerprint: 16 hex digits of the content: equal for equal arrays and classes.
+        features: How an input is made from the raw data, enough to make one on the device.
+        division: How the splits were made, for the report.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    fingerprint: str
+    features: Mapping[str, Any]
+    division: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels of an input."""
+        height, width, channels = self.train.x.shape[1:]
+        return (int(height), int(width), int(channels))
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Return the splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def resized(self, height: int, width: int) -> Dataset:
+        """Return the data set for networks of another input size; itself where it has that size.
+
+        For backbones whose input resolution is a decision.
+        """
+        if (height, width) == self.input_shape[:2]:
+            return self
+        splits = {name: split.resized(height, width) for name, split in self.splits.items()}
+        features = {**self.features, "resized": [height, width]}
+        return make_dataset(self.name, self.classes, splits, features, self.division)
+
+
+def make_dataset(
+    name: str,
+    classes: Sequence[str],
+    splits: Mapping[str, Split],
+    features: Mapping[str, Any],
+    division: Mapping[str, Any],
+) -> Dataset:
+    """Check the splits, take their fingerprint and return the data set.
+
+    Raises:
+        DataError: A class or a split has too few samples; all of them are named.
+    """
+    check(name, classes, splits)
+    return Dataset(
+        name=name,
+        classes=tuple(classes),
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
+        fingerprint=fingerprint(classes, splits),
+        features=features,
+        division=division,
+    )
+
+
+def fingerprint(classes: Sequence[str], splits: Mapping[str, Split]) -> str:
+    """Return 16 hex digits that name the content of the splits and the classes."""
+    digest = hashlib.sha256(json.dumps(list(classes)).encode())
+    for name in ("train", "validation", "test"):
+        split = splits[name]
+        for array in (split.x, split.y, split.anomalous, split.clip):
+            if array is None:
+                digest.update(b"none")
+            else:
+                digest.update(f"{array.dtype.str}{array.shape}".encode())
+                digest.update(array.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def check(name: str, classes: Sequence[str], splits: Mapping[str, Split]) -> None:
+    """Refuse splits that cannot be trained on or that would give a meaningless accuracy.
+
+    Raises:
+        DataError: Every problem at once.
+    """
+    import numpy as np
+
+    problems = []
+    if len(classes) < 2:
+        problems.append(f"{len(classes)} classes: {', '.join(classes) or 'none'}")
+    for split_name, split in splits.items():
+        if not len(split):
+            problems.append(f"the {split_name} split is empty")
+            continue
+        if not np.isfinite(split.x).all():
+            bad = int(np.count_nonzero(~np.isfinite(split.x).all(axis=(1, 2, 3))))
+            problems.append(f"{bad} samples of the {split_name} split are not finite numbers")
+        outside = int(np.count_nonzero((split.y < 0) | (split.y >= len(classes))))
+        if outside:
+            problems.append(
+                f"{outside} labels of the {split_name} split are outside 0..{len(classes) - 1}"
+            )
+            continue
+        counts = np.bincount(split.y, minlength=len(classes))
+        least = MIN_PER_CLASS if split_name == "train" else 1
+        problems += [
+            f"class '{classes[index]}' has {count} samples in the {split_name} split"
+            for index, count in enumerate(counts)
+            if count < least
+        ]
+    if problems:
+        raise DataError(
+            listed("problem", problems),
+            where=name,
+            expected=f"two classes or more, {MIN_PER_CLASS} training samples of each and one of "
+            "each to validate and to test with",
+            fix="add samples, or leave the class out",
+            problems=problems,
+        )
+
+
+def listed(noun: str, problems: Sequence[str], shown: int = 20) -> str:
+    """Return problems as one message; a long list is cut, and says so."""
+    if len(problems) == 1:
+        return problems[0]
+    lines = list(problems[:shown])
+    if len(problems) > shown:
+        lines.append(f"... and {len(problems) - shown} more")
+    return "\n  ".join([f"{len(problems)} {noun}s:", *lines])
+
+
+def resize(x: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Return images of another size.
+
+    Args:
+        x: float32 of shape (n, height, width, channels).
+        height: Wanted.
+        width: Wanted.
+    """
+    import numpy as np
+
+    if x.shape[1:3] == (height, width) or not len(x):
+        return np.ascontiguousarray(x).reshape(len(x), height, width, x.shape[3])
+    from PIL import Image
+
+    resized = np.empty((len(x), height, width, x.shape[3]), np.float32)
+    for index, sample in enumerate(x):
+        for channel in range(x.shape[3]):
+            plane = Image.fromarray(np.ascontiguousarray(sample[..., channel]))  # mode F
+            scaled = plane.resize((width, height), Image.Resampling.BILINEAR)
+            resized[index, ..., channel] = np.asarray(scaled)
+    return resized

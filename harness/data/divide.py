@@ -1,0 +1,137 @@
+"""Divide samples into training, validation and test, so that nothing leaks from one to another."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.errors import DataError
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+
+MIN_SPEAKERS = 3
+"""One to learn from, one to choose by, one to test on."""
+
+_HELD_OUT_SHARE = 6
+"""One speaker in so many is held out for validation, as many again for test."""
+
+# Speech Commands' README: the hash ignores what follows `_nohash_`, so that a speaker's
+# recordings stay together, and is taken modulo 2^27 - 1.
+_NOHASH = re.compile(r"_nohash_.*$")
+_MAX_PER_CLASS = 2**27 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Options of dividing.
+
+    Attributes:
+        test_speakers: Speakers to test on; empty: chosen by the hash of their names.
+        validation_speakers: The same for validation.
+        test_share: Share of files to test on, where no speakers are known.
+        validation_share: The same for validation.
+    """
+
+    test_speakers: tuple[str, ...] = ()
+    validation_speakers: tuple[str, ...] = ()
+    test_share: float = 0.1
+    validation_share: float = 0.1
+
+
+def divide(
+    names: Sequence[str], speakers: Sequence[str | None], options: Division
+) -> tuple[list[SplitName], dict[str, Any]]:
+    """Return the split of each file, and how it was decided.
+
+    By speaker where every file names one and there are three or more; else by the hash of the file
+    name, as Speech Commands does.
+
+    Args:
+        names: File names; the folder is no part of the hash.
+        speakers: Who speaks in each file; None where it is not known.
+        options: Wishes.
+
+    Raises:
+        DataError: Speakers are named that are not there or in both splits, or the shares leave
+            nothing to train on.
+    """
+    known = sorted({speaker for speaker in speakers if speaker is not None})
+    wished = bool(options.test_speakers or options.validation_speakers)
+    if all(speaker is not None for speaker in speakers) and (len(known) >= MIN_SPEAKERS or wished):
+        held = _hold_out(known, options)
+        return (
+            [held.get(speaker or "", "train") for speaker in speakers],
+            {"by": "speaker", **{name: _of(known, held, name) for name in SPLITS}},
+        )
+    if wished:
+        raise DataError(
+            "speakers to test on are named, but the file names carry no speaker",
+            expected="file names such as 7_jackson_3.wav",
+            fix="say where the speaker stands: --pattern '{label}_{speaker}_{index}.wav'",
+        )
+    if (
+        options.test_share <= 0
+        or options.validation_share <= 0
+        or (options.test_share + options.validation_share >= 1)
+    ):
+        raise DataError(
+            f"test_share={options.test_share}, validation_share={options.validation_share}",
+            expected="two shares above 0 that leave something to train on",
+        )
+    shares = {"validation": options.validation_share, "test": options.test_share}
+    return [by_hash(name, options) for name in names], {"by": "file name", "shares": shares}
+
+
+def by_hash(name: str, options: Division) -> SplitName:
+    """Return the split that a file's name decides, whatever other files there are.
+
+    This is Speech Commands' rule, so its files come out as its own lists have them.
+    """
+    stem = _NOHASH.sub("", name.rsplit("/", 1)[-1])
+    number = int(hashlib.sha1(stem.encode(), usedforsecurity=False).hexdigest(), 16)
+    share = (number % (_MAX_PER_CLASS + 1)) / _MAX_PER_CLASS
+    if share < options.validation_share:
+        return "validation"
+    return "test" if share < options.validation_share + options.test_share else "train"
+
+
+def _hold_out(known: Sequence[str], options: Division) -> Mapping[str, SplitName]:
+    wanted = {"test": options.test_speakers, "validation": options.validation_speakers}
+    missing = [name for names in wanted.values() for name in names if name not in known]
+    if missing:
+        raise DataError(
+            f"no recordings of speaker {', '.join(sorted(missing))}",
+            expected=f"speakers among {', '.join(known)}",
+        )
+    both = set(options.test_speakers) & set(options.validation_speakers)
+    if both:
+        raise DataError(
+            f"speaker {', '.join(sorted(both))} is to be tested on and validated on",
+            expected="different speakers",
+        )
+    # By a hash: alphabetical order may mean something, a hash does not.
+    free = [name for name in sorted(known, key=_number) if name not in sum(wanted.values(), ())]
+    count = max(1, len(known) // _HELD_OUT_SHARE)
+    held: dict[str, SplitName] = {}
+    for split in ("test", "validation"):
+        names = wanted[split]
+        if not names:
+            names, free = tuple(free[:count]), free[count:]
+        held |= dict.fromkeys(names, split)
+    if len(held) >= len(known):
+        raise DataError(
+            f"all {len(known)} speakers are held out", expected="one or more to train on"
+        )
+    return held
+
+
+def _number(speaker: str) -> str:
+    return hashlib.sha256(speaker.encode()).hexdigest()
+
+
+def _of(known: Sequence[str], held: Mapping[str, SplitName], name: SplitName) -> list[str]:
+    return [speaker for speaker in known if held.get(speaker, "train") == name]

@@ -1,0 +1,134 @@
+"""Make a data set of a folder of images: a folder for each class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.data.dataset import Dataset, Split, listed, make_dataset
+from harness.data.divide import SPLITS, Division, SplitName, divide
+from harness.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+_SPLIT_FOLDERS: dict[str, SplitName] = {
+    "train": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test",
+}  # fmt: skip
+_MODES = {1: "L", 3: "RGB"}
+
+
+def load_images(folder: Path, input_shape: tuple[int, int, int], options: Division) -> Dataset:
+    """Return the data set of ``folder/<class>/*.png`` or ``folder/<split>/<class>/*.png``.
+
+    Images are resized to the input and made grey where the network takes one channel; values are
+    from 0 to 1.
+
+    Raises:
+        DataError: Files cannot be read, lie in no class's folder or a class is empty; all of them
+            are named.
+    """
+    if input_shape[2] not in _MODES:
+        raise DataError(
+            f"the network takes {input_shape[2]} channels",
+            where=str(folder),
+            expected="1 (grey) or 3 (red, green, blue)",
+        )
+    names = sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+    )
+    tops = {name.split("/", 1)[0] for name in names}
+    divided = bool(tops) and tops <= set(_SPLIT_FOLDERS)
+    depth = 2 if divided else 1
+    problems = [f"{name}: in no class's folder" for name in names if name.count("/") < depth]
+    problems += _empty(folder, depth, names)
+    images: dict[str, NDArray[np.float32]] = {}
+    for name in names:
+        try:
+            images[name] = _read(folder / name, input_shape)
+        except (OSError, ValueError, SyntaxError) as failure:  # Pillow raises all of these
+            problems.append(f"{name}: not a readable image ({failure})")
+    if problems:
+        raise DataError(
+            listed("bad file", problems),
+            where=str(folder),
+            expected="readable images in a folder for each class",
+            fix="replace or remove them",
+            problems=problems,
+        )
+    labels = [name.split("/")[depth - 1] for name in names]
+    classes = tuple(sorted(set(labels)))
+    splits: list[SplitName]
+    how: dict[str, Any]
+    if divided:
+        splits, how = [_SPLIT_FOLDERS[name.split("/", 1)[0]] for name in names], {"by": "folder"}
+        if "validation" not in splits:
+            # What to choose by comes from the training images, never from those to test on.
+            inner, _ = divide(names, [None] * len(names), options)
+            splits = [
+                "validation" if own == "train" and drawn == "validation" else own
+                for own, drawn in zip(splits, inner, strict=True)
+            ]
+            how = {"by": "folder", "validation": "part of train, by file name"}
+    else:
+        splits, how = divide(names, [None] * len(names), options)
+    return _assemble(folder.name, names, labels, classes, splits, images, input_shape, how)
+
+
+def _assemble(
+    title: str,
+    names: list[str],
+    labels: list[str],
+    classes: tuple[str, ...],
+    splits: list[SplitName],
+    images: dict[str, NDArray[np.float32]],
+    input_shape: tuple[int, int, int],
+    how: dict[str, Any],
+) -> Dataset:
+    import numpy as np
+
+    x = np.stack([images[name] for name in names])
+    y = np.array([classes.index(label) for label in labels], np.int64)
+    masks = {split: np.array([own == split for own in splits], np.bool_) for split in SPLITS}
+    parts: dict[str, Split] = {split: Split(x[mask], y[mask]) for split, mask in masks.items()}
+    features = {
+        "kind": "image",
+        "height": input_shape[0],
+        "width": input_shape[1],
+        "mode": _MODES[input_shape[2]],
+        "resize": "bilinear",
+        "scale": 1 / 255,
+    }
+    return make_dataset(title, classes, parts, features, how)
+
+
+def has_images(folder: Path) -> bool:
+    """Return whether there is an image below `folder`."""
+    return any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+
+
+def _read(path: Path, input_shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    import numpy as np
+    from PIL import Image
+
+    height, width, channels = input_shape
+    with Image.open(path) as image:
+        made = image.convert(_MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(made, np.float32).reshape(input_shape) / np.float32(255)
+
+
+def _empty(folder: Path, depth: int, names: list[str]) -> list[str]:
+    """Return the class folders without images."""
+    pattern = "/".join(["*"] * depth)
+    found = []
+    for place in sorted(path for path in folder.glob(pattern) if path.is_dir()):
+        name = place.relative_to(folder).as_posix()
+        hidden = any(part.startswith(".") for part in name.split("/"))
+        if not hidden and not any(other.startswith(f"{name}/") for other in names):
+            found.append(f"{name}/: holds no image")
+    return found

@@ -1,0 +1,323 @@
+"""Make a data set of recordings: read, cut, compute features, divide, normalise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.data.audio import Unreadable, at_speed, fit_length, read_wav, resample
+from harness.data.cache import cached
+from harness.data.dataset import Dataset, Split, listed, make_dataset
+from harness.data.divide import SPLITS, Division, SplitName, by_hash, divide
+from harness.data.features import SoundFeatures, compute
+from harness.data.recordings import SILENCE, UNKNOWN, Recording, Recordings, find_recordings
+from harness.errors import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_EXTRA_SHARE = 0.1
+"""Silence and unknown words, each as a share of the wanted words: Speech Commands' own figure."""
+
+_CHUNK = 512
+_MACHINE_FEATURES = SoundFeatures(
+    kind="log_mel",
+    window_ms=64.0,
+    stride_ms=64.0,
+    lower_hz=20.0,
+    upper_hz=8_000.0,
+    level="none",
+    centred=False,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SoundOptions:
+    """What may be said about recordings.
+
+    Attributes:
+        pattern: How names carry label and speaker; None: found out.
+        words: Classes of Speech Commands; empty: its usual ten.
+        sample_rate_hz: Rate that the network is to hear; None: that of the files.
+        resample: Convert recordings of another rate instead of refusing them.
+        speeds: Further speeds at which the training recordings are heard too, so that there are
+            more voices than speakers (Ko et al. 2015, "Audio augmentation for speech
+            recognition"). Validation and test are heard as they are.
+        division: How to divide.
+    """
+
+    pattern: str | None = None
+    words: tuple[str, ...] = ()
+    sample_rate_hz: int | None = None
+    resample: bool = False
+    speeds: tuple[float, ...] = ()
+    division: Division = field(default_factory=Division)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """One input: a recording, or a part of one."""
+
+    path: Path
+    label: str
+    split: SplitName
+    clip: int
+    start: int | None = None
+    gain: float = 1.0
+    speed: float = 1.0
+    anomalous: bool | None = None
+
+
+def load_sounds(
+    folder: Path,
+    input_shape: tuple[int, int, int],
+    options: SoundOptions,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Dataset:
+    """Return the data set of a folder of WAV files.
+
+    Features are cached by the content of the files and the parameters.
+
+    Raises:
+        DataError: Names, rates, contents or counts are wrong; every file at fault is named.
+    """
+    height, width, channels = input_shape
+    if channels != 1:
+        raise DataError(
+            f"sound gives one channel, the network takes {channels}",
+            where=str(folder),
+            expected="a backbone for one channel",
+        )
+    found = find_recordings(folder, options.pattern, options.words)
+    found, splits, division = _divided(found, options.division)
+    files = [file.path for file in found.files] + list(found.noise)
+    rate, digests, lengths = _examine(files, options, folder)
+    machines = found.convention == "machines"
+    shape = replace(
+        _MACHINE_FEATURES if machines else SoundFeatures(),
+        frames=height,
+        bins=width,
+        images_stride=max(1, height // 2) if machines else None,
+    )
+    parameters = shape.at_rate(rate)
+    parameters.check()
+    cuts = _cuts(found, splits, parameters, lengths, options.speeds)
+    key = _key(cuts, parameters, digests)
+    x = cached(f"features-{key}", lambda: {"x": _features(cuts, parameters, on_progress)})["x"]
+    return _assemble(folder.name, found, cuts, x, parameters, options, division)
+
+
+def _divided(
+    found: Recordings, options: Division
+) -> tuple[Recordings, list[SplitName], dict[str, Any]]:
+    files = found.files
+    if found.convention == "machines":
+        # Its test files are given; what to choose by comes from the normal sounds to train on.
+        splits: list[SplitName] = [
+            file.split
+            if file.split == "test"
+            else ("train" if by_hash(file.name, options) == "train" else "validation")
+            for file in files
+        ]
+        return found, splits, {"by": "the data set's folders"}
+    if found.convention == "speech_commands":
+        by_lists = any(file.split is not None for file in files)
+        splits = [file.split or by_hash(file.name, options) for file in files]
+        kept = _fewer_unknown(files, splits)
+        chosen = replace(found, files=tuple(files[index] for index in kept))
+        how = "the data set's lists" if by_lists else "file name"
+        return chosen, [splits[index] for index in kept], {"by": how}
+    splits, how_made = divide(
+        [file.name for file in files], [file.speaker for file in files], options
+    )
+    return found, splits, how_made
+
+
+def _fewer_unknown(files: Sequence[Recording], splits: Sequence[SplitName]) -> list[int]:
+    """Keep as many unknown words as Speech Commands' convention has, chosen by hash."""
+    kept = [index for index, file in enumerate(files) if file.label != UNKNOWN]
+    for split in SPLITS:
+        wanted = sum(splits[index] == split for index in kept if files[index].label != UNKNOWN)
+        unknown = [
+            index
+            for index, file in enumerate(files)
+            if file.label == UNKNOWN and splits[index] == split
+        ]
+        unknown.sort(key=lambda index: hashlib.sha256(files[index].name.encode()).digest())
+        kept += unknown[: max(2, round(wanted * _EXTRA_SHARE))]
+    return sorted(kept)
+
+
+def _examine(
+    files: Sequence[Path], options: SoundOptions, folder: Path
+) -> tuple[int, dict[Path, str], dict[Path, int]]:
+    """Return the sample rate to use, and of each file its digest and its length at that rate.
+
+    Raises:
+        DataError: Files cannot be read or have another rate; all of them are named.
+    """
+    digests: dict[Path, str] = {}
+    rates: dict[Path, int] = {}
+    samples: dict[Path, int] = {}
+    problems = []
+    for path in files:
+        try:
+            sound = read_wav(path)
+        except Unreadable as failure:
+            problems.append(f"{path.relative_to(folder)}: {failure}")
+            continue
+        digests[path], rates[path], samples[path] = sound.digest, sound.rate_hz, len(sound.samples)
+    usual = Counter(rates.values()).most_common(1)
+    rate = options.sample_rate_hz or (usual[0][0] if usual else 16_000)
+    if not options.resample:
+        problems += [
+            f"{path.relative_to(folder)}: sample rate {own} Hz"
+            for path, own in rates.items()
+            if own != rate
+        ]
+    if problems:
+        raise DataError(
+            listed("bad file", problems),
+            where=str(folder),
+            expected=f"WAV files of integer PCM at {rate} Hz",
+            fix="replace or remove the files"
+            + ("" if options.resample else "; --resample converts other rates"),
+            problems=problems,
+        )
+    return rate, digests, {path: samples[path] * rate // rates[path] for path in files}
+
+
+def _cuts(
+    found: Recordings,
+    splits: Sequence[SplitName],
+    parameters: SoundFeatures,
+    lengths: Mapping[Path, int],
+    speeds: Sequence[float],
+) -> list[_Cut]:
+    cuts = []
+    for index, (file, split) in enumerate(zip(found.files, splits, strict=True)):
+        plain = _Cut(file.path, file.label, split, index, anomalous=file.anomalous)
+        if parameters.images_stride is None:
+            cuts.append(plain)
+            continue
+        step = parameters.images_stride * parameters.stride
+        last = max(0, lengths[file.path] - parameters.samples)
+        cuts += [replace(plain, start=start) for start in range(0, last + 1, step)]
+    if speeds:
+        cuts += [
+            replace(cut, speed=speed)
+            for speed in speeds
+            for cut in cuts
+            if cut.split == "train" and cut.start is None and speed != 1.0
+        ]
+    if found.noise:
+        cuts += _silence(found, splits, parameters, lengths)
+    return cuts
+
+
+def _silence(
+    found: Recordings,
+    splits: Sequence[SplitName],
+    parameters: SoundFeatures,
+    lengths: Mapping[Path, int],
+) -> Iterator[_Cut]:
+    """Cut silence from the noise: the first 80 % of each file to train, then 10 % and 10 %."""
+    from harness.backbones.draw import Draw, key_of
+
+    edges = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
+    for split in SPLITS:
+        wanted = sum(
+            file.label != UNKNOWN and own == split
+            for file, own in zip(found.files, splits, strict=True)
+        )
+        draw = Draw(0, key_of(f"silence {split}"))
+        for number in range(max(2, round(wanted * _EXTRA_SHARE))):
+            path = found.noise[number % len(found.noise)]
+            low, high = (int(edge * lengths[path]) for edge in edges[split])
+            start = draw.between(low, max(low, high - parameters.samples))
+            gain = draw.below(1 << 16) / (1 << 16)
+            yield _Cut(path, SILENCE, split, len(found.files) + number, start, gain)
+
+
+def _key(cuts: Sequence[_Cut], parameters: SoundFeatures, digests: Mapping[Path, str]) -> str:
+    from harness.models.convert import converter_version
+
+    digest = hashlib.sha256(json.dumps(parameters.as_json(), sort_keys=True).encode())
+    digest.update(converter_version().encode())
+    for cut in cuts:
+        digest.update(f"{digests[cut.path]} {cut.start} {cut.gain} {cut.speed}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _features(
+    cuts: Sequence[_Cut],
+    parameters: SoundFeatures,
+    on_progress: Callable[[int, int], None] | None,
+) -> NDArray[np.float32]:
+    import numpy as np
+
+    parts = []
+    for first in range(0, len(cuts), _CHUNK):
+        chunk = cuts[first : first + _CHUNK]
+        parts.append(compute([_clip(cut, parameters) for cut in chunk], parameters))
+        if on_progress is not None:
+            on_progress(first + len(chunk), len(cuts))
+    return np.concatenate(parts)
+
+
+def _clip(cut: _Cut, parameters: SoundFeatures) -> NDArray[np.float32]:
+    sound = read_wav(cut.path)
+    samples = resample(sound.samples, sound.rate_hz, parameters.sample_rate_hz)
+    if cut.start is not None:
+        samples = samples[cut.start : cut.start + parameters.samples] * cut.gain
+    if cut.speed != 1.0:
+        samples = at_speed(samples, cut.speed)
+    return fit_length(samples, parameters.samples)
+
+
+def _assemble(
+    name: str,
+    found: Recordings,
+    cuts: Sequence[_Cut],
+    x: NDArray[np.float32],
+    parameters: SoundFeatures,
+    options: SoundOptions,
+    division: Mapping[str, Any],
+) -> Dataset:
+    import numpy as np
+
+    number = {label: index for index, label in enumerate(found.classes)}
+    y = np.array([number[cut.label] for cut in cuts], np.int64)
+    clip = np.array([cut.clip for cut in cuts], np.int64)
+    anomalous = np.array([bool(cut.anomalous) for cut in cuts])
+    machines = found.convention == "machines"
+    members = {split: np.array([cut.split == split for cut in cuts], np.bool_) for split in SPLITS}
+    train = x[members["train"]]
+    if not len(train):
+        raise DataError("nothing is left to train on", where=name)
+    # A coefficient that never varies (the mean of a centred clip) stays as it is.
+    mean = train.mean(axis=(0, 1, 3), dtype=np.float64)
+    deviation = np.maximum(train.std(axis=(0, 1, 3), dtype=np.float64), 1e-3)
+    normal = ((x - mean[:, None]) / deviation[:, None]).astype(np.float32)
+    splits: dict[str, Split] = {
+        split: Split(
+            normal[mask],
+            y[mask],
+            anomalous[mask] if machines else None,
+            clip[mask] if machines else None,
+        )
+        for split, mask in members.items()
+    }
+    features = {
+        **parameters.as_json(),
+        "mean": [float(value) for value in mean],
+        "deviation": [float(value) for value in deviation],
+        "training_speeds": list(options.speeds),
+    }
+    return make_dataset(name, found.classes, splits, features, division)

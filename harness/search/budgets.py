@@ -1,0 +1,103 @@
+"""What a network may cost on the board, and what it is predicted to cost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from harness.errors import SearchError
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Upper bounds that the measured network must keep; None is no bound.
+
+    Attributes:
+        latency_us: Of one inference.
+        sram_bytes: Arena, other static RAM and stack together.
+        flash_bytes: Of the whole image, firmware included.
+
+    Raises:
+        SearchError: A bound is not a positive number.
+    """
+
+    latency_us: float | None = None
+    sram_bytes: int | None = None
+    flash_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise SearchError(
+                    f"the budget {spec.name} is {value}", expected="a number above 0, or none"
+                )
+
+    def items(self) -> tuple[tuple[str, float], ...]:
+        """Return the budgets that are set, as (name, bound)."""
+        pairs = ((spec.name, getattr(self, spec.name)) for spec in fields(self))
+        return tuple((name, float(value)) for name, value in pairs if value is not None)
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Return the three bounds by name."""
+        return {spec.name: getattr(self, spec.name) for spec in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedCost:
+    """Hold what a network is predicted to cost.
+
+    A plain figure is the fit's prediction. Its ``_bound`` is what is held against the budget: the
+    upper end of the prediction interval, or the prediction itself in a cost model without margin.
+
+    Attributes:
+        ops: Operations, two for each multiply-accumulate. Rounded when it is an expectation.
+        parameters: Weights and biases, in elements.
+        working_memory_bytes: Maximum over nodes of inputs + outputs.
+        latency_us: Of one inference.
+        latency_bound_us: See above.
+        sram_bytes: Arena, other static RAM and stack; None where the fit has no figures.
+        sram_bound_bytes: See above.
+        flash_bytes: Whole image; None where the fit has no figures.
+        flash_bound_bytes: See above.
+        extrapolated: The counts that lie outside the range that was measured.
+    """
+
+    ops: int
+    parameters: int
+    working_memory_bytes: int
+    latency_us: float
+    latency_bound_us: float
+    sram_bytes: int | None
+    sram_bound_bytes: int | None
+    flash_bytes: int | None
+    flash_bound_bytes: int | None
+    extrapolated: tuple[str, ...] = ()
+
+    def bounds(self) -> dict[str, float | None]:
+        """Return what each budget is compared with, by the budget's name."""
+        return {
+            "latency_us": self.latency_bound_us,
+            "sram_bytes": self.sram_bound_bytes,
+            "flash_bytes": self.flash_bound_bytes,
+        }
+
+    def meets(self, budgets: Budgets) -> bool:
+        """Return whether every budget holds."""
+        return not self.broken(budgets)
+
+    def broken(self, budgets: Budgets) -> tuple[str, ...]:
+        """Return the names of the budgets that do not hold; an unknown figure holds none."""
+        bounds = self.bounds()
+        return tuple(name for name, limit in budgets.items() if (bounds[name] or math.inf) > limit)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every field by name."""
+        data = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        return {**data, "extrapolated": list(self.extrapolated)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        return cls(**{**data, "extrapolated": tuple(data["extrapolated"])})

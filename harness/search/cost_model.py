@@ -1,0 +1,200 @@
+"""From counts to microseconds and bytes: the fit artefact, read as the search needs it.
+
+One formula serves numbers and TensorFlow tensors, so what the search differentiates is what the
+derived network is checked with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from harness.backbones import Architecture, Backbone
+from harness.errors import FitError, SearchError
+from harness.fit import Fit, LinearModel
+from harness.results.record import Measurement
+from harness.search.budgets import Budgets, PredictedCost
+
+
+class Margin(StrEnum):
+    """Say what is held against a budget."""
+
+    INTERVAL = "interval"  # upper end of the fit's prediction interval: holds when measured
+    NONE = "none"  # the prediction itself: about half of the networks measure above it
+
+
+@dataclass(frozen=True, slots=True)
+class CostModel:
+    """Predict what a network of one backbone costs in one configuration.
+
+    Attributes:
+        backbone: Search space, for the task's number of classes.
+        fit: Latency, arena and flash as lines over ops, working memory and parameters.
+        sram_overhead_bytes: Static RAM besides the arena, and stack; None when unknown.
+        margin: What is held against a budget.
+    """
+
+    backbone: Backbone
+    fit: Fit
+    sram_overhead_bytes: int | None = None
+    margin: Margin = Margin.INTERVAL
+
+    @classmethod
+    def from_fits(
+        cls,
+        fits: Fit | Iterable[Fit],
+        backbone: Backbone,
+        wanted: Mapping[str, object] | None = None,
+        *,
+        sram_overhead_bytes: int | None = None,
+        margin: Margin | str = Margin.INTERVAL,
+    ) -> CostModel:
+        """Take the fit that is valid for `backbone` and everything in `wanted`.
+
+        Args:
+            fits: One fit or several, of which one must match.
+            backbone: Search space.
+            wanted: Fields of a `Fingerprint` that matter: board, runtime, kernels, flags ...
+            sram_overhead_bytes: From `sram_overhead`; a budget for SRAM needs it.
+            margin: What is held against a budget.
+
+        Raises:
+            FitError: None or several are valid; names the command that makes one. Or a line falls
+                where it has to rise.
+        """
+        candidates = [fits] if isinstance(fits, Fit) else list(fits)
+        asked = {**(wanted or {}), "backbone": backbone.name}
+        if not candidates:
+            raise FitError("there is no fit to search with", fix=_command(asked))
+        valid, refusals = [], []
+        for fit in candidates:
+            try:
+                fit.require(asked)
+                valid.append(fit)
+            except FitError as error:
+                refusals.append(error)
+        if not valid:
+            raise min(refusals, key=lambda error: len(error.data.get("differences", ())))
+        if len(valid) > 1:
+            differing = sorted(
+                {
+                    name
+                    for fit in valid
+                    for name in fit.fingerprint.differences(valid[0].fingerprint)
+                }
+            )
+            raise FitError(
+                f"{len(valid)} fits are valid for this; they differ in "
+                f"{', '.join(differing) or 'their rows only'}",
+                expected="one fit",
+                fix="name the values wanted, or give one fit file",
+            )
+        for model in (valid[0].latency, valid[0].arena, valid[0].flash):
+            if model is not None and model.slope <= 0:
+                raise FitError(
+                    f"{model.target} does not grow with {model.feature} in this fit",
+                    expected="a positive slope",
+                    fix="measure networks over a wider range and fit again",
+                )
+        return cls(backbone, valid[0], sram_overhead_bytes, Margin(margin))
+
+    def predict(self, architecture: Architecture) -> PredictedCost:
+        """Return the predicted cost of `architecture`, one of this backbone's."""
+        cost = self.backbone.cost(architecture)
+        return self.of_counts(cost.ops, cost.parameters, cost.working_memory_bytes)
+
+    def of_counts(
+        self, ops: float, parameters: float, working_memory_bytes: float
+    ) -> PredictedCost:
+        """Return the predicted cost of a network, or of an expectation, by its counts."""
+        fit = self.fit
+        bounds = self.bounds(ops, parameters, working_memory_bytes)
+        plain = replace(self, margin=Margin.NONE).bounds(ops, parameters, working_memory_bytes)
+        outside = tuple(
+            model.feature
+            for model, count in (
+                (fit.latency, ops), (fit.arena, working_memory_bytes), (fit.flash, parameters)
+            )
+            if model is not None and not model.feature_min <= count <= model.feature_max
+        )  # fmt: skip
+        return PredictedCost(
+            ops=round(ops),
+            parameters=round(parameters),
+            working_memory_bytes=round(working_memory_bytes),
+            latency_us=plain["latency_us"],
+            latency_bound_us=bounds["latency_us"],
+            sram_bytes=_whole(plain["sram_bytes"]),
+            sram_bound_bytes=_whole(bounds["sram_bytes"]),
+            flash_bytes=_whole(plain["flash_bytes"]),
+            flash_bound_bytes=_whole(bounds["flash_bytes"]),
+            extrapolated=outside,
+        )
+
+    def bounds(self, ops: Any, parameters: Any, working_memory_bytes: Any) -> dict[str, Any]:
+        """Return what each budget is compared with, None where the fit does not know.
+
+        Args:
+            ops: Number or tensor, as are the others; the results are of the same kind.
+            parameters: Weights and biases, in elements.
+            working_memory_bytes: Maximum over nodes of inputs + outputs.
+        """
+        arena, overhead = self.fit.arena, self.sram_overhead_bytes
+        sram = flash = None
+        if arena is not None and overhead is not None:
+            sram = self._upper(arena, working_memory_bytes) + overhead
+        if self.fit.flash is not None:
+            flash = self._upper(self.fit.flash, parameters)
+        latency = self._upper(self.fit.latency, ops)
+        return {"latency_us": latency, "sram_bytes": sram, "flash_bytes": flash}
+
+    def require(self, budgets: Budgets) -> None:
+        """Check that every budget can be predicted.
+
+        Raises:
+            FitError: The fit has no model for one of them.
+            SearchError: The RAM besides the arena is unknown.
+        """
+        if budgets.sram_bytes is not None:
+            self.fit.predict_arena(0)
+            if self.sram_overhead_bytes is None:
+                raise SearchError(
+                    "a budget for SRAM needs the static RAM and stack besides the arena",
+                    expected="measured rows of this configuration that have them",
+                    fix="measure with `harness run`, or search without a budget for SRAM",
+                )
+        if budgets.flash_bytes is not None:
+            self.fit.predict_flash(0)
+
+    def _upper(self, model: LinearModel, count: Any) -> Any:
+        value = model.intercept + model.slope * count
+        if self.margin is Margin.NONE:
+            return value
+        distance = (count - model.feature_mean) ** 2 / model.feature_sxx
+        return value + model.t_quantile * model.residual_std * (1 + 1 / model.n + distance) ** 0.5
+
+
+def sram_overhead(rows: Iterable[Measurement]) -> int | None:
+    """Return the most static RAM besides the arena plus stack that any of `rows` measured.
+
+    None when no row has both figures.
+    """
+    figures = [
+        row.ram_other_bytes + row.stack_bytes
+        for row in rows
+        if row.ram_other_bytes is not None and row.stack_bytes is not None
+    ]
+    return max(figures, default=None)
+
+
+def _whole(value: float | None) -> int | None:
+    # Up, so that a bound stays one; a hair less than a whole byte is rounding of the arithmetic.
+    return None if value is None else math.ceil(value - 1e-6)
+
+
+def _command(asked: Mapping[str, object]) -> str:
+    words = [f"--{name} {asked[name]}" for name in ("board", "backbone", "runtime", "kernels")
+             if asked.get(name) is not None]  # fmt: skip
+    return f"measure with `harness run`, then `{' '.join(['harness fit', *words])}`"

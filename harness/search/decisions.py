@@ -1,0 +1,97 @@
+"""Decision nodes of a supernet, as Keras layers. Imports TensorFlow: import it late.
+
+Relaxation: Gumbel-softmax (Jang et al. 2017). Widths: one convolution at the largest width, its
+output multiplied by the weighted sum of binary masks (Wan et al., FBNetV2, CVPR 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class Choice(keras.layers.Layer):
+    """One decision: logits over its options, relaxed to weights that sum to one.
+
+    Args:
+        options: Number of options.
+        initial: Logits to start with, zeros unless given.
+    """
+
+    def __init__(self, options: int, initial: Sequence[float] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.options = options
+        start = keras.initializers.Constant(list(initial)) if initial else "zeros"
+        self.logits = self.add_weight(shape=(options,), initializer=start, name="logits")
+
+    def call(self, temperature: Any, noise: Any = None) -> Any:
+        """Return softmax((logits + noise) / temperature), of shape (options,).
+
+        Args:
+            temperature: Above 0; towards 0 the weights become one-hot.
+            noise: Gumbel noise of shape (options,): the result is then a relaxed sample. Without
+                it, it is deterministic and becomes the argmax.
+        """
+        logits = self.logits if noise is None else self.logits + noise
+        return ops.softmax(logits / temperature)
+
+
+class Width(keras.layers.Layer):
+    """Turn the weights of a width decision into a distribution over channel counts.
+
+    Args:
+        widths: The options, ascending.
+        channels: Channels of the tensor, at least the last of `widths`.
+    """
+
+    def __init__(self, widths: Sequence[int], channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.widths = tuple(widths)
+        self.channels = channels
+
+    def call(self, weights: Any) -> Any:
+        """Return the weight of each channel count from 0 to `channels`: shape (channels + 1,)."""
+        rows = ops.one_hot(ops.array(self.widths), self.channels + 1, dtype=weights.dtype)
+        return ops.matmul(weights, rows)
+
+
+class Mask(keras.layers.Layer):
+    """Multiply each channel by the weight with which it is there."""
+
+    def call(self, tensor: Any, distribution: Any) -> Any:
+        """Return `tensor` masked.
+
+        Args:
+            tensor: Shape (..., channels).
+            distribution: Weight of each channel count: shape (channels + 1,).
+        """
+        return tensor * ops.cast(presence(distribution), tensor.dtype)
+
+
+class Branch(keras.layers.Layer):
+    """Mix a block's output with what stands in for it: the depth decision."""
+
+    def call(self, kept: Any, skipped: Any, weights: Any) -> Any:
+        """Return weights[1] · kept + weights[0] · skipped."""
+        return weights[1] * kept + weights[0] * skipped
+
+
+def presence(distribution: Any) -> Any:
+    """Return the weight with which each channel is there: that of all larger channel counts."""
+    # From the right, because sums of one-hot weights are exact that way as well.
+    return ops.flip(ops.cumsum(ops.flip(distribution)))[1:]
+
+
+def padded(distribution: Any, channels: int) -> Any:
+    """Return `distribution` over a larger or equal number of channels."""
+    lacking = channels + 1 - distribution.shape[0]
+    return ops.pad(distribution, [[0, lacking]]) if lacking else distribution
+
+
+def agreement(left: Any, right: Any) -> Any:
+    """Return the weight with which two widths are the same, by channel count."""
+    count = min(left.shape[0], right.shape[0])
+    return left[:count] * right[:count]

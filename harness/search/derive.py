@@ -1,0 +1,197 @@
+"""From a supernet's decisions to one network that meets the budgets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.backbones import Architecture
+from harness.search.budgets import Budgets, PredictedCost
+from harness.search.cost_model import CostModel
+from harness.search.feasible import smallest_feasible
+from harness.search.grid import Grid, Point
+
+Logits = Mapping[str, Sequence[float]]
+"""Logits of each decision's options, by the decision's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a derivation came to.
+
+    Attributes:
+        argmax: The likeliest option everywhere, whatever it costs.
+        architecture: The network that meets the budgets.
+        predicted: Its predicted cost.
+        shrunk: Steps that were taken to meet the budgets.
+        grown: Steps that were taken to use what was left of them.
+    """
+
+    argmax: Architecture
+    architecture: Architecture
+    predicted: PredictedCost
+    shrunk: int
+    grown: int
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    point: Point
+    architecture: Architecture
+    cost: PredictedCost
+
+
+def derive(
+    grid: Grid, cost_model: CostModel, budgets: Budgets, logits: Logits, *, grow: bool = True
+) -> Derived:
+    """Take the likeliest options, then shrink what is cheapest to lose until every budget holds.
+
+    Cheapest: least log-probability lost for each unit of excess that goes. What the shrinking or
+    the rounding leaves of the budgets is used by growing where the supernet wants it most.
+
+    Args:
+        grid: The choices.
+        cost_model: What networks cost.
+        budgets: Upper bounds; the result keeps them as `cost_model` predicts.
+        logits: Of each decision, as the supernet names them.
+        grow: Whether to use what is left of the budgets.
+
+    Raises:
+        BudgetsInfeasible: No network meets the budgets.
+    """
+    last = smallest_feasible(grid, cost_model, budgets)
+    chooser = _Chooser(grid, cost_model, budgets, logits)
+    state = chooser.start()
+    argmax = state.architecture
+    shrunk = grown = 0
+    while state.cost.broken(budgets):
+        smaller = chooser.shrink(state)
+        if smaller is None:  # a corner with nothing left to shrink
+            fallback = chooser.state(last)
+            if fallback is None:
+                raise ValueError("the smallest feasible point is no network")
+            state = fallback
+            break
+        state, shrunk = smaller, shrunk + 1
+    while grow and (larger := chooser.grow(state)) is not None:
+        state, grown = larger, grown + 1
+    return Derived(argmax, state.architecture, state.cost, shrunk, grown)
+
+
+class _Chooser:
+    """Weigh the moves from one point to its neighbours."""
+
+    def __init__(self, grid: Grid, cost_model: CostModel, budgets: Budgets, logits: Logits) -> None:
+        self._grid, self._cost_model, self._budgets = grid, cost_model, budgets
+        self._log = {key: _log_softmax(logits[f"{key[0]}_{key[1]}"]) for key in grid.widths}
+        self._log_gate = {block.index: _log_softmax(logits[block.gate]) for block in grid.optional}
+
+    def start(self) -> _State:
+        """Return the likeliest network, with as many blocks as it needs to be one."""
+        widths = {key: choices[_best(self._log[key])] for key, choices in self._grid.widths.items()}
+        kept = {index: log[1] >= log[0] for index, log in self._log_gate.items()}
+        point = Point(widths, kept)
+        skipped = sorted(
+            (index for index, keep in kept.items() if not keep),
+            key=lambda index: self._log_gate[index][0] - self._log_gate[index][1],
+        )
+        state = self.state(point)
+        while state is None:
+            point = point.with_kept(skipped.pop(0), True)
+            state = self.state(point)
+        return state
+
+    def state(self, point: Point) -> _State | None:
+        """Return a point with its network and cost, None where it is no network."""
+        architecture = self._grid.architecture(point)
+        if architecture is None:
+            return None
+        return _State(point, architecture, self._cost_model.predict(architecture))
+
+    def shrink(self, state: _State) -> _State | None:
+        """Return the neighbour that is cheapest to lose for what it saves, None without any."""
+        excess, size = self._excess(state.cost), self._size(state)
+        best: tuple[bool, float] | None = None
+        chosen = None
+        for point in self._smaller(state.point):
+            smaller = self.state(point)
+            if smaller is None:
+                continue
+            lost = max(0.0, self._likelihood(state.point) - self._likelihood(point))
+            saved = excess - self._excess(smaller.cost)
+            less = size - self._size(smaller)
+            if saved <= 1e-12 and less <= 1e-12:
+                continue
+            # Two nodes may share the largest working memory: then no single step saves anything,
+            # and the step is taken that makes the network smaller at the least loss.
+            helps = saved > 1e-12
+            score = (lost + 1e-6) / (saved if helps else less)
+            if best is None or (not helps, score) < best:
+                best, chosen = (not helps, score), smaller
+        return chosen
+
+    def grow(self, state: _State) -> _State | None:
+        """Return the likeliest larger neighbour that meets the budgets, None without any."""
+        best, chosen = -math.inf, None
+        for point in self._larger(state.point):
+            gain = self._likelihood(point)
+            if gain <= best:
+                continue
+            larger = self.state(point)
+            if larger is None or not larger.cost.meets(self._budgets):
+                continue
+            if larger.cost.ops <= state.cost.ops:
+                continue
+            best, chosen = gain, larger
+        return chosen
+
+    def _smaller(self, point: Point) -> Iterator[Point]:
+        for key, choices in self._grid.widths.items():
+            place = choices.index(point.widths[key])
+            if place and self._grid.active(point, key):
+                yield point.with_width(key, choices[place - 1])
+        for index, kept in point.kept.items():
+            if kept:
+                yield point.with_kept(index, False)
+
+    def _larger(self, point: Point) -> Iterator[Point]:
+        for key, choices in self._grid.widths.items():
+            place = choices.index(point.widths[key])
+            if place + 1 < len(choices) and self._grid.active(point, key):
+                yield point.with_width(key, choices[place + 1])
+        for index, kept in point.kept.items():
+            if not kept:
+                yield point.with_kept(index, True)
+
+    def _likelihood(self, point: Point) -> float:
+        total = sum(self._log_gate[index][kept] for index, kept in point.kept.items())
+        for key, choices in self._grid.widths.items():
+            if self._grid.active(point, key):
+                # Relative to the best, so that a block's widths do not weigh against keeping it.
+                log = self._log[key]
+                total += log[choices.index(point.widths[key])] - max(log)
+        return total
+
+    def _excess(self, cost: PredictedCost) -> float:
+        bounds = cost.bounds()
+        return sum(
+            max(0.0, (bounds[name] or math.inf) / limit - 1)
+            for name, limit in self._budgets.items()
+        )
+
+    def _size(self, state: _State) -> float:
+        cost = self._grid.backbone.cost(state.architecture)
+        nodes = sum(layer.working_memory_bytes for layer in cost.layers)
+        return math.log(cost.ops) + math.log(cost.parameters) + math.log(nodes)
+
+
+def _log_softmax(logits: Sequence[float]) -> tuple[float, ...]:
+    values = [float(value) for value in logits]
+    top = max(values)
+    total = top + math.log(sum(math.exp(value - top) for value in values))
+    return tuple(value - total for value in values)
+
+
+def _best(values: Sequence[float]) -> int:
+    return max(range(len(values)), key=lambda place: float(values[place]))

@@ -1,0 +1,163 @@
+"""Steps of a training: model, optimizer and data at work. Imports TensorFlow: import it late."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from harness.data import Dataset
+from harness.search.augment import NO_AUGMENTATION, augmenter
+from harness.search.retrain import TrainOptions
+from harness.search.schedule import cosine
+
+_EVALUATION_BATCH = 256
+_TIMED_STEPS = 5
+
+# Keras's 0.99 takes hundreds of steps to forget; short trainings would be judged with statistics
+# of weights that they no longer have.
+_BATCH_NORM_MOMENTUM = 0.9
+
+
+class Fitting:
+    """Hold what a training changes, and learn epoch by epoch."""
+
+    def __init__(
+        self, model: keras.Model, dataset: Dataset, options: TrainOptions, teacher: Any | None
+    ) -> None:
+        self.model = model
+        self._data, self._options, self._teacher = dataset, options, teacher
+        _prepare(model)
+        self._optimizer = keras.optimizers.AdamW(
+            options.learning_rate, weight_decay=options.weight_decay
+        )
+        # Scales and biases are few and do not overfit (He et al. 2019, "Bag of tricks").
+        self._optimizer.exclude_from_weight_decay(
+            var_list=[item for item in model.trainable_variables if len(item.shape) < 2]
+        )
+        self._optimizer.build(model.trainable_variables)
+        self._augment = augmenter(tf, options.augmentation or NO_AUGMENTATION, dataset.input_shape)
+        self._x, self._y = tf.constant(dataset.train.x), tf.constant(dataset.train.y)
+        self._batch = min(options.batch_size, len(dataset.train))
+        # Concrete: traced once, whatever the size of the last batch, and however many trainings a
+        # process does (TensorFlow takes those for needless retracing).
+        numbers = tf.TensorSpec((None,), tf.int64)
+        rate, seed = tf.TensorSpec((), tf.float32), tf.TensorSpec((2,), tf.int32)
+        inputs = tf.TensorSpec((None, *dataset.input_shape), tf.float32)
+        self._learn = tf.function(
+            self._step, input_signature=(numbers, rate, seed)
+        ).get_concrete_function()
+        self._forward = tf.function(
+            lambda x: self.model(x, training=False), input_signature=(inputs,)
+        ).get_concrete_function()
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return len(self._data.train) // self._batch
+
+    def epoch(self, epoch: int, epochs: int) -> tuple[float, float]:
+        """Learn for one epoch, counted from 0; return mean loss and last learning rate."""
+        generator = np.random.default_rng([self._options.seed, epoch])
+        order = generator.permutation(len(self._data.train))
+        warmup = min(self._options.warmup_epochs, epochs // 4) * self.steps
+        losses, rate = [], 0.0
+        for place in range(self.steps):
+            step = epoch * self.steps + place
+            rate = cosine(step, epochs * self.steps, self._options.learning_rate, warmup)
+            rows = order[place * self._batch : (place + 1) * self._batch]
+            losses.append(
+                self._learn(
+                    tf.constant(rows),
+                    tf.constant(rate, tf.float32),
+                    step_seed(self._options.seed, step),
+                )
+            )
+        return float(np.mean([float(loss) for loss in losses])), rate
+
+    def validate(self) -> float:
+        """Return the accuracy on the validation split."""
+        split = self._data.validation
+        right = 0
+        for start in range(0, len(split), _EVALUATION_BATCH):
+            part = slice(start, start + _EVALUATION_BATCH)
+            logits = self._forward(tf.constant(split.x[part])).numpy()
+            right += int(np.count_nonzero(logits.argmax(axis=1) == split.y[part]))
+        return right / len(split)
+
+    def seconds_per_epoch(self) -> float:
+        """Measure a few steps and one validation; leave the state as it was."""
+        before = self.arrays()
+        rows = tf.range(self._batch, dtype=tf.int64)
+        rate, seed = tf.constant(0.0), step_seed(self._options.seed, 0)
+        self._learn(rows, rate, seed)  # tracing is not part of an epoch
+        self.validate()
+        started = time.perf_counter()
+        for _ in range(_TIMED_STEPS):
+            float(self._learn(rows, rate, seed))
+        learned = time.perf_counter()
+        self.validate()
+        validated = time.perf_counter() - learned
+        self.restore(before)
+        return (learned - started) / _TIMED_STEPS * self.steps + validated
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return every variable, in order."""
+        return [np.asarray(item) for item in (*self.model.weights, *self._optimizer.variables)]
+
+    def restore(self, arrays: Sequence[NDArray[Any]]) -> None:
+        """Take back what `arrays` gave."""
+        variables = (*self.model.weights, *self._optimizer.variables)
+        for variable, array in zip(variables, arrays, strict=True):
+            variable.assign(array)
+
+    def _step(self, rows: Any, rate: Any, seed: Any) -> Any:
+        options, classes = self._options, len(self._data.classes)
+        x = self._augment(tf.gather(self._x, rows), seed)
+        labels = tf.one_hot(tf.gather(self._y, rows), classes)
+        labels = labels * (1 - options.label_smoothing) + options.label_smoothing / classes
+        soft = None
+        if self._teacher is not None:
+            soft = self._teacher(x, training=False) / options.distill_temperature
+        self._optimizer.learning_rate.assign(rate)
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            logits = self.model(x, training=True)
+            loss = _cross_entropy(labels, logits)
+            if soft is not None:
+                cooled = logits / options.distill_temperature
+                # By the temperature's square, so that both terms keep their weight.
+                distilled = _cross_entropy(tf.nn.softmax(soft), cooled)
+                distilled *= options.distill_temperature**2
+                loss = (1 - options.distill_weight) * loss + options.distill_weight * distilled
+        gradients = tape.gradient(loss, [item.value for item in variables])
+        self._optimizer.apply(gradients, variables)
+        return loss
+
+
+def step_seed(seed: int, step: int) -> Any:
+    """Return what the augmentation of a step is drawn from."""
+    words = np.random.SeedSequence([seed, step]).generate_state(2)
+    return tf.constant(words.astype(np.int32))
+
+
+def _cross_entropy(labels: Any, logits: Any) -> Any:
+    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(labels, logits))
+
+
+def _prepare(model: keras.Model) -> None:
+    """Start normalisations and biases where training usually does: scale 1, the rest 0."""
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = _BATCH_NORM_MOMENTUM
+            layer.gamma.assign(tf.ones_like(layer.gamma))
+            layer.beta.assign(tf.zeros_like(layer.beta))
+            layer.moving_mean.assign(tf.zeros_like(layer.moving_mean))
+            layer.moving_variance.assign(tf.ones_like(layer.moving_variance))
+        elif getattr(layer, "bias", None) is not None:
+            layer.bias.assign(tf.zeros_like(layer.bias))

@@ -1,0 +1,169 @@
+"""The choices that one search has: a backbone's decisions thinned to what the budgets leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+from harness.backbones import Architecture, Backbone
+from harness.backbones.layers import Shape
+from harness.backbones.space import Slot
+from harness.errors import BackboneError, SearchError
+from harness.search.skeleton import Key, Skeleton, SuperBlock, skeleton_of
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One choice everywhere.
+
+    Attributes:
+        widths: Width of every layer that has a decision, of skipped blocks as well.
+        kept: Whether each optional block, by index, is kept.
+    """
+
+    widths: Mapping[Key, int]
+    kept: Mapping[int, bool]
+
+    def with_width(self, key: Key, width: int) -> Point:
+        """Return the point with another width."""
+        return Point({**self.widths, key: width}, self.kept)
+
+    def with_kept(self, index: int, kept: bool) -> Point:
+        """Return the point with a block kept or skipped."""
+        return Point(self.widths, {**self.kept, index: kept})
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The points that a search may choose among.
+
+    Attributes:
+        backbone: Search space.
+        skeleton: Its layers, for inputs of one shape.
+        widths: Choices of each width decision, ascending.
+    """
+
+    backbone: Backbone
+    skeleton: Skeleton
+    widths: Mapping[Key, tuple[int, ...]]
+
+    @cached_property
+    def optional(self) -> tuple[SuperBlock, ...]:
+        """Return the blocks that may be skipped."""
+        return tuple(block for block in self.skeleton.blocks if block.optional)
+
+    @cached_property
+    def block_of(self) -> Mapping[Key, SuperBlock]:
+        """Return the block of each width decision that has one."""
+        return {
+            conv.width: block
+            for block in self.skeleton.blocks
+            for conv in block.convs
+            if conv.width is not None
+        }
+
+    def active(self, point: Point, key: Key) -> bool:
+        """Return whether the layer of a width decision is in the network."""
+        block = self.block_of.get(key)
+        return block is None or point.kept.get(block.index, True)
+
+    def architecture(self, point: Point) -> Architecture | None:
+        """Return the network of a point, None where too few blocks are kept for one."""
+        decisions: dict[str, list[int]] = {}
+        for name, slots in self.backbone.space.slots.items():
+            if name == "resolution":
+                decisions[name] = [self.skeleton.input_shape[0]]
+                continue
+            decisions[name] = [
+                point.widths[name, place]
+                if (name, place) in self.widths and self.active(point, (name, place))
+                else 0
+                for place in range(len(slots))
+            ]
+        try:
+            return self.backbone.architecture(**decisions)
+        except BackboneError:
+            return None
+
+    def point(self, architecture: Architecture) -> Point:
+        """Return the point of a network; what it skips has the smallest width.
+
+        Raises:
+            SearchError: It is not on this grid.
+        """
+        kept = {block.index: architecture[block.decisions[-1]][block.index] > 0
+                for block in self.optional}  # fmt: skip
+        widths: dict[Key, int] = {}
+        for key, choices in self.widths.items():
+            name, place = key
+            width = architecture[name][place]
+            if width not in choices and (width or kept.get(place, True)):
+                raise SearchError(
+                    f"{name}[{place}] = {width} is not on the grid of this search",
+                    expected=", ".join(map(str, choices)),
+                )
+            widths[key] = width or choices[0]
+        return Point(widths, kept)
+
+    def smallest(self, depths: Mapping[int, bool] | None = None) -> Point:
+        """Return the point of smallest widths; every block is kept unless `depths` says so."""
+        kept = {block.index: True for block in self.optional}
+        return Point(
+            {key: choices[0] for key, choices in self.widths.items()}, {**kept, **(depths or {})}
+        )
+
+    def depths(self) -> tuple[Point, ...]:
+        """Return the smallest point of every distinct depth of the space."""
+        seen: dict[Architecture, Point] = {}
+        indices = [block.index for block in self.optional]
+        for choice in product((False, True), repeat=len(indices)):
+            point = self.smallest(dict(zip(indices, choice, strict=True)))
+            architecture = self.architecture(point)
+            if architecture is not None:
+                seen.setdefault(architecture, point)
+        return tuple(seen.values())
+
+
+def full_grid(backbone: Backbone, input_shape: Shape, width_step: int = 4) -> Grid:
+    """Return every width on the grid of `width_step`.
+
+    The input's resolution, where a backbone has a choice of it, is that of the data: one search
+    is for one resolution.
+
+    Raises:
+        SearchError: The backbone does not take inputs of this shape.
+    """
+    skeleton = skeleton_of(backbone, input_shape)
+    slots = backbone.space.slots
+    widths = {
+        conv.width: _positive(slots[conv.width[0]][conv.width[1]], width_step)
+        for conv in skeleton.convs()
+        if conv.width is not None
+    }
+    return Grid(backbone, skeleton, widths)
+
+
+def thinned(grid: Grid, caps: Mapping[Key, int], most: int, floor: float = 0.0) -> Grid:
+    """Return `grid` with at most `most` evenly spread choices of each width.
+
+    Args:
+        grid: All choices.
+        caps: Upper bound of each width.
+        most: At least 2.
+        floor: Lower bound of each width, in parts of the largest that its cap leaves.
+    """
+    widths = {}
+    for key, choices in grid.widths.items():
+        left = [width for width in choices if width <= caps[key]] or [choices[0]]
+        left = [width for width in left if width >= floor * left[-1]]
+        if len(left) > most:
+            last = len(left) - 1
+            left = [left[round(place * last / (most - 1))] for place in range(most)]
+        widths[key] = tuple(left)
+    return Grid(grid.backbone, grid.skeleton, widths)
+
+
+def _positive(slot: Slot, step: int) -> tuple[int, ...]:
+    return tuple(width for width in slot.choices(step) if width)

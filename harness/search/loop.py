@@ -1,0 +1,209 @@
+"""The search phase: learn weights and decisions in turns, then derive. TensorFlow loads late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.backbones import Backbone
+from harness.backbones.layers import Shape
+from harness.errors import SearchError
+from harness.search.budgets import Budgets
+from harness.search.cost_model import CostModel
+from harness.search.derive import derive
+from harness.search.feasible import search_grid
+from harness.search.grid import Grid
+from harness.search.options import EpochReport, SearchData, SearchOptions, SearchResult
+from harness.search.state import load_state, save_state
+
+_DEFAULTS = SearchOptions()
+
+
+def search(
+    backbone: Backbone,
+    dataset: SearchData,
+    cost_model: CostModel,
+    budgets: Budgets,
+    options: SearchOptions = _DEFAULTS,
+    *,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    checkpoint_dir: Path | None = None,
+    log_dir: Path | None = None,
+) -> SearchResult:
+    """Search the network of `backbone` that is most accurate within `budgets`.
+
+    Weights are learned on the training split and decisions on the validation split, one step each
+    in turns, after epochs in which only weights are learned. The same arguments give the same
+    result on one machine, interrupted or not.
+
+    Args:
+        backbone: Search space.
+        dataset: Its inputs decide the resolution where the backbone has a choice.
+        cost_model: What networks cost; `CostModel.from_fits` checks what it is valid for.
+        budgets: Upper bounds, which the result keeps as `cost_model` predicts.
+        options: Settings.
+        on_epoch: Told after every epoch; of a resumed search only the new ones.
+        checkpoint_dir: Where to save the state after every epoch, and to go on from.
+        log_dir: Where to write TensorBoard's logs.
+
+    Raises:
+        BudgetsInfeasible: No network meets the budgets; raised before anything is learned.
+        FitError: A budget cannot be predicted.
+        SearchError: The data does not suit the backbone, a checkpoint is of another search, or
+            the loss is no number any more.
+    """
+    shape = _check(backbone, dataset, cost_model)
+    grid = search_grid(
+        backbone, shape, cost_model, budgets,
+        width_choices=options.width_choices, width_room=options.width_room,
+        width_floor=options.width_floor,
+    )  # fmt: skip
+    identity = _identity(grid, dataset, cost_model, budgets, options)
+    stored = load_state(checkpoint_dir, identity) if checkpoint_dir else None
+    from harness.models.convert import load_tensorflow
+
+    load_tensorflow()
+    from harness.search.training import Trainer  # TensorFlow takes seconds to import
+
+    trainer = Trainer(grid, dataset, cost_model, budgets, options)
+    trajectory: list[EpochReport] = []
+    if stored:
+        arrays, facts = stored
+        trajectory = [EpochReport.from_json(item) for item in facts["trajectory"]]
+        trainer.restore(arrays, facts)
+    with _logs(log_dir, len(trajectory)) as log:
+        for epoch in range(len(trajectory), options.epochs):
+            report = trainer.epoch(epoch)
+            if not np.isfinite(report.loss):
+                raise SearchError(
+                    f"the loss is {report.loss} after epoch {report.epoch}",
+                    expected="a number",
+                    fix="lower the learning rate, and check the data for values that are none",
+                )
+            trajectory.append(report)
+            if checkpoint_dir:
+                facts = {
+                    **trainer.facts(), "trajectory": [item.to_json() for item in trajectory]
+                }  # fmt: skip
+                save_state(checkpoint_dir, identity, trainer.arrays(), facts)
+            log(report)
+            if on_epoch:
+                on_epoch(report)
+    logits = trainer.logits()
+    derived = derive(grid, cost_model, budgets, logits, grow=options.grow)
+    return SearchResult(
+        backbone=backbone.name,
+        architecture=derived.architecture,
+        predicted=derived.predicted,
+        argmax=derived.argmax,
+        shrunk=derived.shrunk,
+        grown=derived.grown,
+        budgets=budgets,
+        options=options,
+        trajectory=tuple(trajectory),
+        logits=logits,
+        choices={f"{key[0]}_{key[1]}": widths for key, widths in grid.widths.items()},
+        dataset_fingerprint=dataset.fingerprint,
+        seconds=sum(report.seconds for report in trajectory),
+    )
+
+
+def _check(backbone: Backbone, dataset: SearchData, cost_model: CostModel) -> Shape:
+    if cost_model.backbone != backbone:
+        raise SearchError(
+            f"the cost model is of {cost_model.backbone.name} for {cost_model.backbone.classes} "
+            f"classes, the search of {backbone.name} for {backbone.classes}",
+            expected="the same backbone",
+        )
+    if len(dataset.classes) != backbone.classes:
+        raise SearchError(
+            f"the data has {len(dataset.classes)} classes, {backbone.name} is for "
+            f"{backbone.classes}",
+            expected="as many of both",
+            fix="backbone.with_classes(len(dataset.classes))",
+        )
+    for name, split in (("train", dataset.train), ("validation", dataset.validation)):
+        if not len(split.y) or len(split.x) != len(split.y):
+            raise SearchError(
+                f"the {name} split has {len(split.x)} inputs and {len(split.y)} labels",
+                expected="as many of both, and at least one",
+            )
+        if split.x.ndim != 4 or split.x.shape[1:] != dataset.train.x.shape[1:]:
+            raise SearchError(
+                f"the {name} split has inputs of shape {split.x.shape[1:]}",
+                expected="height, width and channels, the same in every split",
+            )
+        if split.y.min() < 0 or split.y.max() >= backbone.classes:
+            raise SearchError(
+                f"the {name} split has labels {split.y.min()} to {split.y.max()}",
+                expected=f"0 to {backbone.classes - 1}",
+            )
+    height, width, channels = dataset.train.x.shape[1:]
+    return (int(height), int(width), int(channels))
+
+
+def _identity(
+    grid: Grid,
+    dataset: SearchData,
+    cost_model: CostModel,
+    budgets: Budgets,
+    options: SearchOptions,
+) -> dict[str, Any]:
+    fit = cost_model.fit
+    models = {"latency": fit.latency, "arena": fit.arena, "flash": fit.flash}
+    return {
+        "backbone": grid.backbone.name,
+        "grid": [[*key, *widths] for key, widths in grid.widths.items()],
+        "data": dataset.fingerprint,
+        "budgets": budgets.to_json(),
+        "options": asdict(options),
+        "fit": {name: [model.intercept, model.slope, model.residual_std]
+                for name, model in models.items() if model is not None},
+        "cost model": [cost_model.sram_overhead_bytes, str(cost_model.margin)],
+    }  # fmt: skip
+
+
+class _logs:  # noqa: N801  # used like a function
+    """Write reports as TensorBoard scalars, or not at all without a folder."""
+
+    def __init__(self, folder: Path | None, done: int) -> None:
+        self._writer: Any = None
+        if folder is not None:
+            import tensorflow as tf
+
+            suffix = f".resumed{done}" if done else ""
+            self._writer = tf.summary.create_file_writer(str(folder), filename_suffix=suffix)
+
+    def __enter__(self) -> Callable[[EpochReport], None]:
+        return self._log
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _log(self, report: EpochReport) -> None:
+        if self._writer is None:
+            return
+        import tensorflow as tf
+
+        expected = report.expected
+        values = {
+            "loss/weights": report.loss,
+            "loss/architecture": report.architecture_loss,
+            "accuracy/weights": report.accuracy,
+            "accuracy/architecture": report.architecture_accuracy,
+            "search/temperature": report.temperature,
+            "expected/latency_us": expected.latency_us,
+            "expected/sram_bytes": expected.sram_bytes,
+            "expected/flash_bytes": expected.flash_bytes,
+            **{f"multiplier/{name}": value for name, value in report.multipliers.items()},
+        }
+        with self._writer.as_default(step=report.epoch):
+            for name, value in values.items():
+                if value is not None:
+                    tf.summary.scalar(name, value)
+        self._writer.flush()

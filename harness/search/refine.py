@@ -1,0 +1,221 @@
+"""Ask the bench where the fit is least certain, near the network that a search came to.
+
+Nothing here measures: the networks go to a campaign, its rows to a new fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.backbones import Architecture, Backbone
+from harness.backbones.draw import Draw, key_of
+from harness.errors import SearchError
+from harness.fit import Fit, LinearModel
+from harness.fit.select import architecture_id, held_out, network_id
+from harness.results.record import Measurement
+from harness.search.cost_model import CostModel
+from harness.search.grid import Grid, Point, full_grid
+
+_CANDIDATES = 200
+_NEAR = 0.3  # ops of a neighbour, relative to the centre's
+_STRETCH = 25  # widths of a neighbour, in percent of the centre's
+
+
+@dataclass(frozen=True, slots=True)
+class LocalError:
+    """Say how well latency was predicted for networks that the fit had not seen.
+
+    Attributes:
+        n: Rows.
+        mape_pct: Mean absolute error in percent of the measured latency.
+        max_error_pct: The largest of them.
+        bias_pct: Mean error, positive where the prediction is above what was measured.
+        inside: Share of rows inside their prediction interval, from 0 to 1.
+        half_width_pct: Mean half width of the interval, in percent of the measured latency.
+    """
+
+    n: int
+    mape_pct: float
+    max_error_pct: float
+    bias_pct: float
+    inside: float
+    half_width_pct: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every field by name."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def choose(
+    backbone: Backbone, cost_model: CostModel, centre: Architecture, n: int, seed: int
+) -> tuple[Architecture, ...]:
+    """Return `n` networks near `centre` whose measurement would teach the fit most.
+
+    Candidates have widths within 25 % of the centre's, maybe one block more or less, and ops
+    within 30 %. One after another the least certain is taken: widest prediction intervals of
+    latency, arena and flash relative to what is predicted, as they would be after the ones before
+    it were measured. The centre and networks of the fixed holdout are left out, because the fit
+    would not learn from those.
+
+    Args:
+        backbone: Search space.
+        cost_model: With the fit to improve.
+        centre: The search's result.
+        n: How many.
+        seed: Non-negative.
+
+    Raises:
+        SearchError: There are not so many near the centre.
+        BackboneError: The centre is of another backbone.
+    """
+    backbone.validate(centre)
+    grid = full_grid(backbone, backbone.input_shape_of(centre))
+    draw = Draw(seed, key_of(f"refine {backbone.name}"))
+    around, ops = _on_grid(grid, centre), backbone.cost(centre).ops
+    candidates: dict[Architecture, tuple[int, int, int]] = {}
+    for _ in range(_CANDIDATES):
+        architecture = grid.architecture(_neighbour(grid, around, draw))
+        if architecture is None or architecture == centre:
+            continue
+        if held_out(network_id(backbone.name, architecture.to_json())):
+            continue
+        cost = backbone.cost(architecture)
+        if abs(cost.ops / ops - 1) <= _NEAR:
+            counts = (cost.ops, cost.working_memory_bytes, cost.parameters)
+            candidates[architecture] = counts
+    if len(candidates) < n:
+        raise SearchError(
+            f"there are {len(candidates)} networks near the optimum to measure, asked for {n}",
+            fix="ask for fewer",
+        )
+    fit = cost_model.fit
+    models = [fit.latency, fit.arena, fit.flash]
+    chosen: list[Architecture] = []
+    while len(chosen) < n:
+        best = max(candidates, key=lambda item: _uncertainty(models, candidates[item]))
+        counts = candidates.pop(best)
+        models = [
+            model and _with(model, count) for model, count in zip(models, counts, strict=True)
+        ]
+        chosen.append(best)
+    return tuple(chosen)
+
+
+def local_error(fit: Fit, rows: Sequence[Measurement]) -> LocalError:
+    """Return how well `fit` predicts the latency of `rows`, which it must not have been made of.
+
+    Raises:
+        SearchError: There are no rows, the fit was made of one of them, or one has no latency.
+    """
+    seen = set(fit.keys)
+    if any(row.key in seen for row in rows):
+        raise SearchError(
+            "the fit was made of some of these rows",
+            expected="rows that it has not seen, for an error that means something",
+        )
+    return _error([(fit.latency, row) for row in rows])
+
+
+def local_errors(
+    before: Fit, rows: Sequence[Measurement], added: Sequence[Measurement]
+) -> tuple[LocalError, LocalError]:
+    """Return the fit's error on the networks that were added, before and after.
+
+    Before: `before` on them. After: each of them predicted by a fit of all `rows` but its own
+    architecture's, so that no prediction has seen what it is compared with.
+
+    Args:
+        before: The fit that asked for `added`.
+        rows: All rows of the new fit; those of `added` may be among them.
+        added: The new measurements.
+
+    Raises:
+        SearchError, FitError: Rows are missing, or too few to fit.
+    """
+    from harness.fit import fit_rows
+
+    everything = {row.key: row for row in (*rows, *added)}.values()
+    degraded = "degraded" in before.statuses
+    pairs = []
+    for row in added:
+        identity = architecture_id(row)
+        others = [other for other in everything if architecture_id(other) != identity]
+        pairs.append((fit_rows(others, degraded=degraded).latency, row))
+    return local_error(before, added), _error(pairs)
+
+
+def _error(pairs: Sequence[tuple[LinearModel, Measurement]]) -> LocalError:
+    errors, halves, inside = [], [], 0
+    for model, row in pairs:
+        if row.ops is None or row.latency_us is None:
+            raise SearchError(
+                f"row {row.key[:12]} has no ops or latency", expected="rows that were measured"
+            )
+        prediction = model.predict(row.ops)
+        errors.append(100 * (prediction.value - row.latency_us) / row.latency_us)
+        halves.append(100 * model.half_width(row.ops) / row.latency_us)
+        inside += prediction.low <= row.latency_us <= prediction.high
+    if not errors:
+        raise SearchError("there are no rows to compare the fit with")
+    count = len(errors)
+    return LocalError(
+        n=count,
+        mape_pct=sum(map(abs, errors)) / count,
+        max_error_pct=max(map(abs, errors)),
+        bias_pct=sum(errors) / count,
+        inside=inside / count,
+        half_width_pct=sum(halves) / count,
+    )
+
+
+def _on_grid(grid: Grid, architecture: Architecture) -> Point:
+    """Return the nearest point; skipped blocks take the width before them."""
+    kept = {block.index: architecture[block.decisions[-1]][block.index] > 0
+            for block in grid.optional}  # fmt: skip
+    widths = {}
+    last: dict[str, int] = {}
+    for key, choices in grid.widths.items():
+        width = architecture[key[0]][key[1]] or last.get(key[0], choices[0])
+        last[key[0]] = width
+        widths[key] = _nearest(choices, width)
+    return Point(widths, kept)
+
+
+def _neighbour(grid: Grid, point: Point, draw: Draw) -> Point:
+    widths = {
+        key: _nearest(
+            choices, point.widths[key] * draw.between(100 - _STRETCH, 100 + _STRETCH) / 100
+        )
+        for key, choices in grid.widths.items()
+    }
+    moved = Point(widths, point.kept)
+    if grid.optional and draw.below(2):
+        index = draw.choice(grid.optional).index
+        moved = moved.with_kept(index, not point.kept[index])
+    return moved
+
+
+def _nearest(choices: Sequence[int], width: float) -> int:
+    return min(choices, key=lambda choice: abs(choice - width))
+
+
+def _uncertainty(models: Sequence[LinearModel | None], counts: tuple[int, int, int]) -> float:
+    total = 0.0
+    for model, count in zip(models, counts, strict=True):
+        if model is not None:
+            total += model.half_width(count) / max(1.0, model.predict(count).value)
+    return total
+
+
+def _with(model: LinearModel, count: int) -> LinearModel:
+    """Return the model as certain as it would be with one more row at `count`."""
+    n = model.n + 1
+    shift = count - model.feature_mean
+    return replace(
+        model,
+        n=n,
+        feature_mean=model.feature_mean + shift / n,
+        feature_sxx=model.feature_sxx + shift**2 * (n - 1) / n,
+    )

@@ -1,0 +1,218 @@
+"""The supernet: every network of a grid in one, over shared weights. Imports TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from harness.backbones import Architecture
+from harness.backbones.draw import Draw, key_of
+from harness.search.decisions import Branch, Choice, Mask, Width, agreement, padded
+from harness.search.grid import Grid
+from harness.search.skeleton import Key, SuperBlock, SuperConv
+
+_BATCH_NORM_EPSILON = 1e-3  # as in the networks that backbones build
+_BATCH_NORM_MOMENTUM = 0.9  # a search has a few hundred steps, not tens of thousands
+
+Weights = Mapping[str, Any]
+"""Weights of each decision's options, by the decision's name."""
+
+
+def width_name(key: Key) -> str:
+    """Return the name of a width decision."""
+    return f"{key[0]}_{key[1]}"
+
+
+class Supernet(keras.Model):
+    """Compute all networks of `grid` at once, weighted by the decisions.
+
+    Channels beyond a width are exactly zero where the next layer mixes channels, so with one-hot
+    decisions the output is that of the one network, batch normalisation included.
+
+    Args:
+        grid: What can be chosen.
+        seed: Of the initial weights.
+    """
+
+    def __init__(self, grid: Grid, seed: int = 0) -> None:
+        super().__init__(name=f"{grid.backbone.name}_supernet")
+        self.grid = grid
+        self._seeds = Draw(seed, key_of(grid.backbone.name))
+        skeleton = grid.skeleton
+        self.choices = {
+            width_name(key): Choice(len(widths), name=width_name(key))
+            for key, widths in grid.widths.items()
+        }
+        for block in grid.optional:
+            self.choices[block.gate] = Choice(2, name=block.gate)
+        self.convs: dict[str, Any] = {}
+        self.norms: dict[str, Any] = {}
+        self.out_widths: dict[str, Any] = {}
+        self.mask, self.branch = Mask(), Branch()
+        self._make(skeleton.stem, skeleton.input_shape[2])
+        width = self._most(skeleton.stem)
+        for block in skeleton.blocks:
+            inner = width
+            for conv in block.convs:
+                self._make(conv, inner)
+                inner = inner if conv.depthwise else self._most(conv)
+            width = max(width, inner) if block.optional or block.residual else inner
+        if skeleton.head:
+            self._make(skeleton.head, width)
+            width = self._most(skeleton.head)
+        self.pool = keras.layers.GlobalAveragePooling2D(keepdims=True, name="pool")
+        self.classifier = keras.layers.Conv2D(
+            skeleton.classes, 1, kernel_initializer=self._initializer(), name="classifier"
+        )
+        self.classifier.build((None, 1, 1, width))
+        self.average = {
+            block.stride: keras.layers.AveragePooling2D(block.stride, block.stride, "same")
+            for block in skeleton.blocks
+            if block.stride > 1
+        }
+        self.built = True
+
+    def call(self, inputs: Any, weights: Weights, training: bool = False) -> Any:
+        """Return logits of shape (batch, classes).
+
+        Args:
+            inputs: Shape (batch, height, width, channels).
+            weights: From `sample`, `expected` or `one_hot`.
+            training: Whether batch normalisation uses the batch's statistics.
+        """
+        skeleton = self.grid.skeleton
+        tensor, width = self._conv(skeleton.stem, inputs, None, weights, training)
+        for block in skeleton.blocks:
+            tensor, width = self._block(block, tensor, width, weights, training)
+        if skeleton.head:
+            tensor, width = self._conv(skeleton.head, tensor, width, weights, training)
+        logits = self.classifier(self.pool(tensor))
+        return ops.reshape(logits, (-1, skeleton.classes))
+
+    def sample(self, temperature: Any, noise: Mapping[str, Any]) -> dict[str, Any]:
+        """Return relaxed samples of all decisions, from Gumbel noise by decision."""
+        value = ops.convert_to_tensor(temperature, "float32")
+        return {name: choice(value, noise[name]) for name, choice in self.choices.items()}
+
+    def expected(self, temperature: Any) -> dict[str, Any]:
+        """Return softmax(logits / temperature) of all decisions."""
+        value = ops.convert_to_tensor(temperature, "float32")
+        return {name: choice(value) for name, choice in self.choices.items()}
+
+    def one_hot(self, architecture: Architecture) -> dict[str, NDArray[np.float32]]:
+        """Return the decisions of one network.
+
+        Raises:
+            SearchError: It is not on the grid.
+        """
+        point = self.grid.point(architecture)
+        weights = {
+            width_name(key): np.eye(len(choices), dtype=np.float32)[
+                choices.index(point.widths[key])
+            ]
+            for key, choices in self.grid.widths.items()
+        }
+        for block in self.grid.optional:
+            weights[block.gate] = np.eye(2, dtype=np.float32)[int(point.kept[block.index])]
+        return weights
+
+    def copy_to(self, model: keras.Model, architecture: Architecture) -> None:
+        """Give a network that the backbone built the weights it has in here.
+
+        Raises:
+            SearchError: It is not on the grid.
+        """
+        self.grid.point(architecture)
+        for layer in self.grid.backbone.layers(architecture):
+            if not layer.operator.endswith("CONV_2D"):
+                continue
+            source, sink = layer.input_shape[2], layer.output_shape[2]
+            if layer.name == "classifier":
+                kernel, bias = self.classifier.get_weights()
+                model.get_layer(layer.name).set_weights([kernel[:, :, :source], bias])
+                continue
+            (kernel,) = self.convs[layer.name].get_weights()
+            outputs = 1 if layer.operator == "DEPTHWISE_CONV_2D" else sink
+            model.get_layer(layer.name).set_weights([kernel[:, :, :source, :outputs]])
+            statistics = [values[:sink] for values in self.norms[layer.name].get_weights()]
+            model.get_layer(f"{layer.name}_bn").set_weights(statistics)
+
+    @property
+    def architecture_variables(self) -> list[Any]:
+        """Return the logits of all decisions."""
+        return [choice.logits for choice in self.choices.values()]
+
+    @property
+    def network_variables(self) -> list[Any]:
+        """Return the trainable weights of the network itself."""
+        layers = (*self.convs.values(), *self.norms.values(), self.classifier)
+        return [variable for layer in layers for variable in layer.trainable_variables]
+
+    def _block(
+        self, block: SuperBlock, tensor: Any, width: Any, weights: Weights, training: bool
+    ) -> tuple[Any, Any]:
+        output, inner = tensor, width
+        for conv in block.convs:
+            output, inner = self._conv(conv, output, inner, weights, training)
+        if not (block.optional or block.residual):
+            return output, inner
+        channels = max(output.shape[-1], tensor.shape[-1])
+        output, tensor = _pad(output, channels), _pad(tensor, channels)
+        if block.residual:
+            output = output + ops.sum(agreement(width, inner)) * tensor
+        if not block.optional:
+            return output, padded(inner, channels)
+        gate = weights[block.gate]
+        skipped = self.average[block.stride](tensor) if block.stride > 1 else tensor
+        return (
+            self.branch(output, skipped, gate),
+            self.branch(padded(inner, channels), padded(width, channels), gate),
+        )
+
+    def _conv(
+        self, conv: SuperConv, tensor: Any, width: Any, weights: Weights, training: bool
+    ) -> tuple[Any, Any]:
+        tensor = self.norms[conv.name](self.convs[conv.name](tensor), training=training)
+        if conv.activation != "linear":
+            tensor = ops.relu6(tensor) if conv.activation == "relu6" else ops.relu(tensor)
+        if conv.width is not None:
+            width = self.out_widths[conv.name](weights[width_name(conv.width)])
+        # A depthwise layer needs its mask too: normalisation shifts channels that are not there.
+        return self.mask(tensor, width), width
+
+    def _make(self, conv: SuperConv, channels: int) -> None:
+        common: dict[str, Any] = {"use_bias": False, "name": conv.name}
+        if conv.depthwise:
+            layer = keras.layers.DepthwiseConv2D(
+                conv.kernel, conv.stride, "same",
+                depthwise_initializer=self._initializer(), **common,
+            )  # fmt: skip
+        else:
+            layer = keras.layers.Conv2D(
+                self._most(conv), conv.kernel, conv.stride, "same",
+                kernel_initializer=self._initializer(), **common,
+            )  # fmt: skip
+            widths = self.grid.widths[conv.width or ("", 0)]
+            self.out_widths[conv.name] = Width(widths, widths[-1])
+        layer.build((None, None, None, channels))
+        norm = keras.layers.BatchNormalization(
+            epsilon=_BATCH_NORM_EPSILON, momentum=_BATCH_NORM_MOMENTUM, name=f"{conv.name}_bn"
+        )
+        norm.build((None, None, None, channels if conv.depthwise else self._most(conv)))
+        self.convs[conv.name], self.norms[conv.name] = layer, norm
+
+    def _most(self, conv: SuperConv) -> int:
+        return self.grid.widths[conv.width or ("", 0)][-1]
+
+    def _initializer(self) -> Any:
+        return keras.initializers.HeNormal(seed=self._seeds.below(1 << 31))
+
+
+def _pad(tensor: Any, channels: int) -> Any:
+    lacking = channels - tensor.shape[-1]
+    return ops.pad(tensor, [[0, 0], [0, 0], [0, 0], [0, lacking]]) if lacking else tensor

@@ -1,0 +1,203 @@
+"""Steps of the search phase: one for the weights, one for the decisions. Imports TensorFlow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from harness.search.budgets import Budgets
+from harness.search.cost_model import CostModel
+from harness.search.expected import expected_counts
+from harness.search.grid import Grid
+from harness.search.options import EpochReport, Samples, SearchData, SearchOptions
+from harness.search.supernet import Supernet
+
+
+class Trainer:
+    """Hold supernet, optimizers and Lagrange multipliers; learn epoch by epoch.
+
+    Every random number comes from the seed and the step's number, so the state between two epochs
+    is all there is to save, and TensorFlow's global seed is neither used nor changed.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        dataset: SearchData,
+        cost_model: CostModel,
+        budgets: Budgets,
+        options: SearchOptions,
+    ) -> None:
+        self._grid, self._cost_model, self._options = grid, cost_model, options
+        self._train, self._validation = dataset.train, dataset.validation
+        self._limits = dict(budgets.items())
+        self._net = Supernet(grid, options.seed)
+        self._weight_optimizer = keras.optimizers.Adam(options.learning_rate)
+        self._weight_optimizer.build(self._net.network_variables)
+        self._architecture_optimizer = keras.optimizers.Adam(
+            options.architecture_learning_rate, beta_1=0.5
+        )
+        self._architecture_optimizer.build(self._net.architecture_variables)
+        self._multipliers = dict.fromkeys(self._limits, 0.0)
+        self._step = 0
+        self._weight_step = tf.function(self._learn_weights)
+        self._architecture_step = tf.function(self._learn_architecture)
+
+    def epoch(self, epoch: int) -> EpochReport:
+        """Learn for one epoch, counted from 0; every batch has the same size."""
+        options, started = self._options, time.perf_counter()
+        searching = epoch >= options.warmup_epochs
+        temperature = tf.constant(options.temperature(epoch), tf.float32)
+        penalty = min(
+            options.penalty * options.penalty_growth ** (epoch - options.warmup_epochs),
+            options.penalty_most,
+        )
+        self._weight_optimizer.learning_rate.assign(options.rate(epoch))
+        batches = _batches(self._train, options.batch_size, options.seed, epoch, 0)
+        others = _batches(self._validation, options.batch_size, options.seed, epoch, 1)
+        weight_totals, architecture_totals = np.zeros(2), np.zeros(2)
+        architecture_steps = 0
+        multipliers = tf.constant(list(self._multipliers.values()), tf.float64)
+        for index, rows in enumerate(batches):
+            figures = self._weight_step(*_take(self._train, rows), temperature, self._seed())
+            weight_totals += [float(figure) for figure in figures]
+            if searching and index % options.architecture_every == 0:
+                rows = others[architecture_steps % len(others)]
+                figures = self._architecture_step(
+                    *_take(self._validation, rows), temperature, self._seed(),
+                    multipliers, tf.constant(penalty, tf.float64),
+                )  # fmt: skip
+                architecture_totals += [float(figure) for figure in figures]
+                architecture_steps += 1
+        counts = [float(count) for count in self._counts(temperature)]
+        if searching:
+            self._raise_multipliers(counts, penalty)
+        weight_means = weight_totals / len(batches)
+        means = architecture_totals / architecture_steps if architecture_steps else None
+        return EpochReport(
+            epoch=epoch + 1,
+            epochs=options.epochs,
+            phase="search" if searching else "warm-up",
+            loss=float(weight_means[0]),
+            accuracy=float(weight_means[1]),
+            architecture_loss=None if means is None else float(means[0]),
+            architecture_accuracy=None if means is None else float(means[1]),
+            temperature=options.temperature(epoch),
+            expected=self._cost_model.of_counts(*counts),
+            multipliers=dict(self._multipliers),
+            seconds=time.perf_counter() - started,
+        )
+
+    def logits(self) -> dict[str, tuple[float, ...]]:
+        """Return the logits of every decision."""
+        return {
+            name: tuple(float(value) for value in np.asarray(choice.logits))
+            for name, choice in self._net.choices.items()
+        }
+
+    def arrays(self) -> list[NDArray[Any]]:
+        """Return every variable's value, in a fixed order."""
+        return [np.asarray(variable) for variable in self._variables()]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the rest of the state, as JSON."""
+        return {"step": self._step, "multipliers": self._multipliers}
+
+    def restore(self, arrays: Sequence[NDArray[Any]], facts: dict[str, Any]) -> None:
+        """Go back to what `arrays` and `facts` gave."""
+        for variable, array in zip(self._variables(), arrays, strict=True):
+            variable.assign(array)
+        self._step = facts["step"]
+        self._multipliers = dict(facts["multipliers"])
+
+    def _variables(self) -> list[Any]:
+        # By layer, because a model's own list of variables depends on how it was traced.
+        net = self._net
+        layers = (*net.convs.values(), *net.norms.values(), net.classifier, *net.choices.values())
+        return [
+            *(variable for layer in layers for variable in layer.variables),
+            *self._weight_optimizer.variables,
+            *self._architecture_optimizer.variables,
+        ]
+
+    def _seed(self) -> Any:
+        self._step += 1
+        return tf.constant([self._options.seed, self._step], tf.int64)
+
+    def _counts(self, temperature: Any) -> Any:
+        return expected_counts(self._grid, self._net.expected(temperature))
+
+    def _sample(self, temperature: Any, seed: Any) -> Any:
+        noise = {}
+        for place, (name, choice) in enumerate(self._net.choices.items()):
+            uniform = tf.random.stateless_uniform(
+                (choice.options,), seed + tf.constant([0, place << 32], tf.int64),
+                minval=1e-20, maxval=1.0,
+            )  # fmt: skip
+            noise[name] = -tf.math.log(-tf.math.log(uniform))
+        return self._net.sample(temperature, noise)
+
+    def _learn_weights(self, x: Any, y: Any, temperature: Any, seed: Any) -> tuple[Any, Any]:
+        variables = self._net.network_variables
+        weights = self._sample(temperature, seed)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in variables])
+            loss, accuracy = _loss(self._net(x, weights, training=True), y)
+        gradients = tape.gradient(loss, [variable.value for variable in variables])
+        self._weight_optimizer.apply(gradients, variables)
+        return loss, accuracy
+
+    def _learn_architecture(
+        self, x: Any, y: Any, temperature: Any, seed: Any, multipliers: Any, penalty: Any
+    ) -> tuple[Any, Any]:
+        variables = self._net.architecture_variables
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([variable.value for variable in variables])
+            weights = self._sample(temperature, seed)
+            loss, accuracy = _loss(self._net(x, weights, training=True), y)
+            price = self._price(self._counts(temperature), multipliers, penalty)
+            total = loss + tf.cast(price, tf.float32)
+        gradients = tape.gradient(total, [variable.value for variable in variables])
+        self._architecture_optimizer.apply(gradients, variables)
+        return loss, accuracy
+
+    def _price(self, counts: Any, multipliers: Any, penalty: Any) -> Any:
+        """Return the augmented Lagrangian's term (Nocedal and Wright 2006, section 17.4)."""
+        bounds = self._cost_model.bounds(*counts)
+        price = tf.constant(0.0, tf.float64)
+        for place, (name, limit) in enumerate(self._limits.items()):
+            excess = bounds[name] / limit - 1.0
+            pushed = tf.nn.relu(multipliers[place] + penalty * excess)
+            price += (pushed**2 - multipliers[place] ** 2) / (2 * penalty)
+        return price
+
+    def _raise_multipliers(self, counts: list[float], penalty: float) -> None:
+        bounds = self._cost_model.bounds(*counts)
+        for name, limit in self._limits.items():
+            excess = bounds[name] / limit - 1
+            self._multipliers[name] = max(0.0, self._multipliers[name] + penalty * excess)
+
+
+def _loss(logits: Any, labels: Any) -> tuple[Any, Any]:
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    right = tf.equal(tf.argmax(logits, 1), labels)
+    return tf.reduce_mean(losses), tf.reduce_mean(tf.cast(right, tf.float32))
+
+
+def _batches(
+    samples: Samples, size: int, seed: int, epoch: int, stream: int
+) -> list[NDArray[np.int64]]:
+    """Return the rows of each batch; what is left over waits for another epoch's order."""
+    order = np.random.default_rng([seed, epoch, stream]).permutation(len(samples.y))
+    size = min(size, len(order))
+    return [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
+
+
+def _take(samples: Samples, rows: NDArray[np.int64]) -> tuple[Any, Any]:
+    return tf.constant(samples.x[rows]), tf.constant(samples.y[rows], tf.int64)

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from harness.backbones import backbone_names, get_backbone
+from harness.errors import BudgetsInfeasible
+from harness.search import Budgets, CostModel, random_architectures, uniform_architecture
+
+SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
+BUDGETS = {
+    "ds_cnn_kws": Budgets(40_000, 64 * 1024, 128 * 1024),
+    "ds_cnn_ad": Budgets(60_000, 96 * 1024, 256 * 1024),
+    "mobilenet_v2_vww": Budgets(60_000, 64 * 1024, 500 * 1024),
+}
+
+Models = Callable[..., CostModel]
+
+
+@pytest.mark.parametrize("name", backbone_names())
+def test_random_networks_meet_the_budgets_and_depend_on_the_seed_alone(
+    cost_model_for: Models, name: str
+) -> None:
+    backbone, model, budgets = get_backbone(name), cost_model_for(name), BUDGETS[name]
+    count = 2 if name.startswith("mobilenet") else 8
+    drawn = random_architectures(backbone, model, budgets, 3, count, input_shape=SHAPES[name])
+    assert all(model.predict(architecture).meets(budgets) for architecture in drawn)
+    assert len(set(drawn)) == count
+    again = random_architectures(backbone, model, budgets, 3, 1, input_shape=SHAPES[name])
+    assert again == drawn[:1]
+    other = random_architectures(backbone, model, budgets, 4, 1, input_shape=SHAPES[name])
+    assert other != again
+
+
+@pytest.mark.parametrize("name", backbone_names())
+def test_the_uniform_network_is_as_wide_as_the_budgets_let_it_be(
+    cost_model_for: Models, name: str
+) -> None:
+    backbone, model, budgets = get_backbone(name), cost_model_for(name), BUDGETS[name]
+    found = uniform_architecture(backbone, model, budgets, input_shape=SHAPES[name])
+    predicted = model.predict(found)
+    assert predicted.meets(budgets)
+    if "stem" in dict(found.decisions) and name != "mobilenet_v2_vww":
+        width = found["stem"][0]
+        assert {value for value in found["blocks"] if value} == {width}
+        assert sum(value > 0 for value in found["blocks"]) in (4, 5)
+        wider = [value and width + 4 for value in found["blocks"]]
+        larger = backbone.architecture(stem=[width + 4], blocks=wider)
+        assert not model.predict(larger).meets(budgets)
+
+
+def test_infeasible_budgets_are_said(cost_model_for: Models) -> None:
+    backbone, model = get_backbone("ds_cnn_kws"), cost_model_for("ds_cnn_kws")
+    with pytest.raises(BudgetsInfeasible):
+        uniform_architecture(backbone, model, Budgets(latency_us=1_000))
+    with pytest.raises(BudgetsInfeasible):
+        random_architectures(backbone, model, Budgets(latency_us=1_000), 0, 1)

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from harness.backbones import get_backbone
+from harness.errors import FitError, SearchError
+from harness.fit import Fit
+from harness.results.fake import fake_measurement
+from harness.search import Budgets, CostModel, PredictedCost, sram_overhead
+
+KWS = get_backbone("ds_cnn_kws")
+
+
+def test_predictions_are_the_fits_and_bounds_are_their_upper_ends(
+    fit_for: Callable[..., Fit],
+) -> None:
+    fit = fit_for("ds_cnn_kws")
+    architecture = KWS.sample(1, 4)
+    cost = KWS.cost(architecture)
+    predicted = CostModel.from_fits(fit, KWS, sram_overhead_bytes=3_000).predict(architecture)
+    assert predicted.ops == cost.ops
+    assert predicted.latency_us == pytest.approx(fit.predict(cost.ops).value)
+    assert predicted.latency_bound_us == pytest.approx(fit.predict(cost.ops).high)
+    arena = fit.predict_arena(cost.working_memory_bytes)
+    assert predicted.sram_bytes == pytest.approx(arena.value + 3_000, abs=1)
+    assert predicted.sram_bound_bytes == pytest.approx(arena.high + 3_000, abs=1)
+    flash = fit.predict_flash(cost.parameters)
+    assert predicted.flash_bound_bytes == pytest.approx(flash.high, abs=1)
+    assert PredictedCost.from_json(predicted.to_json()) == predicted
+
+
+def test_without_margin_the_prediction_is_held_against_the_budget(
+    fit_for: Callable[..., Fit],
+) -> None:
+    model = CostModel.from_fits(fit_for("ds_cnn_kws"), KWS, margin="none")
+    predicted = model.predict(KWS.sample(1, 4))
+    assert predicted.latency_bound_us == predicted.latency_us
+    assert predicted.sram_bytes is None
+
+
+def test_the_number_of_classes_counts(fit_for: Callable[..., Fit]) -> None:
+    two = CostModel.from_fits(fit_for("ds_cnn_kws"), KWS.with_classes(2))
+    many = CostModel.from_fits(fit_for("ds_cnn_kws"), KWS.with_classes(99))
+    architecture = KWS.sample(0, 0)
+    assert two.predict(architecture).parameters < many.predict(architecture).parameters
+
+
+def test_a_fit_of_something_else_is_refused_with_the_command_that_makes_one(
+    fit_for: Callable[..., Fit],
+) -> None:
+    fits = [fit_for("ds_cnn_ad"), fit_for("ds_cnn_kws", kernels="reference")]
+    wanted = {"board": "nucleo_f746zg", "kernels": "cmsis_nn", "flags": []}
+    with pytest.raises(FitError) as caught:
+        CostModel.from_fits(fits, KWS, wanted)
+    assert "harness fit --board nucleo_f746zg --backbone ds_cnn_kws" in str(caught.value)
+    chosen = CostModel.from_fits([*fits, fit_for("ds_cnn_kws")], KWS, wanted)
+    assert chosen.fit.fingerprint.kernels == "cmsis_nn"
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"board": "other"}, {"runtime": "tflm"}, {"kernels": "reference"}, {"flags": ["-g"]}]
+)
+def test_board_runtime_kernels_and_flags_are_all_checked(
+    fit_for: Callable[..., Fit], wanted: dict[str, object]
+) -> None:
+    with pytest.raises(FitError, match="not valid"):
+        CostModel.from_fits(fit_for("ds_cnn_kws"), KWS, wanted)
+
+
+def test_no_fit_and_several_fits_are_refused(fit_for: Callable[..., Fit]) -> None:
+    with pytest.raises(FitError) as caught:
+        CostModel.from_fits([], KWS, {"board": "nucleo_f746zg"})
+    assert "harness fit --board nucleo_f746zg --backbone ds_cnn_kws" in str(caught.value)
+    both = [fit_for("ds_cnn_kws", optimization="-O2"), fit_for("ds_cnn_kws", optimization="-Os")]
+    with pytest.raises(FitError, match="optimization"):
+        CostModel.from_fits(both, KWS)
+
+
+def test_a_falling_line_is_refused(fit_for: Callable[..., Fit]) -> None:
+    fit = fit_for("ds_cnn_kws")
+    assert fit.flash is not None
+    with pytest.raises(FitError, match="does not grow"):
+        CostModel.from_fits(replace(fit, flash=replace(fit.flash, slope=-1.0)), KWS)
+
+
+def test_a_budget_that_cannot_be_predicted_is_refused(fit_for: Callable[..., Fit]) -> None:
+    fit = fit_for("ds_cnn_kws")
+    with pytest.raises(SearchError, match="static RAM and stack"):
+        CostModel.from_fits(fit, KWS).require(Budgets(sram_bytes=65_536))
+    with pytest.raises(FitError, match="no flash model"):
+        CostModel.from_fits(replace(fit, flash=None), KWS).require(Budgets(flash_bytes=65_536))
+
+
+def test_the_overhead_is_the_largest_that_was_measured() -> None:
+    rows = [fake_measurement(index) for index in range(4)]
+    known = [replace(row, ram_other_bytes=1_000 + index, stack_bytes=500)
+             for index, row in enumerate(rows)]  # fmt: skip
+    assert sram_overhead(known) == 1_503
+    assert sram_overhead([replace(row, stack_bytes=None) for row in known]) is None
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
+def test_a_budget_is_a_positive_number(value: float) -> None:
+    with pytest.raises(SearchError, match="latency_us"):
+        Budgets(latency_us=value)
+
+
+def test_budgets_break_by_name(cost_model_for: Callable[..., CostModel]) -> None:
+    predicted = cost_model_for("ds_cnn_kws").predict(KWS.sample(1, 4))
+    assert predicted.meets(Budgets())
+    assert predicted.sram_bound_bytes is not None
+    exactly = Budgets(predicted.latency_bound_us, predicted.sram_bound_bytes)
+    assert predicted.meets(exactly)
+    tight = Budgets(predicted.latency_bound_us - 1, predicted.sram_bound_bytes - 1, 10**9)
+    assert predicted.broken(tight) == ("latency_us", "sram_bytes")

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from harness.backbones import backbone_names, get_backbone
+from harness.errors import BudgetsInfeasible
+from harness.search import Budgets, CostModel, Grid, derive, search_grid
+from harness.search.feasible import smallest_feasible
+from harness.search.grid import full_grid
+
+SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
+BUDGETS = {
+    "ds_cnn_kws": Budgets(60_000, 64 * 1024, 128 * 1024),
+    "ds_cnn_ad": Budgets(90_000, 96 * 1024, 256 * 1024),
+    "mobilenet_v2_vww": Budgets(50_000, 64 * 1024, 400 * 1024),
+}
+
+Models = Callable[..., CostModel]
+
+
+def grid_of(name: str, model: CostModel, budgets: Budgets) -> Grid:
+    return search_grid(get_backbone(name), SHAPES[name], model, budgets)
+
+
+def logits_of(grid: Grid, seed: int, shift: float = 0.0) -> dict[str, list[float]]:
+    """Return random logits; a positive shift prefers wide and deep."""
+    rng = np.random.default_rng(seed)
+    logits = {
+        f"{key[0]}_{key[1]}": list(rng.normal(size=len(choices)) + shift * np.arange(len(choices)))
+        for key, choices in grid.widths.items()
+    }
+    gates = {block.gate: [0.0, float(rng.normal() + shift)] for block in grid.optional}
+    return {**logits, **gates}
+
+
+@pytest.mark.parametrize("name", backbone_names())
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_the_derived_network_meets_the_budgets_and_uses_them(
+    cost_model_for: Models, name: str, shift: float
+) -> None:
+    model, budgets = cost_model_for(name), BUDGETS[name]
+    grid = grid_of(name, model, budgets)
+    for seed in range(2 if name.startswith("mobilenet") else 4):
+        logits = logits_of(grid, seed, shift)
+        derived = derive(grid, model, budgets, logits)
+        assert derived.predicted.meets(budgets)
+        assert derived.predicted == model.predict(derived.architecture)
+        grid.backbone.validate(derived.architecture)
+        bare = derive(grid, model, budgets, logits, grow=False)
+        assert bare.predicted.meets(budgets)
+        assert bare.grown == 0
+        if shift:  # the likeliest network is the largest: it has to shrink
+            assert derived.shrunk > 0
+            bounds = derived.predicted.bounds()
+            used = [(bounds[item] or 0) / limit for item, limit in budgets.items()]
+            assert max(used) > 0.95
+
+
+def test_what_meets_the_budgets_is_left_as_it_is(cost_model_for: Models) -> None:
+    model = cost_model_for("ds_cnn_kws")
+    grid = grid_of("ds_cnn_kws", model, BUDGETS["ds_cnn_kws"])
+    wanted = grid.point(grid.architecture(grid.smallest()) or pytest.fail("no network"))
+    logits = {f"{key[0]}_{key[1]}": [float(choice == wanted.widths[key]) for choice in choices]
+              for key, choices in grid.widths.items()}  # fmt: skip
+    gates = {block.gate: [0.0, 1.0] for block in grid.optional}
+    derived = derive(grid, model, BUDGETS["ds_cnn_kws"], {**logits, **gates}, grow=False)
+    assert derived.architecture == derived.argmax == grid.architecture(wanted)
+    assert derived.shrunk == 0
+
+
+def test_too_few_blocks_are_mended_with_the_likeliest(cost_model_for: Models) -> None:
+    model = cost_model_for("ds_cnn_kws")
+    grid = grid_of("ds_cnn_kws", model, BUDGETS["ds_cnn_kws"])
+    logits = logits_of(grid, 0)
+    for place, block in enumerate(grid.optional):
+        logits[block.gate] = [2.0 + place, 0.0]
+    derived = derive(grid, model, BUDGETS["ds_cnn_kws"], logits)
+    assert sum(width > 0 for width in derived.argmax["blocks"]) == 4
+    assert derived.predicted.meets(BUDGETS["ds_cnn_kws"])
+
+
+def test_shrinking_takes_what_is_cheapest_to_lose(cost_model_for: Models) -> None:
+    model, budgets = cost_model_for("ds_cnn_kws"), Budgets(latency_us=45_000)
+    grid = grid_of("ds_cnn_kws", model, budgets)
+    logits = logits_of(grid, 1, 3.0)
+    for name in ("blocks_1", "blocks_2"):  # indifferent between widths
+        logits[name] = [0.001 * place for place in range(len(logits[name]))]
+    kept = derive(grid, model, budgets, logits, grow=False).architecture
+    widest = max(kept["blocks"])
+    assert kept["blocks"][1] < widest
+    assert kept["blocks"][2] < widest
+
+
+@pytest.mark.parametrize("name", backbone_names())
+def test_an_infeasible_budget_is_said_with_what_is_feasible(
+    cost_model_for: Models, name: str
+) -> None:
+    model = cost_model_for(name)
+    with pytest.raises(BudgetsInfeasible) as caught:
+        grid_of(name, model, Budgets(10_000, 1_000, 10_000))
+    smallest = caught.value.data["smallest"]
+    assert set(smallest) == {"latency_us", "sram_bytes", "flash_bytes"}
+    # Each of these values can be reached, and nothing below it.
+    grid = full_grid(get_backbone(name), SHAPES[name])
+    for item, value in smallest.items():
+        whole = math.ceil(value)
+        smallest_feasible(grid, model, Budgets(**{item: whole}))
+        with pytest.raises(BudgetsInfeasible):
+            smallest_feasible(grid, model, Budgets(**{item: whole - 1}))
+
+
+@pytest.mark.parametrize("name", backbone_names())
+def test_a_barely_feasible_budget_gives_the_smallest_network(
+    cost_model_for: Models, name: str
+) -> None:
+    model = cost_model_for(name)
+    grid = full_grid(get_backbone(name), SHAPES[name])
+    smallest = grid.architecture(smallest_feasible(grid, model, Budgets()))
+    assert smallest is not None
+    cost = model.predict(smallest)
+    budgets = Budgets(cost.latency_bound_us, cost.sram_bound_bytes, cost.flash_bound_bytes)
+    narrow = grid_of(name, model, budgets)
+    derived = derive(narrow, model, budgets, logits_of(narrow, 0, 2.0))
+    assert derived.predicted.meets(budgets)
+
+
+def test_no_choice_is_left_that_no_feasible_network_has(cost_model_for: Models) -> None:
+    model, budgets = cost_model_for("ds_cnn_kws"), Budgets(sram_bytes=40 * 1024)
+    grid = grid_of("ds_cnn_kws", model, budgets)
+    point = grid.smallest()
+    for key, choices in grid.widths.items():
+        architecture = grid.architecture(point.with_width(key, choices[-1]))
+        assert architecture is not None
+        assert model.predict(architecture).meets(budgets), key
+    assert grid.widths["stem", 0][-1] < 80  # 615 bytes for each channel of the stem
