@@ -1,0 +1,51 @@
+"""A whole search on the virtual board: fit, search, refine, train, quantise, prove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.usefixtures("virtual_board"), pytest.mark.slow]
+Harness = Callable[..., Any]
+
+CAMPAIGN = """
+name = "small"
+seed = 2021
+boards = ["nucleo_f746zg"]
+[[backbones]]
+name = "ds_cnn_kws"
+samples = 14
+max_working_memory_bytes = 16000
+[measure]
+repeats = 1
+layers = false
+[fit]
+"""
+LATENCY_MS, SRAM_KIB, FLASH_KIB = 30, 24, 64
+
+
+def test_a_search_on_digits_keeps_its_budgets_as_measured(harness: Harness) -> None:
+    Path("campaign.toml").write_text(CAMPAIGN)
+    measured = harness("run", "campaign.toml")
+    assert measured.code == 0, measured.err
+    budgets = (
+        "--latency-ms", LATENCY_MS, "--sram-kib", SRAM_KIB, "--flash-kib", FLASH_KIB,
+    )  # fmt: skip
+    epochs = ("--epochs", 4, "--retrain-epochs", 3)
+    found = harness(
+        "search", "ds_cnn_kws", "--data", "digits", *budgets, *epochs, "--refine", 2, "--json"
+    )
+    assert found.code == 0, found.err
+    run = found.json()
+
+    proof = run["measured"]
+    assert proof["latency_us"] <= 1000 * LATENCY_MS
+    assert proof["sram_bytes"] <= 1024 * SRAM_KIB
+    assert proof["flash_bytes"] <= 1024 * FLASH_KIB
+    assert proof["latency_us"] == pytest.approx(run["predicted"]["latency_us"], rel=0.1)
+    assert proof["bit_exact"] and proof["source"] == "emulated"
+    assert run["refinement"]["added"] == 2
+    assert run["evaluation"]["test"]["int8_accuracy"] > 0.5  # a tenth is chance
