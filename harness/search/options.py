@@ -67,6 +67,10 @@ class SearchOptions:
         width_choices: Most choices of one width decision.
         width_room: Widest choices, in multiples of the widest uniform network that fits.
         width_floor: Narrowest choices, in parts of the widest one.
+        prior: How much the decisions prefer the largest hand-designed network at the start, as a
+            logit; 0 to start with all options alike.
+        candidates: How many networks are drawn from the decisions at the end and compared on the
+            validation split with the supernet's weights; the best is derived. 1 for the likeliest.
         grow: Whether derivation uses what is left of the budgets.
 
     Raises:
@@ -88,6 +92,8 @@ class SearchOptions:
     width_choices: int = 12
     width_room: float = 1.5
     width_floor: float = 0.25
+    prior: float = 1.0
+    candidates: int = 16
     grow: bool = True
 
     def __post_init__(self) -> None:
@@ -96,7 +102,7 @@ class SearchOptions:
             if not math.isfinite(value) or value < 0:
                 raise SearchError(f"search option {spec.name} is {value}", expected="0 or more")
         positive = (
-            "epochs", "batch_size", "learning_rate", "architecture_learning_rate",
+            "candidates", "epochs", "batch_size", "learning_rate", "architecture_learning_rate",
             "architecture_every", "temperature_start", "temperature_end", "penalty",
         )  # fmt: skip
         for name in positive:
@@ -180,6 +186,7 @@ class SearchResult:
         architecture: The network, which meets the budgets as predicted.
         predicted: Its predicted cost.
         argmax: The network of the likeliest options, before it was made to meet the budgets.
+        candidates: How many distinct networks were compared at the end.
         shrunk: Steps that derivation took to meet the budgets.
         grown: Steps that derivation took to use what was left of them.
         budgets: What was asked for.
@@ -195,6 +202,7 @@ class SearchResult:
     architecture: Architecture
     predicted: PredictedCost
     argmax: Architecture
+    candidates: int
     shrunk: int
     grown: int
     budgets: Budgets
@@ -212,6 +220,7 @@ class SearchResult:
             "architecture": self.architecture.to_json(),
             "predicted": self.predicted.to_json(),
             "argmax": self.argmax.to_json(),
+            "candidates": self.candidates,
             "shrunk": self.shrunk,
             "grown": self.grown,
             "budgets": self.budgets.to_json(),
@@ -235,6 +244,7 @@ class SearchResult:
             architecture=_architecture(data["architecture"]),
             predicted=PredictedCost.from_json(data["predicted"]),
             argmax=_architecture(data["argmax"]),
+            candidates=data["candidates"],
             shrunk=data["shrunk"],
             grown=data["grown"],
             budgets=Budgets(**data["budgets"]),
