@@ -277,7 +277,7 @@ def _provenance(job: Job, campaign: str | None) -> dict[str, Any]:
         "warmup": job.measure.warmup,
         "repeats": job.measure.repeats,
         "harness_version": __version__,
-        "git_revision": _git_revision(),
+        "git_revision": git_revision(),
     }
 
 
@@ -330,7 +330,7 @@ def _layers(sources: GeneratedSources, capture: Capture) -> tuple[LayerCycles, .
 
 
 @lru_cache(maxsize=1)
-def _git_revision() -> str | None:
+def git_revision() -> str | None:
     """Return the revision of the checkout that this runs from, None for an installed wheel."""
     import shutil
     import subprocess

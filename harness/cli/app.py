@@ -22,6 +22,7 @@ COMMANDS = {
     "measure": "measure",
     "run": "run",
     "fit": "fit",
+    "search": "search",
     "results": "results",
     "export": "export",
     "virtual": "virtual",

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from harness.campaign.plan import Job
     from harness.errors import HarnessError
     from harness.results.record import Measurement
+    from harness.search import EpochReport
+    from harness.search.retrain import TrainReport
 
 
 def make_progress() -> Progress:
@@ -104,6 +106,78 @@ class ProgressListener:
     def station_failed(self, station: Station, failure: HarnessError, left: int) -> None:
         """Say that a station is out."""
         self._line(f"station {station.name} is out, {left} jobs left undone: {failure}")
+
+    def _line(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, soft_wrap=True)
+
+
+class SearchWatcher:
+    """Draws a search's progress: a bar for each stage with loss, accuracy and expected cost."""
+
+    # Without a terminal a line is printed this often, so that a log shows life.
+    _EVERY = 5
+
+    def __init__(self) -> None:
+        self._progress = make_progress()
+        self._tasks: dict[str, Any] = {}
+        self._stage = ""
+
+    def __enter__(self) -> SearchWatcher:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def stage(self, name: str) -> None:
+        """Say what comes now."""
+        self._stage = name
+        if self._progress.disable:
+            self._line(name)
+        else:
+            self._tasks[name] = self._progress.add_task(name, total=None, rate="")
+
+    def searched(self, report: EpochReport) -> None:
+        """Show where the search is."""
+        expected = report.expected
+        parts = [f"loss {report.loss:.3f}", f"acc {100 * report.accuracy:.1f} %"]
+        parts.append(f"{expected.latency_us / 1000:.1f} ms")
+        if expected.sram_bytes is not None:
+            parts.append(f"{expected.sram_bytes / 1024:.1f} KiB SRAM")
+        if expected.flash_bytes is not None:
+            parts.append(f"{expected.flash_bytes / 1024:.1f} KiB flash")
+        parts.append(f"T {report.temperature:.2f}")
+        self._advance(report.phase, report.epoch, report.epochs, "  ".join(parts))
+
+    def trained(self, report: TrainReport, network: str) -> None:
+        """Show where a training is."""
+        parts = [f"loss {report.loss:.3f}", f"val {100 * report.accuracy:.1f} %"]
+        parts.append(f"lr {report.learning_rate:.1e}")
+        name = f"{report.phase} {network}"
+        self._advance(name, report.epoch, report.epochs, "  ".join(parts))
+
+    @contextmanager
+    def bench(self, title: str) -> Iterator[ProgressListener]:
+        """Hand the terminal to a campaign: one display at a time."""
+        self._progress.stop()
+        try:
+            with ProgressListener(title) as listener:
+                yield listener
+        finally:
+            self._progress.start()
+
+    def _advance(self, name: str, done: int, total: int, figures: str) -> None:
+        if self._progress.disable:
+            if done % self._EVERY == 0 or done in (1, total):
+                self._line(f"{name} {done}/{total}  {figures}")
+            return
+        task = self._tasks[self._stage]
+        self._progress.update(task, description=name, completed=done, total=total, rate=figures)
 
     def _line(self, text: str) -> None:
         self._progress.console.print(text, markup=False, soft_wrap=True)

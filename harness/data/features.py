@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH = 256
+_HIGHEST = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class SoundFeatures:
         stride_ms: From one window to the next.
         mel_bands: Bands that the spectrum is summed in.
         lower_hz: Lower edge of the lowest band.
-        upper_hz: Upper edge of the highest band; cut at half the sample rate.
+        upper_hz: Upper edge of the highest band, at most 0.45 of the sample rate: above, what is
+            recorded is the recorder's own filter.
         log_floor: Added to a band's magnitude before the logarithm.
         level: ``peak``: the clip is scaled to a peak of 1, as microphones differ in gain.
         centred: Whether each coefficient's mean over the clip is taken off it (cepstral mean
@@ -48,7 +50,7 @@ class SoundFeatures:
     window_ms: float = 40.0
     stride_ms: float = 20.0
     mel_bands: int = 40
-    lower_hz: float = 20.0
+    lower_hz: float = 125.0
     upper_hz: float = 4_000.0
     log_floor: float = 1e-2
     level: Literal["peak", "none"] = "peak"
@@ -77,8 +79,8 @@ class SoundFeatures:
 
     @property
     def top_hz(self) -> float:
-        """Upper edge of the highest band, at most half the sample rate."""
-        return min(self.upper_hz, self.sample_rate_hz / 2)
+        """Upper edge of the highest band at this sample rate."""
+        return min(self.upper_hz, _HIGHEST * self.sample_rate_hz)
 
     def at_rate(self, sample_rate_hz: int) -> SoundFeatures:
         """Return the same windows in time for another sample rate."""

@@ -30,6 +30,7 @@ _MACHINE_FEATURES = SoundFeatures(
     kind="log_mel",
     window_ms=64.0,
     stride_ms=64.0,
+    lower_hz=20.0,
     upper_hz=8_000.0,
     level="none",
     centred=False,

@@ -17,6 +17,9 @@ class Augmentation:
         mask_rows: Longest run of rows that is blanked (SpecAugment: Park et al. 2019).
         mask_columns: The same for columns (for sound: coefficients or bands).
         flip: Whether half of the inputs are mirrored left to right.
+        column_offset: Standard deviation of what is added to each column as a whole.
+        column_gain: Standard deviation of the factor, around 1, on each column as a whole. Both
+            stand for other voices and microphones, which shift and stretch each coefficient.
     """
 
     shift_rows: int = 0
@@ -24,6 +27,8 @@ class Augmentation:
     mask_rows: int = 0
     mask_columns: int = 0
     flip: bool = False
+    column_offset: float = 0.0
+    column_gain: float = 0.0
 
 
 NO_AUGMENTATION = Augmentation()
@@ -38,6 +43,8 @@ def for_features(features: Mapping[str, Any], input_shape: tuple[int, int, int])
                 shift_rows=round(0.16 * height),
                 mask_rows=round(0.16 * height),
                 mask_columns=max(1, round(0.2 * width)),
+                column_offset=0.15,
+                column_gain=0.15,
             )
         case "image":
             return Augmentation(
@@ -74,6 +81,10 @@ def augmenter(
         inside = (position >= start[:, None]) & (position < (start + length)[:, None])
         return cast(~inside, tensorflow.float32)
 
+    def normal(seed: Any, place: int, count: Any, deviation: float) -> Any:
+        drawn = random.stateless_normal((count, width), fold_in(seed, place))
+        return (deviation * drawn)[:, None, :, None]
+
     def apply(x: Any, seed: Any) -> Any:
         count = tensorflow.shape(x)[0]
         if options.shift_rows:
@@ -85,6 +96,10 @@ def augmenter(
         if options.flip:
             mirrored = integers(seed, 6, count, 0, 1)[:, None, None, None] == 1
             x = tensorflow.where(mirrored, tensorflow.reverse(x, [2]), x)
+        if options.column_gain:
+            x *= 1 + normal(seed, 12, count, options.column_gain)
+        if options.column_offset:
+            x += normal(seed, 14, count, options.column_offset)
         if options.mask_rows:
             x *= kept(seed, 8, count, height, options.mask_rows)[:, :, None, None]
         if options.mask_columns:

@@ -139,7 +139,7 @@ def float_logits(model: keras.Model, x: NDArray[np.float32]) -> NDArray[np.float
     signature = (tensorflow.TensorSpec((None, *fitting.shape[1:]), tensorflow.float32),)
     forward = tensorflow.function(
         lambda part: model(part, training=False), input_signature=signature
-    )
+    ).get_concrete_function()
     parts = [
         forward(tensorflow.constant(fitting[start : start + _BATCH])).numpy()
         for start in range(0, len(fitting), _BATCH)

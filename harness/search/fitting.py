@@ -44,14 +44,17 @@ class Fitting:
         self._augment = augmenter(tf, options.augmentation or NO_AUGMENTATION, dataset.input_shape)
         self._x, self._y = tf.constant(dataset.train.x), tf.constant(dataset.train.y)
         self._batch = min(options.batch_size, len(dataset.train))
-        # Fixed signatures: a last batch of another size is not traced again.
+        # Concrete: traced once, whatever the size of the last batch, and however many trainings a
+        # process does (TensorFlow takes those for needless retracing).
         numbers = tf.TensorSpec((None,), tf.int64)
         rate, seed = tf.TensorSpec((), tf.float32), tf.TensorSpec((2,), tf.int32)
         inputs = tf.TensorSpec((None, *dataset.input_shape), tf.float32)
-        self._learn = tf.function(self._step, input_signature=(numbers, rate, seed))
+        self._learn = tf.function(
+            self._step, input_signature=(numbers, rate, seed)
+        ).get_concrete_function()
         self._forward = tf.function(
             lambda x: self.model(x, training=False), input_signature=(inputs,)
-        )
+        ).get_concrete_function()
 
     @property
     def steps(self) -> int:

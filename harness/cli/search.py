@@ -1,0 +1,476 @@
+"""`harness search`: find a network that meets budgets, prove it; compare such runs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import typer.core
+
+from harness.cli.library import Kernels, Libraries, Runtime, check_runtime
+from harness.cli.output import (
+    DEFAULT_STORE,
+    BenchFile,
+    Database,
+    Json,
+    StationName,
+    err,
+    print_json,
+    print_ready_table,
+    print_table,
+)
+from harness.errors import EXIT_FAILED
+
+if TYPE_CHECKING:
+    from harness.campaign.follow_up import FollowUp
+    from harness.campaign.searching import SearchPlan
+    from harness.data import Dataset
+    from harness.fit import Fit
+    from harness.results.store import Store
+    from harness.search.record import SearchRun
+
+DEFAULT_BOARD = "nucleo_f746zg"
+DEFAULT_EPOCHS = 30
+DEFAULT_RETRAIN_EPOCHS = 60
+DEFAULT_CANDIDATES = 8
+THREADS = "2"
+METHODS = ("random", "uniform")
+
+
+class _RunByDefault(typer.core.TyperGroup):
+    """Takes `search BACKBONE ...` as `search run BACKBONE ...`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            args = ["run", *args]
+        return super().resolve_command(ctx, args)  # click's types are typer's own in some releases
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the commands to `app`."""
+    commands = typer.Typer(
+        cls=_RunByDefault,
+        no_args_is_help=True,
+        help="Search a network that meets budgets, and prove it on the board; compare runs. "
+        "`harness search BACKBONE` is short for `harness search run BACKBONE`.",
+    )
+    commands.command("run")(run)
+    commands.command("compare")(compare)
+    app.add_typer(commands, name=name)
+
+
+def run(
+    backbone: Annotated[str, typer.Argument(help="Backbone, see `harness sample`.")],
+    data: Annotated[
+        str,
+        typer.Option("--data", help="Folder of WAV files or images, a .npz file, or 'digits'."),
+    ],
+    board: Annotated[str, typer.Option("--board", "-b", help="Board id.")] = DEFAULT_BOARD,
+    latency_ms: Annotated[
+        float | None, typer.Option(min=0, help="Budget of one inference.")
+    ] = None,
+    sram_kib: Annotated[
+        float | None, typer.Option(min=0, help="Budget of arena, static RAM and stack.")
+    ] = None,
+    flash_kib: Annotated[
+        float | None, typer.Option(min=0, help="Budget of the whole image.")
+    ] = None,
+    fit: Annotated[
+        Path | None,
+        typer.Option(help="Fit file [default: the newest that suits below results/]."),
+    ] = None,
+    margin: Annotated[
+        str,
+        typer.Option(
+            help="What is held against the budgets: interval (upper end of the fit's prediction "
+            "interval, so that they hold as measured) or none (the prediction itself)."
+        ),
+    ] = "interval",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
+    epochs: Annotated[int, typer.Option(min=2, help="Epochs of the search.")] = DEFAULT_EPOCHS,
+    retrain_epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of the final training.")
+    ] = DEFAULT_RETRAIN_EPOCHS,
+    batch: Annotated[int, typer.Option(min=2, help="Batch size.")] = 64,
+    label_smoothing: Annotated[float, typer.Option(min=0, max=0.9)] = 0.1,
+    distill: Annotated[
+        bool,
+        typer.Option(
+            "--distill", help="Learn from the hand-designed network of twice the budgets as well."
+        ),
+    ] = False,
+    augment: Annotated[
+        bool, typer.Option(help="Vary training inputs: shifts, masked times and frequencies.")
+    ] = True,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="Instead of searching: random (best of networks) or uniform."),
+    ] = None,
+    candidates: Annotated[
+        int, typer.Option(min=1, help="Networks that --baseline random tries.")
+    ] = DEFAULT_CANDIDATES,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="Give --baseline random as much learning time as this finished run had "
+            "[default: --retrain-epochs for each network]."
+        ),
+    ] = None,
+    refine: Annotated[
+        int, typer.Option(min=0, help="Measure so many networks near the optimum and fit again.")
+    ] = 0,
+    pattern: Annotated[
+        str | None,
+        typer.Option(help="How names carry label and speaker: {label}_{speaker}_{index}.wav"),
+    ] = None,
+    words: Annotated[
+        str | None, typer.Option(help="Words of Speech Commands, by commas [default: its ten].")
+    ] = None,
+    test_speakers: Annotated[
+        str | None, typer.Option(help="Speakers to test on, by commas [default: by hash].")
+    ] = None,
+    validation_speakers: Annotated[
+        str | None, typer.Option(help="Speakers to validate on, by commas [default: by hash].")
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(min=1000, help="Sample rate in Hz [default: the files'].")
+    ] = None,
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Convert recordings of another rate.")
+    ] = False,
+    speeds: Annotated[
+        str | None,
+        typer.Option(
+            help="Hear the training recordings at these speeds as well, by commas: 0.87,1.15 "
+            "makes three voices of one, and an epoch three times as long."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the run [default: below results/search]."),
+    ] = None,
+    station: StationName = None,
+    proof: Annotated[
+        bool, typer.Option("--proof/--no-proof", help="Measure the network on the station.")
+    ] = True,
+    runtime: Runtime = "aot",
+    kernels: Kernels = "cmsis_nn",
+    library: Libraries = None,
+    db: Database = None,
+    bench: BenchFile = None,
+    json: Json = False,
+) -> None:
+    """Search a network, train it, quantise it, measure it; write everything into one folder.
+
+    The same command run again goes on where it was.
+    """
+    from harness.backbones import get_backbone
+    from harness.errors import ConfigError
+    from harness.results import open_store
+    from harness.search import Budgets
+
+    # Training may take the cores that converting leaves to a firmware build.
+    os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
+    check_runtime(runtime, kernels)
+    if baseline is not None and baseline not in METHODS:
+        raise ConfigError(
+            f"there is no baseline '{baseline}'", expected=f"one of {', '.join(METHODS)}"
+        )
+    for name, given, method in (("--refine", refine, None), ("--like", like, "random")):
+        if given and baseline != method:
+            raise ConfigError(
+                f"{name} says nothing to {'a search' if baseline is None else baseline}",
+                expected=f"{name} with {f'--baseline {method}' if method else 'no --baseline'}",
+            )
+    budgets = Budgets(
+        latency_us=None if latency_ms is None else latency_ms * 1000,
+        sram_bytes=None if sram_kib is None else int(sram_kib * 1024),
+        flash_bytes=None if flash_kib is None else int(flash_kib * 1024),
+    )
+    if not budgets.items():
+        raise ConfigError(
+            "no budget is given",
+            expected="one or more of --latency-ms, --sram-kib and --flash-kib",
+        )
+    space = get_backbone(backbone)
+    fit_file, chosen = _choose_fit(fit, backbone, board, runtime, kernels)
+    dataset = _load(
+        data,
+        space.input_shape,
+        {
+            "pattern": pattern,
+            "words": _split(words),
+            "sample_rate_hz": sample_rate,
+            "resample": resample,
+            "speeds": _numbers(speeds),
+        },
+        _split(test_speakers),
+        _split(validation_speakers),
+    )
+    with open_store(db or DEFAULT_STORE) as store:
+        plan = _plan(
+            method=baseline or "search",
+            backbone=space.with_classes(len(dataset.classes)),
+            dataset=dataset,
+            source=data,
+            fit=chosen,
+            fit_file=fit_file,
+            store=store,
+            margin=margin,
+            budgets=budgets,
+            seed=seed,
+            epochs=epochs,
+            train={
+                "seed": seed,
+                "epochs": retrain_epochs,
+                "batch_size": batch,
+                "label_smoothing": label_smoothing,
+            },
+            augment=augment,
+            distill=distill,
+            candidates=candidates,
+            like=like,
+            refine=refine,
+            folder=out,
+        )
+        follow = _follow(chosen, store, bench, station, library, seed) if proof else None
+        found = _run(plan, follow)
+    page = plan.folder / "search.md"
+    if json:
+        print_json({**found.to_json(), "folder": str(plan.folder), "page": str(page)})
+    else:
+        _print(found, plan.folder)
+    if found.measured is not None and not all(found.holds.values()):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page and plot.")] = Path(
+        "results/search/compare"
+    ),
+    json: Json = False,
+) -> None:
+    """Compare runs: accuracy against measured latency, means over seeds, which budgets hold."""
+    from harness.report.search_compare import means_table, runs_table, write_comparison
+    from harness.search.record import read_run
+
+    found = [read_run(path) for path in _folders(runs)]
+    page = write_comparison(found, out)
+    if json:
+        print_json({"page": str(page), "runs": [run.to_json() for run in found]})
+        return
+    print_ready_table(means_table(found))
+    print_ready_table(runs_table(found))
+    err().print(f"  page: {page}", markup=False, soft_wrap=True)
+
+
+def _folders(paths: Sequence[Path]) -> list[Path]:
+    """Return the runs named, and those below a folder that is none itself."""
+    found: list[Path] = []
+    for path in paths:
+        inner = sorted(file.parent for file in path.glob("*/search.json")) if path.is_dir() else []
+        found += inner if inner and not (path / "search.json").is_file() else [path]
+    return found
+
+
+def _choose_fit(
+    file: Path | None, backbone: str, board: str, runtime: str, kernels: str
+) -> tuple[Path, Fit]:
+    """Return the fit that was named, else the newest below results/ that suits.
+
+    Raises:
+        FitError: There is none; with the command that makes one.
+    """
+    from harness.errors import FitError
+    from harness.fit import load_fit
+
+    wanted = {"backbone": backbone, "board": board, "runtime": runtime, "kernels": kernels}
+    if file is not None:
+        fit = load_fit(file)
+        fit.require(wanted)
+        return file, fit
+    files = sorted(
+        Path("results").glob("**/fit-*.json"), key=lambda item: item.stat().st_mtime, reverse=True
+    )
+    for one in files:
+        try:
+            fit = load_fit(one)
+            fit.require(wanted)
+        except FitError:  # of another configuration, or of an older harness
+            continue
+        err().print(f"fit: {one}", markup=False, soft_wrap=True)
+        return one, fit
+    raise FitError(
+        f"there is no fit of {backbone} on {board} with {runtime}/{kernels} below results/",
+        expected="a file results/*/fit-*.json",
+        fix=f"measure with `harness run`, then `harness fit --backbone {backbone} --board {board} "
+        f"--runtime {runtime} --kernels {kernels}`; or name one with --fit",
+    )
+
+
+def _load(
+    source: str,
+    input_shape: tuple[int, int, int],
+    options: dict[str, Any],
+    test: tuple[str, ...],
+    validation: tuple[str, ...],
+) -> Dataset:
+    from harness.cli.progress import make_progress
+    from harness.data import Division, SoundOptions, load
+
+    division = Division(test_speakers=test, validation_speakers=validation)
+    with make_progress() as progress:
+        task = progress.add_task("features", total=None, rate="", visible=False)
+
+        def told(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total, visible=True)
+
+        return load(
+            source,
+            input_shape=input_shape,
+            options=SoundOptions(**options, division=division),
+            on_progress=told,
+        )
+
+
+def _plan(
+    *,
+    fit: Fit,
+    store: Store,
+    margin: str,
+    epochs: int,
+    train: dict[str, Any],
+    augment: bool,
+    like: Path | None,
+    folder: Path | None,
+    **known: Any,
+) -> SearchPlan:
+    from harness.campaign.searching import SearchPlan
+    from harness.errors import ConfigError
+    from harness.search import CostModel, Margin, SearchOptions, sram_overhead
+    from harness.search.augment import NO_AUGMENTATION
+    from harness.search.record import read_run
+    from harness.search.retrain import TrainOptions
+
+    if margin not in list(Margin):
+        raise ConfigError(f"there is no margin '{margin}'", expected=f"one of {', '.join(Margin)}")
+    keys = {*fit.keys, *fit.holdout_keys}
+    rows = [row for row in store.query(with_layers=False) if row.key in keys]
+    cost_model = CostModel.from_fits(
+        fit,
+        known["backbone"],
+        {"board": fit.fingerprint.board},
+        sram_overhead_bytes=sram_overhead(rows),
+        margin=margin,
+    )
+    warmup = min(SearchOptions().warmup_epochs, epochs // 3)
+    where = folder or _default_folder(fit.fingerprint.board, known)
+    return SearchPlan(
+        cost_model=cost_model,
+        search=SearchOptions(
+            seed=known["seed"],
+            epochs=epochs,
+            warmup_epochs=warmup,
+            batch_size=train["batch_size"],
+        ),
+        train=TrainOptions(**train, augmentation=None if augment else NO_AUGMENTATION),
+        training_seconds=read_run(like).training_seconds if like else None,
+        folder=where,
+        **known,
+    )
+
+
+def _default_folder(board: str, known: dict[str, Any]) -> Path:
+    from harness.report.search_compare import budgets_text
+
+    parts = [
+        known["backbone"].name,
+        known["dataset"].name,
+        board,
+        budgets_text(known["budgets"]),
+        known["method"],
+        f"seed{known['seed']}",
+    ]
+    return Path("results/search") / re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))
+
+
+def _follow(
+    fit: Fit,
+    store: Store,
+    bench: str | None,
+    station: str | None,
+    libraries: list[str] | None,
+    seed: int,
+) -> FollowUp:
+    from harness.bench import load_bench
+    from harness.campaign.follow_up import FollowUp
+    from harness.cli.library import chosen_library
+    from harness.firmware.toolchain import ensure_toolchain
+
+    ensure_toolchain()
+    runtime, kernels = fit.fingerprint.runtime or "", fit.fingerprint.kernels or ""
+    library = chosen_library(runtime, kernels, libraries)
+    return FollowUp(
+        fit=fit,
+        bench=load_bench(Path(bench) if bench else None),
+        store=store,
+        station=station,
+        libraries={kernels: library} if library else None,
+        seed=seed,
+    )
+
+
+def _run(plan: SearchPlan, follow: FollowUp | None) -> SearchRun:
+    from harness.campaign.searching import run_search
+    from harness.cli.progress import SearchWatcher
+    from harness.report.search import write_search_page
+
+    with SearchWatcher() as watcher:
+        found = run_search(plan, follow, watcher)
+        watcher.stage("page")
+        write_search_page(found, plan.folder)
+    return found
+
+
+def _print(run: SearchRun, folder: Path) -> None:
+    from harness.report.search import cost_rows, title
+
+    heads = ("", "budget", "bound", "predicted", "measured", "predicted − measured", "")
+    print_table(title(run), heads, cost_rows(run))
+    found = run.evaluation["test"]
+    facts: list[tuple[str, object]] = [
+        ("int8 accuracy on the test split", f"{100 * found['accuracy']:.2f} %"),
+        ("float accuracy", f"{100 * found['float_accuracy']:.2f} %"),
+    ]
+    if found.get("anomalies"):
+        facts.append(("AUC", f"{found['anomalies']['auc']:.4f}"))
+    facts += [
+        ("network", run.architecture.id),
+        ("ops", run.predicted.ops),
+        ("seconds", round(sum(run.seconds.values()))),
+    ]
+    print_table("Result", ("fact", "value"), facts)
+    if run.measured is not None and run.measured.source == "emulated":
+        err().print("emulated board: cycles are modelled, not measured on hardware")
+    err().print(f"  run: {folder}/search.md", markup=False, soft_wrap=True)
+
+
+def _split(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _numbers(text: str | None) -> tuple[float, ...]:
+    from harness.errors import ConfigError
+
+    try:
+        found = tuple(float(part) for part in _split(text))
+    except ValueError:
+        found = (0.0,)
+    if any(not 0.5 <= speed <= 2 for speed in found):
+        raise ConfigError(f"--speeds is '{text}'", expected="numbers from 0.5 to 2, by commas")
+    return found

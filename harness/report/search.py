@@ -1,0 +1,266 @@
+"""Write the page of a search: predicted against measured, accuracy, the network, the trajectory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import ResultsError
+from harness.report import text
+from harness.report.tables import Table
+from harness.search.record import SearchRun
+
+PAGE = "search.md"
+_KIB = 1024
+# Budget: (what it is called, divisor, unit, decimals)
+_FIGURES: Mapping[str, tuple[str, float, str, int]] = {
+    "latency_us": ("latency", 1000.0, "ms", 2),
+    "sram_bytes": ("SRAM", _KIB, "KiB", 1),
+    "flash_bytes": ("flash", _KIB, "KiB", 1),
+}
+_METHODS = {
+    "search": "differentiable search (DNAS)",
+    "random": "best of random networks",
+    "uniform": "hand-designed network, scaled uniformly",
+}
+
+
+def write_search_page(run: SearchRun, folder: Path) -> Path:
+    """Write ``search.md`` with its plots beside it.
+
+    Raises:
+        ResultsError: The folder cannot be written.
+    """
+    from harness.report.search_plot import plot_architecture, plot_trajectory
+
+    parts = [f"# {text.markdown(title(run))}\n", _verdict(run), _cost_table(run).markdown()]
+    parts.append(
+        "*predicted* is the fit's prediction, *bound* what was held against the budget (the upper "
+        "end of the prediction interval, where the run kept a margin). SRAM is arena, other static "
+        "RAM and stack.\n"
+    )
+    parts += ["## Accuracy\n", _accuracy_table(run).markdown(), _data(run)]
+    plot_architecture(run, folder / "architecture.png")
+    parts += ["## The network\n", _network(run), "![The network](<architecture.png>)\n"]
+    if run.search is not None and run.search.trajectory:
+        plot_trajectory(run, folder / "trajectory.png")
+        parts += ["## The search\n", _search(run), "![The search](<trajectory.png>)\n"]
+    if run.candidates:
+        parts += ["## Networks tried\n", _candidate_table(run).markdown()]
+    if run.refinement:
+        parts += ["## Measured near the optimum\n", _refinement(run.refinement)]
+    parts += ["## Where the time went\n", _time_table(run).markdown()]
+    parts += ["## Made with\n", _made_with(run)]
+    file = folder / PAGE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(parts), encoding="utf-8")
+    except OSError as failure:
+        raise ResultsError(
+            f"the page cannot be written: {failure.strerror or failure}",
+            where=str(file),
+            fix="check that the folder is writable and the disk has space",
+        ) from None
+    return file
+
+
+def title(run: SearchRun) -> str:
+    """Return one line that names a run."""
+    return (
+        f"{run.backbone} on {run.dataset['name']} for {run.board}, seed {run.seed}: "
+        + (_METHODS[run.method])
+    )
+
+
+def error_pct(run: SearchRun, budget: str) -> float | None:
+    """Return predicted against measured in percent of the measured figure; None: not known."""
+    predicted = getattr(run.predicted, budget)
+    measured = run.measured.of(budget) if run.measured else None
+    if predicted is None or not measured:
+        return None
+    return float(100 * (predicted - measured) / measured)
+
+
+def cost_rows(run: SearchRun) -> list[tuple[str, ...]]:
+    """Return a line for latency, SRAM and flash: budget, bound, predicted, measured, verdict."""
+    bounds, budgets, holds = run.predicted.bounds(), dict(run.budgets.items()), run.holds
+    verdicts = {True: "holds", False: "BROKEN", None: "not measured"}
+    rows: list[tuple[str, ...]] = []
+    for name, (label, scale, unit, digits) in _FIGURES.items():
+        measured = run.measured.of(name) if run.measured else None
+        off = error_pct(run, name)
+        rows.append(
+            (
+                f"{label} ({unit})",
+                _scaled(budgets.get(name), scale, digits),
+                _scaled(bounds[name], scale, digits),
+                _scaled(getattr(run.predicted, name), scale, digits),
+                _scaled(measured, scale, digits),
+                text.UNKNOWN if off is None else f"{off:+.1f} %",
+                verdicts[holds[name]] if name in holds else "no budget",
+            )
+        )
+    return rows
+
+
+def _cost_table(run: SearchRun) -> Table:
+    verb = text.verb(run.measured.source) if run.measured else "measured"
+    heads = ("", "budget", "bound", "predicted", verb, "predicted − " + verb, "budget as measured")
+    return Table("Cost", heads, tuple(cost_rows(run)), frozenset({0, 6}))
+
+
+def _accuracy_table(run: SearchRun) -> Table:
+    rows = []
+    for name, found in run.evaluation.items():
+        anomalies = found.get("anomalies") or {}
+        rows.append(
+            (
+                name,
+                text.number(found["samples"]),
+                _percent(found["accuracy"]),
+                _percent(found["float_accuracy"]),
+                _percent(found["agreement"]),
+                text.UNKNOWN if not anomalies else f"{anomalies['auc']:.4f}",
+                text.UNKNOWN if not anomalies else f"{anomalies['partial_auc']:.4f}",
+            )
+        )
+    heads = ("split", "samples", "int8", "float", "agree", "AUC (int8)", "pAUC (int8)")
+    has_anomalies = any(found.get("anomalies") for found in run.evaluation.values())
+    width = len(heads) if has_anomalies else 5
+    return Table("Accuracy", heads[:width], tuple(row[:width] for row in rows), frozenset({0}))
+
+
+def _verdict(run: SearchRun) -> str:
+    lines = []
+    if run.measured is None:
+        lines.append("Not measured: the run was made without a proof on a board.")
+    else:
+        held = [name for name, holds in run.holds.items() if holds]
+        broken = [name for name, holds in run.holds.items() if holds is False]
+        if broken:
+            names = ", ".join(_FIGURES[name][0] for name in broken)
+            lines.append(f"**Budgets broken as measured: {names}.**")
+        elif len(held) == len(run.holds):
+            lines.append("Every budget holds as measured.")
+        else:
+            lines.append("Not every figure was measured.")
+        if run.measured.message:
+            lines.append(f"The board said: {text.markdown(run.measured.message)}")
+        if run.measured.issues:
+            lines.append(f"Issues: {text.markdown(', '.join(run.measured.issues))}.")
+        if run.measured.source == "emulated":
+            model = text.markdown(run.measured.timing_model or "a timing model")
+            lines.append(f"**Emulated:** cycles are modelled by {model}, not measured on hardware.")
+    if run.predicted.extrapolated:
+        names = ", ".join(run.predicted.extrapolated)
+        lines.append(f"The fit extrapolates: {text.markdown(names)} lie outside its range.")
+    return "  \n".join(lines) + "\n"
+
+
+def _data(run: SearchRun) -> str:
+    data = run.dataset
+    counts = ", ".join(f"{count:,} {name}" for name, count in data["samples"].items())
+    lines = [f"{len(data['classes'])} classes; samples: {counts}."]
+    division = data["division"]
+    if division.get("by") == "speaker":
+        names = "; ".join(
+            f"{name}: {', '.join(division[name])}" for name in ("train", "validation", "test")
+        )
+        lines.append(f"Divided by speaker ({names}): nobody is in two splits.")
+    else:
+        lines.append(f"Divided by {division.get('by', 'the data set itself')}.")
+    return text.markdown(" ".join(lines)) + "\n"
+
+
+def _network(run: SearchRun) -> str:
+    predicted = run.predicted
+    decisions = "; ".join(
+        f"{name}: {', '.join(map(str, values))}" for name, values in run.architecture.decisions
+    )
+    return (
+        f"`{run.architecture.id}`: {text.markdown(decisions)} (0: the block is skipped).  \n"
+        f"{predicted.ops / 1e6:,.2f} Mop, {predicted.parameters:,} parameters, working memory "
+        f"{predicted.working_memory_bytes:,} bytes.\n"
+    )
+
+
+def _search(run: SearchRun) -> str:
+    found = run.search
+    if found is None:
+        return ""
+    moved = f"{found.shrunk} steps down to meet the budgets, {found.grown} up to use what was left"
+    return (
+        f"{len(found.trajectory)} epochs in {found.seconds:,.0f} s. Derived from the likeliest "
+        f"options with {moved}.\n"
+    )
+
+
+def _candidate_table(run: SearchRun) -> Table:
+    rows = [
+        (
+            "✓" if item["architecture"] == run.architecture.to_json() else "",
+            f"{item['predicted']['ops'] / 1e6:,.2f}",
+            _scaled(item["predicted"]["latency_us"], 1000, 2),
+            text.number(item["epochs"]),
+            text.number(item["seconds"], 0),
+            _percent(item["validation_accuracy"]),
+        )
+        for item in run.candidates
+    ]
+    heads = ("taken", "Mop", "predicted ms", "epochs", "s", "validation accuracy (float)")
+    return Table("Networks tried", heads, tuple(rows), frozenset({0}))
+
+
+def _refinement(found: Mapping[str, Any]) -> str:
+    lines = [f"{found['added']} networks were measured where the fit was least certain.\n"]
+    rows = []
+    for name in ("before", "after"):
+        error = found[name]
+        if error is None:
+            continue
+        rows.append(
+            (
+                name,
+                text.number(error["mape_pct"], 2),
+                text.number(error["max_error_pct"], 2),
+                text.number(error["bias_pct"], 2),
+                text.share(error["inside"]),
+                text.number(error["half_width_pct"], 2),
+            )
+        )
+    heads = ("fit", "MAPE %", "largest %", "bias %", "in interval", "interval ± %")
+    if rows:
+        lines.append(Table("", heads, tuple(rows), frozenset({0})).markdown())
+        lines.append(
+            "The error is on the networks that were added; *after* predicts each of them by a fit "
+            "that has seen all rows but its own.\n"
+        )
+    return "\n".join(lines)
+
+
+def _time_table(run: SearchRun) -> Table:
+    rows = [(name, text.number(seconds, 1)) for name, seconds in run.seconds.items()]
+    rows.append(("sum", text.number(sum(run.seconds.values()), 1)))
+    rows.append(("of it learning", text.number(run.training_seconds, 1)))
+    return Table("Where the time went", ("stage", "s"), tuple(rows), frozenset({0}))
+
+
+def _made_with(run: SearchRun) -> str:
+    facts: Sequence[tuple[str, object]] = (
+        ("created", run.created_at),
+        ("data", f"{run.dataset['source']} ({run.dataset['fingerprint']})"),
+        ("fit", run.fit["file"]),
+        *run.versions.items(),
+    )
+    return "\n".join(
+        f"- {text.markdown(name)}: {text.markdown(str(value))}" for name, value in facts if value
+    ) + ("\n")
+
+
+def _scaled(value: float | None, scale: float, digits: int) -> str:
+    return text.number(None if value is None else value / scale, digits)
+
+
+def _percent(value: float | None) -> str:
+    return text.UNKNOWN if value is None else f"{100 * value:.2f} %"

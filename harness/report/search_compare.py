@@ -1,0 +1,161 @@
+"""Lay runs of the search and of its baselines out side by side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, pstdev
+
+from harness.errors import ResultsError
+from harness.report import text
+from harness.report.search import error_pct
+from harness.report.tables import Table
+from harness.search.budgets import Budgets
+from harness.search.record import SearchRun
+
+_KIB = 1024
+
+
+def check_comparable(runs: Sequence[SearchRun]) -> None:
+    """Refuse runs whose accuracy or latency cannot be compared.
+
+    Raises:
+        ResultsError: Names what differs: backbone, board, data or source.
+    """
+    if not runs:
+        raise ResultsError("no runs to compare")
+    facts = {
+        "backbone": {run.backbone for run in runs},
+        "board": {run.board for run in runs},
+        "data": {run.dataset["fingerprint"] for run in runs},
+        "source": {run.measured.source for run in runs if run.measured},
+    }
+    differing = {name: sorted(values) for name, values in facts.items() if len(values) > 1}
+    if differing:
+        lines = [f"{name}: {', '.join(values)}" for name, values in differing.items()]
+        raise ResultsError(
+            "these runs cannot be compared:\n  " + "\n  ".join(lines),
+            expected="runs of one backbone, board, data set and source",
+            differing=differing,
+        )
+
+
+def runs_table(runs: Sequence[SearchRun]) -> Table:
+    """Return one line for each run, by budget, method and seed."""
+    rows = tuple(
+        (
+            run.method,
+            str(run.seed),
+            budgets_text(run.budgets),
+            f"{run.predicted.ops / 1e6:,.2f}",
+            text.number(run.predicted.latency_us / 1000, 2),
+            text.number(_measured(run, "latency_us", 1000.0), 2),
+            _signed(error_pct(run, "latency_us")),
+            text.number(_measured(run, "sram_bytes", _KIB), 1),
+            text.number(_measured(run, "flash_bytes", _KIB), 1),
+            holds_text(run),
+            f"{100 * run.accuracy:.2f}",
+            text.number(run.training_seconds, 0),
+        )
+        for run in sorted(runs, key=lambda run: (_size(run.budgets), run.method, run.seed))
+    )
+    heads = (
+        "method", "seed", "budgets", "Mop", "predicted ms", "measured ms", "off %", "SRAM KiB",
+        "flash KiB", "budgets hold", "int8 accuracy %", "learning s",
+    )  # fmt: skip
+    return Table("Runs", heads, rows, frozenset({0, 2, 9}))
+
+
+def means_table(runs: Sequence[SearchRun]) -> Table:
+    """Return mean and spread over the seeds, a line for each method and budget."""
+    groups: dict[tuple[float, str, str], list[SearchRun]] = defaultdict(list)
+    for run in runs:
+        groups[(_size(run.budgets), budgets_text(run.budgets), run.method)].append(run)
+    rows = []
+    for (_, budgets, method), own in sorted(groups.items()):
+        accuracies = [100 * run.accuracy for run in own]
+        latencies = [value for run in own if (value := _measured(run, "latency_us", 1000.0))]
+        rows.append(
+            (
+                budgets,
+                method,
+                str(len(own)),
+                f"{mean(accuracies):.2f}",
+                f"{pstdev(accuracies):.2f}",
+                text.number(mean(latencies) if latencies else None, 2),
+                f"{sum(all(run.holds.values()) for run in own)} of {len(own)}",
+                text.number(mean(run.training_seconds for run in own), 0),
+            )
+        )
+    heads = (
+        "budgets", "method", "seeds", "mean int8 accuracy %", "spread", "mean ms",
+        "all budgets hold", "mean learning s",
+    )  # fmt: skip
+    return Table("Means over the seeds", heads, tuple(rows), frozenset({0, 1, 6}))
+
+
+def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:
+    """Write ``compare.md`` and ``compare.png``.
+
+    Raises:
+        ResultsError: The runs cannot be compared, or the folder cannot be written.
+    """
+    from harness.report.search_plot import plot_runs
+
+    check_comparable(runs)
+    plot_runs(runs, folder / "compare.png")
+    first = runs[0]
+    name = f"{first.backbone} on {first.dataset['name']} for {first.board}"
+    parts = [f"# {text.markdown(name)}\n"]
+    if any(run.measured and run.measured.source == "emulated" for run in runs):
+        parts.append("**Emulated:** cycles are modelled, not measured on hardware.\n")
+    parts += [
+        "![Accuracy against latency](<compare.png>)\n",
+        "## Means over the seeds\n",
+        means_table(runs).markdown(),
+        "*spread* is the standard deviation over the seeds.\n",
+        "## Runs\n",
+        runs_table(runs).markdown(),
+    ]
+    file = folder / "compare.md"
+    try:
+        file.write_text("\n".join(parts), encoding="utf-8")
+    except OSError as failure:
+        raise ResultsError(
+            f"the page cannot be written: {failure.strerror or failure}", where=str(file)
+        ) from None
+    return file
+
+
+def budgets_text(budgets: Budgets) -> str:
+    """Return the budgets that are set, in ms and KiB."""
+    parts = []
+    if budgets.latency_us is not None:
+        parts.append(f"{budgets.latency_us / 1000:g} ms")
+    if budgets.sram_bytes is not None:
+        parts.append(f"{budgets.sram_bytes / _KIB:g} KiB SRAM")
+    if budgets.flash_bytes is not None:
+        parts.append(f"{budgets.flash_bytes / _KIB:g} KiB flash")
+    return ", ".join(parts) or "none"
+
+
+def holds_text(run: SearchRun) -> str:
+    """Return whether the budgets hold as measured; names those that do not."""
+    broken = [name.split("_")[0] for name, holds in run.holds.items() if holds is False]
+    if broken:
+        return f"NO: {', '.join(broken)}"
+    return "yes" if all(run.holds.values()) else "not measured"
+
+
+def _measured(run: SearchRun, name: str, scale: float) -> float | None:
+    value = run.measured.of(name) if run.measured else None
+    return None if value is None else value / scale
+
+
+def _signed(value: float | None) -> str:
+    return text.UNKNOWN if value is None else f"{value:+.1f}"
+
+
+def _size(budgets: Budgets) -> float:
+    return budgets.latency_us or budgets.flash_bytes or budgets.sram_bytes or float("inf")

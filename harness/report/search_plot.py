@@ -1,0 +1,239 @@
+"""Draw a search: the network as its layers, the trajectory, runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from harness.backbones import get_backbone
+from harness.errors import ResultsError
+from harness.report import text
+from harness.report.style import MUTED, STYLE, check_suffix, write_figure
+from harness.search.record import SearchRun
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette.
+_OPERATORS = {
+    "CONV_2D": ("#0072B2", "convolution"),
+    "DEPTHWISE_CONV_2D": ("#E69F00", "depthwise convolution"),
+    "AVERAGE_POOL_2D": ("#009E73", "average pool"),
+    "ADD": ("#CC79A7", "addition"),
+}
+_METHODS = {"search": ("#0072B2", "o"), "random": ("#D55E00", "s"), "uniform": ("#009E73", "^")}
+_GRID = "#e4e8eb"
+_KIB = 1024
+
+
+def plot_architecture(run: SearchRun, path: Path) -> Path:
+    """Draw the layers from input to logits: width of the bar is channels, text is shape and MACs.
+
+    Raises:
+        ResultsError: The file cannot be written.
+    """
+    check_suffix(path, ResultsError)
+    backbone = get_backbone(run.backbone).with_classes(len(run.dataset["classes"]))
+    layers = [layer for layer in backbone.layers(run.architecture) if layer.operator in _OPERATORS]
+    widest = max(layer.output_shape[2] for layer in layers)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 0.27 * len(layers) + 1.4), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for place, layer in enumerate(layers):
+            height, width, channels = layer.output_shape
+            colour, _ = _OPERATORS[layer.operator]
+            axes.barh(place, channels, height=0.72, color=colour)
+            kernel = "×".join(map(str, layer.kernel))
+            over_all = layer.kernel == layer.input_shape[:2]
+            stride = f", stride {layer.stride}" if layer.stride > 1 and not over_all else ""
+            macs = f"   {layer.macs / 1e6:,.3f} M" if layer.macs else ""
+            axes.text(
+                channels + widest * 0.01,
+                place,
+                f"{height}×{width}×{channels}   {kernel}{stride}{macs}",
+                va="center",
+                fontsize=7.5,
+                color=MUTED,
+            )
+        axes.set_yticks(range(len(layers)), [layer.name for layer in layers], fontsize=7.5)
+        axes.invert_yaxis()
+        axes.set_xlim(0, widest * 1.55)
+        axes.set_xlabel("channels")
+        used = [item for key, item in _OPERATORS.items() if key in {o.operator for o in layers}]
+        figure.legend(
+            handles=[Patch(color=colour, label=label) for colour, label in used],
+            frameon=False,
+            fontsize=8,
+            ncols=len(used),
+            loc="outside lower left",
+        )
+        height, width, channels = backbone.input_shape_of(run.architecture)
+        axes.set_title(
+            f"{run.backbone} {run.architecture.id}: input {height}×{width}×{channels}; "
+            "output shape, kernel, MACs",
+            loc="left",
+            fontsize=9,
+            parse_math=False,
+        )
+        write_figure(figure, path, ResultsError)
+    return path
+
+
+def plot_trajectory(run: SearchRun, path: Path) -> Path:
+    """Draw loss, accuracy, expected cost against the budgets and temperature by epoch.
+
+    Raises:
+        ResultsError: The run has no search, or the file cannot be written.
+    """
+    check_suffix(path, ResultsError)
+    if run.search is None or not run.search.trajectory:
+        raise ResultsError(f"a run of method '{run.method}' has no trajectory")
+    reports = run.search.trajectory
+    epochs = [report.epoch for report in reports]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9.6, 6.4), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        panels = figure.subplots(2, 3, sharex=True)
+        _line(panels[0][0], epochs, [report.loss for report in reports], "weights", "#0072B2")
+        _line(panels[0][0], epochs, [r.architecture_loss for r in reports], "decisions", "#D55E00")
+        panels[0][0].legend(frameon=False, fontsize=8)
+        _finish(panels[0][0], "loss (cross-entropy)")
+        shares = [100 * report.accuracy for report in reports]
+        others = [
+            None if r.architecture_accuracy is None else 100 * r.architecture_accuracy
+            for r in reports
+        ]
+        _line(panels[0][1], epochs, shares, "training", "#0072B2")
+        _line(panels[0][1], epochs, others, "validation", "#D55E00")
+        panels[0][1].legend(frameon=False, fontsize=8)
+        _finish(panels[0][1], "accuracy of sampled networks (%)")
+        _line(panels[0][2], epochs, [report.temperature for report in reports], "", "#444444")
+        _finish(panels[0][2], "temperature")
+        for axes, name, label, scale in zip(
+            panels[1],
+            ("latency_us", "sram_bytes", "flash_bytes"),
+            ("latency (ms)", "SRAM (KiB)", "flash (KiB)"),
+            (1000.0, _KIB, _KIB),
+            strict=True,
+        ):
+            _cost(axes, run, name, scale)
+            _finish(axes, f"expected {label}")
+            axes.set_xlabel("epoch")
+        write_figure(figure, path, ResultsError)
+    return path
+
+
+def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
+    """Draw int8 accuracy against measured latency, one mark per run, with each method's front.
+
+    Runs that were not measured are hollow, at their predicted latency.
+
+    Raises:
+        ResultsError: No runs, runs of several boards, sources or data sets, or a file that cannot
+            be written.
+    """
+    check_suffix(path, ResultsError)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 5.6), dpi=150, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        for method, (colour, marker) in _METHODS.items():
+            own = [run for run in runs if run.method == method]
+            if not own:
+                continue
+            for run in own:
+                measured = run.measured is not None and run.measured.latency_us is not None
+                axes.plot(
+                    latency_ms(run),
+                    100 * run.accuracy,
+                    marker,
+                    ms=6.5,
+                    color=colour,
+                    mfc=colour if measured else "white",
+                    zorder=3,
+                )
+            points = front((latency_ms(run), 100 * run.accuracy) for run in own)
+            axes.plot(
+                [x for x, _ in points],
+                [y for _, y in points],
+                color=colour,
+                lw=1.4,
+                drawstyle="steps-post",
+                marker=marker,
+                ms=6.5,
+                mfc="none",
+                label=f"{method} ({len(own)} runs)",
+            )
+        for limit in sorted(
+            {run.budgets.latency_us for run in runs if run.budgets.latency_us is not None}
+        ):
+            axes.axvline(limit / 1000, color=MUTED, lw=0.8, ls=":", zorder=1)
+        source = next((run.measured.source for run in runs if run.measured), None)
+        verb = text.verb(source) if source else "predicted"
+        axes.set_xlabel(f"{verb} latency (ms); dotted: the budgets; hollow: predicted only")
+        axes.set_ylabel("int8 accuracy on the test split (%)")
+        axes.grid(True, color=_GRID, lw=0.8)
+        axes.set_axisbelow(True)
+        axes.legend(frameon=False, fontsize=9)
+        first = runs[0]
+        axes.set_title(
+            f"{first.backbone} on {first.dataset['name']} for {first.board}",
+            loc="left",
+            fontsize=11,
+            parse_math=False,
+        )
+        write_figure(figure, path, ResultsError)
+    return path
+
+
+def latency_ms(run: SearchRun) -> float:
+    """Return the measured latency, or the predicted one where there is none."""
+    if run.measured is not None and run.measured.latency_us is not None:
+        return run.measured.latency_us / 1000
+    return run.predicted.latency_us / 1000
+
+
+def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points that no other beats: no slower, and more accurate."""
+    found: list[tuple[float, float]] = []
+    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not found or y > found[-1][1]:
+            found.append((x, y))
+    return found
+
+
+def _cost(axes: Axes, run: SearchRun, name: str, scale: float) -> None:
+    reports = run.search.trajectory if run.search else ()
+    values = [getattr(report.expected, name) for report in reports]
+    scaled = [None if value is None else value / scale for value in values]
+    _line(axes, [report.epoch for report in reports], scaled, "expected", "#0072B2")
+    limit = dict(run.budgets.items()).get(name)
+    if limit is not None:
+        axes.axhline(limit / scale, color="#B00020", lw=1, ls="--", label="budget")
+    derived = getattr(run.predicted, name)
+    if derived is not None:
+        axes.plot(reports[-1].epoch, derived / scale, "D", color="#009E73", label="derived")
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _line(
+    axes: Axes, epochs: Sequence[int], values: Sequence[float | None], label: str, colour: str
+) -> None:
+    known = [(x, y) for x, y in zip(epochs, values, strict=True) if y is not None]
+    if known:
+        look: dict[str, Any] = {"color": colour, "lw": 1.5, "marker": ".", "ms": 4}
+        axes.plot([x for x, _ in known], [y for _, y in known], label=label or None, **look)
+
+
+def _finish(axes: Axes, name: str) -> None:
+    axes.set_title(name, loc="left", fontsize=9)
+    axes.grid(True, color=_GRID, lw=0.8)
+    axes.set_axisbelow(True)

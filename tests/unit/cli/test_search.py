@@ -1,0 +1,107 @@
+"""`harness search` without a board: fits, data, baselines, folders, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from harness.fit import fit_rows, save_fit
+from harness.results import open_store
+from harness.results.fake import fake_measurement
+
+Harness = Callable[..., Any]
+
+
+@pytest.fixture
+def ready(harness: Harness, tmp_path: Path) -> Harness:
+    """Return the command line in a folder with rows, their fit and a few digits."""
+    from harness import data
+
+    rows = [fake_measurement(index) for index in range(30)]
+    with open_store("results/measurements.sqlite") as store:
+        for row in rows:
+            store.add(row)
+    save_fit(fit_rows(rows), Path("results/demo/fit-demo.json"))
+    digits = data.digits((49, 10, 1))
+    keep = slice(0, 64)
+    np.savez(
+        "few.npz",
+        x_train=digits.train.x[keep],
+        y_train=digits.train.y[keep],
+        x_validation=digits.validation.x[keep],
+        y_validation=digits.validation.y[keep],
+        x_test=digits.test.x[keep],
+        y_test=digits.test.y[keep],
+    )
+    return harness
+
+
+def arguments(*more: object) -> list[object]:
+    kernels = fake_measurement(0)
+    return [
+        "search", "ds_cnn_kws", "--data", "few.npz", "--no-proof", "--latency-ms", 30,
+        "--runtime", kernels.runtime, "--kernels", kernels.kernels, "--batch", 32,
+        "--retrain-epochs", 1, "--margin", "none", *more,
+    ]  # fmt: skip
+
+
+def test_baseline_leaves_everything_in_one_folder(ready: Harness) -> None:
+    found = ready(*arguments("--baseline", "uniform", "--out", "one", "--json"))
+    assert found.code == 0, found.err
+    data = found.json()
+    assert data["method"] == "uniform" and data["measured"] is None
+    assert data["predicted"]["latency_us"] <= 30_000
+    assert {"validation", "test"} <= set(data["evaluation"])
+    folder = Path("one")
+    for name in ("search.json", "search.md", "model.tflite", "features.json", "architecture.png"):
+        assert (folder / name).is_file()
+    assert (folder / "checkpoints" / "network").is_dir()
+    assert "fit: results/demo/fit-demo.json" in found.err
+    compared = ready("search", "compare", "one", "--out", "compared")
+    assert compared.code == 0, compared.err
+    assert "uniform" in compared.out and Path("compared/compare.png").is_file()
+
+
+@pytest.mark.slow
+def test_search_and_random_with_the_same_time(ready: Harness) -> None:
+    found = ready(*arguments("--epochs", 3, "--out", "searched", "--json"))
+    assert found.code == 0, found.err
+    data = found.json()
+    assert len(data["search"]["trajectory"]) == 3
+    assert list(Path("searched/logs").rglob("events*"))
+    again = ready(*arguments("--epochs", 3, "--out", "searched", "--json")).json()
+    assert again["architecture"] == data["architecture"]
+    assert again["evaluation"] == data["evaluation"]
+    other = ready(
+        *arguments(
+            "--baseline", "random", "--candidates", 2, "--like", "searched", "--out", "tried",
+            "--json",
+        )
+    )  # fmt: skip
+    assert other.code == 0, other.err
+    tried = other.json()
+    assert len(tried["candidates"]) == 2
+    best = max(item["validation_accuracy"] for item in tried["candidates"])
+    taken = [item for item in tried["candidates"] if item["architecture"] == tried["architecture"]]
+    assert taken[0]["validation_accuracy"] == best
+
+
+def test_refusals_say_what_to_do(ready: Harness) -> None:
+    for more, code, message in (
+        (("--baseline", "best"), 2, "there is no baseline 'best'"),
+        (("--margin", "some"), 2, "there is no margin 'some'"),
+        (("--refine", 2), 2, "--no-proof"),
+        (("--refine", 2, "--baseline", "uniform"), 2, "--refine says nothing to uniform"),
+        (("--like", "one"), 2, "--like says nothing to a search"),
+        (("--board", "nucleo_f446re"), 1, "harness fit --backbone ds_cnn_kws"),
+    ):
+        found = ready(*arguments(*more))
+        assert found.code == code and message in found.err, found.err
+    found = ready("search", "ds_cnn_kws", "--data", "few.npz", "--no-proof")
+    assert found.code == 2 and "no budget is given" in found.err
+    found = ready("search", "compare", "few.npz")
+    assert found.code == 2

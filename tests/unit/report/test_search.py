@@ -1,0 +1,179 @@
+"""The page of a search, the record it is made from, and runs side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.backbones import get_backbone
+from harness.errors import ResultsError, SearchError
+from harness.report.search import error_pct, write_search_page
+from harness.report.search_compare import means_table, runs_table, write_comparison
+from harness.report.search_plot import front
+from harness.search import Budgets, EpochReport, PredictedCost, SearchOptions, SearchResult
+from harness.search.record import FILE, Measured, SearchRun, read_run
+
+BUDGETS = Budgets(latency_us=60_000, sram_bytes=64 * 1024, flash_bytes=128 * 1024)
+
+
+def make_run(
+    method: str = "search", seed: int = 0, accuracy: float = 0.9, latency_us: float = 52_000.0
+) -> SearchRun:
+    backbone = get_backbone("ds_cnn_kws").with_classes(10)
+    architecture = backbone.architecture(stem=[64], blocks=[64, 72, 64, 80, 0, 0, 0, 0])
+    cost = backbone.cost(architecture)
+    predicted = PredictedCost(
+        ops=cost.ops,
+        parameters=cost.parameters,
+        working_memory_bytes=cost.working_memory_bytes,
+        latency_us=50_000.0,
+        latency_bound_us=55_000.0,
+        sram_bytes=40_000,
+        sram_bound_bytes=41_000,
+        flash_bytes=70_000,
+        flash_bound_bytes=72_000,
+    )
+    trajectory = tuple(
+        EpochReport(
+            epoch=epoch,
+            epochs=3,
+            phase="warm-up" if epoch == 1 else "search",
+            loss=2.0 / epoch,
+            accuracy=0.3 * epoch,
+            architecture_loss=None if epoch == 1 else 2.2 / epoch,
+            architecture_accuracy=None if epoch == 1 else 0.25 * epoch,
+            temperature=4.0 / epoch,
+            expected=predicted,
+            multipliers={"latency_us": 0.5},
+            seconds=10.0,
+        )
+        for epoch in (1, 2, 3)
+    )
+    found = SearchResult(
+        backbone="ds_cnn_kws",
+        architecture=architecture,
+        predicted=predicted,
+        argmax=architecture,
+        shrunk=1,
+        grown=2,
+        budgets=BUDGETS,
+        options=SearchOptions(epochs=3, warmup_epochs=1),
+        trajectory=trajectory,
+        logits={"stem": (0.1, 0.9)},
+        choices={"stem_0": (32, 64)},
+        dataset_fingerprint="0" * 16,
+        seconds=30.0,
+    )
+    scores = {"samples": 500, "accuracy": accuracy, "float_accuracy": accuracy, "agreement": 0.99}
+    return SearchRun(
+        method=method,  # type: ignore[arg-type]
+        backbone="ds_cnn_kws",
+        board="nucleo_f746zg",
+        seed=seed,
+        budgets=BUDGETS,
+        dataset={
+            "name": "spoken",
+            "source": "spoken/",
+            "fingerprint": "0" * 16,
+            "classes": [str(digit) for digit in range(10)],
+            "samples": {"train": 2000, "validation": 500, "test": 500},
+            "division": {"by": "speaker", "train": ["a"], "validation": ["b"], "test": ["c_d"]},
+        },
+        fit={"file": "results/fit.json"},
+        architecture=architecture,
+        predicted=predicted,
+        search=found if method == "search" else None,
+        candidates=(),
+        training={"epochs": 2, "seconds": 20.0, "history": []},
+        evaluation={"validation": scores, "test": scores},
+        measured=Measured(
+            key="k",
+            station="virtual-nucleo_f746zg",
+            source="emulated",
+            timing_model="m7/3",
+            status="valid",
+            issues=(),
+            latency_us=latency_us,
+            sram_bytes=39_000,
+            flash_bytes=69_000,
+            bit_exact=True,
+        ),
+        refinement=None,
+        seconds={"search": 30.0, "train": 20.0},
+        training_seconds=50.0,
+        versions={"harness": "0.1.0", "git_revision": None},
+        created_at="2026-11-21T08:00:00+00:00",
+    )
+
+
+def test_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    run = make_run()
+    (tmp_path / FILE).write_text(json.dumps(run.to_json()), encoding="utf-8")
+    assert read_run(tmp_path) == run
+    assert run.to_json()["holds"] == {"latency_us": True, "sram_bytes": True, "flash_bytes": True}
+    assert error_pct(run, "latency_us") == pytest.approx(100 * (50 - 52) / 52)
+
+
+def test_records_that_cannot_be_read_say_so(tmp_path: Path) -> None:
+    with pytest.raises(SearchError, match="no finished search"):
+        read_run(tmp_path)
+    data = make_run().to_json()
+    (tmp_path / FILE).write_text(json.dumps({**data, "schema_version": 9}), encoding="utf-8")
+    with pytest.raises(SearchError, match="schema version 9"):
+        read_run(tmp_path)
+    data.pop("budgets")
+    (tmp_path / FILE).write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(SearchError, match="damaged"):
+        read_run(tmp_path)
+
+
+def test_page_has_figures_plots_and_verdict(tmp_path: Path) -> None:
+    page = write_search_page(make_run(), tmp_path).read_text(encoding="utf-8")
+    for part in (
+        "Every budget holds as measured", "Emulated", "| latency (ms) | 60.00 | 55.00 | 50.00 |",
+        "90.00 %", "test: c_d", "architecture.png", "trajectory.png",
+    ):  # fmt: skip
+        assert part in page
+    assert (tmp_path / "architecture.png").stat().st_size > 10_000
+    assert (tmp_path / "trajectory.png").stat().st_size > 10_000
+
+
+def test_page_says_what_was_broken_or_not_measured(tmp_path: Path) -> None:
+    late = make_run("uniform", latency_us=61_000.0)
+    page = write_search_page(late, tmp_path).read_text(encoding="utf-8")
+    assert "Budgets broken as measured: latency" in page and "BROKEN" in page
+    assert "trajectory.png" not in page
+    page = write_search_page(replace(late, measured=None), tmp_path).read_text(encoding="utf-8")
+    assert "Not measured" in page
+
+
+def test_comparison_has_means_fronts_and_verdicts(tmp_path: Path) -> None:
+    runs = [
+        make_run("search", 0, 0.92),
+        make_run("search", 1, 0.90),
+        make_run("random", 0, 0.85, 55_000.0),
+        make_run("uniform", 0, 0.88, 61_000.0),
+    ]
+    means = {row[1]: row for row in means_table(runs).rows}
+    assert means["search"][2:5] == ("2", "91.00", "1.00")
+    assert means["search"][6] == "2 of 2" and means["uniform"][6] == "0 of 1"
+    assert any("NO: latency" in row for row in runs_table(runs).rows)
+    page = write_comparison(runs, tmp_path).read_text(encoding="utf-8")
+    assert "compare.png" in page and (tmp_path / "compare.png").stat().st_size > 10_000
+    assert "Emulated" in page
+
+
+def test_runs_of_different_data_or_boards_are_not_compared(tmp_path: Path) -> None:
+    other = replace(make_run(), board="nucleo_f446re")
+    with pytest.raises(ResultsError, match="board: nucleo_f446re, nucleo_f746zg"):
+        write_comparison([make_run(), other], tmp_path)
+    with pytest.raises(ResultsError, match="no runs"):
+        write_comparison([], tmp_path)
+
+
+def test_front_keeps_what_nothing_beats() -> None:
+    points = [(1.0, 5.0), (2.0, 4.0), (2.0, 7.0), (3.0, 7.0), (4.0, 9.0)]
+    assert front(points) == [(1.0, 5.0), (2.0, 7.0), (4.0, 9.0)]

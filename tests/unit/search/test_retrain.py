@@ -1,0 +1,232 @@
+"""Training a derived network: the same for a seed, interrupted or not; quantised; evaluated."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import data
+from harness.backbones import Architecture, Backbone, get_backbone
+from harness.data.dataset import Dataset, Split, make_dataset
+from harness.errors import BackboneError, ModelError, SearchError
+from harness.models import read_model
+from harness.models.reference import run_tflite
+from harness.search.augment import Augmentation, augmenter, for_features
+from harness.search.evaluate import evaluate, find_anomalies, float_logits, int8_logits
+from harness.search.quantise import quantise, representative
+from harness.search.retrain import Trained, TrainOptions, TrainReport, train
+from harness.search.schedule import cosine
+
+
+class Stopped(Exception):
+    pass
+
+
+def small(backbone: Backbone) -> Architecture:
+    return backbone.architecture(stem=[12], blocks=[12, 16, 16, 16, 0, 0, 0, 0])
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    return get_backbone("ds_cnn_kws").with_classes(10)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return data.digits((49, 10, 1))
+
+
+@pytest.fixture(scope="module")
+def few(digits: Dataset) -> Dataset:
+    """Return a tenth of the digits, for what does not depend on accuracy."""
+    splits = {
+        "train": Split(digits.train.x[:96], digits.train.y[:96]),
+        "validation": Split(digits.validation.x[:48], digits.validation.y[:48]),
+        "test": Split(digits.test.x[:48], digits.test.y[:48]),
+    }
+    return make_dataset("few", digits.classes, splits, digits.features, {})
+
+
+@pytest.fixture(scope="module")
+def trained(backbone: Backbone, digits: Dataset) -> Trained:
+    options = TrainOptions(epochs=12, learning_rate=0.01, batch_size=32)
+    return train(backbone, small(backbone), digits, options)
+
+
+def weights(found: Trained) -> list[np.ndarray]:
+    return [np.asarray(item) for item in found.model.get_weights()]
+
+
+def same(one: Trained, other: Trained) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(weights(one), weights(other), strict=True))
+
+
+def test_it_learns_and_int8_is_as_good_as_float(trained: Trained, digits: Dataset) -> None:
+    assert [report.epoch for report in trained.history] == list(range(1, 13))
+    assert trained.history[-1].loss < trained.history[0].loss
+    content = quantise(trained.model, digits)
+    found = evaluate(content, digits.test, digits.classes, trained.model)
+    assert found.samples == len(digits.test)
+    assert found.float_accuracy is not None and found.float_accuracy > 0.85
+    assert abs(found.accuracy - found.float_accuracy) < 0.03
+    assert found.agreement is not None and found.agreement > 0.95
+    assert content == quantise(trained.model, digits)  # byte for byte
+
+
+def test_accuracy_is_that_of_the_reference_kernels(trained: Trained, digits: Dataset) -> None:
+    content = quantise(trained.model, digits)
+    model = read_model(content)
+    source, target = model.graph.input_tensors()[0], model.graph.output_tensors()[0]
+    x = digits.test.x[:24]
+    fast = int8_logits(content, x)
+    quantised = np.clip(np.round(x / np.float32(source.scale)) + source.zero_point, -128, 127)
+    slow = np.stack(
+        [
+            np.frombuffer(run_tflite(model, [sample.astype(np.int8).tobytes()])[0], np.int8)
+            for sample in quantised
+        ]
+    )
+    expected = (slow.astype(np.float32) - target.zero_point) * target.scale
+    assert np.allclose(fast, expected, atol=target.scale / 4)  # byte for byte
+    assert np.abs(fast - float_logits(trained.model, x)).max() < 20 * target.scale
+
+
+def test_the_network_is_the_architecture_for_ten_classes(
+    trained: Trained, digits: Dataset, backbone: Backbone
+) -> None:
+    graph = read_model(quantise(trained.model, digits)).graph
+    cost = backbone.cost(small(backbone))
+    assert (graph.macs, graph.parameters) == (cost.macs, cost.parameters)
+    assert get_backbone("ds_cnn_kws").cost(small(backbone)).macs == cost.macs + 2 * 16
+    with pytest.raises(BackboneError):
+        backbone.with_classes(1)
+
+
+def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
+    backbone: Backbone, few: Dataset, tmp_path: Path
+) -> None:
+    options = TrainOptions(epochs=3, seed=5)
+
+    def run(folder: Path | None, stop: int | None = None) -> Trained:
+        def told(report: TrainReport) -> None:
+            if report.epoch == stop:
+                raise Stopped
+
+        return train(backbone, small(backbone), few, options, on_epoch=told, checkpoint_dir=folder)
+
+    whole = run(None)
+    with pytest.raises(Stopped):
+        run(tmp_path, stop=2)
+    resumed = run(tmp_path)
+    assert same(whole, resumed)
+    assert [report.loss for report in resumed.history] == [r.loss for r in whole.history]
+    assert same(whole, run(tmp_path))  # a finished one is not trained again
+    with pytest.raises(SearchError, match="options differ"):
+        train(backbone, small(backbone), few, replace(options, seed=6), checkpoint_dir=tmp_path)
+
+
+def test_a_time_limit_decides_the_epochs_and_can_be_repeated(
+    backbone: Backbone, few: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    limited = TrainOptions(time_limit_s=3600, max_epochs=2)
+    with caplog.at_level(logging.WARNING):
+        found = train(backbone, small(backbone), few, limited)
+    assert found.epochs == 2 and len(found.history) == 2
+    # Measuring how fast it is leaves no trace in the weights.
+    assert same(found, train(backbone, small(backbone), few, TrainOptions(epochs=2)))
+    assert train(backbone, small(backbone), few, replace(limited, time_limit_s=1e-3)).epochs == 1
+
+
+def test_distilling_trains_the_larger_network_first(backbone: Backbone, few: Dataset) -> None:
+    larger = backbone.architecture(stem=[16], blocks=[16] * 4 + [0] * 4)
+    phases = []
+    found = train(
+        backbone,
+        small(backbone),
+        few,
+        TrainOptions(epochs=1, distill_from=larger),
+        on_epoch=lambda report: phases.append(report.phase),
+    )
+    assert phases == ["teacher", "train"]
+    assert len(found.teacher) == 1
+
+
+def test_classes_and_options_are_checked(backbone: Backbone, few: Dataset) -> None:
+    with pytest.raises(SearchError, match="10 classes"):
+        train(get_backbone("ds_cnn_kws"), small(backbone), few)
+    with pytest.raises(SearchError, match="label_smoothing"):
+        TrainOptions(label_smoothing=1.0)
+    with pytest.raises(SearchError, match="epochs"):
+        TrainOptions(epochs=0)
+
+
+def test_inputs_are_resized_to_the_network(few: Dataset) -> None:
+    machines = get_backbone("ds_cnn_ad").with_classes(10)
+    architecture = machines.architecture(stem=[4], blocks=[4, 0, 0, 0, 4, 0, 4, 0])
+    assert machines.input_shape != few.input_shape
+    found = train(machines, architecture, few, TrainOptions(epochs=1))
+    content = quantise(found.model, few)
+    assert evaluate(content, few.test, few.classes).samples == len(few.test)
+
+
+def test_schedule_rises_then_falls_to_zero() -> None:
+    rates = [cosine(step, 100, 0.1, warmup=10) for step in range(101)]
+    assert math.isclose(max(rates), 0.1) and rates.index(max(rates)) in (9, 10)
+    assert rates[0] == pytest.approx(0.01) and rates[-1] == pytest.approx(0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_augmentation_depends_on_its_seed_alone_and_keeps_shapes() -> None:
+    import tensorflow as tf
+
+    x = np.random.default_rng(0).normal(size=(8, 49, 10, 1)).astype(np.float32)
+    options = for_features({"kind": "mfcc"}, (49, 10, 1))
+    apply = augmenter(tf, options, (49, 10, 1))
+    one, again, other = (apply(x, tf.constant([3, seed])).numpy() for seed in (1, 1, 2))
+    assert one.shape == x.shape and np.array_equal(one, again) and not np.array_equal(one, other)
+    shift = augmenter(tf, Augmentation(shift_rows=4), (49, 10, 1))(x, tf.constant([0, 1])).numpy()
+    for before, after in zip(x, shift, strict=True):
+        moves = [np.array_equal(np.roll(before, move, 0)[4:-4], after[4:-4])
+                 for move in range(-4, 5)]  # fmt: skip
+        assert sum(moves) == 1
+    masks = augmenter(tf, Augmentation(mask_rows=7), (49, 10, 1))(x, tf.constant([0, 1])).numpy()
+    for before, after in zip(x, masks, strict=True):
+        gone = np.flatnonzero((after == 0).all(axis=(1, 2)))
+        assert len(gone) <= 7 and np.array_equal(gone, np.arange(len(gone)) + gone[:1].sum())
+        kept = np.setdiff1d(np.arange(49), gone)
+        assert np.array_equal(before[kept], after[kept])
+
+
+def test_calibration_takes_the_classes_in_turn() -> None:
+    y = np.array([0] * 90 + [1] * 8 + [2] * 2)
+    chosen = representative(y, 9, seed=0)
+    assert sorted(np.bincount(y[chosen])) == [2, 3, 4]
+    assert np.array_equal(chosen, representative(y, 9, seed=0))
+    assert not np.array_equal(chosen, representative(y, 9, seed=1))
+
+
+def test_anomalies_are_told_by_the_right_machines_softmax() -> None:
+    """By hand: AUC 1 where anomalies are less surely the right machine, 0.5 where it is chance."""
+    logits = np.array([[4, 0], [3, 0], [1, 0], [0, 0], [0, 2], [0, 2], [0, 2], [0, 2]], np.float32)
+    split = Split(
+        x=np.zeros((8, 1, 1, 1), np.float32),
+        y=np.array([0, 0, 0, 0, 1, 1, 1, 1]),
+        anomalous=np.array([False, False, True, True] * 2),
+        clip=np.arange(8),
+    )
+    found = find_anomalies(logits, split, ("id_00", "id_02"))
+    assert found is not None
+    assert found.by_class["id_00"] == (1.0, 1.0)
+    assert found.by_class["id_02"][0] == 0.5
+    assert found.auc == 0.75
+    # Two inputs of a recording count as one, with their mean.
+    paired = replace(split, clip=np.array([0, 0, 1, 1, 2, 2, 3, 3]))
+    assert find_anomalies(logits, paired, ("id_00", "id_02")) is not None
+    assert find_anomalies(logits, replace(split, anomalous=None), ("a", "b")) is None
+    with pytest.raises(ModelError, match="only normal"):
+        find_anomalies(logits, replace(split, anomalous=np.zeros(8, np.bool_)), ("a", "b"))
