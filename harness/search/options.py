@@ -10,9 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backbones import Architecture, architecture_from_json
+from harness.backbones import Architecture, Backbone, architecture_from_json
+from harness.backbones.layers import Shape
 from harness.errors import SearchError
 from harness.search.budgets import Budgets, PredictedCost
+from harness.search.grid import Grid
+from harness.search.skeleton import skeleton_of
 
 
 class Samples(Protocol):
@@ -212,6 +215,18 @@ class SearchResult:
     choices: Mapping[str, tuple[int, ...]]
     dataset_fingerprint: str
     seconds: float
+
+    def grid(self, backbone: Backbone, input_shape: Shape) -> Grid:
+        """Return the choices that `logits` are about, to derive again with another cost model.
+
+        Args:
+            backbone: The one that was searched, for as many classes.
+            input_shape: Height, width, channels of the data.
+        """
+        skeleton = skeleton_of(backbone, input_shape)
+        keys = [conv.width for conv in skeleton.convs() if conv.width is not None]
+        widths = {key: self.choices[f"{key[0]}_{key[1]}"] for key in keys}
+        return Grid(backbone, skeleton, widths)
 
     def to_json(self) -> dict[str, Any]:
         """Return every field by name, for `json.dumps`."""

@@ -18,6 +18,7 @@ from harness.search import (
     EpochReport,
     SearchOptions,
     SearchResult,
+    derive,
     search,
     uniform_architecture,
 )
@@ -66,6 +67,11 @@ def test_a_search_meets_its_budgets_and_reports_every_epoch(
     assert list(logs.glob("events.out.tfevents*"))
     again = SearchResult.from_json(json.loads(json.dumps(result.to_json())))
     assert again == result
+    # Derived again, as after a new fit: from the same choices.
+    grid = again.grid(model.backbone, (49, 10, 1))
+    derived = derive(grid, model, BUDGETS, again.logits)
+    assert derived.argmax == result.argmax
+    assert derived.predicted.meets(BUDGETS)
 
 
 def test_resumed_is_uninterrupted(
