@@ -10,22 +10,46 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 
 class Choice(keras.layers.Layer):
     """One decision: logits over its options, relaxed to weights that sum to one.
 
+    Where options are ordered, as widths are, what is learned about one says something about its
+    neighbours: `spread` lets them share it, so that the noise of sampled networks does not pick a
+    width at random. Logits are `initial` plus the learned evidence, smoothed by a Gaussian kernel.
+
     Args:
         options: Number of options.
         initial: Logits to start with, zeros unless given.
+        spread: Standard deviation of the kernel, in options; 0 for options without an order.
     """
 
-    def __init__(self, options: int, initial: Sequence[float] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        options: int,
+        initial: Sequence[float] | None = None,
+        spread: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.options = options
-        start = keras.initializers.Constant(list(initial)) if initial else "zeros"
-        self.logits = self.add_weight(shape=(options,), initializer=start, name="logits")
+        self._initial = np.array(initial if initial else [0.0] * options, np.float32)
+        place = np.arange(options)
+        if spread > 0:
+            kernel = np.exp(-0.5 * ((place[:, None] - place[None, :]) / spread) ** 2)
+            kernel /= np.sqrt((kernel**2).sum(axis=1, keepdims=True))  # as strong as without
+        else:
+            kernel = np.eye(options)
+        self._kernel = kernel.astype(np.float32)
+        self.evidence = self.add_weight(shape=(options,), initializer="zeros", name="evidence")
+
+    @property
+    def logits(self) -> Any:
+        """Return the logits, of shape (options,)."""
+        return self._initial + ops.matmul(self._kernel, self.evidence)
 
     def call(self, temperature: Any, noise: Any = None) -> Any:
         """Return softmax((logits + noise) / temperature), of shape (options,).

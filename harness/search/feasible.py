@@ -130,6 +130,41 @@ def search_grid(
     return thinned(grid, caps, width_choices)
 
 
+def prior(
+    grid: Grid, cost_model: CostModel, budgets: Budgets, strength: float
+) -> dict[str, list[float]]:
+    """Return logits that prefer what is near the largest hand-designed network that fits.
+
+    So the search starts from what it has to beat, and moves where the data says so.
+
+    Args:
+        grid: The choices.
+        cost_model: What networks cost.
+        budgets: Upper bounds.
+        strength: Logit of the network's own widths over half and over one and a half times them,
+            and of its own blocks over their contrary; 0 for no preference.
+    """
+    shape = grid.skeleton.input_shape
+    references = uniform(grid.backbone, shape, cost_model, budgets)
+    if not references or not strength:
+        return {}
+    reference = max(references, key=lambda scaled: scaled.predicted.ops).architecture
+    logits: dict[str, list[float]] = {}
+    last: dict[str, int] = {}
+    for key, choices in grid.widths.items():
+        name, place = key
+        # A block that the reference skips would have the width of the one before it.
+        centre = reference[name][place] or last.get(name) or choices[len(choices) // 2]
+        last[name] = centre
+        logits[f"{name}_{place}"] = [
+            -strength * min(1.0, ((width - centre) / (0.5 * centre)) ** 2) for width in choices
+        ]
+    for block in grid.optional:
+        kept = reference[block.decisions[-1]][block.index] > 0
+        logits[block.gate] = [0.0, strength] if kept else [strength, 0.0]
+    return logits
+
+
 def _has_network(grid: Grid, cost_model: CostModel, budgets: Budgets) -> bool:
     try:
         smallest_feasible(grid, cost_model, budgets)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,11 +15,14 @@ from harness.backbones.layers import Shape
 from harness.errors import SearchError
 from harness.search.budgets import Budgets
 from harness.search.cost_model import CostModel
-from harness.search.derive import derive
+from harness.search.derive import Derived, derive
 from harness.search.feasible import search_grid
 from harness.search.grid import Grid
 from harness.search.options import EpochReport, SearchData, SearchOptions, SearchResult
 from harness.search.state import load_state, save_state
+
+if TYPE_CHECKING:
+    from harness.search.training import Trainer
 
 _DEFAULTS = SearchOptions()
 
@@ -93,23 +97,47 @@ def search(
             log(report)
             if on_epoch:
                 on_epoch(report)
-    logits = trainer.logits()
-    derived = derive(grid, cost_model, budgets, logits, grow=options.grow)
+    started = time.perf_counter()
+    derived, compared = _best(trainer, grid, cost_model, budgets, options)
     return SearchResult(
         backbone=backbone.name,
         architecture=derived.architecture,
         predicted=derived.predicted,
         argmax=derived.argmax,
+        candidates=compared,
         shrunk=derived.shrunk,
         grown=derived.grown,
         budgets=budgets,
         options=options,
         trajectory=tuple(trajectory),
-        logits=logits,
+        logits=trainer.logits(),
         choices={f"{key[0]}_{key[1]}": widths for key, widths in grid.widths.items()},
         dataset_fingerprint=dataset.fingerprint,
-        seconds=sum(report.seconds for report in trajectory),
+        seconds=sum(report.seconds for report in trajectory) + time.perf_counter() - started,
     )
+
+
+def _best(
+    trainer: Trainer,
+    grid: Grid,
+    cost_model: CostModel,
+    budgets: Budgets,
+    options: SearchOptions,
+) -> tuple[Derived, int]:
+    """Derive the likeliest network and samples of the decisions; return the best of them.
+
+    All meet the budgets. They are compared on the validation split with the supernet's weights,
+    which also judges what derivation had to change.
+    """
+    likeliest = derive(grid, cost_model, budgets, trainer.logits(), grow=options.grow)
+    found = {likeliest.architecture: likeliest}
+    for number in range(1, options.candidates):
+        sample = derive(grid, cost_model, budgets, trainer.perturbed(number), grow=options.grow)
+        found.setdefault(sample.architecture, replace(sample, argmax=likeliest.argmax))
+    if len(found) == 1:
+        return likeliest, 1
+    losses = {architecture: trainer.validation_loss(architecture) for architecture in found}
+    return found[min(losses, key=lambda architecture: losses[architecture])], len(found)
 
 
 def _check(backbone: Backbone, dataset: SearchData, cost_model: CostModel) -> Shape:
@@ -136,6 +164,10 @@ def _check(backbone: Backbone, dataset: SearchData, cost_model: CostModel) -> Sh
             raise SearchError(
                 f"the {name} split has inputs of shape {split.x.shape[1:]}",
                 expected="height, width and channels, the same in every split",
+            )
+        if not np.isfinite(split.x).all():
+            raise SearchError(
+                f"the {name} split has inputs that are no numbers", fix="check the data"
             )
         if split.y.min() < 0 or split.y.max() >= backbone.classes:
             raise SearchError(

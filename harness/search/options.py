@@ -10,9 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.backbones import Architecture, architecture_from_json
+from harness.backbones import Architecture, Backbone, architecture_from_json
+from harness.backbones.layers import Shape
 from harness.errors import SearchError
 from harness.search.budgets import Budgets, PredictedCost
+from harness.search.grid import Grid
+from harness.search.skeleton import skeleton_of
 
 
 class Samples(Protocol):
@@ -67,6 +70,10 @@ class SearchOptions:
         width_choices: Most choices of one width decision.
         width_room: Widest choices, in multiples of the widest uniform network that fits.
         width_floor: Narrowest choices, in parts of the widest one.
+        prior: How much the decisions prefer the largest hand-designed network at the start, as a
+            logit; 0 to start with all options alike.
+        candidates: How many networks are drawn from the decisions at the end and compared on the
+            validation split with the supernet's weights; the best is derived. 1 for the likeliest.
         grow: Whether derivation uses what is left of the budgets.
 
     Raises:
@@ -88,6 +95,8 @@ class SearchOptions:
     width_choices: int = 12
     width_room: float = 1.5
     width_floor: float = 0.25
+    prior: float = 1.0
+    candidates: int = 16
     grow: bool = True
 
     def __post_init__(self) -> None:
@@ -96,7 +105,7 @@ class SearchOptions:
             if not math.isfinite(value) or value < 0:
                 raise SearchError(f"search option {spec.name} is {value}", expected="0 or more")
         positive = (
-            "epochs", "batch_size", "learning_rate", "architecture_learning_rate",
+            "candidates", "epochs", "batch_size", "learning_rate", "architecture_learning_rate",
             "architecture_every", "temperature_start", "temperature_end", "penalty",
         )  # fmt: skip
         for name in positive:
@@ -180,6 +189,7 @@ class SearchResult:
         architecture: The network, which meets the budgets as predicted.
         predicted: Its predicted cost.
         argmax: The network of the likeliest options, before it was made to meet the budgets.
+        candidates: How many distinct networks were compared at the end.
         shrunk: Steps that derivation took to meet the budgets.
         grown: Steps that derivation took to use what was left of them.
         budgets: What was asked for.
@@ -195,6 +205,7 @@ class SearchResult:
     architecture: Architecture
     predicted: PredictedCost
     argmax: Architecture
+    candidates: int
     shrunk: int
     grown: int
     budgets: Budgets
@@ -205,6 +216,18 @@ class SearchResult:
     dataset_fingerprint: str
     seconds: float
 
+    def grid(self, backbone: Backbone, input_shape: Shape) -> Grid:
+        """Return the choices that `logits` are about, to derive again with another cost model.
+
+        Args:
+            backbone: The one that was searched, for as many classes.
+            input_shape: Height, width, channels of the data.
+        """
+        skeleton = skeleton_of(backbone, input_shape)
+        keys = [conv.width for conv in skeleton.convs() if conv.width is not None]
+        widths = {key: self.choices[f"{key[0]}_{key[1]}"] for key in keys}
+        return Grid(backbone, skeleton, widths)
+
     def to_json(self) -> dict[str, Any]:
         """Return every field by name, for `json.dumps`."""
         return {
@@ -212,6 +235,7 @@ class SearchResult:
             "architecture": self.architecture.to_json(),
             "predicted": self.predicted.to_json(),
             "argmax": self.argmax.to_json(),
+            "candidates": self.candidates,
             "shrunk": self.shrunk,
             "grown": self.grown,
             "budgets": self.budgets.to_json(),
@@ -235,6 +259,7 @@ class SearchResult:
             architecture=_architecture(data["architecture"]),
             predicted=PredictedCost.from_json(data["predicted"]),
             argmax=_architecture(data["argmax"]),
+            candidates=data["candidates"],
             shrunk=data["shrunk"],
             grown=data["grown"],
             budgets=Budgets(**data["budgets"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -18,9 +18,13 @@ from harness.search.skeleton import Key, SuperBlock, SuperConv
 
 _BATCH_NORM_EPSILON = 1e-3  # as in the networks that backbones build
 _BATCH_NORM_MOMENTUM = 0.9  # a search has a few hundred steps, not tens of thousands
+_SPREAD = 1.0  # neighbouring widths, about a tenth of the range, behave much alike
 
 Weights = Mapping[str, Any]
 """Weights of each decision's options, by the decision's name."""
+
+Start = Mapping[str, Sequence[float]]
+"""Logits of each decision's options, by the decision's name."""
 
 
 def width_name(key: Key) -> str:
@@ -37,19 +41,22 @@ class Supernet(keras.Model):
     Args:
         grid: What can be chosen.
         seed: Of the initial weights.
+        start: Logits to start with, by decision; zeros unless given.
     """
 
-    def __init__(self, grid: Grid, seed: int = 0) -> None:
+    def __init__(self, grid: Grid, seed: int = 0, start: Start | None = None) -> None:
         super().__init__(name=f"{grid.backbone.name}_supernet")
         self.grid = grid
         self._seeds = Draw(seed, key_of(grid.backbone.name))
         skeleton = grid.skeleton
         self.choices = {
-            width_name(key): Choice(len(widths), name=width_name(key))
+            width_name(key): Choice(
+                len(widths), (start or {}).get(width_name(key)), _SPREAD, name=width_name(key)
+            )
             for key, widths in grid.widths.items()
         }
         for block in grid.optional:
-            self.choices[block.gate] = Choice(2, name=block.gate)
+            self.choices[block.gate] = Choice(2, (start or {}).get(block.gate), name=block.gate)
         self.convs: dict[str, Any] = {}
         self.norms: dict[str, Any] = {}
         self.out_widths: dict[str, Any] = {}
@@ -144,8 +151,8 @@ class Supernet(keras.Model):
 
     @property
     def architecture_variables(self) -> list[Any]:
-        """Return the logits of all decisions."""
-        return [choice.logits for choice in self.choices.values()]
+        """Return what the logits of all decisions are made of."""
+        return [choice.evidence for choice in self.choices.values()]
 
     @property
     def network_variables(self) -> list[Any]:

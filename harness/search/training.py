@@ -11,9 +11,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from harness.backbones import Architecture
 from harness.search.budgets import Budgets
 from harness.search.cost_model import CostModel
 from harness.search.expected import expected_counts
+from harness.search.feasible import prior
 from harness.search.grid import Grid
 from harness.search.options import EpochReport, Samples, SearchData, SearchOptions
 from harness.search.supernet import Supernet
@@ -37,7 +39,8 @@ class Trainer:
         self._grid, self._cost_model, self._options = grid, cost_model, options
         self._train, self._validation = dataset.train, dataset.validation
         self._limits = dict(budgets.items())
-        self._net = Supernet(grid, options.seed)
+        start = prior(grid, cost_model, budgets, options.prior)
+        self._net = Supernet(grid, options.seed, start)
         self._weight_optimizer = keras.optimizers.Adam(options.learning_rate)
         self._weight_optimizer.build(self._net.network_variables)
         self._architecture_optimizer = keras.optimizers.Adam(
@@ -47,6 +50,7 @@ class Trainer:
         self._multipliers = dict.fromkeys(self._limits, 0.0)
         self._step = 0
         self._weight_step = tf.function(self._learn_weights)
+        self._validate = tf.function(self._judge)
         self._architecture_step = tf.function(self._learn_architecture)
 
     def epoch(self, epoch: int) -> EpochReport:
@@ -101,6 +105,28 @@ class Trainer:
             for name, choice in self._net.choices.items()
         }
 
+    def perturbed(self, number: int) -> dict[str, tuple[float, ...]]:
+        """Return the logits with Gumbel noise: their argmax is a sample of the decisions."""
+        generator = np.random.default_rng([self._options.seed, number, 2])
+        return {
+            name: tuple(
+                float(value) for value in np.add(values, generator.gumbel(size=len(values)))
+            )
+            for name, values in self.logits().items()
+        }
+
+    def validation_loss(self, architecture: Architecture) -> float:
+        """Return the cross-entropy of one network with the supernet's weights.
+
+        Normalisation uses each batch's own statistics: the moving ones are of all networks.
+        """
+        weights = {
+            name: tf.constant(value) for name, value in self._net.one_hot(architecture).items()
+        }
+        batches = _batches(self._validation, self._options.batch_size, self._options.seed, 0, 3)
+        losses = [self._validate(*_take(self._validation, rows), weights) for rows in batches]
+        return float(np.mean([float(loss) for loss in losses]))
+
     def arrays(self) -> list[NDArray[Any]]:
         """Return every variable's value, in a fixed order."""
         return [np.asarray(variable) for variable in self._variables()]
@@ -142,6 +168,9 @@ class Trainer:
             )  # fmt: skip
             noise[name] = -tf.math.log(-tf.math.log(uniform))
         return self._net.sample(temperature, noise)
+
+    def _judge(self, x: Any, y: Any, weights: Any) -> Any:
+        return _loss(self._net(x, weights, training=True), y)[0]
 
     def _learn_weights(self, x: Any, y: Any, temperature: Any, seed: Any) -> tuple[Any, Any]:
         variables = self._net.network_variables

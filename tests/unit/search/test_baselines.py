@@ -6,7 +6,15 @@ import pytest
 
 from harness.backbones import backbone_names, get_backbone
 from harness.errors import BudgetsInfeasible
-from harness.search import Budgets, CostModel, random_architectures, uniform_architecture
+from harness.search import (
+    Budgets,
+    CostModel,
+    derive,
+    random_architectures,
+    search_grid,
+    uniform_architecture,
+)
+from harness.search.feasible import prior
 
 SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
 BUDGETS = {
@@ -48,6 +56,17 @@ def test_the_uniform_network_is_as_wide_as_the_budgets_let_it_be(
         wider = [value and width + 4 for value in found["blocks"]]
         larger = backbone.architecture(stem=[width + 4], blocks=wider)
         assert not model.predict(larger).meets(budgets)
+
+
+@pytest.mark.parametrize("name", backbone_names())
+def test_a_search_starts_near_the_uniform_network(cost_model_for: Models, name: str) -> None:
+    backbone, model, budgets = get_backbone(name), cost_model_for(name), BUDGETS[name]
+    grid = search_grid(backbone, SHAPES[name], model, budgets)
+    logits = prior(grid, model, budgets, 1.0)
+    start = derive(grid, model, budgets, logits, grow=False).argmax
+    reference = uniform_architecture(backbone, model, budgets, input_shape=SHAPES[name])
+    assert model.predict(start).ops == pytest.approx(model.predict(reference).ops, rel=0.25)
+    assert prior(grid, model, budgets, 0.0) == {}
 
 
 def test_infeasible_budgets_are_said(cost_model_for: Models) -> None:

@@ -126,5 +126,5 @@ def test_memory_has_a_gradient_at_the_node_that_needs_most() -> None:
     net = Supernet(grid)
     with tf.GradientTape() as tape:
         memory = expected_counts(grid, net.expected(1.0)).working_memory_bytes
-    gradient = tape.gradient(memory, net.choices["stem_0"].logits.value)
+    gradient = tape.gradient(memory, net.choices["stem_0"].evidence.value)
     assert gradient.numpy()[-1] > 0

@@ -121,6 +121,18 @@ def test_a_choice_becomes_one_hot_as_it_cools() -> None:
     np.testing.assert_allclose(noisy, [1, 0, 0], atol=1e-6)
 
 
+def test_neighbouring_widths_share_evidence() -> None:
+    choice = Choice(5, initial=(0.0, 0.0, 0.0, 0.0, 1.0), spread=1.0)
+    np.testing.assert_allclose(np.asarray(choice.logits), [0, 0, 0, 0, 1])
+    choice.evidence.assign([0, 3, 0, 0, 0])
+    logits = np.asarray(choice.logits)
+    assert logits[1] > logits[0] > 0
+    assert logits[1] > logits[2] > logits[3] > 0
+    alone = Choice(2)
+    alone.evidence.assign([0, 3])
+    np.testing.assert_allclose(np.asarray(alone.logits), [0, 3])
+
+
 def test_a_width_masks_what_is_beyond_it() -> None:
     width, mask = Width((2, 4), channels=5), Mask()
     tensor = np.ones((1, 1, 1, 5), np.float32)
