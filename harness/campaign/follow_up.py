@@ -124,6 +124,7 @@ class FollowUp:
             "kernels": [fingerprint.kernels],
             "optimization": [fingerprint.optimization],
             "libraries": dict(self.libraries or {}),
+            "one_firmware": bool(fingerprint.one_firmware),
         }
         caches = {name: getattr(fingerprint, name) for name in ("icache", "dcache", "art")}
         measure = {name: value for name, value in caches.items() if value is not None}

@@ -29,7 +29,6 @@ from harness.search import (
     SearchResult,
     random_architectures,
     search,
-    search_grid,
     uniform_architecture,
 )
 from harness.search.record import FILE, Measured, Method, SearchRun
@@ -312,14 +311,7 @@ def _refine(
     added = [row for row in fitted if row.key not in known]
     errors = local_errors(before, fitted, added) if added else None
     cost_model = replace(plan.cost_model, fit=after)
-    grid = search_grid(
-        plan.backbone,
-        plan.dataset.input_shape,
-        plan.cost_model,
-        plan.budgets,
-        width_choices=plan.search.width_choices,
-        width_room=plan.search.width_room,
-    )
+    grid = result.grid(plan.backbone, plan.dataset.input_shape)
     derived = derive(grid, cost_model, plan.budgets, result.logits, grow=plan.search.grow)
     _save_fit(after, plan.folder)
     return (
@@ -338,8 +330,6 @@ def _refine(
 
 
 def _prove(follow: FollowUp, model: Path, listener: Listener) -> Measured:
-    from harness.report.memory import sram_needed
-
     row: Measurement = follow.prove([model], listener)[0]
     return Measured(
         key=row.key,
@@ -349,7 +339,7 @@ def _prove(follow: FollowUp, model: Path, listener: Listener) -> Measured:
         status=row.status.value,
         issues=tuple(row.issues),
         latency_us=row.latency_us,
-        sram_bytes=sram_needed(row),
+        sram_bytes=row.sram_bytes,
         flash_bytes=row.flash_total_bytes,
         bit_exact=row.bit_exact,
         message=row.message,

@@ -12,6 +12,7 @@ from harness.data.arrays import digits, load_npz
 from harness.data.dataset import Dataset, Split
 from harness.data.divide import Division
 from harness.data.features import SoundFeatures
+from harness.data.images import SUFFIXES as IMAGE_SUFFIXES
 from harness.data.images import has_images, load_images
 from harness.data.sounds import SoundOptions, load_sounds
 from harness.errors import DataError
@@ -56,7 +57,19 @@ def load(
             expected="a folder of WAV files or images, a .npz file, or 'digits'",
             fix="check the path",
         )
+    path = _inside(path)
     has_sound = any(file.suffix.lower() == ".wav" for file in path.rglob("*"))
     if has_sound or not has_images(path):
         return load_sounds(path, input_shape, chosen, on_progress)
     return load_images(path, input_shape, chosen.division)
+
+
+def _inside(folder: Path) -> Path:
+    """Return where the data begins: a lone sub-folder is no label, there would be one class."""
+    while True:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        folders = [entry for entry in entries if entry.is_dir()]
+        has_data = any(entry.suffix.lower() in (".wav", *IMAGE_SUFFIXES) for entry in entries)
+        if len(folders) != 1 or has_data:
+            return folder
+        folder = folders[0]

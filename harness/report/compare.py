@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from harness.report import text
-from harness.report.memory import sram_needed
 from harness.report.tables import Table
 from harness.results.record import Measurement, best_per_key
 
@@ -40,7 +39,7 @@ def comparison_table(rows: Iterable[Measurement], *, title: str = "Comparison") 
         ("code B", False, _code),
         ("arena used B", False, lambda row: text.number(row.arena_used_bytes)),
         ("arena min B", False, lambda row: text.number(row.arena_min_bytes)),
-        ("SRAM B", False, lambda row: text.number(sram_needed(row))),
+        ("SRAM B", False, lambda row: text.number(row.sram_bytes)),
         ("layers − total", False, lambda row: text.percent_signed(row.additivity_gap)),
         ("outputs", True, _outputs),
     ]

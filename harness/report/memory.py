@@ -50,11 +50,6 @@ def split_memory(row: Measurement) -> MemorySplit:
     return MemorySplit(_rest(_sram(row), ram), _rest(_flash(row), flash), ram, flash)
 
 
-def sram_needed(row: Measurement) -> int | None:
-    """Return arena, other static RAM and stack of a row in bytes, None when one is not known."""
-    return row.sram_bytes
-
-
 def _sram(row: Measurement) -> dict[str, int]:
     arena, other, stack = row.arena_bytes, row.ram_other_bytes, row.stack_bytes
     if arena is None or other is None or stack is None:

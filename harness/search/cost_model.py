@@ -181,12 +181,8 @@ def sram_overhead(rows: Iterable[Measurement]) -> int | None:
 
     None when no row has both figures.
     """
-    figures = [
-        row.ram_other_bytes + row.stack_bytes
-        for row in rows
-        if row.ram_other_bytes is not None and row.stack_bytes is not None
-    ]
-    return max(figures, default=None)
+    figures = (row.sram_overhead_bytes for row in rows)
+    return max((figure for figure in figures if figure is not None), default=None)
 
 
 def _whole(value: float | None) -> int | None:

@@ -39,6 +39,14 @@ def test_names_carry_label_and_speaker(speakers: Path) -> None:
     assert np.allclose(dataset.train.x.mean(axis=(0, 1, 3)), 0, atol=1e-3)
 
 
+def test_a_folder_around_the_recordings_is_no_label(speakers: Path, tmp_path: Path) -> None:
+    around = tmp_path / "corpus"
+    around.mkdir()
+    (around / "README.md").write_text("what this is")
+    speakers.rename(around / "recordings")
+    assert data.load(around, input_shape=KWS).classes == ("0", "1")
+
+
 def test_speakers_to_test_on_may_be_named(speakers: Path) -> None:
     division = Division(test_speakers=("eve",), validation_speakers=("ada",))
     options = data.SoundOptions(division=division)

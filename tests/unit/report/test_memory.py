@@ -10,7 +10,7 @@ from harness.errors import ResultsError
 from harness.report import arena_table, comparison_table, plot_memory
 from harness.report import memory as parts
 from harness.report.compare import has_several
-from harness.report.memory import split_memory, sram_needed
+from harness.report.memory import split_memory
 from harness.report.memory_plot import row_labels
 from harness.results.fake import fake_failure, fake_measurement, key_of
 
@@ -36,7 +36,7 @@ def test_the_verified_minimum_counts_and_its_excess_is_of_allocation() -> None:
     assert split.sram[parts.INTERMEDIATE] == 15_000
     assert split.sram[parts.PERSISTENT] == 1_384
     assert split.sram[parts.TEMPORARY] == 616
-    assert sram_needed(row) == 17_000 + 5_904 + 900
+    assert row.sram_bytes == 17_000 + 5_904 + 900
 
 
 def test_an_arena_that_no_runtime_splits_is_one_part() -> None:
@@ -49,7 +49,7 @@ def test_nothing_is_filled_in() -> None:
     row = fake_measurement(ram_other_bytes=None, flash_port_bytes=None, board="unheard_of")
     split = split_memory(row)
     assert (dict(split.sram), dict(split.flash)) == ({}, {})
-    assert (split.sram_capacity, split.flash_capacity, sram_needed(row)) == (None, None, None)
+    assert (split.sram_capacity, split.flash_capacity, row.sram_bytes) == (None, None, None)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
@@ -110,7 +110,7 @@ def test_arenas_stand_beside_what_was_verified_and_the_host_s() -> None:
 def test_sram_is_arena_and_overhead() -> None:
     row = fake_measurement(arena_min_bytes=3_024)
     assert row.sram_overhead_bytes == 5_904 + 900
-    assert row.sram_bytes == sram_needed(row) == 3_024 + 5_904 + 900
+    assert row.sram_bytes == 3_024 + 5_904 + 900
     assert fake_measurement(stack_bytes=None).sram_bytes is None
 
 

@@ -57,6 +57,7 @@ def make_run(
         architecture=architecture,
         predicted=predicted,
         argmax=architecture,
+        candidates=16,
         shrunk=1,
         grown=2,
         budgets=BUDGETS,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from harness.backbones import get_backbone
 from harness.fit import Fingerprint, Fit, LinearModel, Metrics
+from harness.fit.model import SCHEMA_VERSION
 from harness.search import CostModel
 
 _METRICS = Metrics(
@@ -62,9 +63,10 @@ def fit_for(backbone: str, **fingerprint: object) -> Fit:
         "icache": True,
         "dcache": True,
         "art": True,
+        "one_firmware": False,
     }
     return Fit(
-        schema_version=1,
+        schema_version=SCHEMA_VERSION,
         created_by="test",
         fingerprint=Fingerprint(**{**known, **fingerprint}),  # type: ignore[arg-type]
         backbones=(backbone,),
