@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from harness import __version__
 from harness.backbones import Architecture, Backbone
 from harness.errors import SearchError
+from harness.files import draft_of
 from harness.results.record import Measurement
 from harness.search import (
     Budgets,
@@ -150,7 +151,8 @@ def run_search(plan: SearchPlan, follow: FollowUp | None, watcher: Watcher) -> S
             if name != "train"
         }
     model = plan.folder / MODEL
-    model.write_bytes(content)
+    with draft_of(model, what="model", error=SearchError) as draft:
+        draft.write_bytes(content)
     _write_json(plan.folder / FEATURES, _features(plan))
     measured = None
     if follow is not None:
@@ -428,16 +430,8 @@ def _save_fit(fit: Fit, folder: Path) -> None:
 
 
 def _write_json(file: Path, data: Any) -> None:
-    draft = file.with_name(f".{file.name}.new")
-    try:
+    with draft_of(file, what="run", error=SearchError) as draft:
         draft.write_text(json.dumps(data, indent=2, default=str) + "\n", encoding="utf-8")
-        draft.replace(file)
-    except OSError as failure:
-        raise SearchError(
-            f"the run cannot be written: {failure.strerror or failure}",
-            where=str(file),
-            fix="check that the folder is writable and the disk has space",
-        ) from None
 
 
 def _logs(folder: Path, name: str) -> Path | None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import uuid
 import zipfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from harness.files import draft_of
 from harness.paths import cache_dir
 
 if TYPE_CHECKING:
@@ -33,14 +33,9 @@ def cached(
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as failure:
             logging.getLogger(__name__).warning("%s is made again: %s", file, failure)
     arrays = make()
-    draft = file.with_name(f".{uuid.uuid4().hex}.npz")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with draft_of(file) as draft:
             np.savez(draft, **arrays)  # type: ignore[arg-type]  # its flag is no array
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
     except OSError as failure:
         logging.getLogger(__name__).warning("%s cannot be kept: %s", file, failure)
     return arrays

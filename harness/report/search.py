@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ResultsError
+from harness.files import draft_of
 from harness.report import text
 from harness.report.tables import Table
 from harness.search.record import SearchRun
@@ -53,15 +54,8 @@ def write_search_page(run: SearchRun, folder: Path) -> Path:
     parts += ["## Where the time went\n", _time_table(run).markdown()]
     parts += ["## Made with\n", _made_with(run)]
     file = folder / PAGE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text("\n".join(parts), encoding="utf-8")
-    except OSError as failure:
-        raise ResultsError(
-            f"the page cannot be written: {failure.strerror or failure}",
-            where=str(file),
-            fix="check that the folder is writable and the disk has space",
-        ) from None
+    with draft_of(file, what="page", error=ResultsError) as draft:
+        draft.write_text("\n".join(parts), encoding="utf-8")
     return file
 
 

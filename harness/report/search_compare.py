@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, pstdev
 
 from harness.errors import ResultsError
+from harness.files import draft_of
 from harness.report import text
 from harness.report.search import error_pct
 from harness.report.tables import Table
@@ -119,12 +120,8 @@ def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:
         runs_table(runs).markdown(),
     ]
     file = folder / "compare.md"
-    try:
-        file.write_text("\n".join(parts), encoding="utf-8")
-    except OSError as failure:
-        raise ResultsError(
-            f"the page cannot be written: {failure.strerror or failure}", where=str(file)
-        ) from None
+    with draft_of(file, what="page", error=ResultsError) as draft:
+        draft.write_text("\n".join(parts), encoding="utf-8")
     return file
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import SearchError
+from harness.files import draft_of
 
 FILE = "search-state.npz"
 
@@ -32,23 +32,13 @@ def save_state(
         SearchError: The file cannot be written.
     """
     file = folder / FILE
-    draft = folder / f".{FILE}.{uuid.uuid4().hex}"
     text = json.dumps({"identity": identity, "facts": facts}, allow_nan=False)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with draft.open("wb") as stream:
-                named = {f"array{index}": array for index, array in enumerate(arrays)}
-                np.savez(stream, text=np.array(text), **named)  # type: ignore[arg-type]  # numpy's stub
-            draft.replace(file)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as failure:
-        raise SearchError(
-            f"the checkpoint cannot be written: {failure.strerror or failure}",
-            where=str(file),
-            fix="check that the folder is writable and the disk has space",
-        ) from None
+    named = {f"array{index}": array for index, array in enumerate(arrays)}
+    with (
+        draft_of(file, what="checkpoint", error=SearchError) as draft,
+        draft.open("wb") as stream,
+    ):
+        np.savez(stream, text=np.array(text), **named)  # type: ignore[arg-type]  # numpy's stub
 
 
 def load_state(
