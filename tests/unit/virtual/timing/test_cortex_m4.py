@@ -51,4 +51,4 @@ def test_snippet(code: str, cycles: int) -> None:
 
 def test_version_and_name_are_recorded() -> None:
     model = get_model("cortex-m4")
-    assert (model.name, model.version) == ("cortex-m4-issue", "1")
+    assert (model.name, model.version) == ("cortex-m4-issue", "2")
