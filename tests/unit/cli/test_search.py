@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -67,21 +68,29 @@ def test_baseline_leaves_everything_in_one_folder(ready: Harness) -> None:
 
 
 @pytest.mark.slow
-def test_search_and_random_with_the_same_time(ready: Harness) -> None:
-    found = ready(*arguments("--epochs", 3, "--out", "searched", "--json"))
+def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness) -> None:
+    found = ready(*arguments("--epochs", 2, "--out", "searched", "--json"))
     assert found.code == 0, found.err
     data = found.json()
-    assert len(data["search"]["trajectory"]) == 3
+    assert len(data["search"]["trajectory"]) == 2
     assert list(Path("searched/logs").rglob("events*"))
-    again = ready(*arguments("--epochs", 3, "--out", "searched", "--json")).json()
+    again = ready(*arguments("--epochs", 2, "--out", "searched", "--json")).json()
     assert again["architecture"] == data["architecture"]
     assert again["evaluation"] == data["evaluation"]
+
+
+def test_random_has_the_time_of_another_run_and_takes_the_best(ready: Harness) -> None:
+    # A run that learns for two seconds: the random one will take as long.
+    assert ready(*arguments("--baseline", "uniform", "--out", "like")).code == 0
+    record = Path("like/search.json")
+    run = json.loads(record.read_text())
+    run["training_seconds"] = 2.0
+    record.write_text(json.dumps(run))
     other = ready(
         *arguments(
-            "--baseline", "random", "--candidates", 2, "--like", "searched", "--out", "tried",
-            "--json",
+            "--baseline", "random", "--candidates", 2, "--like", "like", "--out", "tried", "--json"
         )
-    )  # fmt: skip
+    )
     assert other.code == 0, other.err
     tried = other.json()
     assert len(tried["candidates"]) == 2
