@@ -263,6 +263,18 @@ class VirtualMachine:
         self._pending = error
         self.cpu.request_stop()
 
+    # Virtual time.
+
+    def now(self) -> float:
+        """Return seconds of virtual time; differences hold while the clock tree stays as it is."""
+        with self.paused():
+            return self.cpu.counter.elapsed() / self._chip.rcc.hclk_hz
+
+    def let_pass(self, seconds: float) -> None:
+        """Let virtual time pass while the core does nothing."""
+        with self.paused():
+            self.console.add_idle_ns(round(seconds * 1e9))
+
     # Faults on purpose: `harness.virtual.faults`.
 
     def line(self, plan: FaultPlan | None) -> Console | FaultyLine:

@@ -21,6 +21,7 @@ PLAN = CapturePlan(
 @dataclass
 class Image:
     elf: Path = Path("firmware.elf")
+    map: Path = Path("firmware.map")
     build_id: str = "0123456789abcdef"
     model_sha256: str = "fedcba9876543210" + "0" * 48
 

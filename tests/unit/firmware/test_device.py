@@ -249,6 +249,39 @@ def test_a_fault_is_reported_and_so_is_an_overflowed_stack(
         assert (fault.sp, fault.stack) == (f"{sp:08x}", state)
 
 
+def test_time_is_told_by_both_counters(f746: Device) -> None:
+    first, second = (f746.records(wire.encode_time())[0] for _ in range(2))
+    assert second.cycles > first.cycles and second.ticks > first.ticks
+    assert second.counter - first.counter > 0
+
+
+def test_an_assertion_and_a_fault_are_told_with_their_places(
+    bare, fakes, library, cache, compiler
+) -> None:
+    from harness.capture.crash import assertion_error
+    from harness.firmware.symbols import locate, place_in
+
+    board = load_board("nucleo_f746zg")
+    code = fakes.MODEL_C.replace('#include "kernel.h"', '#include "kernel.h"\n#include <assert.h>')
+    code = code.replace(
+        "    kernel_flip(arena", "    assert(arena[0] != 0);\n    kernel_flip(arena"
+    )
+    sources = fakes.fake_sources(library, model_c=code)
+    image = build(board, fakes.fake_model(content=b"asserts"), sources, cache_dir=cache)
+    device = Device(bare.BareChip(image.elf, cpu=board.facts.core.cpu))
+    device.ask(b"")
+    device.records(wire.encode_setup())
+    *_, line = wire.LineAssembler().feed(device.chip.send(wire.encode_run(0, 1), timeout_s=0.5))
+    record = wire.decode(line)
+    error = assertion_error(record, where="here", raw_log="")
+    assert "model_invoke" in error.what and "arena[0] != 0" in error.what
+    assert record.line == 1 + code[: code.index("assert(arena")].count("\n")
+    place = place_in(image, device.chip.symbols["kernel_flip"] + 2)
+    assert (place.function, place.file) == ("kernel_flip", "kernel.c") and place.line
+    assert locate(image.elf, 0x2000_0000) is None
+    assert locate(image.elf.with_name("nothing.elf"), 0x0800_0000) is None
+
+
 def test_the_other_cycle_count_wraps(bare, fakes, library, cache, compiler) -> None:
     """Minutes of inference: the 1 MHz timer says how often the 32-bit counter wrapped."""
     device, _ = _boot(bare, fakes, library, cache, "nucleo_f746zg")
