@@ -75,6 +75,21 @@ def test_boot_says_which_image_and_why(bare, fakes, library, cache, compiler) ->
     assert wire.decode(lines[1]) == wire.Boot(image.build_id, "nucleo_f746zg", "pin")
 
 
+def test_an_image_is_not_let_onto_another_board(fakes, library, cache, compiler) -> None:
+    from harness.errors import TargetMismatch
+    from harness.flash import read_image
+
+    boards = {name: load_board(name) for name in ("nucleo_f746zg", "nucleo_f767zi")}
+    for board in boards.values():
+        image = build(board, fakes.fake_model(), fakes.fake_sources(library), cache_dir=cache)
+        for other in boards.values():
+            if other is board:
+                assert read_image(image.elf, other).bytes
+            else:
+                with pytest.raises(TargetMismatch, match=f"built for {board.id}"):
+                    read_image(image.elf, other)
+
+
 def test_a_measurement(device: Device, fakes) -> None:
     (identity,) = device.records(wire.encode_id())
     assert identity.uid == "112233445566778899aabbcc"

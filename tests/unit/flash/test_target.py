@@ -36,6 +36,7 @@ class FakeChip:
         self.memory: dict[int, bytes] = {}
         self.halted = False
         self.failure: Exception | None = None
+        self.cores: dict[int, object] = {}
 
     def _may_fail(self) -> None:
         if self.failure is not None:
