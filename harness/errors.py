@@ -145,6 +145,12 @@ class StationLocked(BenchError):
     code = "station-locked"
 
 
+class StationQuarantined(BenchError):
+    """The station failed time and again and is set aside until `harness bench check`."""
+
+    code = "quarantined"
+
+
 class FlashError(HarnessError):
     """Programming the target failed."""
 

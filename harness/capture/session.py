@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness import protocol
 from harness.bench import Station, station_lock
 from harness.bench.check import serial_error
+from harness.bench.quarantine import check_quarantine
 from harness.boards import Board, load_board
 from harness.capture.arena import ArenaSearch, read_arena_parts
 from harness.capture.clock import (
@@ -100,11 +101,13 @@ class BoardSession:
         """Lock the station, open its serial port, then its probe.
 
         Raises:
+            StationQuarantined: It is set aside.
             StationLocked: Another process uses it.
             SerialUnavailable, ProbeNotFound, ProbeBusy: Port or probe cannot be opened.
         """
         from harness.flash import open_target
 
+        check_quarantine(station)
         board = load_board(station.board)
         stack = ExitStack()
         try:
