@@ -72,6 +72,18 @@ def benchmark(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Run 5,000 measurements under random faults on virtual boards; minutes."""
+    session.run("python", "-m", "harness.cli.soak", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Feed mutated models, device lines and files to what reads them; minutes."""
+    session.run("python", "tests/fuzz/fuzz.py", *session.posargs)
+
+
+@nox.session
 def hardware(session: nox.Session) -> None:
     """Run the tests that need a bench: HARNESS_BENCH=bench.toml nox -s hardware."""
     if "HARNESS_BENCH" not in os.environ:
