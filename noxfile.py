@@ -54,9 +54,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the generated page: the command line reference."""
+    """Write the generated pages: the command line reference and the table of faults."""
     generate = ("utils", "docs", "--name", "harness", "--title", "Command line")
     session.run("python", "-m", "typer", "harness.cli.app", *generate, "--output", "docs/cli.md")
+    session.run("python", "tests/integration/test_faults.py")
 
 
 @nox.session

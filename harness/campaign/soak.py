@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FAULTS = (
     "drop:1e-5,garble:1e-5,duplicate:1e-5,delay:3e-6,vanish:5e-6,reset:5e-6,watchdog:3e-6,"
-    "probe:5e-5,hardfault:1e-3,hang:3e-4,flip:0.02"
+    "probe:5e-5,hardfault:1e-3,hang:3e-4,flip:0.005"
 )
 """Some two measurements in ten meet one."""
 
@@ -233,6 +233,8 @@ def _network(seed: int) -> bytes:
 
 
 def _faulty(station: Station, faults: str, seed: int) -> Station:
+    # Each board has faults of its own.
+    seed = 1000 * seed + sum(station.board.encode())
     data = station.model_dump()
     return Station(**{**data, "serial": f"{station.serial}?faults={faults}&seed={seed}"})
 

@@ -117,14 +117,14 @@ class Injector:
         for _ in range(_WORN_BYTES):
             self._machine.memory.flash.data[start + cells.randrange(_WORN_WITHIN)] = 0
 
-    def _programmed(self, start: int, end: int) -> None:
-        """Flip a bit in what was programmed since the interface was unlocked."""
+    def _programmed(self, start: int, end: int) -> bool:
+        """Flip a bit in what was programmed; False where all of it is erased."""
         content = self._machine.memory.flash.data
         used = [at for at in range(start, end) if content[at] != 0xFF]
-        if not used or not self._flips.next():
-            return
-        self.note("flip")
-        content[self._flash_random.choice(used)] ^= 1 << self._flash_random.randrange(8)
+        if used and self._flips.next():
+            self.note("flip")
+            content[self._flash_random.choice(used)] ^= 1 << self._flash_random.randrange(8)
+        return bool(used)
 
     # The core: asked once for each command that the host ended.
 

@@ -61,9 +61,10 @@ class FlashController(Peripheral):
         #: Called before code in [start, end) changes, for every address the flash appears at.
         self.invalidate: Invalidate = _ignore
         #: Faults: called with (sector or None, first offset) of what was erased, and with the
-        #: range of offsets that may have been programmed once the interface is locked again.
+        #: range of offsets that may have been programmed once the interface is locked again (True
+        #: if there was anything).
         self.after_erase: Callable[[int | None, int], None] | None = None
-        self.after_programming: Callable[[int, int], None] | None = None
+        self.after_programming: Callable[[int, int], bool] | None = None
         self._touched: tuple[int, int] | None = None
         self.add(_ACR, "ACR", writable=_ACR_BITS[board.family])
         self.add(_KEYR, "KEYR", read=read_zero, write=self._write_key)
@@ -170,8 +171,8 @@ class FlashController(Peripheral):
         if value & _LOCK and self.after_programming is not None and self._touched is not None:
             start, end = self._touched
             self._changing(start, end - start)
-            self.after_programming(start, end)
-            self._touched = None
+            if self.after_programming(start, end):
+                self._touched = None
         if value & _STRT:
             self._erase(value)
             self._cr &= ~_STRT
