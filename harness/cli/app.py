@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "run",
     "fit": "fit",
     "results": "results",
+    "compare": "compare",
     "export": "export",
     "virtual": "virtual",
     "doctor": "doctor",
