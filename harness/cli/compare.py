@@ -87,11 +87,11 @@ def _show(result: Comparison) -> None:
     )
     say = err().print
     overall = result.overall
+    counted = ", ".join(f"{count} {name}" for name, count in result.counts.items() if count)
+    interval = f"{overall.low - 1:+.2%} to {overall.high - 1:+.2%}"
     say(
-        f"{len(result.pairs)} pairs: "
-        + ", ".join(f"{count} {name}" for name, count in result.counts.items() if count)
-        + f"; together {overall.value - 1:+.2%} ({overall.low - 1:+.2%} to {overall.high - 1:+.2%}):"
-        f" {overall.verdict.value}",
+        f"{len(result.pairs)} pairs: {counted}; "
+        f"together {overall.value - 1:+.2%} ({interval}): {overall.verdict.value}",
         markup=False,
         soft_wrap=True,
     )

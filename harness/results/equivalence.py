@@ -1,7 +1,7 @@
 """Test two sets of rows: are they the same within a margin, or has something become worse?
 
-Rows are paired by what was measured (network, board, runtime, kernels, flags, clock, caches), not by
-versions, which are what a comparison is usually about. A pair's ratio is after / before. It is
+Rows are paired by what was measured (network, board, runtime, kernels, flags, clock, caches), not
+by versions, which are what a comparison is usually about. A pair's ratio is after / before. It is
 *equivalent* when the interval of the ratio lies within the margin (two one-sided tests: Schuirmann
 1987), *worse* when the whole interval lies above it, *better* when it lies below, else *undecided*.
 """
@@ -184,7 +184,7 @@ def compare_rows(
         pairs.append(Pair(name, was, now, ratio))
     if not pairs:
         raise ResultsError(
-            f"no network has a {metric} in both sets ({len(old)} subjects before, {len(new)} after)",
+            f"no network has a {metric} in both sets ({len(old)} before, {len(new)} after)",
             expected=f"rows that agree in {', '.join(parts)}",
             fix="let pairs differ in a part with --across, or take degraded rows with --degraded",
         )
