@@ -120,11 +120,14 @@ class Injector:
     def _programmed(self, start: int, end: int) -> bool:
         """Flip a bit in what was programmed; False where all of it is erased."""
         content = self._machine.memory.flash.data
-        used = [at for at in range(start, end) if content[at] != 0xFF]
-        if used and self._flips.next():
+        found = bytes(content[start:end])
+        if not found.strip(b"\xff"):
+            return False
+        if self._flips.next():
             self.note("flip")
+            used = [start + at for at, byte in enumerate(found) if byte != 0xFF]
             content[self._flash_random.choice(used)] ^= 1 << self._flash_random.randrange(8)
-        return bool(used)
+        return True
 
     # The core: asked once for each command that the host ended.
 
