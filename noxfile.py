@@ -54,9 +54,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the generated page: the command line reference."""
+    """Write the generated pages: the command line reference and the table of faults."""
     generate = ("utils", "docs", "--name", "harness", "--title", "Command line")
     session.run("python", "-m", "typer", "harness.cli.app", *generate, "--output", "docs/cli.md")
+    session.run("python", "tests/integration/test_faults.py")
 
 
 @nox.session
@@ -69,6 +70,18 @@ def benchmark(session: nox.Session) -> None:
     if "HARNESS_TFLM" in os.environ and not session.posargs:
         tflm = ("--runtime", "tflm", "--one-firmware")
         session.run("python", "-m", "harness.cli.benchmark", *tflm)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run 5,000 measurements under random faults on virtual boards; minutes."""
+    session.run("python", "-m", "harness.cli.soak", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Feed mutated models, device lines and files to what reads them; minutes."""
+    session.run("python", "tests/fuzz/fuzz.py", *session.posargs)
 
 
 @nox.session

@@ -151,6 +151,12 @@ class StationLocked(BenchError):
     code = "station-locked"
 
 
+class StationQuarantined(BenchError):
+    """The station failed time and again and is set aside until `harness bench check`."""
+
+    code = "quarantined"
+
+
 class FlashError(HarnessError):
     """Programming the target failed."""
 
@@ -179,6 +185,30 @@ class CaptureTimeout(CaptureError):
     """The device was silent past the deadline; carries the last bytes seen and the raw log."""
 
     code = "timeout"
+
+
+class DeviceHang(CaptureTimeout):
+    """The device fell silent and does not answer to an empty command either."""
+
+    code = "hang"
+
+
+class DeviceReset(CaptureError):
+    """The device was reset in the middle: supply, reset pin, watchdog."""
+
+    code = "reset"
+
+
+class CounterError(CaptureError):
+    """The cycle counter is absent, stands still, or does not count the core's cycles."""
+
+    code = "counter"
+
+
+class ClockError(CaptureError):
+    """The device's clock is not the one that it says it runs at."""
+
+    code = "clock"
 
 
 class IdentityError(CaptureError):
@@ -233,6 +263,12 @@ class StackOverflow(CoreFault):
     """The stack left the RAM, and the core took a fault."""
 
     code = "stack-overflow"
+
+
+class AssertionFailed(DeviceError):
+    """An assertion in the firmware does not hold; the device is dead until its next reset."""
+
+    code = "assertion"
 
 
 class VirtualError(HarnessError):

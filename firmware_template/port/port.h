@@ -29,7 +29,9 @@ void port_barrier(void);          /* all memory accesses done, pipeline refilled
 uint32_t port_lock(void);         /* interrupts off; returns what port_unlock() takes */
 void port_unlock(uint32_t state);
 
-const char *port_counter(void);     /* name of the cycle counter: "dwt" */
+const char *port_counter(void);     /* name of the cycle counter: "dwt", or "none" */
+enum { PORT_ICACHE = 1, PORT_DCACHE = 2 };
+uint32_t port_caches(void);         /* which caches are on, as the core's registers say */
 const char *port_reset_cause(void); /* "power-on", "pin", "software", "watchdog", ... */
 void port_unique_id(uint32_t id[3]);
 

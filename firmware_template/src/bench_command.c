@@ -7,6 +7,7 @@
 #include "bench_crc.h"
 #include "bench_mlperf.h"
 #include "bench_run.h"
+#include "bench_time.h"
 #include "bench_words.h"
 #include "board_config.h"
 #include "build_info.h"
@@ -37,12 +38,29 @@ static const char *hil_id(char *rest) {
     hil_text("kernels", model_kernels());
     hil_unsigned("clock", port_clock()->core_hz);
     hil_text("src", port_clock()->source);
-    hil_unsigned("icache", BOARD_ICACHE);
-    hil_unsigned("dcache", BOARD_DCACHE);
+    hil_unsigned("icache", (port_caches() & PORT_ICACHE) != 0u);
+    hil_unsigned("dcache", (port_caches() & PORT_DCACHE) != 0u);
     hil_unsigned("art", BOARD_ART);
     hil_text("counter", port_counter());
     hil_unsigned("baud", BOARD_CONSOLE_BAUD);
-    hil_unsigned("version", 2); /* protocol.VERSION */
+    hil_unsigned("version", 3); /* protocol.VERSION */
+    hil_end();
+    return NULL;
+}
+
+static const char *hil_time(char *rest) {
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    const uint32_t state = port_lock();
+    const uint64_t cycles = bench_cycles();
+    const uint32_t ticks = port_ticks();
+    const uint32_t counter = port_cycles();
+    port_unlock(state);
+    hil_begin("time");
+    hil_unsigned("cycles", cycles);
+    hil_unsigned("ticks", ticks);
+    hil_unsigned("counter", counter);
     hil_end();
     return NULL;
 }
@@ -289,6 +307,7 @@ static const struct {
     {"hil-in", hil_in},         {"hil-run", hil_run},       {"hil-cycles", hil_cycles},
     {"hil-layers", hil_layers}, {"hil-out", hil_out},       {"hil-mem", hil_mem},
     {"hil-arena", hil_arena},   {"hil-arena-parts", hil_arena_parts},
+    {"hil-time", hil_time},
 };
 
 static void refuse(const char *code, const char *command) {

@@ -156,11 +156,18 @@ def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurem
         inputs=built.prepared.inputs,
         output_bytes=tuple(len(item) for item in built.prepared.outputs),
         macs=built.model.graph.macs,
+        elements=_elements(built.model),
         baud=job.build.baud,
         verify_arena=job.measure.verify_arena,
     )
     capture = session.run(built.image, plan)
     return assemble(built, capture, campaign=campaign)
+
+
+def _elements(model: TFLiteModel) -> int:
+    graph = model.graph
+    outputs = (index for operator in graph.operators for index in operator.outputs)
+    return sum(graph.tensors[index].elements for index in outputs)
 
 
 def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measurement:

@@ -2,31 +2,37 @@
 
 One worker process converts (it keeps TensorFlow loaded), one thread builds, and each station has a
 thread that measures. A bounded look-ahead keeps them from running away from each other. A job that
-fails leaves an invalid row and the campaign goes on; a station that is not ready ends its own jobs
-only.
+fails is tried again as its failure deserves (`retry`), then leaves an invalid row, and the campaign
+goes on; a station that is not ready, or keeps failing and is set aside, ends its own jobs only.
 """
 
 from __future__ import annotations
 
+import itertools
+import logging
 import queue
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from harness.bench import Station
+from harness.bench.quarantine import set_aside
 from harness.campaign.converter import Converter
 from harness.campaign.measure import Built, Session, build_job, failed_row, run_job
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
+from harness.campaign.retry import SET_ASIDE_AFTER, pause_s, policy_for
 from harness.errors import BenchError, HarnessError, ToolchainMissing
 from harness.results.record import Measurement
 
 if TYPE_CHECKING:
     from harness.results.store import Store
+
+_LOG = logging.getLogger(__name__)
 
 _LOOKAHEAD = 4
 # How often whoever waits looks whether the run is stopped.
@@ -61,6 +67,7 @@ class Summary:
         not_run: Jobs left undone because their station failed.
         seconds: Wall-clock time of this run.
         stage_seconds: Time by stage, added up over jobs.
+        retries: Attempts that failed and were followed by another, by the failure's code.
     """
 
     planned: int = 0
@@ -70,6 +77,7 @@ class Summary:
     seconds: float = 0.0
     stage_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     bench_failure: HarnessError | None = None
+    retries: Counter[str] = field(default_factory=Counter)
 
     @property
     def measured(self) -> int:
@@ -221,16 +229,15 @@ class _Pipeline:
             self.stop.set()
 
     def _serve(self, station: Station) -> None:
-        session: Session | None = None
         items = self._items(station)
+        holder = _Holder(lambda: self._open(station))
+        failed_in_a_row = 0
         try:
             for job, future in items:
                 try:
-                    built = future.result()
-                    if session is None:
-                        session = self._open(station)
-                    row = run_job(built, session, campaign=self.campaign)
+                    row = self._measure(job, future.result(), holder)
                     failure = None
+                    failed_in_a_row = 0
                 except _StoppedError:
                     return
                 except ToolchainMissing:
@@ -244,13 +251,34 @@ class _Pipeline:
                         # An interrupt also ends the compiler: that is no verdict on the network.
                         return
                     row, failure = failed_row(job, failed, campaign=self.campaign), failed
-                    if session is not None and session.broken:
-                        session.close()
-                        session = None
+                    if policy_for(failed).blames_station:
+                        failed_in_a_row += 1
                 self._commit(job, row, failure)
+                if failure is not None and failed_in_a_row == SET_ASIDE_AFTER:
+                    aside = set_aside(station, failure)
+                    self._station_out(station, aside, left=sum(1 for _ in items))
+                    return
         finally:
-            if session is not None:
-                session.close()
+            holder.close()
+
+    def _measure(self, job: Job, built: Built, holder: _Holder) -> Measurement:
+        """Run a built job, again where its failure is one that may pass."""
+        earlier = ""
+        for attempt in itertools.count(1):
+            try:
+                row = run_job(built, holder.session(), campaign=self.campaign)
+            except HarnessError as failure:
+                holder.drop_broken(failure)
+                if attempt >= policy_for(failure).attempts or self.stop.is_set():
+                    raise
+                earlier += f"(attempt {attempt}, error[{failure.code}]: {failure.what})\n"
+                _LOG.warning("%s: trying again after %s", job.label, failure.what)
+                self.summary.retries[failure.code] += 1
+                if self.stop.wait(pause_s(failure, attempt)):
+                    raise
+            else:
+                return replace(row, raw_log=f"{earlier}{row.raw_log or ''}") if earlier else row
+        raise AssertionError("unreachable")
 
     def _open(self, station: Station) -> Session:
         if self.open_session is not None:
@@ -274,6 +302,31 @@ class _Pipeline:
             self.summary.not_run += left
             self.summary.bench_failure = self.summary.bench_failure or failure
             self.listener.station_failed(station, failure, left)
+
+
+class _Holder:
+    """A station's session: opened when it is needed, and again after it broke."""
+
+    def __init__(self, open_session: Callable[[], Session]) -> None:
+        self._open = open_session
+        self._session: Session | None = None
+
+    def session(self) -> Session:
+        """Return the open session."""
+        if self._session is None:
+            self._session = self._open()
+        return self._session
+
+    def drop_broken(self, failure: HarnessError) -> None:
+        """Close the session where `failure` leaves it unusable."""
+        if self._session is not None and (self._session.broken or isinstance(failure, BenchError)):
+            self.close()
+
+    def close(self) -> None:
+        """Give the station back."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.close()
 
 
 def _network(job: Job) -> object:

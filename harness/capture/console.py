@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from harness import protocol
-from harness.errors import CaptureError, CaptureTimeout, CoreFault, DeviceError, StackOverflow
+from harness.capture.crash import PlaceOf, assertion_error, fault_error, nowhere
+from harness.errors import CaptureError, CaptureTimeout, DeviceError, DeviceHang, DeviceReset
 
 T = TypeVar("T")
 
@@ -27,9 +28,11 @@ class Console:
     Args:
         port: An open pyserial port; its timeout is set here.
         where: Station and port for messages.
+        place_of: Names what is at an address of the image.
     """
 
-    def __init__(self, port: Any, *, where: str) -> None:
+    def __init__(self, port: Any, *, where: str, place_of: PlaceOf = nowhere) -> None:
+        self._place_of = place_of
         self._port = port
         self._where = where
         self._assembler = protocol.LineAssembler()
@@ -94,13 +97,16 @@ class Console:
 
         Raises:
             DeviceError: The device refuses the command or has faulted.
+            DeviceHang: No answer in time, and none to an empty command either.
             CaptureTimeout: No complete answer in time, after several tries.
-            CaptureError: The device was reset, or answers with another grammar.
+            DeviceReset: The device was reset.
+            CaptureError: The device answers with another grammar.
         """
         refused: protocol.DeviceErr | None = None
         for attempt in range(tries):
-            if attempt:
-                self._resynchronise()
+            if attempt and not (self._resynchronise() or self._resynchronise()):
+                # One lost byte may silence it once; twice is no accident of the line.
+                raise self._timeout(what, timeout_s * attempt, DeviceHang)
             records = self._exchange(command, collect, timeout_s)
             answer = collect(records)
             if answer is not None:
@@ -137,13 +143,17 @@ class Console:
                 break
         return records
 
-    def _resynchronise(self) -> None:
-        """End whatever the device may still be reading, and wait for its `m-ready`."""
+    def _resynchronise(self) -> bool:
+        """End whatever the device may still be reading; return whether it says anything."""
         self._log += b"> %\n"
         self._guard(lambda: self._port.write(protocol.encode_sync()))
+        before = len(self._log)
         for parsed in self._lines(time.monotonic() + _READY_GRACE_S):
             if isinstance(parsed, protocol.Ready):
-                return
+                return True
+            if isinstance(parsed, protocol.Line):
+                self._checked(self._decode(parsed))
+        return len(self._log) > before
 
     def _lines(self, deadline: float) -> Iterator[protocol.Parsed | None]:
         """Yield what arrives until the deadline, and None whenever nothing does for a moment."""
@@ -171,20 +181,11 @@ class Console:
 
     def _checked(self, record: protocol.Record) -> protocol.Record:
         if isinstance(record, protocol.Fault):
-            overflow = record.stack == "overflow"
-            cause = "the stack overflowed: " if overflow else ""
-            raise (StackOverflow if overflow else CoreFault)(
-                f"{cause}the core took a {record.exc} at pc={record.pc} (lr={record.lr}, "
-                f"cfsr={record.cfsr}, hfsr={record.hfsr}, bfar={record.bfar})",
-                where=self._where,
-                fix="give it a larger stack"
-                if overflow
-                else "arm-none-eabi-addr2line -f -e firmware.elf <pc> names the function",
-                raw_log=self.log,
-                fault=record,
-            )
+            raise fault_error(record, where=self._where, raw_log=self.log, place_of=self._place_of)
+        if isinstance(record, protocol.Assertion):
+            raise assertion_error(record, where=self._where, raw_log=self.log)
         if isinstance(record, protocol.Boot):
-            raise CaptureError(
+            raise DeviceReset(
                 f"the device was reset in the middle (cause: {record.reset})",
                 where=self._where,
                 fix="check the supply and the cable, then run the command again",
@@ -205,10 +206,13 @@ class Console:
                 raw_log=self.log,
             ) from failure
 
-    def _timeout(self, what: str, timeout_s: float) -> CaptureTimeout:
+    def _timeout(
+        self, what: str, timeout_s: float, kind: type[CaptureTimeout] = CaptureTimeout
+    ) -> CaptureTimeout:
         tail = bytes(self._log[-_TAIL_BYTES:]).decode("ascii", "backslashreplace")
-        return CaptureTimeout(
-            f"waited {timeout_s:.1f} s for {what}",
+        silent = ", and the device does not answer any more" if kind is DeviceHang else ""
+        return kind(
+            f"waited {timeout_s:.1f} s for {what}{silent}",
             where=self._where,
             expected=f"an answer; {self.garbled} garbled lines, last bytes: {tail!r}",
             fix="`harness bench check`; the row's raw log has every byte",

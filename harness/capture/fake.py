@@ -6,6 +6,7 @@ harness. `FakeDevice.mangle` damages what it sends, line by line.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ class FakeDevice:
         arena_needs: Bytes of arena below which it does not work.
         arena_fails: What it does below: answers with ``refuse`` (an error), ``differ`` (another
             output), or ``fault``, or with nothing at all: ``hang``.
+        counter_stuck: Whether its cycle counter stands still.
         mangle: Called with each line that would be sent; yields the lines that are.
     """
 
@@ -46,6 +48,7 @@ class FakeDevice:
     outputs: tuple[bytes, ...] = (bytes(range(12)),)
     arena_needs: int = 1600
     arena_fails: str = "refuse"
+    counter_stuck: bool = False
     mangle: Mangle = field(default=lambda line: (line,))
     received: dict[int, bytearray] = field(default_factory=dict)
     commands: list[bytes] = field(default_factory=list)
@@ -97,6 +100,12 @@ class FakeDevice:
         tensors += [("out", i, len(data)) for i, data in enumerate(self.outputs)]
         lines = [self._line("io", dir=way, idx=index, bytes=size) for way, index, size in tensors]
         return [*lines, self._line("io-end", n=len(tensors))]
+
+    def _time(self, _: list[str]) -> list[bytes]:
+        seconds = time.monotonic()
+        cycles = 0 if self.counter_stuck else round(seconds * self.clock_hz)
+        fields = {"cycles": cycles, "ticks": round(seconds * 1e6) % 2**32}
+        return [self._line("time", **fields, counter=cycles % 2**32)]
 
     def _setup(self, _: list[str]) -> list[bytes]:
         return [self._line("setup", rc=0, err="none")]
@@ -173,6 +182,7 @@ class FakeDevice:
 _HANDLERS: dict[str, Callable[[FakeDevice, list[str]], list[bytes]]] = {
     "hil-id": FakeDevice._id,
     "hil-io": FakeDevice._io,
+    "hil-time": FakeDevice._time,
     "hil-setup": FakeDevice._setup,
     "hil-in": FakeDevice._input,
     "hil-run": FakeDevice._run,

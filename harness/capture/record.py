@@ -16,9 +16,10 @@ class CapturePlan:
         layers: Whether a separate pass times each layer.
         inputs: Bytes of each input tensor, rewritten before every inference.
         output_bytes: Size of each output tensor.
-        macs: Multiply-accumulates of one inference; the deadline is derived from it.
+        macs: Multiply-accumulates of one inference; the deadline is derived from them ...
         baud: Console speed of the image; None takes the board's default.
         verify_arena: Whether to search for the smallest arena that works.
+        elements: ... and from how many elements all operators together write.
     """
 
     warmup: int
@@ -29,6 +30,7 @@ class CapturePlan:
     macs: int
     baud: int | None = None
     verify_arena: bool = False
+    elements: int = 0
 
 
 @dataclass(frozen=True, slots=True)

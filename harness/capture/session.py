@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING, Any
 from harness import protocol
 from harness.bench import Station, station_lock
 from harness.bench.check import serial_error
+from harness.bench.quarantine import check_quarantine
 from harness.boards import Board, load_board
 from harness.capture.arena import ArenaSearch, read_arena_parts
+from harness.capture.clock import (
+    HostStopwatch,
+    Reading,
+    Stopwatch,
+    VirtualStopwatch,
+    check_clock,
+    read_time,
+)
 from harness.capture.console import Console
 from harness.capture.record import (
     ArenaReading,
@@ -25,6 +34,7 @@ from harness.errors import (
     ArenaTooSmall,
     BenchError,
     CaptureError,
+    CounterError,
     DeviceError,
     HarnessError,
     IdentityError,
@@ -33,14 +43,19 @@ from harness.errors import (
     OperatorMissing,
     SchemaMismatch,
 )
+from harness.firmware.symbols import place_in
 
 if TYPE_CHECKING:
     from harness.firmware import FirmwareImage
 
 _BOOT_S = 5.0
-# Plain C on a Cortex-M4 needs under 60 cycles per MAC; ten seconds cover the rest of a network.
+# Plain C on a Cortex-M4 needs under 60 cycles per MAC ...
 _CYCLES_PER_MAC = 60
-_MARGIN_S = 10.0
+# ... and this many for each element that an operator writes (softmax in plain C).
+_CYCLES_PER_ELEMENT = 400
+# Set-up, answers on the line; an emulator also translates and prices new code.
+_MARGIN_S = {"hardware": 2.0, "emulated": 6.0}
+_MEASURED_FACTOR = 5
 # An emulator on a slow host may need this many seconds for one second of the device.
 _EMULATION_FACTOR = 10
 # What a runtime's set-up code means, as firmware_template/runtime/tflm/tflm_model.cpp has them.
@@ -61,7 +76,18 @@ class BoardSession:
     Use `BoardSession.open`.
     """
 
-    def __init__(self, station: Station, board: Board, port: Any, target: Any, stack: ExitStack):
+    def __init__(
+        self,
+        station: Station,
+        board: Board,
+        port: Any,
+        target: Any,
+        stack: ExitStack,
+        stopwatch: Stopwatch | None = None,
+    ) -> None:
+        self._stopwatch = stopwatch or HostStopwatch()
+        self._clock_is_checked = False
+        self._seconds_per_inference: float | None = None
         self._station = station
         self._board = board
         self._port = port
@@ -75,11 +101,13 @@ class BoardSession:
         """Lock the station, open its serial port, then its probe.
 
         Raises:
+            StationQuarantined: It is set aside.
             StationLocked: Another process uses it.
             SerialUnavailable, ProbeNotFound, ProbeBusy: Port or probe cannot be opened.
         """
         from harness.flash import open_target
 
+        check_quarantine(station)
         board = load_board(station.board)
         stack = ExitStack()
         try:
@@ -90,7 +118,7 @@ class BoardSession:
         except BaseException:
             stack.close()
             raise
-        return cls(station, board, port, target, stack)
+        return cls(station, board, port, target, stack, _stopwatch(station))
 
     def __enter__(self) -> BoardSession:
         return self
@@ -129,14 +157,18 @@ class BoardSession:
 
     def _run(self, image: FirmwareImage, plan: CapturePlan) -> Capture:
         start = time.perf_counter()
+        self._seconds_per_inference = None
         self._port.baudrate = plan.baud or self._board.facts.console.baud
-        console = Console(self._port, where=self._where)
+        console = Console(
+            self._port, where=self._where, place_of=lambda address: place_in(image, address)
+        )
         report = self._target.program(image.elf)
         flashed = time.perf_counter()
         console.clear()
         self._target.reset_and_run()
         boot = console.wait_for_boot(_BOOT_S)
         identity = self._check_identity(image, boot, report.chip_uid, console)
+        first = read_time(console, self._stopwatch)
         self._set_up(console, plan)
         cycles = self._cycles(console, plan)
         outputs = tuple(
@@ -145,6 +177,7 @@ class BoardSession:
         memory = _memory(console)
         layers, total = self._layers(console, plan) if plan.layers else ((), None)
         parts = read_arena_parts(console)
+        self._check_clock(console, first, identity)
         measured = time.perf_counter()
         seconds = {"flash": flashed - start, "run": measured - flashed}
         arena = None
@@ -186,6 +219,14 @@ class BoardSession:
                     fix="another board answers on this port: `harness bench check`",
                     raw_log=console.log,
                 )
+        if who.counter == "none":
+            raise CounterError(
+                "the chip has no cycle counter",
+                where=self._where,
+                expected="DWT_CYCCNT",
+                fix="only cores with a cycle counter can be measured",
+                raw_log=console.log,
+            )
         return Identity(
             build_id=who.build,
             board=who.board,
@@ -196,9 +237,26 @@ class BoardSession:
             dcache=bool(who.dcache),
         )
 
+    def _check_clock(self, console: Console, first: Reading, identity: Identity) -> None:
+        # Seconds on hardware, hence once for all images; no time at all on a virtual board.
+        emulated = self._station.source == "emulated"
+        check_clock(
+            console,
+            self._stopwatch,
+            first,
+            clock_hz=identity.clock_hz,
+            fallback=identity.clock_source != "hse",
+            where=self._where,
+            thorough=emulated or not self._clock_is_checked,
+        )
+        self._clock_is_checked = True
+
     def _set_up(self, console: Console, plan: CapturePlan) -> None:
         setup = console.ask(
-            protocol.encode_setup(), _one(protocol.Setup), what="set-up", timeout_s=_MARGIN_S
+            protocol.encode_setup(),
+            _one(protocol.Setup),
+            what="set-up",
+            timeout_s=self._deadline(plan, 1),
         )
         if setup.rc:
             raise _SETUP_FAILURES.get(setup.rc, DeviceError)(
@@ -234,14 +292,15 @@ class BoardSession:
             console,
             revive,
             outputs=outputs,
-            deadline_s=self._deadline(plan.macs, 1),
+            deadline_s=self._deadline(plan, 1),
             where=self._where,
         )
         return search.run(used=memory.arena_used, capacity=memory.arena_capacity)
 
     def _cycles(self, console: Console, plan: CapturePlan) -> tuple[int, ...]:
         command = protocol.encode_run(plan.warmup, plan.repeats)
-        deadline = self._deadline(plan.macs, plan.warmup + plan.repeats)
+        inferences = plan.warmup + plan.repeats
+        deadline = self._deadline(plan, inferences)
 
         def collect(records: list[protocol.Record]) -> tuple[int, ...] | None:
             end = _one(protocol.RunEnd)(records)
@@ -255,7 +314,10 @@ class BoardSession:
             complete = end.n == plan.repeats and sorted(found) == list(range(plan.repeats))
             return tuple(found[i] for i in range(plan.repeats)) if complete else None
 
-        return console.ask(command, collect, what="the timed run", timeout_s=deadline)
+        start = time.monotonic()
+        cycles = console.ask(command, collect, what="the timed run", timeout_s=deadline)
+        self._seconds_per_inference = (time.monotonic() - start) / inferences
+        return cycles
 
     def _layers(
         self, console: Console, plan: CapturePlan
@@ -276,7 +338,7 @@ class BoardSession:
             readings = (LayerReading(i, r.name, r.op, r.cycles) for i, r in sorted(found.items()))
             return tuple(readings), end.total
 
-        deadline = self._deadline(plan.macs, 1)
+        deadline = self._deadline(plan, 1)
         return console.ask(
             protocol.encode_layers(1), collect, what="the layers", timeout_s=deadline
         )
@@ -302,10 +364,15 @@ class BoardSession:
         # 2 digits a byte and a line's frame, at 115200 baud about 4,000 bytes a second.
         return console.ask(command, collect, what=f"output {index}", timeout_s=2 + size / 2000)
 
-    def _deadline(self, macs: int, inferences: int) -> float:
-        seconds = macs * _CYCLES_PER_MAC * inferences / self._board.clock_hz
+    def _deadline(self, plan: CapturePlan, inferences: int) -> float:
+        """Return the longest time of some inferences: as measured, or as its operations tell."""
+        margin = _MARGIN_S[self._station.source]
+        if self._seconds_per_inference is not None:
+            return margin + _MEASURED_FACTOR * self._seconds_per_inference * inferences
+        cycles = plan.macs * _CYCLES_PER_MAC + plan.elements * _CYCLES_PER_ELEMENT
+        seconds = cycles * inferences / self._board.clock_hz
         factor = _EMULATION_FACTOR if self._station.source == "emulated" else 1
-        return _MARGIN_S + seconds * factor
+        return margin + seconds * factor
 
     def _timing_model(self) -> str | None:
         if self._station.source != "emulated":
@@ -314,6 +381,14 @@ class BoardSession:
 
         model = get_model(self._board.facts.core.cpu, self._board)
         return f"{model.name}/{model.version}"
+
+
+def _stopwatch(station: Station) -> Stopwatch:
+    if station.source != "emulated":
+        return HostStopwatch()
+    from harness.virtual.machine import get_machine
+
+    return VirtualStopwatch(get_machine(station.board))
 
 
 def open_port(station: Station, baud: int) -> Any:

@@ -24,6 +24,7 @@ COMMANDS = {
     "fit": "fit",
     "search": "search",
     "results": "results",
+    "compare": "compare",
     "export": "export",
     "virtual": "virtual",
     "doctor": "doctor",

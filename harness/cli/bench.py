@@ -73,18 +73,30 @@ def check(
     bench: BenchFile = None,
     json: Json = False,
 ) -> None:
-    """Open probe and port of each station and compare the chip with the board; exit 3 if not."""
+    """Open probe and port of each station and compare the chip with the board; exit 3 if not.
+
+    A station that a campaign set aside is brought back when nothing is wrong with it.
+    """
     from harness.bench import check as look
     from harness.bench import load_bench
+    from harness.bench.quarantine import bring_back, quarantine_of
     from harness.boards import load_board
 
     found = load_bench(Path(bench) if bench else None)
     chosen = [found.station(name) for name in station] if station else found.stations
-    rows = [
-        (item.name, finding.level, finding.what, finding.fix)
-        for item in chosen
-        for finding in look(item, load_board(item.board))
-    ]
+    rows: list[tuple[str, str, str, str | None]] = []
+    for item in chosen:
+        findings = look(item, load_board(item.board))
+        rows += [(item.name, finding.level, finding.what, finding.fix) for finding in findings]
+        aside = quarantine_of(item)
+        if aside is None:
+            continue
+        if any(finding.level == "error" for finding in findings):
+            rows.append((item.name, "error", f"stays set aside: {aside.reason}", "mend it first"))
+        else:
+            bring_back(item)
+            what = f"brought back; it was set aside since {aside.since}: {aside.reason}"
+            rows.append((item.name, "ok", what, None))
     columns = ("station", "level", "what", "to do")
     if json:
         print_json([dict(zip(columns, row, strict=True)) for row in rows])

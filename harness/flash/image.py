@@ -9,6 +9,10 @@ from pathlib import Path
 from harness.boards import Board
 from harness.errors import FlashError, TargetMismatch
 
+# Behind the sixteen vectors: `port_identity` of firmware_template/port/armv7m/startup.c.
+_IDENTITY_AT, _IDENTITY_BYTES = 64, 70
+_IDENTITY_MAGIC = b"TMLH1 "
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -46,7 +50,8 @@ def read_image(path: Path, board: Board) -> Image:
 
     Raises:
         FlashError: The file is missing, not an ELF file, truncated, or loads nothing.
-        TargetMismatch: It is not for Arm, or loads to addresses outside the board's flash.
+        TargetMismatch: It is not for Arm, says that it is for another board, or loads to addresses
+            outside the board's flash.
     """
     from elftools.common.exceptions import ELFError
     from elftools.elf.elffile import ELFFile
@@ -80,8 +85,27 @@ def read_image(path: Path, board: Board) -> Image:
     segments.sort(key=lambda segment: segment.address)
     if not segments:
         raise FlashError(f"{path.name} loads nothing", where=str(path), fix="check its link script")
+    _check_board(path, segments, board)
     _check_addresses(path, segments, board)
     return Image(path, tuple(segments))
+
+
+def _check_board(path: Path, segments: list[Segment], board: Board) -> None:
+    """Refuse an image of ours for another board; others' images do not say what they are for."""
+    record = segments[0].data[_IDENTITY_AT : _IDENTITY_AT + _IDENTITY_BYTES]
+    if segments[0].address != board.flash.origin or not record.startswith(_IDENTITY_MAGIC):
+        return
+    text = record.removeprefix(_IDENTITY_MAGIC).split(b"\0", 1)[0]
+    built_for = text.decode("ascii", "backslashreplace")
+    if built_for != board.id:
+        raise TargetMismatch(
+            f"{path.name} is built for {built_for}",
+            where=str(path),
+            expected=f"an image for {board.id}",
+            fix=f"build it for {board.id}, or flash a station that carries {built_for}",
+            built_for=built_for,
+            board=board.id,
+        )
 
 
 def _check_addresses(path: Path, segments: list[Segment], board: Board) -> None:

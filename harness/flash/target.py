@@ -273,13 +273,15 @@ def open_target(
         name = choose(board, packs=station.source == "hardware")
         options = {"target_override": name, "frequency": frequency_hz, "connect_mode": connect_mode}
         try:
-            session = open_session(station.probe, options)
+            session = _open_whole(station, options)
         except BenchError as failure:
-            retry = connect_mode == "halt" and station.source == "hardware"
-            if type(failure) is not BenchError or not retry:
+            retry = connect_mode == "halt" and (
+                station.source == "hardware" or isinstance(failure, _HalfOpenError)
+            )
+            if type(failure) not in (BenchError, _HalfOpenError) or not retry:
                 failure.data["log"] = list(log)
                 raise
-            session = open_session(station.probe, {**options, "connect_mode": "under-reset"})
+            session = _open_whole(station, {**options, "connect_mode": "under-reset"})
         target = Target(session, station, board, log)
         stack.callback(target.close)
         _read_plainly(session.target)
@@ -287,6 +289,24 @@ def open_target(
             _check_chip(session.target, board, station)
             _check_source(target)
         yield target
+
+
+class _HalfOpenError(BenchError):
+    """pyOCD could not set a core up, said so in its log, and opened the session all the same."""
+
+
+def _open_whole(station: Station, options: dict[str, Any]) -> Any:
+    """Open a session whose cores are all set up; a program gone wild may upset the discovery."""
+    session = open_session(station.probe, options)
+    if all("xpsr" in core.core_registers.by_name for core in session.target.cores.values()):
+        return session
+    session.close()
+    raise _HalfOpenError(
+        f"the debugger cannot set up the core of the chip on station '{station.name}'",
+        expected="a chip that answers while its core is being set up",
+        fix="power-cycle the board",
+        station=station.name,
+    )
 
 
 def flash(

@@ -32,6 +32,7 @@ from harness.protocol.commands import (
     encode_run,
     encode_setup,
     encode_sync,
+    encode_time,
 )
 from harness.protocol.lines import (
     INIT_DONE,
@@ -53,6 +54,7 @@ from harness.protocol.records import (
     ArenaPart,
     ArenaPartsEnd,
     ArenaTry,
+    Assertion,
     Boot,
     Cycle,
     DeviceErr,
@@ -70,6 +72,7 @@ from harness.protocol.records import (
     Setup,
     Tensor,
     TensorsEnd,
+    Time,
     decode,
     decode_message,
     encode_message,
@@ -90,6 +93,7 @@ __all__ = [
     "ArenaPart",
     "ArenaPartsEnd",
     "ArenaTry",
+    "Assertion",
     "Boot",
     "Cycle",
     "DeviceErr",
@@ -113,6 +117,7 @@ __all__ = [
     "Tensor",
     "TensorsEnd",
     "Text",
+    "Time",
     "crc32",
     "decode",
     "decode_message",
@@ -131,8 +136,9 @@ __all__ = [
     "encode_run",
     "encode_setup",
     "encode_sync",
+    "encode_time",
     "parse_line",
 ]
 
-VERSION = 2
+VERSION = 3
 """Version of the grammar; `hil-id` reports the device's."""

@@ -73,6 +73,11 @@ def encode_run(warmups: int, repeats: int) -> bytes:
     return _command("hil-run", warmups, repeats)
 
 
+def encode_time() -> bytes:
+    """Encode `hil-time`: cycle counter and timer at one moment."""
+    return _command("hil-time")
+
+
 def encode_cycles() -> bytes:
     """Encode `hil-cycles`: the last run's results once more."""
     return _command("hil-cycles")

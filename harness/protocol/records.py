@@ -300,6 +300,33 @@ class Fault(_Record):
     stack: str
 
 
+@dataclass(frozen=True, slots=True)
+class Assertion(_Record):
+    """An assertion does not hold; texts percent-encoded. The device is dead until reset."""
+
+    KIND: ClassVar[str] = "assert"
+    line: int
+    file: str
+    func: str
+    expr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Time(_Record):
+    """Answer to `hil-time`: both counters at one moment, since boot.
+
+    Attributes:
+        cycles: Core cycles, extended beyond the counter's 32 bits.
+        ticks: Microseconds by the 1 MHz timer, 32 bits.
+        counter: What the cycle counter's register reads.
+    """
+
+    KIND: ClassVar[str] = "time"
+    cycles: int
+    ticks: int
+    counter: int
+
+
 Record: TypeAlias = (
     Boot
     | DeviceId
@@ -319,11 +346,13 @@ Record: TypeAlias = (
     | ArenaPartsEnd
     | DeviceErr
     | Fault
+    | Assertion
+    | Time
 )
 
 _RECORDS: tuple[type[Record], ...] = (
     Boot, DeviceId, Tensor, TensorsEnd, Setup, InputAck, Cycle, RunEnd, Layer, LayersEnd, Output,
-    OutputEnd, Memory, ArenaTry, ArenaPart, ArenaPartsEnd, DeviceErr, Fault,
+    OutputEnd, Memory, ArenaTry, ArenaPart, ArenaPartsEnd, DeviceErr, Fault, Assertion, Time,
 )  # fmt: skip
 _BY_KIND: dict[str, type[Record]] = {record.KIND: record for record in _RECORDS}
 

@@ -109,6 +109,10 @@ class Console:
         self._words[native.IDLE_NS] = 0
         return idle
 
+    def add_idle_ns(self, idle: int) -> None:
+        """Let the core have waited for longer; the core must not be running."""
+        self._words[native.IDLE_NS] += idle
+
     def fail(self, error: HarnessError | None) -> None:
         """Deliver `error` to the reader after the bytes that came before it; None clears it."""
         self._error = error

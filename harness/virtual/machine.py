@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.boards import Board, load_board
 from harness.errors import HarnessError, VirtualError
@@ -29,6 +30,9 @@ from harness.virtual.exceptions import HARD_FAULT, Exceptions, Lockup
 from harness.virtual.memory import MemoryMap
 from harness.virtual.peripherals import scs
 from harness.virtual.peripherals.rcc import ResetCause
+
+if TYPE_CHECKING:
+    from harness.virtual.faults import FaultPlan, FaultyLine, Injector
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,7 +76,11 @@ class VirtualMachine:
         self._held = False
         self._sleeping = False
         self._locked_up = False
+        self._stalled = False
         self._reset_wanted = False
+        #: Faults on purpose; None on a sound board.
+        self.faults: Injector | None = None
+        self._faulty_line: FaultyLine | None = None
         self.error: HarnessError | None = None
         self._pending: HarnessError | None = None
         counter = BlockCounter(self._price_block, self.memory.read)
@@ -106,6 +114,11 @@ class VirtualMachine:
     def uid(self) -> bytes:
         """96-bit unique id of the virtual chip."""
         return self._chip.signature.uid
+
+    @property
+    def chip(self) -> Chip:
+        """Register blocks."""
+        return self._chip
 
     @property
     def rom_address(self) -> int:
@@ -209,7 +222,7 @@ class VirtualMachine:
             _powered.discard(self)
 
     def _enter_reset(self, cause: ResetCause) -> None:
-        self._sleeping = self._locked_up = self._reset_wanted = False
+        self._sleeping = self._locked_up = self._stalled = self._reset_wanted = False
         self._core.blocked = False
         self.error = None
         self.console.fail(None)
@@ -224,10 +237,14 @@ class VirtualMachine:
 
     def read_memory(self, address: int, count: int) -> bytes:
         """Read for the debugger; see `DebuggerAccesses.read`."""
+        if self.faults is not None:
+            self.faults.debug_access()
         return self._debugger.read(address, count)
 
     def write_memory(self, address: int, content: bytes) -> None:
         """Write for the debugger; see `DebuggerAccesses.write`."""
+        if self.faults is not None:
+            self.faults.debug_access()
         self._debugger.write(address, content)
 
     @contextmanager
@@ -245,6 +262,55 @@ class VirtualMachine:
     def _stop_on(self, error: HarnessError) -> None:
         self._pending = error
         self.cpu.request_stop()
+
+    # Virtual time.
+
+    def now(self) -> float:
+        """Return seconds of virtual time; differences hold while the clock tree stays as it is."""
+        with self.paused():
+            return self.cpu.counter.elapsed() / self._chip.rcc.hclk_hz
+
+    def let_pass(self, seconds: float) -> None:
+        """Let virtual time pass while the core does nothing."""
+        with self.paused():
+            self.console.add_idle_ns(round(seconds * 1e9))
+
+    # Faults on purpose: `harness.virtual.faults`.
+
+    def line(self, plan: FaultPlan | None) -> Console | FaultyLine:
+        """Return the console's wire under a fault plan, which is in force from now on."""
+        if self.faults is not None and self.faults.plan != plan:
+            self.faults.remove()
+            self.faults = self._faulty_line = None
+        if plan is None:
+            return self.console
+        if self._faulty_line is None:
+            from harness.virtual.faults import FaultyLine, Injector
+
+            self.faults = Injector(plan, self)
+            self._faulty_line = FaultyLine(self, self.console, self.faults)
+        return self._faulty_line
+
+    def stall(self) -> None:
+        """Let the core do nothing until the next reset, whatever it was doing."""
+        with self.paused():
+            self._stalled = True
+
+    def raise_fault(self) -> None:
+        """Make the core take an undefined-instruction fault where it is."""
+        with self._control:
+            if self.halted or self._core.blocked or self._stalled:
+                return
+            self.halt()
+            # A debugger may have asked to catch it: then the core stays halted.
+            if self._take_exception(Stop(StopKind.UNDEFINED, self.cpu.pc, "a fault on purpose")):
+                self.resume()
+
+    def upset(self, *, watchdog: bool) -> None:
+        """Reset the chip in the middle; what it was sending is lost."""
+        with self.paused():
+            self.console.discard_input()
+            self.reset(ResetCause.WATCHDOG if watchdog else ResetCause.BOR)
 
     # CoreControl: called by the system control space.
 
@@ -313,6 +379,9 @@ class VirtualMachine:
                 self.cpu.counter.clear_stop()
             if self._core.blocked:
                 self._stay_locked_up()
+                return
+            if self._stalled:
+                self._wait_for_halt()
                 return
             if not self._handle(self.cpu.run()):
                 return

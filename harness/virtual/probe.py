@@ -33,9 +33,12 @@ class VirtualProbeError(VirtualError, exceptions.ProbeError):
 def _faults(address: int, length: int = 4) -> Iterator[None]:
     """Turn a bus fault and an error of the model into pyOCD's."""
     from harness.virtual.bus import BusFault
+    from harness.virtual.faults import ProbeGone
 
     try:
         yield
+    except ProbeGone as gone:
+        raise exceptions.ProbeDisconnected(str(gone)) from None
     except BusFault:
         raise exceptions.TransferFaultError(fault_address=address, length=length) from None
     except VirtualError as error:
@@ -178,7 +181,10 @@ class VirtualProbe(DebugProbe):
         from harness.virtual.access_port import DebugAccess
         from harness.virtual.machine import get_machine
 
-        self._access = DebugAccess(get_machine(self._board.id))
+        machine = get_machine(self._board.id)
+        if machine.faults is not None:
+            machine.faults.probe_opened()
+        self._access = DebugAccess(machine)
 
     def close(self) -> None:
         """Detach; the board stays on."""

@@ -129,6 +129,8 @@ def test_a_closed_port_is_refused(port: Any) -> None:
         ("virtual://", "expected virtual://<board>"),
         ("virtual://nucleo_f746zg/x", "expected virtual://<board>"),
         ("virtual://nucleo_f746zg?lose=1", "unknown option 'lose'"),
+        ("virtual://nucleo_f746zg?faults=dorp:1", "did you mean .drop."),
+        ("virtual://nucleo_f746zg?faults=drop:0.1&seed=x", "seed is"),
     ],
 )
 def test_a_wrong_url_says_what_is_wrong(url: str, message: str) -> None:

@@ -226,3 +226,27 @@ def test_lost_probe_is_typed_and_ends_the_session(
 def test_bench_check_is_all_green(board: Board) -> None:
     findings = check(station_of(board), board)
     assert [finding.level for finding in findings] == ["ok", "ok", "ok"], findings
+
+
+def test_a_core_that_pyocd_cannot_set_up_is_tried_once_more_under_reset(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.errors import VirtualError
+    from harness.virtual.machine import VirtualMachine
+
+    read, upsets = VirtualMachine.read_memory, []
+
+    def upset(self: VirtualMachine, address: int, count: int) -> bytes:
+        if address == 0xE000_ED00 and not upsets:
+            # What runs stops on an error while pyOCD reads CPUID: it logs that and goes on.
+            upsets.append(address)
+            raise VirtualError("the firmware went wild")
+        return read(self, address, count)
+
+    monkeypatch.setattr(VirtualMachine, "read_memory", upset)
+    with open_target(station_of(board), board) as target:
+        # With a core that is half set up this ends in pyOCD's KeyError.
+        target.reset_and_run()
+        target.halt()
+        target._session.target.reset_and_halt()
+    assert upsets

@@ -9,6 +9,7 @@ enum {
     DWT_CTRL = 0xE0001000u,
     DWT_CYCCNT = 0xE0001004u,
     DWT_LAR = 0xE0001FB0u, /* CoreSight lock access */
+    CCR = 0xE000ED14u,
 };
 
 void port_counter_init(void) {
@@ -24,7 +25,13 @@ uint32_t port_cycles(void) {
 }
 
 const char *port_counter(void) {
-    return "dwt";
+    return (REG(DWT_CTRL) & 1u << 25) != 0u ? "none" : "dwt"; /* NOCYCCNT */
+}
+
+uint32_t port_caches(void) {
+    const uint32_t control = REG(CCR); /* IC and DC are reserved, and zero, without caches */
+    return ((control >> 17 & 1u) != 0u ? PORT_ICACHE : 0u) |
+           ((control >> 16 & 1u) != 0u ? PORT_DCACHE : 0u);
 }
 
 void port_barrier(void) {

@@ -1,11 +1,13 @@
-/* Report a fault as one m-hil-fault line, by polling, then stay.
+/* Report a fault or a failed assertion as one line, by polling, then stay.
  *
  * The stack may be what failed (it lies at the bottom of the RAM, so that an overflow faults), hence
  * the handler takes a stack of its own before it touches any. */
+#include <stddef.h>
 #include <stdint.h>
 
 #include "armv7m.h"
 #include "bench_console.h"
+#include "port.h"
 #include "registers.h"
 
 extern uint32_t _stack_bottom[], _stack_top[];
@@ -49,6 +51,23 @@ __attribute__((used, noreturn)) void port_fault_report(const uint32_t *frame, ui
     hil_hex32("hfsr", &hfsr, 1);
     hil_hex32("bfar", &bfar, 1);
     hil_text("stack", overflow ? "overflow" : "ok");
+    hil_end();
+    for (;;) {
+    }
+}
+
+/* What newlib's assert() calls. */
+void __assert_func(const char *file, int line, const char *function, const char *expression);
+
+__attribute__((noreturn)) void __assert_func(const char *file, int line, const char *function,
+                                             const char *expression) {
+    (void)port_lock();
+    console_line_end();
+    hil_begin("assert");
+    hil_signed("line", line);
+    hil_message("func", function != NULL ? function : "");
+    hil_message("expr", expression);
+    hil_message("file", file);
     hil_end();
     for (;;) {
     }

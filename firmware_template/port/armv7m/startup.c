@@ -3,6 +3,7 @@
 #include <stdint.h>
 
 #include "armv7m.h"
+#include "board_config.h"
 #include "port.h"
 #include "registers.h"
 
@@ -24,6 +25,10 @@ __attribute__((section(".vectors"), used)) void *const port_vectors[16] = {
     NULL,             NULL,               NULL,               (void *)port_fault,
     (void *)port_fault, NULL,               (void *)port_fault, (void *)port_fault,
 };
+
+/* Which board the image is for, behind the vectors: harness/flash/image.py reads it before it lets
+ * an image onto a board. */
+__attribute__((section(".identity"), used)) const char port_identity[] = "TMLH1 " BOARD_ID;
 
 /* Runs before .data is there and before the FPU is on, so it is all of start-up and nothing else. */
 __attribute__((used, noreturn)) void port_reset(void) {

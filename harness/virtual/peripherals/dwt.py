@@ -13,7 +13,8 @@ from harness.virtual.counting import BlockCounter
 from harness.virtual.peripherals.identity import DWT, add_ids
 
 _CTRL, _CYCCNT, _LAR, _LSR = 0x000, 0x004, 0xFB0, 0xFB4
-_CYCCNTENA = 1 << 0
+_CYCCNTENA, _NOCYCCNT = 1 << 0, 1 << 25
+_NEARLY_WRAPPED = 0xFFFF_F000
 _UNLOCK = 0xC5AC_CE55
 _COMPARATORS = 4
 _PRESENT, _LOCKED = 1 << 0, 1 << 1
@@ -38,7 +39,16 @@ class Dwt(Peripheral):
         self._trace_enabled = trace_enabled
         self._lockable = board.facts.cycle_counter == "dwt-lock"
         self._locked = self._lockable
-        self.add(_CTRL, "CTRL", _COMPARATORS << 28, writable=0x007F_1FFF, write=self._write_ctrl)
+        #: A fault: ``stuck``, ``absent`` or ``wrap`` (starts just before its end).
+        self.defect: str | None = None
+        self.add(
+            _CTRL,
+            "CTRL",
+            _COMPARATORS << 28,
+            writable=0x007F_1FFF,
+            read=self._read_ctrl,
+            write=self._write_ctrl,
+        )
         self.add(_CYCCNT, "CYCCNT", read=self._read_cycles, write=self._write_cycles)
         for index in range(_COMPARATORS):
             base = 0x20 + 0x10 * index
@@ -67,9 +77,16 @@ class Dwt(Peripheral):
         if value & 0x007F_F000:
             raise self.unmodelled(_CTRL, "enabling of trace events by write")
         self.store(_CTRL, value)
+        if self.defect == "wrap" and value & _CYCCNTENA:
+            self._counter.set_cycles(_NEARLY_WRAPPED)
         self.follow()
 
+    def _read_ctrl(self, _master: Master) -> int:
+        return self.values[_CTRL] | (_NOCYCCNT if self.defect == "absent" else 0)
+
     def _read_cycles(self, _master: Master) -> int:
+        if self.defect in ("stuck", "absent"):
+            return 0
         return self._counter.cycles() & 0xFFFF_FFFF
 
     def _write_cycles(self, value: int, _master: Master) -> None:

@@ -60,6 +60,12 @@ class FlashController(Peripheral):
         self._snb_mask = 0x1F if board.facts.chip.device_id == 0x451 else 0xF
         #: Called before code in [start, end) changes, for every address the flash appears at.
         self.invalidate: Invalidate = _ignore
+        #: Faults: called with (sector or None, first offset) of what was erased, and with the
+        #: range of offsets that may have been programmed once the interface is locked again (True
+        #: if there was anything).
+        self.after_erase: Callable[[int | None, int], None] | None = None
+        self.after_programming: Callable[[int, int], bool] | None = None
+        self._touched: tuple[int, int] | None = None
         self.add(_ACR, "ACR", writable=_ACR_BITS[board.family])
         self.add(_KEYR, "KEYR", read=read_zero, write=self._write_key)
         self.add(_OPTKEYR, "OPTKEYR", read=read_zero, write=self._write_option_key)
@@ -162,6 +168,11 @@ class FlashController(Peripheral):
         if self._cr & _LOCK:
             return  # RM0385 3.7.5: CR takes nothing while it is locked
         self._cr = value & self._cr_bits
+        if value & _LOCK and self.after_programming is not None and self._touched is not None:
+            start, end = self._touched
+            self._changing(start, end - start)
+            if self.after_programming(start, end):
+                self._touched = None
         if value & _STRT:
             self._erase(value)
             self._cr &= ~_STRT
@@ -172,16 +183,20 @@ class FlashController(Peripheral):
         if cr & _PG or not cr & (_SER | _MER):
             self._sr |= _SEQERR
             return
+        number = (cr >> 3) & self._snb_mask
         if cr & _MER:
             start, count = 0, self._memory.bytes
         else:
-            number = (cr >> 3) & self._snb_mask
             if number >= len(self._sectors):
                 self._sr |= _SEQERR
                 return
             start, count = self._sectors[number]
         self._changing(start, count)
         self._memory.data[start : start + count] = bytes([ERASED]) * count
+        if self.after_erase is not None:
+            self.after_erase(None if cr & _MER else number, start)
+        low, high = self._touched or (start, start + count)
+        self._touched = min(low, start), max(high, start + count)
         self._done()
 
     def program(self, offset: int, size: int, value: int) -> bool:

@@ -53,6 +53,7 @@ class ResetCause(IntFlag):
     PIN = 1 << 26
     POWER_ON = 1 << 27
     SOFTWARE = 1 << 28
+    WATCHDOG = 1 << 29
 
 
 class Rcc(Peripheral):
@@ -87,6 +88,10 @@ class Rcc(Peripheral):
         #: Called before any clock changes.
         self.on_change: Callable[[], None] = lambda: None
         self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
+        #: True frequency of the external clock over the nominal one; other than 1 is a fault.
+        self.drift = 1.0
+        #: Whether the external clock starts.
+        self.hse_works = True
 
     def reset(self) -> None:
         """Return to HSI; the reset flags survive until RMVF."""
@@ -127,7 +132,11 @@ class Rcc(Peripheral):
         if source == _HSE:
             # A board that feeds OSC_IN with a clock has no crystal to start without HSEBYP.
             clock = self._board.facts.clock
-            return bool(value & _HSEON) and (not clock.hse_bypass or bool(value & _HSEBYP))
+            return (
+                self.hse_works
+                and bool(value & _HSEON)
+                and (not clock.hse_bypass or bool(value & _HSEBYP))
+            )
         return bool(value & _PLLON) and self._source_runs(self._pll_source())
 
     def _pll_source(self) -> int:
@@ -149,11 +158,12 @@ class Rcc(Peripheral):
             )
         hclk = self.hclk_hz
         limit = self._board.facts.clock.sysclk_hz
-        if hclk > limit:
+        if hclk > limit * max(1.0, self.drift):
             raise self._broken(f"the core clock would be {hclk} Hz", f"at most {limit} Hz")
-        if hclk > _WITHOUT_OVERDRIVE_HZ[self._board.family] and not self._pwr.overdrive:
+        nominal = hclk / max(1.0, self.drift)
+        if nominal > _WITHOUT_OVERDRIVE_HZ[self._board.family] and not self._pwr.overdrive:
             raise self._broken(f"{hclk} Hz is selected without over-drive", "PWR over-drive first")
-        needed = (hclk - 1) // _HZ_PER_WAIT_STATE
+        needed = int(nominal - 1) // _HZ_PER_WAIT_STATE
         if self._flash.wait_states < needed:
             raise self._broken(
                 f"{hclk} Hz is selected with {self._flash.wait_states} flash wait states",
@@ -191,13 +201,17 @@ class Rcc(Peripheral):
         if source == _HSI:
             return clock.hsi_hz
         if source == _HSE:
-            return clock.hse_hz
+            return self._hse_hz
         pll = self.values[_PLLCFGR]
         m, n, p = pll & 0x3F, pll >> 6 & 0x1FF, 2 * ((pll >> 16 & 3) + 1)
         if m < 2 or n < 50:
             raise self._broken(f"PLLM is {m} and PLLN {n}", "PLLM of 2 to 63 and PLLN of 50 to 432")
-        base = clock.hse_hz if self._pll_source() == _HSE else clock.hsi_hz
+        base = self._hse_hz if self._pll_source() == _HSE else clock.hsi_hz
         return base * n // (m * p)
+
+    @property
+    def _hse_hz(self) -> int:
+        return round(self._board.facts.clock.hse_hz * self.drift)
 
     @property
     def hclk_hz(self) -> int:

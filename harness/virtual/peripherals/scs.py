@@ -17,6 +17,7 @@ VTOR, AIRCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR = (
     0xD08, 0xD0C, 0xD24, 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38,
 )  # fmt: skip
 CCR, CPACR, CSSELR, DHCSR, DCRSR, DCRDR, DEMCR = 0xD14, 0xD88, 0xD84, 0xDF0, 0xDF4, 0xDF8, 0xDFC
+_CCR_CACHES = 0x0003_0000
 _ICSR, _CCSIDR, _STIR = 0xD04, 0xD80, 0xF00
 _SYST_CSR, _SYST_RVR, _SYST_CVR = 0x010, 0x014, 0x018
 _MPU_TYPE, _MPU_CTRL, _MPU_RNR, _MPU_RBAR = 0xD90, 0xD94, 0xD98, 0xD9C
@@ -84,6 +85,8 @@ class Scs(Peripheral):
         self._board = board
         self._control = control
         self._m7 = board.facts.core.cpu == "cortex-m7"
+        #: False is a fault: the caches stay off.
+        self.caches_work = True
         # BOOT0 low: STM32F7 boots from flash through ITCM, others from the alias at 0.
         self.boot_address = 0x0020_0000 if board.family == "stm32f7" else 0
         self._add_system_control()
@@ -115,6 +118,9 @@ class Scs(Peripheral):
         """Whether CPACR gives full access to CP10 and CP11."""
         return self.values[CPACR] >> 20 & 0xF == 0xF
 
+    def _write_ccr(self, value: int, _master: Master) -> None:
+        self.store(CCR, value if self.caches_work else value & ~_CCR_CACHES)
+
     def _add_system_control(self) -> None:
         facts = self._board.facts.core
         lines = (_INTERRUPTS[self._board.facts.chip.device_id] + 31) // 32 - 1
@@ -126,7 +132,13 @@ class Scs(Peripheral):
         self.add(AIRCR, "AIRCR", _VECTKEY_READ << 16, write=self._write_aircr)
         self.add(0xD10, "SCR", writable=0x16)
         # STKALIGN reads as one; on the M7 branch prediction is always on (BP).
-        self.add(CCR, "CCR", 0x0004_0200 if self._m7 else 0x200, writable=0x0003_031B)
+        self.add(
+            CCR,
+            "CCR",
+            0x0004_0200 if self._m7 else 0x200,
+            writable=0x0003_031B,
+            write=self._write_ccr,
+        )
         self.add_storage(((0xD18, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3")))
         self.add(SHCSR, "SHCSR", writable=0x0007_0000)
         for offset, name in ((CFSR, "CFSR"), (HFSR, "HFSR"), (DFSR, "DFSR"), (0xD3C, "AFSR")):

@@ -1,4 +1,4 @@
-"""Serial port of a virtual board: ``virtual://<board>``."""
+"""Serial port of a virtual board: ``virtual://<board>[?faults=…&seed=…]``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import serial
 from serial.serialutil import PortNotOpenError, SerialBase, SerialException, to_bytes
 
 from harness.boards import board_ids, load_board
-from harness.errors import BoardError, HarnessError
+from harness.errors import BoardError, ConfigError, HarnessError
 
 if TYPE_CHECKING:
     from harness.virtual.console import Console
+    from harness.virtual.faults import FaultPlan, FaultyLine
 
-# Query options; kept for fault injection. Anything unknown is refused, as a typing error would
-# otherwise go unnoticed.
-_OPTIONS: frozenset[str] = frozenset()
+# Query options. Anything unknown is refused, as a typing error would otherwise go unnoticed.
+_OPTIONS = frozenset({"faults", "seed"})
 
 
 class Serial(SerialBase):
@@ -26,7 +26,7 @@ class Serial(SerialBase):
     is_open: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._console: Console | None = None
+        self._console: Console | FaultyLine | None = None
         self._cancel_read = False
         self._lines = {"rts": True, "dtr": True, "break": False}
         super().__init__(*args, **kwargs)
@@ -41,11 +41,11 @@ class Serial(SerialBase):
             raise SerialException("Port must be configured before it can be used.")
         if self.is_open:
             raise SerialException("Port is already open.")
-        board_id = _board_of(self._port)
+        board_id, plan = _parse(self._port)
         from harness.virtual.machine import get_machine
 
         try:
-            console = get_machine(board_id).console
+            console = get_machine(board_id).line(plan)
         except HarnessError as error:
             raise SerialException(f"could not open port {self._port}: {error}") from error
         if not console.open(self._port, self._baudrate):
@@ -68,7 +68,7 @@ class Serial(SerialBase):
             self._console.baud = self._baudrate
 
     @property
-    def _wire(self) -> Console:
+    def _wire(self) -> Console | FaultyLine:
         if self._console is None:
             raise PortNotOpenError()
         return self._console
@@ -144,9 +144,11 @@ class Serial(SerialBase):
         return False
 
 
-def _board_of(url: str) -> str:
+def _parse(url: str) -> tuple[str, FaultPlan | None]:
+    """Return board id and faults of a URL."""
     parts = urlsplit(url)
-    for key, _value in parse_qsl(parts.query, keep_blank_values=True):
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for key in options:
         if key not in _OPTIONS:
             known = ", ".join(sorted(_OPTIONS)) or "none"
             raise SerialException(
@@ -162,7 +164,14 @@ def _board_of(url: str) -> str:
         ) from error
     if not board.facts.emulation:
         raise SerialException(f"could not open port {url}: {board.id} cannot be emulated")
-    return board.id
+    if not options:
+        return board.id, None
+    from harness.virtual.faults import parse_faults
+
+    try:
+        return board.id, parse_faults(options.get("faults", ""), seed=options.get("seed", "0"))
+    except ConfigError as error:
+        raise SerialException(f"could not open port {url}: {error}") from error
 
 
 __all__ = ["Serial", "serial"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -10,11 +11,27 @@ from typing import Any
 import pytest
 
 from harness.bench import Station, virtual_bench
+from harness.bench.quarantine import bring_back, check_quarantine
 from harness.boards import load_board
 from harness.campaign import runner
 from harness.campaign.config import MeasureOptions
 from harness.campaign.plan import Job, ModelSpec
-from harness.errors import CaptureTimeout, DeviceError, ModelError, ProbeNotFound, ToolchainMissing
+from harness.errors import (
+    ArenaTooSmall,
+    CaptureTimeout,
+    CoreFault,
+    CounterError,
+    DeviceError,
+    FlashError,
+    HarnessError,
+    ModelError,
+    ProbeNotFound,
+    StackOverflow,
+    StationLocked,
+    StationQuarantined,
+    TargetMismatch,
+    ToolchainMissing,
+)
 from harness.firmware import BuildOptions
 from harness.results import open_store
 from harness.results.fake import fake_measurement
@@ -43,6 +60,8 @@ class Bench:
         self.sessions: list[Session] = []
         self.fail: dict[str, Exception] = {}
         self.measured: list[str] = []
+        self.attempts: Counter[str] = Counter()
+        self.passes_after = 1000
 
     def open(self, station: Station) -> Session:
         session = Session(station)
@@ -109,12 +128,16 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
     def run_job(job: Job, session: Session, *, campaign: str | None) -> Any:
         failure = bench.fail.get(f"{job.spec.name} {job.board.id}") or bench.fail.get(job.spec.name)
+        bench.attempts[job.spec.name] += 1
+        if bench.attempts[job.spec.name] > bench.passes_after:
+            failure = None
         if failure is not None:
             session.broken = not isinstance(failure, DeviceError)
             raise failure
         bench.measured.append(job.spec.name)
         return fake_measurement(len(bench.measured), key=job.key, board=job.board.id)
 
+    monkeypatch.setattr(runner, "pause_s", lambda failure, attempt: 0.0)
     monkeypatch.setattr(runner, "Converter", Converter)
     monkeypatch.setattr(runner, "build_job", build)
     monkeypatch.setattr(runner, "run_job", run_job)
@@ -162,7 +185,9 @@ def test_a_broken_session_is_replaced(store: Store, bench: Bench) -> None:
     bench.fail["net1"] = CaptureTimeout("silent", raw_log="> hil-id%\n")
     summary, _ = run(jobs(3), store, bench)
     assert dict(summary.statuses) == {"valid": 2, "invalid": 1}
-    assert len(bench.sessions) == 2 and all(session.closed for session in bench.sessions)
+    # Three attempts, each on a session of its own, and one for what comes after.
+    assert len(bench.sessions) == 4 and all(session.closed for session in bench.sessions)
+    assert summary.retries["timeout"] == 2
     failed = store.get(jobs(2)[1].key)
     assert failed is not None and (failed.raw_log or "").startswith("> hil-id%")
 
@@ -180,6 +205,57 @@ def test_a_station_that_is_out_does_not_stop_the_others(store: Store, bench: Ben
     assert summary.not_run == 4
     assert listener.out == [("virtual-nucleo_f446re", 4)]
     assert isinstance(summary.bench_failure, ProbeNotFound)
+
+
+def test_a_failure_that_passes_leaves_a_valid_row_that_tells_of_it(
+    store: Store, bench: Bench
+) -> None:
+    bench.fail["net1"] = CaptureTimeout("silent")
+    bench.passes_after = 2
+    summary, listener = run(jobs(3), store, bench)
+    assert summary.statuses["valid"] == 3 and not listener.failures
+    row = store.get(jobs(2)[1].key)
+    assert row is not None and (row.raw_log or "").startswith("(attempt 1, error[timeout]: silent)")
+
+
+@pytest.mark.parametrize(
+    ("failure", "attempts"),
+    [
+        (CaptureTimeout("t"), 3), (FlashError("f"), 3), (CoreFault("c"), 2),
+        (StackOverflow("s"), 1), (ArenaTooSmall("a"), 1), (ProbeNotFound("p"), 5),
+        (StationLocked("l"), 1), (TargetMismatch("m"), 1), (CounterError("n"), 2),
+    ],
+)  # fmt: skip
+def test_each_kind_of_failure_is_tried_as_often_as_it_deserves(
+    store: Store, bench: Bench, failure: HarnessError, attempts: int
+) -> None:
+    bench.fail["net0"] = failure
+    run(jobs(1), store, bench)
+    assert bench.attempts["net0"] == attempts
+
+
+def test_a_station_that_keeps_failing_is_set_aside_and_the_others_go_on(
+    store: Store, bench: Bench
+) -> None:
+    for index in range(6):
+        bench.fail[f"net{index} nucleo_f446re"] = CaptureTimeout("silent")
+    todo = jobs(6, "nucleo_f746zg", "nucleo_f446re")
+    summary, listener = run(todo, store, bench)
+    assert dict(summary.statuses) == {"valid": 6, "invalid": 3}
+    assert listener.out == [("virtual-nucleo_f446re", 3)]
+    aside = virtual_bench().station("virtual-nucleo_f446re")
+    with pytest.raises(StationQuarantined, match=r"silent \(error\[timeout\]\)"):
+        check_quarantine(aside)
+    check_quarantine(virtual_bench().station("virtual-nucleo_f746zg"))
+    assert bring_back(aside) and not bring_back(aside)
+    check_quarantine(aside)
+
+
+def test_networks_that_crash_do_not_speak_against_the_station(store: Store, bench: Bench) -> None:
+    for index in range(5):
+        bench.fail[f"net{index}"] = CoreFault("hardfault")
+    summary, _ = run(jobs(6), store, bench)
+    assert dict(summary.statuses) == {"valid": 1, "invalid": 5}
 
 
 def test_no_compiler_ends_the_run_at_once(store: Store, bench: Bench) -> None:

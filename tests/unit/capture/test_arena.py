@@ -24,6 +24,7 @@ VERIFY = replace(PLAN, verify_arena=True)
 @dataclass
 class Image:
     elf: Path = Path("firmware.elf")
+    map: Path = Path("firmware.map")
     build_id: str = "0123456789abcdef"
     model_sha256: str = "fedcba9876543210" + "0" * 48
 
@@ -74,7 +75,7 @@ def test_near_the_guess_few_tries_do(needs: int, most: int) -> None:
     [
         ("refuse", "8 bytes missing"),
         ("differ", "the outputs differ"),
-        ("fault", "the core took a 3"),
+        ("fault", "the core took a HardFault"),
         ("hang", "no answer"),
     ],
 )

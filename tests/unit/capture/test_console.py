@@ -8,7 +8,7 @@ import pytest
 from harness import protocol
 from harness.capture.console import Console
 from harness.capture.fake import FakeDevice, FakePort
-from harness.errors import CaptureError, CaptureTimeout, DeviceError
+from harness.errors import CaptureError, CaptureTimeout, DeviceError, DeviceHang
 
 
 def make(device: FakeDevice) -> tuple[Console, FakePort]:
@@ -139,3 +139,12 @@ def test_reset_in_the_middle_is_named() -> None:
     console, _ = make(FakeDevice(mangle=restart))
     with pytest.raises(CaptureError, match=r"reset in the middle.*brownout"):
         console.ask(protocol.encode_run(0, 1), cycles(1), what="run", timeout_s=5)
+
+
+def test_a_device_that_is_silent_to_everything_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.capture.console._READY_GRACE_S", 0.05)
+    console, port = make(FakeDevice(mangle=lambda line: ()))
+    with pytest.raises(DeviceHang, match="does not answer any more"):
+        console.ask(protocol.encode_run(0, 1), cycles(1), what="run", timeout_s=0.1)
+    # It was asked once, and twice whether it is there at all.
+    assert port.device.commands == [b"hil-run 0 1", b"", b""]

@@ -11,7 +11,7 @@ from harness.bench import load_bench
 from harness.boards import load_board
 from harness.capture import BoardSession, CapturePlan
 from harness.capture.fake import FakeDevice, FakePort, FakeTarget
-from harness.errors import BenchError, CaptureTimeout, IdentityError
+from harness.errors import BenchError, CaptureTimeout, CounterError, IdentityError
 
 PLAN = CapturePlan(
     warmup=1, repeats=3, layers=True, inputs=(bytes(490),), output_bytes=(12,), macs=1000
@@ -21,6 +21,7 @@ PLAN = CapturePlan(
 @dataclass
 class Image:
     elf: Path = Path("firmware.elf")
+    map: Path = Path("firmware.map")
     build_id: str = "0123456789abcdef"
     model_sha256: str = "fedcba9876543210" + "0" * 48
 
@@ -63,6 +64,23 @@ def test_an_answer_from_the_wrong_image_or_board_is_refused(
 ) -> None:
     session, _ = open_session(replace(FakeDevice(), **change))
     with pytest.raises(IdentityError, match=message):
+        session.run(Image(), PLAN)
+
+
+def test_two_boards_of_one_kind_whose_cables_were_swapped_are_told_apart() -> None:
+    # Same board, same image: what the probe programs is not what answers on the port.
+    answering, programmed = FakeDevice(uid="a" * 24), FakeDevice(uid="b" * 24)
+    session, _ = open_session(answering)
+    session._target = FakeTarget(FakePort(programmed))
+    session._target.reset_and_run = session._port.reset
+    with pytest.raises(IdentityError, match="unique id is aaaa") as caught:
+        session.run(Image(), PLAN)
+    assert "bench check" in (caught.value.fix or "")
+
+
+def test_a_counter_that_stands_still_makes_no_row() -> None:
+    session, _ = open_session(FakeDevice(counter_stuck=True))
+    with pytest.raises(CounterError, match="stands still"):
         session.run(Image(), PLAN)
 
 

@@ -75,6 +75,21 @@ def test_boot_says_which_image_and_why(bare, fakes, library, cache, compiler) ->
     assert wire.decode(lines[1]) == wire.Boot(image.build_id, "nucleo_f746zg", "pin")
 
 
+def test_an_image_is_not_let_onto_another_board(fakes, library, cache, compiler) -> None:
+    from harness.errors import TargetMismatch
+    from harness.flash import read_image
+
+    boards = {name: load_board(name) for name in ("nucleo_f746zg", "nucleo_f767zi")}
+    for board in boards.values():
+        image = build(board, fakes.fake_model(), fakes.fake_sources(library), cache_dir=cache)
+        for other in boards.values():
+            if other is board:
+                assert read_image(image.elf, other).bytes
+            else:
+                with pytest.raises(TargetMismatch, match=f"built for {board.id}"):
+                    read_image(image.elf, other)
+
+
 def test_a_measurement(device: Device, fakes) -> None:
     (identity,) = device.records(wire.encode_id())
     assert identity.uid == "112233445566778899aabbcc"
@@ -247,6 +262,39 @@ def test_a_fault_is_reported_and_so_is_an_overflowed_stack(
         fault = wire.decode(lines[-1])
         assert isinstance(fault, wire.Fault)
         assert (fault.sp, fault.stack) == (f"{sp:08x}", state)
+
+
+def test_time_is_told_by_both_counters(f746: Device) -> None:
+    first, second = (f746.records(wire.encode_time())[0] for _ in range(2))
+    assert second.cycles > first.cycles and second.ticks > first.ticks
+    assert second.counter - first.counter > 0
+
+
+def test_an_assertion_and_a_fault_are_told_with_their_places(
+    bare, fakes, library, cache, compiler
+) -> None:
+    from harness.capture.crash import assertion_error
+    from harness.firmware.symbols import locate, place_in
+
+    board = load_board("nucleo_f746zg")
+    code = fakes.MODEL_C.replace('#include "kernel.h"', '#include "kernel.h"\n#include <assert.h>')
+    code = code.replace(
+        "    kernel_flip(arena", "    assert(arena[0] != 0);\n    kernel_flip(arena"
+    )
+    sources = fakes.fake_sources(library, model_c=code)
+    image = build(board, fakes.fake_model(content=b"asserts"), sources, cache_dir=cache)
+    device = Device(bare.BareChip(image.elf, cpu=board.facts.core.cpu))
+    device.ask(b"")
+    device.records(wire.encode_setup())
+    *_, line = wire.LineAssembler().feed(device.chip.send(wire.encode_run(0, 1), timeout_s=0.5))
+    record = wire.decode(line)
+    error = assertion_error(record, where="here", raw_log="")
+    assert "model_invoke" in error.what and "arena[0] != 0" in error.what
+    assert record.line == 1 + code[: code.index("assert(arena")].count("\n")
+    place = place_in(image, device.chip.symbols["kernel_flip"] + 2)
+    assert (place.function, place.file) == ("kernel_flip", "kernel.c") and place.line
+    assert locate(image.elf, 0x2000_0000) is None
+    assert locate(image.elf.with_name("nothing.elf"), 0x0800_0000) is None
 
 
 def test_the_other_cycle_count_wraps(bare, fakes, library, cache, compiler) -> None:

@@ -71,3 +71,13 @@ def test_addresses_outside_flash(make_elf: MakeElf, address: int, size: int) -> 
 def test_overlapping_segments(make_elf: MakeElf) -> None:
     with pytest.raises(FlashError, match="two segments"):
         read_image(make_elf((0x0800_0000, bytes(8)), (0x0800_0004, bytes(8))), BOARD)
+
+
+def test_an_image_of_ours_says_which_board_it_is_for(make_elf: MakeElf) -> None:
+    def image(board: bytes) -> Path:
+        return make_elf((0x0800_0000, bytes(64) + b"TMLH1 " + board + b"\0rest"))
+
+    assert read_image(image(b"nucleo_f746zg"), BOARD).bytes > 64
+    with pytest.raises(TargetMismatch, match="built for nucleo_f767zi") as caught:
+        read_image(image(b"nucleo_f767zi"), BOARD)
+    assert caught.value.data["board"] == "nucleo_f746zg"

@@ -1,0 +1,250 @@
+"""Run a campaign under random faults on virtual boards, and look at every row it leaves.
+
+First each network is measured on sound boards. Then the campaign runs on stations with faults, is
+run again as a user would as long as rows are missing, and whatever it stored as valid is compared
+with the undisturbed figures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import errors
+from harness.bench import Station
+from harness.bench.quarantine import bring_back, quarantine_of
+from harness.campaign.runner import Listener, run
+from harness.results.record import Measurement
+
+if TYPE_CHECKING:
+    from harness.campaign.plan import Job
+    from harness.results.store import Store
+
+FAULTS = (
+    "drop:1e-5,garble:1e-5,duplicate:1e-5,delay:3e-6,vanish:5e-6,reset:5e-6,watchdog:3e-6,"
+    "probe:5e-5,hardfault:1e-3,hang:3e-4,flip:0.005"
+)
+"""Some two measurements in ten meet one."""
+
+BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re")
+# What a measurement says of the network; everything else is time, place and provenance.
+_FIGURES = (
+    "cycles", "latency_us", "layers", "layers_total_cycles", "clock_hz", "arena_used_bytes",
+    "arena_paint_bytes", "stack_bytes", "bit_exact", "output_bytes_differing", "chip_uid",
+    "build_id", "model_sha256", "icache", "dcache", "flash_total_bytes",
+)  # fmt: skip
+_MOST_RUNS = 20
+
+
+@dataclass(slots=True)
+class Soak:
+    """What came of it.
+
+    Attributes:
+        measurements: Jobs of the campaign.
+        rows: Rows by status, failed ones of every run included.
+        codes: Failed rows by issue code.
+        retries: Attempts that failed and were followed by another, by code.
+        faults: Faults that fell, by kind.
+        runs: How often the campaign was run until every job had a valid row.
+        set_aside: How often a station was set aside.
+        wrong: Valid rows whose figures are not those of sound boards: must be empty.
+        lost: Rows that were finished and are not in the store: must be empty.
+        untyped: Codes of failed rows that no error class has: must be empty.
+        unfinished: Jobs without a valid row in the end: must be 0.
+        seconds: Wall-clock time.
+    """
+
+    measurements: int
+    rows: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+    retries: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+    runs: int = 0
+    set_aside: int = 0
+    wrong: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    untyped: list[str] = field(default_factory=list)
+    unfinished: int = 0
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was wrong, lost, untyped or unfinished."""
+        return not (self.wrong or self.lost or self.untyped or self.unfinished)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures as plain data."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+class _Finished(Listener):
+    """Remembers which rows the campaign called finished."""
+
+    def __init__(self, inner: Listener | None) -> None:
+        self.inner = inner
+        self.keys: Counter[str] = Counter()
+
+    def started(self, planned: int, done_before: int) -> None:
+        if self.inner is not None:
+            self.inner.started(planned, done_before)
+
+    def finished(self, job: Job, row: Measurement, failure: errors.HarnessError | None) -> None:
+        self.keys[row.key] += 1
+        if self.inner is not None:
+            self.inner.finished(job, row, failure)
+
+    def station_failed(self, station: Station, failure: errors.HarnessError, left: int) -> None:
+        if self.inner is not None:
+            self.inner.station_failed(station, failure, left)
+
+
+def soak(
+    measurements: int,
+    folder: Path,
+    *,
+    faults: str = FAULTS,
+    seed: int = 1,
+    boards: Sequence[str] = BOARDS,
+    listener: Listener | None = None,
+) -> Soak:
+    """Measure under faults until every job has a valid row.
+
+    Args:
+        measurements: How many.
+        folder: For networks and stores.
+        faults: As in a serial URL.
+        seed: Of the faults.
+        boards: Virtual boards that share the work.
+        listener: Hears progress of the faulty runs.
+    """
+    from harness.results import open_store
+
+    start = time.perf_counter()
+    jobs = _jobs(measurements, folder, boards)
+    with open_store(folder / "sound.sqlite") as store:
+        sound = {}
+        for job in {_subject(job): job for job in jobs}.values():
+            sound[_subject(job)] = job
+        run(list(sound.values()), store, campaign="sound", listener=_Finished(None))
+        expected = {name: store.get(job.key) for name, job in sound.items()}
+    report = Soak(measurements)
+    faulty = [replace(job, station=_faulty(job.station, faults, seed)) for job in jobs]
+    finished = _Finished(listener)
+    with open_store(folder / "soak.sqlite") as store:
+        while report.runs < _MOST_RUNS:
+            report.runs += 1
+            summary = run(faulty, store, campaign="soak", listener=finished)
+            report.retries += summary.retries
+            if summary.bench_failure is None and not summary.statuses["invalid"]:
+                break
+            for station in {job.station.name: job.station for job in faulty}.values():
+                report.set_aside += quarantine_of(station) is not None
+                bring_back(station)
+        _judge(report, faulty, expected, store, finished.keys)
+    report.faults = _fallen(boards)
+    report.seconds = time.perf_counter() - start
+    return report
+
+
+def _judge(
+    report: Soak,
+    jobs: Sequence[Job],
+    expected: dict[tuple[str, str], Measurement | None],
+    store: Store,
+    finished: Counter[str],
+) -> None:
+    by_key = {job.key: job for job in jobs}
+    codes = {kind.code for kind in _kinds(errors.HarnessError)}
+    stored: Counter[str] = Counter()
+    valid = set()
+    for row in store.query():
+        stored[row.key] += 1
+        report.rows[row.status.value] += 1
+        if row.status.value == "valid":
+            valid.add(row.key)
+            sound = expected[_subject(by_key[row.key])]
+            report.wrong += [
+                f"{row.key[:12]} {name}: {getattr(row, name)} instead of {getattr(sound, name)}"
+                for name in _FIGURES
+                if getattr(row, name) != getattr(sound, name)
+            ]
+        else:
+            report.codes.update(row.issues)
+        if row.status.value == "invalid":
+            report.untyped += [code for code in row.issues if code not in codes - {"error"}]
+    report.lost = [key for key, count in finished.items() if stored[key] < count]
+    report.unfinished = len(by_key.keys() - valid)
+
+
+def _kinds(base: type[errors.HarnessError]) -> Iterator[type[errors.HarnessError]]:
+    yield base
+    for kind in base.__subclasses__():
+        yield from _kinds(kind)
+
+
+def _subject(job: Job) -> tuple[str, str]:
+    return job.board.id, str(job.spec.sha256)
+
+
+def _jobs(measurements: int, folder: Path, boards: Sequence[str]) -> list[Job]:
+    """Return many jobs on two tiny networks in turn, so that every one is flashed anew."""
+    from harness.bench import virtual_bench
+    from harness.campaign.config import CampaignConfig
+    from harness.campaign.plan import plan
+    from harness.strict import parse
+
+    names = []
+    for seed in (1, 2):
+        path = folder / f"soak{seed}.tflite"
+        path.write_bytes(_network(seed))
+        names.append(str(path))
+    data = {"name": "soak", "boards": list(boards), "models": names}
+    subjects = plan(parse(CampaignConfig, data, where="the soak"), virtual_bench())
+    jobs = []
+    for index in range(measurements):
+        job = subjects[index % len(subjects)]
+        key = hashlib.sha256(f"soak {index} {job.key}".encode()).hexdigest()
+        jobs.append(replace(job, key=key))
+    return jobs
+
+
+def _network(seed: int) -> bytes:
+    """Return a 1×1 convolution that takes no time."""
+    import numpy as np
+
+    from harness.models.synthetic import ModelWriter
+
+    rng = np.random.default_rng(seed)
+    writer = ModelWriter()
+    inputs = writer.tensor((1, 4, 4, 8), scale=0.5, name="input")
+    weights = rng.integers(-127, 128, (4, 1, 1, 8)).astype(np.int8)
+    kernel = writer.tensor((4, 1, 1, 8), scale=[0.01] * 4, data=weights)
+    zeros = np.zeros(4, dtype=np.int32)
+    bias = writer.tensor((4,), "int32", scale=[0.005] * 4, data=zeros)
+    output = writer.tensor((1, 4, 4, 4), scale=0.5, name="output")
+    writer.operator("CONV_2D", [inputs, kernel, bias], [output], stride_w=1, stride_h=1)
+    return writer.finish([inputs], [output])
+
+
+def _faulty(station: Station, faults: str, seed: int) -> Station:
+    # Each board has faults of its own.
+    seed = 1000 * seed + sum(station.board.encode())
+    data = station.model_dump()
+    return Station(**{**data, "serial": f"{station.serial}?faults={faults}&seed={seed}"})
+
+
+def _fallen(boards: Sequence[str]) -> Counter[str]:
+    from harness.virtual.machine import get_machine
+
+    fallen: Counter[str] = Counter()
+    for board in boards:
+        injector = get_machine(board).faults
+        if injector is not None:
+            fallen.update(injector.counts)
+    return fallen

@@ -1,0 +1,168 @@
+"""Check the device's clock and cycle counter against time that does not come from the device.
+
+Both counters of the device are read twice, with time between the readings. The device's own two
+must agree with each other, and with the host's clock: a crystal of another frequency, or a clock
+tree that is set up wrongly, moves both alike. A reading happens at some moment between the command
+and its answer, so a time between two readings is known within a bracket.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from harness import protocol
+from harness.capture.console import Console
+from harness.errors import ClockError, CounterError
+
+if TYPE_CHECKING:
+    from harness.virtual.machine import VirtualMachine
+
+# Together they make the 0.5 % that latencies are trusted to: how far clocks may be apart, and how
+# wide the bracket around the host's time may be.
+TOLERANCE = 0.0025
+BRACKET = 0.0025
+# The chips' internal oscillator; a row that used it is marked anyway.
+_FALLBACK_TOLERANCE = 0.03
+_TICKS = 3  # µs: each of two readings is a tick late at most, and takes a moment itself
+_LEAST_S, _LONGEST_WAIT_S = 0.002, 10.0
+
+
+class Stopwatch(Protocol):
+    """Time that does not come from the device."""
+
+    def now(self) -> float:
+        """Return seconds since some moment."""
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+
+
+class HostStopwatch:
+    """The host's clock, for hardware."""
+
+    def now(self) -> float:
+        """Return seconds since some moment."""
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        time.sleep(seconds)
+
+
+class VirtualStopwatch:
+    """The time that a virtual board lives in; it can be let pass without waiting."""
+
+    def __init__(self, machine: VirtualMachine) -> None:
+        self._machine = machine
+
+    def now(self) -> float:
+        """Return seconds since some moment."""
+        return self._machine.now()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self._machine.let_pass(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Both counters, read between two moments of the stopwatch, in seconds."""
+
+    before: float
+    after: float
+    time: protocol.Time
+
+
+def read_time(console: Console, stopwatch: Stopwatch) -> Reading:
+    """Ask the device for its counters.
+
+    Raises:
+        CaptureError: No checked answer.
+    """
+
+    def collect(records: list[protocol.Record]) -> protocol.Time | None:
+        return next((r for r in records if isinstance(r, protocol.Time)), None)
+
+    before = stopwatch.now()
+    answer = console.ask(protocol.encode_time(), collect, what="the time")
+    return Reading(before, stopwatch.now(), answer)
+
+
+def check_clock(
+    console: Console,
+    stopwatch: Stopwatch,
+    first: Reading,
+    *,
+    clock_hz: int,
+    fallback: bool,
+    where: str,
+    thorough: bool,
+) -> None:
+    """Read the counters again and compare what passed since `first`.
+
+    Args:
+        console: The device.
+        stopwatch: Time that does not come from it.
+        first: An earlier reading of the same boot.
+        clock_hz: Clock that the device says it runs at.
+        fallback: Whether that is its internal oscillator.
+        where: Station and port for messages.
+        thorough: Wait until the bracket is narrow enough; else the time that passed must do.
+
+    Raises:
+        CounterError: The counter stands still, or does not count cycles of that clock.
+        ClockError: The clock is another one than the device says.
+    """
+    if stopwatch.now() - first.after < _LEAST_S:
+        stopwatch.wait(_LEAST_S)
+    last = read_time(console, stopwatch)
+    _compare_counters(first.time, last.time, clock_hz, where, console)
+    if thorough:
+        width = (first.after - first.before) + (last.after - last.before)
+        missing = width / BRACKET - (last.before - first.after)
+        if missing > 0:
+            stopwatch.wait(min(missing, _LONGEST_WAIT_S))
+            last = read_time(console, stopwatch)
+            _compare_counters(first.time, last.time, clock_hz, where, console)
+    tolerance = _FALLBACK_TOLERANCE if fallback else TOLERANCE
+    seconds = (last.time.cycles - first.time.cycles) / clock_hz
+    shortest, longest = last.before - first.after, last.after - first.before
+    if not shortest * (1 - tolerance) <= seconds <= longest * (1 + tolerance):
+        off = seconds / ((shortest + longest) / 2) - 1
+        raise ClockError(
+            f"the device counts {seconds:.4f} s at {clock_hz / 1e6:g} MHz while "
+            f"{shortest:.4f} to {longest:.4f} s pass: its clock is {abs(off):.1%} "
+            f"{'fast' if off > 0 else 'slow'}",
+            where=where,
+            expected=f"agreement within {tolerance:.2%}",
+            fix="check the board's oscillator and 'hse_hz' in its manifest",
+            raw_log=console.log,
+        )
+
+
+def _compare_counters(
+    first: protocol.Time, last: protocol.Time, clock_hz: int, where: str, console: Console
+) -> None:
+    cycles, ticks = last.cycles - first.cycles, (last.ticks - first.ticks) & 0xFFFF_FFFF
+    expected = ticks * clock_hz / 1e6
+    slack = _TICKS * clock_hz / 1e6
+    if abs(cycles - expected) <= expected * TOLERANCE + slack:
+        return
+    if first.counter == last.counter and ticks:
+        what = f"the cycle counter stands still at {last.counter} while {ticks} µs pass"
+    elif not ticks:
+        what = f"the timer stands still while the cycle counter counts {cycles}"
+    else:
+        what = (
+            f"the cycle counter counts {cycles} in {ticks} µs, that is {cycles / ticks:.2f} MHz, "
+            f"and the core should run at {clock_hz / 1e6:g} MHz"
+        )
+    raise CounterError(
+        what,
+        where=where,
+        expected="a counter that counts the core's cycles",
+        fix="power-cycle the board; if it stays, no latency of this chip can be trusted",
+        raw_log=console.log,
+    )

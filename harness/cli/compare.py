@@ -1,0 +1,105 @@
+"""`harness compare`: are two sets of rows the same, or has something become worse?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.output import Json, err, print_json, print_table
+from harness.errors import EXIT_FAILED
+
+if TYPE_CHECKING:
+    from harness.results.equivalence import Comparison
+    from harness.results.record import Measurement
+
+_Set = typer.Argument(
+    help="A results store (file or URL), or STORE#CAMPAIGN.", metavar="STORE", show_default=False
+)
+_SHOWN = 30
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command to `app`."""
+    app.command(name)(compare)
+
+
+def compare(
+    before: Annotated[str, _Set],
+    after: Annotated[str, _Set],
+    metric: Annotated[
+        str, typer.Option("--metric", "-m", help="latency, arena, sram, flash or stack.")
+    ] = "latency",
+    margin: Annotated[float, typer.Option(help="Relative difference that does not matter.")] = 0.02,
+    across: Annotated[
+        list[str] | None,
+        typer.Option(help="What a pair may differ in, such as optimization, kernels or runtime."),
+    ] = None,
+    degraded: Annotated[bool, typer.Option("--degraded", help="Take degraded rows too.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit 1 unless every pair is shown to be equivalent.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Test the rows of AFTER against those of BEFORE; exit 1 where something became worse."""
+    from harness.results.equivalence import compare_rows
+
+    result = compare_rows(
+        _rows(before),
+        _rows(after),
+        metric=metric,
+        margin=margin,
+        across=tuple(across or ()),
+        degraded=degraded,
+    )
+    if json:
+        print_json(result.as_json())
+    else:
+        _show(result)
+    if result.regressed or (strict and not result.equivalent):
+        raise typer.Exit(EXIT_FAILED)
+
+
+def _rows(where: str) -> list[Measurement]:
+    from harness.results import open_store
+    from harness.results.store import Filter
+
+    place, _, campaign = where.partition("#")
+    with open_store(place, create=False) as store:
+        return store.query(Filter(campaign=campaign or None), with_layers=False)
+
+
+def _show(result: Comparison) -> None:
+    print_table(
+        f"{result.metric}, margin {result.margin:.1%}",
+        ("network", "before", "after", "change", "interval", "verdict"),
+        [
+            (
+                pair.name,
+                f"{pair.before:,.1f}" if result.metric == "latency" else f"{pair.before:,.0f}",
+                f"{pair.after:,.1f}" if result.metric == "latency" else f"{pair.after:,.0f}",
+                f"{pair.ratio.value - 1:+.2%}",
+                f"{pair.ratio.low - 1:+.2%} to {pair.ratio.high - 1:+.2%}",
+                pair.ratio.verdict.value,
+            )
+            for pair in result.pairs[:_SHOWN]
+        ],
+    )
+    say = err().print
+    overall = result.overall
+    counted = ", ".join(f"{count} {name}" for name, count in result.counts.items() if count)
+    interval = f"{overall.low - 1:+.2%} to {overall.high - 1:+.2%}"
+    say(
+        f"{len(result.pairs)} pairs: {counted}; "
+        f"together {overall.value - 1:+.2%} ({interval}): {overall.verdict.value}",
+        markup=False,
+        soft_wrap=True,
+    )
+    for what, names in (
+        ("only before", result.only_before),
+        ("only after", result.only_after),
+        (f"without a {result.metric}", result.unknown),
+    ):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            say(f"{what}: {', '.join(names[:5])}{more}", markup=False, soft_wrap=True)

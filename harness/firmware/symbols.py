@@ -1,0 +1,85 @@
+"""Name the function and the source line behind an address of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.firmware.image import FirmwareImage
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an address is in the source; None is "not known".
+
+    Attributes:
+        function: Name of the function.
+        file: Source file, as the compiler was told it.
+        line: Line in it.
+    """
+
+    function: str | None
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        if self.file is None:
+            return self.function or "unknown code"
+        return f"{self.function or 'unknown code'} ({self.file}:{self.line})"
+
+
+def place_in(image: FirmwareImage, address: int) -> Place | None:
+    """Return where `address` is in an image; a shared runtime's symbols are beside its map."""
+    return locate(image.map.with_name("firmware.elf"), address) or locate(image.elf, address)
+
+
+def locate(elf: Path, address: int) -> Place | None:
+    """Return what is at `address`, None where the file has no code there or cannot be read."""
+    from elftools.common.exceptions import ELFError
+    from elftools.elf.elffile import ELFFile
+
+    address &= ~1  # the Thumb bit
+    try:
+        with elf.open("rb") as stream:
+            image = ELFFile(stream)
+            function = _function(image, address)
+            file, line = _line(image, address) or (None, None)
+    except (OSError, ELFError):
+        return None
+    return None if function is None and file is None else Place(function, file, line)
+
+
+def _function(image: Any, address: int) -> str | None:
+    table = image.get_section_by_name(".symtab")
+    for symbol in table.iter_symbols() if table is not None else ():
+        start = symbol["st_value"] & ~1
+        size = symbol["st_size"]
+        if symbol["st_info"]["type"] == "STT_FUNC" and start <= address < start + size:
+            return str(symbol.name)
+    return None
+
+
+def _line(image: Any, address: int) -> tuple[str, int] | None:
+    if not image.has_dwarf_info():
+        return None
+    dwarf = image.get_dwarf_info()
+    for unit in dwarf.iter_CUs():
+        program = dwarf.line_program_for_CU(unit)
+        before = None
+        for entry in program.get_entries() if program is not None else ():
+            state = entry.state
+            if state is None:
+                continue
+            if before is not None and before.address <= address < state.address:
+                return _file_name(program.header, before.file), int(before.line)
+            before = None if state.end_sequence else state
+    return None
+
+
+def _file_name(header: Any, number: int) -> str:
+    # Until DWARF 5 files are numbered from 1.
+    files = header["file_entry"]
+    index = number if header["version"] >= 5 else number - 1
+    return str(files[index].name.decode("utf-8", "replace")) if index < len(files) else "?"

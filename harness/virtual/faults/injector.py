@@ -1,0 +1,160 @@
+"""Decide where faults fall, and inflict those that are not on the wire."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING
+
+from harness.virtual.faults.plan import FaultPlan
+
+if TYPE_CHECKING:
+    from harness.virtual.machine import VirtualMachine
+
+# Cells of a worn sector that stay programmed, and how far into it they may be.
+_WORN_BYTES, _WORN_WITHIN = 16, 512
+
+
+class ProbeGone(Exception):
+    """The debug probe was pulled out."""
+
+
+class Schedule:
+    """Places in a stream of items at which a fault falls.
+
+    Gaps between them are drawn at once (geometric), so that an item without a fault costs nothing.
+
+    Args:
+        share: Probability per item.
+        source: Random numbers of this schedule alone.
+    """
+
+    def __init__(self, share: float, source: random.Random) -> None:
+        self._share = share
+        self._random = source
+        self._left = self._gap()
+
+    def _gap(self) -> float:
+        """Return how many items pass before the next fault."""
+        if self._share <= 0:
+            return math.inf
+        if self._share >= 1:
+            return 0
+        return int(math.log(1 - self._random.random()) / math.log(1 - self._share))
+
+    def within(self, count: int) -> list[int]:
+        """Let `count` items pass; return the positions among them that a fault falls on."""
+        found: list[int] = []
+        at = self._left
+        while at < count:
+            found.append(int(at))
+            at += 1 + self._gap()
+        self._left = at - count
+        return found
+
+    def next(self) -> bool:
+        """Let one item pass; return whether a fault falls on it."""
+        return bool(self.within(1))
+
+
+class Injector:
+    """The faults of one virtual board; lives as long as its plan is in force.
+
+    Args:
+        plan: What goes wrong.
+        machine: The board.
+    """
+
+    def __init__(self, plan: FaultPlan, machine: VirtualMachine) -> None:
+        self.plan = plan
+        self._machine = machine
+        #: How often each kind of fault has fallen.
+        self.counts: dict[str, int] = {}
+        self._commands = {kind: self.schedule(kind, "command") for kind in ("hardfault", "hang")}
+        self._accesses = self.schedule("probe", "access")
+        self._flips = self.schedule("flip", "flash")
+        self._flash_random = self.random("flash bits")
+        self._probe_gone = False
+        self._install()
+
+    def random(self, name: str) -> random.Random:
+        """Return the random numbers for one purpose; independent of all others."""
+        return random.Random(f"{self.plan.seed}:{name}")
+
+    def schedule(self, kind: str, stream: str) -> Schedule:
+        """Return where faults of a kind fall in a stream."""
+        return Schedule(getattr(self.plan, kind), self.random(f"{kind}:{stream}"))
+
+    def note(self, kind: str) -> None:
+        """Count a fault that has fallen."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+
+    # The chip.
+
+    def _install(self) -> None:
+        plan, chip = self.plan, self._machine.chip
+        chip.rcc.drift = plan.clock
+        chip.rcc.hse_works = plan.hse
+        chip.dwt.defect = plan.counter
+        chip.scs.caches_work = plan.caches
+        chip.flash.after_erase = self._erased if plan.worn is not None else None
+        chip.flash.after_programming = self._programmed if plan.flip else None
+
+    def remove(self) -> None:
+        """Make the board sound again; what happened to its flash stays."""
+        chip = self._machine.chip
+        chip.rcc.drift, chip.rcc.hse_works = 1.0, True
+        chip.dwt.defect = None
+        chip.scs.caches_work = True
+        chip.flash.after_erase = chip.flash.after_programming = None
+
+    def _erased(self, sector: int | None, start: int) -> None:
+        """Leave zeros in a worn sector."""
+        if sector != self.plan.worn:
+            return
+        self.note("worn")
+        cells = self.random("worn")  # the same cells every time
+        for _ in range(_WORN_BYTES):
+            self._machine.memory.flash.data[start + cells.randrange(_WORN_WITHIN)] = 0
+
+    def _programmed(self, start: int, end: int) -> bool:
+        """Flip a bit in what was programmed; False where all of it is erased."""
+        content = self._machine.memory.flash.data
+        found = bytes(content[start:end])
+        if not found.strip(b"\xff"):
+            return False
+        if self._flips.next():
+            self.note("flip")
+            used = [start + at for at, byte in enumerate(found) if byte != 0xFF]
+            content[self._flash_random.choice(used)] ^= 1 << self._flash_random.randrange(8)
+        return True
+
+    # The core: asked once for each command that the host ended.
+
+    def command_sent(self) -> None:
+        """Make the core fault or stop where it is that command's lot."""
+        kinds = [kind for kind, schedule in self._commands.items() if schedule.next()]
+        if kinds:
+            self.note(kinds[0])
+            if kinds[0] == "hang":
+                self._machine.stall()
+            else:
+                self._machine.raise_fault()
+
+    # The probe.
+
+    def debug_access(self) -> None:
+        """Let a debugger's access pass.
+
+        Raises:
+            ProbeGone: The probe is disconnected; it comes back when it is opened again.
+        """
+        if self._accesses.next():
+            self.note("probe")
+            self._probe_gone = True
+        if self._probe_gone:
+            raise ProbeGone("the probe was disconnected")
+
+    def probe_opened(self) -> None:
+        """Note that the probe was plugged in again."""
+        self._probe_gone = False

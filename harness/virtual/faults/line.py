@@ -1,0 +1,198 @@
+"""The console's wire with faults on it, in the place of `harness.virtual.console.Console`."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from serial import SerialException
+
+from harness.virtual.console import Console
+from harness.virtual.faults.injector import Injector, Schedule
+
+if TYPE_CHECKING:
+    from harness.virtual.machine import VirtualMachine
+
+# How long a delayed byte is held back: longer than the pause after which a host gives up waiting
+# for the rest of an answer.
+DELAY_S = 0.7
+_DAMAGES = ("drop", "garble", "duplicate")
+
+
+class _Wire:
+    """Damage to the bytes of one direction."""
+
+    def __init__(self, injector: Injector, name: str) -> None:
+        self._injector = injector
+        self._schedules = {kind: injector.schedule(kind, name) for kind in _DAMAGES}
+        self._random = injector.random(f"bits {name}")
+
+    def carry(self, data: bytes) -> bytes:
+        """Return what arrives of `data`."""
+        hits = {
+            at: kind
+            for kind, schedule in self._schedules.items()
+            for at in schedule.within(len(data))
+        }
+        if not hits:
+            return data
+        out, last = bytearray(), 0
+        for at, kind in sorted(hits.items()):
+            self._injector.note(kind)
+            out += data[last:at]
+            if kind == "garble":
+                out.append(data[at] ^ 1 << self._random.randrange(8))
+            elif kind == "duplicate":
+                out += data[at : at + 1] * 2
+            last = at + 1
+        return bytes(out + data[last:])
+
+
+class FaultyLine:
+    """A console whose wire loses, damages and delays bytes, and whose port comes and goes.
+
+    The board keeps it for as long as its fault plan is in force, so that the faults of a second
+    opening follow those of the first.
+
+    Args:
+        machine: The board.
+        console: Its console.
+        injector: Its faults.
+    """
+
+    def __init__(self, machine: VirtualMachine, console: Console, injector: Injector) -> None:
+        self._machine = machine
+        self._console = console
+        self._injector = injector
+        self._to_host, self._to_board = _Wire(injector, "to host"), _Wire(injector, "to board")
+        self._events: dict[str, Schedule] = {
+            kind: injector.schedule(kind, "to host")
+            for kind in ("delay", "vanish", "reset", "watchdog")
+        }
+        self._ready = bytearray()
+        self._held = b""
+        self._release = 0.0
+        self._gone = False
+        self._failing_openings = 0
+
+    # What a port does with a console.
+
+    def open(self, owner: str, baud: int) -> bool:
+        """Open the port.
+
+        Raises:
+            SerialException: It has vanished and is not back yet.
+        """
+        if self._failing_openings:
+            self._failing_openings -= 1
+            raise SerialException(
+                errno.ENOENT, f"could not open port {owner}: No such file or directory"
+            )
+        self._gone = False
+        self._drop_read()
+        return self._console.open(owner, baud)
+
+    def close(self) -> None:
+        """Close the port."""
+        self._console.close()
+
+    @property
+    def baud(self) -> int | None:
+        """Rate of the host's side."""
+        return self._console.baud
+
+    @baud.setter
+    def baud(self, value: int | None) -> None:
+        self._console.baud = value
+
+    def wake(self) -> None:
+        """Make a pending `read` look at its cancellation again."""
+        self._console.wake()
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that can be read at once."""
+        self._check()
+        return len(self._ready) or (0 if self._held else self._console.in_waiting)
+
+    def discard_input(self) -> None:
+        """Drop what the host has not read."""
+        self._check()
+        self._drop_read()
+        self._console.discard_input()
+
+    def discard_output(self) -> None:
+        """Drop what the board has not taken."""
+        self._check()
+        self._console.discard_output()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the board."""
+        self._check()
+        arriving = self._to_board.carry(data)
+        self._console.write(arriving)
+        for _ in range(arriving.count(b"%")):
+            self._injector.command_sent()
+
+    def read(self, count: int, timeout: float | None, cancelled: Callable[[], bool]) -> bytes:
+        """Return up to `count` bytes; fewer when `timeout` passes or the port is closed.
+
+        Raises:
+            SerialException: The port has vanished.
+            VirtualError: The board has stopped on an error.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            self._check()
+            if self._held and time.monotonic() >= self._release:
+                held, self._held = self._held, b""
+                self._ready += held
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._ready and self._held:
+                wait = self._release - time.monotonic()
+                time.sleep(max(0.0, wait if left is None else min(wait, left)))
+            elif not self._ready:
+                wanted = max(1, min(count, self._console.unread))
+                data = self._console.read(wanted, left, cancelled)
+                self._receive(data)
+                if not data:
+                    return b""
+            if self._ready:
+                out = bytes(self._ready[:count])
+                del self._ready[:count]
+                return out
+            if cancelled() or (deadline is not None and time.monotonic() >= deadline):
+                return b""
+
+    # Faults.
+
+    def _receive(self, data: bytes) -> None:
+        """Let `data` come from the board, up to whatever ends it."""
+        hits = {
+            at: kind for kind, schedule in self._events.items() for at in schedule.within(len(data))
+        }
+        if not hits:
+            self._ready += self._to_host.carry(data)
+            return
+        at, kind = min(hits.items())
+        self._injector.note(kind)
+        self._ready += self._to_host.carry(data[:at])
+        if kind == "delay":
+            self._held = self._to_host.carry(data[at:])
+            self._release = time.monotonic() + DELAY_S
+        elif kind == "vanish":
+            self._gone = True
+            self._failing_openings = 1
+        else:
+            # What the chip had still to send goes with its supply.
+            self._machine.upset(watchdog=kind == "watchdog")
+
+    def _drop_read(self) -> None:
+        self._ready.clear()
+        self._held = b""
+
+    def _check(self) -> None:
+        if self._gone and not self._ready:
+            raise SerialException("read failed: the device was disconnected")

@@ -1,0 +1,381 @@
+"""What a user sees of each fault; docs/faults.md is written from the cases below.
+
+`python tests/integration/test_faults.py` writes the page; a test compares it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Harness = Callable[..., Any]
+pytestmark = pytest.mark.usefixtures("virtual_board")
+ROOT = Path(__file__).parents[2]
+BOARD = "nucleo_f746zg"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault.
+
+    Attributes:
+        fault: What happens, in words.
+        faults: The same for a serial URL.
+        sees: Part of what the row's message or log says.
+        status: Of the row.
+        codes: Its issue codes.
+        exit: Exit code of `harness run`.
+        networks: Jobs of the campaign.
+        rows: Rows that it leaves.
+        seed: Of the faults.
+    """
+
+    fault: str
+    faults: str
+    sees: str
+    status: str = "valid"
+    codes: tuple[str, ...] = ()
+    exit: int = 0
+    networks: int = 1
+    rows: int = 1
+    seed: int = 1
+
+
+CASES = (
+    Case("bytes on the wire get lost", "drop:0.001", "m-hil-run-end"),
+    Case("bytes are garbled", "garble:0.001", "m-hil-run-end"),
+    Case("bytes arrive twice", "duplicate:0.001", "m-hil-run-end"),
+    Case("bytes come late", "delay:0.0004", "m-hil-run-end"),
+    Case(
+        "the port vanishes and comes back",
+        "vanish:0.0003",
+        "(attempt 1, error[capture]: the serial port failed: read failed",
+        seed=45,
+    ),
+    Case(
+        "the probe is disconnected and comes back",
+        "probe:0.003",
+        "(attempt 1, error[probe-missing]: ",
+        seed=604,
+    ),
+    Case(
+        "the supply dips",
+        "reset:0.0003",
+        "(attempt 1, error[reset]: the device was reset in the middle (cause: brown-out)",
+        seed=203,
+    ),
+    Case(
+        "the watchdog bites",
+        "watchdog:0.0003",
+        "(attempt 1, error[reset]: the device was reset in the middle (cause: watchdog)",
+        seed=20,
+    ),
+    Case(
+        "the core takes a fault once",
+        "hardfault:0.03",
+        "(attempt 1, error[fault]: the core took a HardFault: undefined instruction, in ",
+        seed=57,
+    ),
+    Case(
+        "the core takes a fault every time",
+        "hardfault:1",
+        "the core took a HardFault: undefined instruction, in ",
+        "invalid", ("fault",), 1,
+    ),
+    Case(
+        "the device hangs once",
+        "hang:0.03",
+        "(attempt 1, error[hang]: waited ",
+        seed=101,
+    ),
+    Case(
+        "the device hangs every time",
+        "hang:1",
+        "and the device does not answer any more",
+        "invalid", ("hang",), 1,
+    ),
+    Case(
+        "a bit in flash flips while it is written",
+        "flip:0.5",
+        "(attempt 1, error[verify]: flash at 0x",
+        seed=284,
+    ),
+    Case("a sector of the flash is worn", "worn:0", "flash at 0x", "invalid", ("verify",), 1),
+    Case(
+        "the crystal is 2 % fast", "clock:1.02", "its clock is 2.0% fast", "invalid", ("clock",), 1
+    ),
+    Case(
+        "the crystal has half its frequency",
+        "clock:0.5",
+        "waited 5.0 s for the boot line after reset",
+        "invalid", ("timeout",), 1,
+    ),
+    Case(
+        "the external clock does not start", "hse:off", "src=hsi", "degraded", ("clock-fallback",)
+    ),
+    Case("the caches stay off", "caches:off", "icache=0", "degraded", ("caches-differ",)),
+    Case(
+        "the cycle counter stands still",
+        "counter:stuck",
+        "the cycle counter stands still at 0",
+        "invalid", ("counter",), 1,
+    ),
+    Case(
+        "there is no cycle counter",
+        "counter:absent",
+        "the chip has no cycle counter",
+        "invalid", ("counter",), 1,
+    ),
+    Case("the cycle counter wraps during the run", "counter:wrap", "m-hil-run-end"),
+    Case(
+        "a station fails one network after the other",
+        "counter:stuck",
+        "the cycle counter stands still at 0",
+        "invalid", ("counter",), 3, networks=5, rows=3,
+    ),
+)  # fmt: skip
+
+# Fault, what is seen, exit code, what is kept, and the test that shows it.
+ELSEWHERE = (
+    (
+        "two campaigns want one station",
+        "`error[station-locked]` with the process that has it",
+        3,
+        "nothing of the second; the first goes on",
+        "test_faults.py::test_a_station_that_another_process_holds",
+    ),
+    (
+        "the campaign is killed",
+        "nothing",
+        137,
+        "every finished row; the next run does the rest",
+        "test_campaign.py::test_kill_9_at_any_moment_loses_nothing",
+    ),
+    (
+        "the disk is full",
+        "`error[results]` … free some disk space",
+        1,
+        "every finished row",
+        "test_store_sqlite.py::test_a_full_disk_keeps_what_was_stored",
+    ),
+    (
+        "another program locks the database",
+        "`error[results]` … locked",
+        1,
+        "every finished row",
+        "test_store_sqlite.py::test_a_locked_store_says_so",
+    ),
+)
+
+
+def page() -> str:
+    """Return docs/faults.md."""
+    lines = [
+        "# Faults, and what a user sees of them",
+        "",
+        "Written by `nox -s docs` from the cases of `tests/integration/test_faults.py`, which",
+        "prove every line. A virtual board's serial URL puts them on it, in `bench.toml`",
+        'or anywhere else: `serial = "virtual://nucleo_f746zg?faults=drop:0.001,hang:0.01&seed=7"`.',
+        "The same seed gives the same faults. Shares are per byte, command, access of the probe or",
+        "programming run; see `harness/virtual/faults/plan.py` for every kind.",
+        "",
+        "| fault | as injected | what the row or its log says | status | exit code | kept |",
+        "|---|---|---|---|---|---|",
+    ]
+    for case in CASES:
+        status = f"{case.status} {' '.join(f'`{code}`' for code in case.codes)}".strip()
+        kept = (
+            "the row" if case.status != "invalid" else "the row with its log; tried again next time"
+        )
+        if case.networks > case.rows:
+            kept = f"{case.rows} such rows; the station is set aside, the others go on"
+        sees = "all that was sent again" if case.sees == "m-hil-run-end" else f"`{case.sees}…`"
+        if case.faults == "counter:wrap":
+            sees = "nothing: the cycles are right"
+        lines.append(
+            f"| {case.fault} | `{case.faults}` | {sees} | {status} | {case.exit} | {kept} |"
+        )
+    lines += [
+        "",
+        "On the host:",
+        "",
+        "| fault | what is seen | exit code | kept | shown by |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {fault} | {seen} | {code} | {kept} | `{test}` |"
+        for fault, seen, code, kept, test in ELSEWHERE
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    from harness.campaign.soak import _network
+
+    folder = tmp_path_factory.mktemp("networks")
+    paths = []
+    for seed in range(5):
+        paths.append(folder / f"net{seed}.tflite")
+        paths[-1].write_bytes(_network(seed))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def prepared(networks: list[Path]) -> dict[str, Any]:
+    """Return inputs and expected outputs, made once: starting TensorFlow takes seconds."""
+    from harness.bench import virtual_bench
+    from harness.campaign.config import CampaignConfig
+    from harness.campaign.plan import plan
+    from harness.campaign.prepare import prepare
+    from harness.strict import parse
+
+    data = {"name": "x", "boards": [BOARD], "models": [str(path) for path in networks]}
+    jobs = plan(parse(CampaignConfig, data, where="test"), virtual_bench())
+    return {str(job.spec.sha256): prepare(job.spec) for job in jobs}
+
+
+@pytest.fixture
+def bench(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prepared: dict[str, Any]
+) -> Iterator[Callable[..., list[object]]]:
+    """Return a function that writes campaign and bench files and gives the command line."""
+    from harness.campaign import runner
+    from harness.virtual.machine import discard_machine
+
+    class Converter:
+        def __enter__(self) -> Converter:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def submit(self, spec: Any) -> Future[Any]:
+            future: Future[Any] = Future()
+            future.set_result(prepared[str(spec.sha256)])
+            return future
+
+        def result(self, spec: Any, future: Future[Any]) -> Any:
+            return future.result()
+
+    monkeypatch.setattr(runner, "Converter", Converter)
+
+    def write(models: list[Path], faults: str = "", seed: int = 1) -> list[object]:
+        listed = ", ".join(f'"{path}"' for path in models)
+        (tmp_path / "c.toml").write_text(
+            f'name = "faults"\nstations = ["desk"]\nmodels = [{listed}]\n'
+        )
+        (tmp_path / "bench.toml").write_text(
+            f'[[station]]\nname = "desk"\nboard = "{BOARD}"\nprobe = "virtual:{BOARD}"\n'
+            f'serial = "virtual://{BOARD}?faults={faults}&seed={seed}"\n'
+        )
+        return [
+            "run",
+            "c.toml",
+            "--bench",
+            "bench.toml",
+            "--db",
+            tmp_path / "rows.sqlite",
+            "--json",
+        ]
+
+    yield write
+    discard_machine(BOARD)
+
+
+@pytest.fixture(scope="module")
+def sound(networks: list[Path], prepared: dict[str, Any]) -> dict[str, tuple[object, ...]]:
+    """Return the figures of each network on a sound board."""
+    return {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.faults}-{case.networks}")
+def test_a_fault_leaves_a_row_that_says_so(
+    case: Case,
+    harness: Harness,
+    bench: Callable[..., list[object]],
+    networks: list[Path],
+    tmp_path: Path,
+    sound: dict[str, tuple[object, ...]],
+) -> None:
+    from harness.results import open_store
+
+    if not sound:
+        assert harness(*bench(networks)).code == 0
+        with open_store(tmp_path / "rows.sqlite") as store:
+            sound.update({str(row.model_sha256): _figures(row) for row in store.query()})
+        (tmp_path / "rows.sqlite").unlink()
+        from harness.virtual.machine import discard_machine
+
+        discard_machine(BOARD)
+    answer = harness(*bench(networks[: case.networks], case.faults, case.seed))
+    assert answer.code == case.exit, answer.err
+    assert "Traceback" not in answer.err
+    with open_store(tmp_path / "rows.sqlite") as store:
+        rows = store.query()
+        assert len(rows) == case.rows
+        for row in (store.get(row.key) for row in rows):
+            assert row is not None
+            assert (row.status.value, row.issues) == (case.status, case.codes), row.message
+            assert case.sees in f"{row.message}\n{row.raw_log}"
+            if row.status.value == "valid":
+                assert _figures(row) == sound[str(row.model_sha256)]
+            elif row.status.value == "invalid":
+                assert row.cycles == () and row.latency_us is None
+    if case.networks == 1:
+        return
+    assert "set aside" in answer.err
+    again = harness(*bench(networks[: case.networks], case.faults, case.seed))
+    assert again.code == 3 and "set aside since" in again.err
+    checked = harness("bench", "check", "desk", "--bench", "bench.toml", "--json")
+    assert checked.code == 0
+    assert any("brought back" in finding["what"] for finding in checked.json())
+
+
+def _figures(row: Any) -> tuple[object, ...]:
+    return (row.cycles, row.layers, row.stack_bytes, row.arena_used_bytes, row.bit_exact)
+
+
+def test_a_station_that_another_process_holds(
+    harness: Harness, bench: Callable[..., list[object]], networks: list[Path], tmp_path: Path
+) -> None:
+    from harness.paths import cache_dir
+    from harness.results import open_store
+
+    (cache_dir() / "locks").mkdir(parents=True, exist_ok=True)
+    path = cache_dir() / "locks" / f"virtual_{BOARD}.lock"
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write('{"pid": 1, "command": "harness run other.toml", "since": "noon"}')
+        file.flush()
+        answer = harness(*bench(networks[:1]))
+    assert answer.code == 3
+    assert "process 1 (harness run other.toml)" in answer.err
+    with open_store(tmp_path / "rows.sqlite") as store:
+        assert store.query() == []
+
+
+@pytest.mark.slow
+def test_a_short_soak(tmp_path: Path) -> None:
+    from harness.campaign.soak import soak
+
+    heavy = "drop:2e-5,garble:2e-5,probe:3e-4,reset:3e-5,vanish:2e-5,hardfault:5e-3,flip:0.1"
+    report = soak(60, tmp_path, faults=heavy, boards=(BOARD,))
+    assert report.passed, report
+    assert sum(report.faults.values()) > 10
+    assert report.rows["valid"] == 60
+
+
+def test_the_page_of_faults_is_what_these_cases_say() -> None:
+    assert (ROOT / "docs" / "faults.md").read_text(encoding="utf-8") == page(), "nox -s docs"
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "faults.md").write_text(page(), encoding="utf-8")
