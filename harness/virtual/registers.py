@@ -19,6 +19,7 @@ _GENERAL = tuple(getattr(arm, f"UC_ARM_REG_R{n}") for n in range(13))
 _ENGINE_BYTES = 0x4000  # the engine's own structure, which points to the core's
 _CORE_BYTES = 0x20000
 _LARGEST = 1 << 47
+_PROBE = 0x5EED_0001
 
 
 def find_registers(engine: Any) -> int:
@@ -38,9 +39,14 @@ def find_registers(engine: Any) -> int:
         for register, value in zip(_GENERAL, struct.unpack("<13I", pattern), strict=True):
             engine.reg_write(register, value)
         for pointer in _pointers(memory, engine):
-            offset = _read(memory, pointer, _CORE_BYTES).find(pattern)
-            if offset >= 0:
+            content = _read(memory, pointer, _CORE_BYTES)
+            offset = content.find(pattern)
+            while offset >= 0:
                 found.add(pointer + offset)
+                offset = content.find(pattern, offset + 1)
+        # The pattern itself lies somewhere too: the registers are what follows a change.
+        engine.reg_write(_GENERAL[0], _PROBE)
+        found = {at for at in found if _read(memory, at, 4) == struct.pack("<I", _PROBE)}
     finally:
         os.close(memory)
         for register, value in zip(_GENERAL, before, strict=True):
