@@ -129,7 +129,9 @@ def build(source: str, board: Board, kernels: Path, *, optimization: str, folder
     (folder / "start.c").write_text(_START % CYCLES_WORDS)
     (folder / "network.c").write_text(source)
     for name in ("arm_math_types.h", "arm_math.h", "arm_common_tables.h"):
-        (folder / name).write_text(_TYPES if name == "arm_math_types.h" else '#include "arm_math_types.h"\n')
+        (folder / name).write_text(
+            _TYPES if name == "arm_math_types.h" else '#include "arm_math_types.h"\n'
+        )
     vendored = Path(bakenn.__file__).parent / "backend/cmsis_nn/vendor/cmsis_core/Include"
     found = [p for f in _FOLDERS for p in sorted((kernels / "Source" / f).glob("*s8*.c"))]
     found.append(kernels / "Source/NNSupportFunctions/arm_q7_to_q15_with_offset.c")

@@ -169,9 +169,7 @@ def _convolution(
     )
 
 
-def _fully_connected(
-    n: int, shape: tuple[int, ...], offsets: tuple[int, int], scale: float
-) -> str:
+def _fully_connected(n: int, shape: tuple[int, ...], offsets: tuple[int, int], scale: float) -> str:
     source, target = _ends(n)
     outputs, inputs = shape
     multiplier, shift = _multiplier(scale)

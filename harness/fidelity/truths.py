@@ -25,6 +25,7 @@ MICRONETS = "Banbury et al., MicroNets, MLSys 2021"
 HEIM = "Heim et al., arXiv 2104.10645"
 _CLIFF_PIXELS = (25, 5)  # as in KWS-M, whose 140-channel layers take the published 21.5 ms
 
+
 @dataclass(frozen=True, slots=True)
 class Truth:
     """A published latency.

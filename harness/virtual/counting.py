@@ -166,9 +166,7 @@ class BlockCounter:
             if self._observer is not None:
                 events = tuple(int(n) for n in self._observer.counts[slot])
                 prices = tuple(int(n) for n in self._event_prices[slot])
-            found.append(
-                BlockCost(address, size, count, int(self._prices[slot]), events, prices)
-            )
+            found.append(BlockCost(address, size, count, int(self._prices[slot]), events, prices))
         return found
 
     def cycles(self) -> int:

@@ -152,7 +152,9 @@ def _predict(state: Any, last: Any, at: Any, jumped: Any) -> None:  # pragma: no
 
 
 @njit(inline="always")
-def _fetch_cached(state: Any, at: Any, end: Any, jumped: Any, counts: Any) -> None:  # pragma: no cover
+def _fetch_cached(
+    state: Any, at: Any, end: Any, jumped: Any, counts: Any
+) -> None:  # pragma: no cover
     """Look up the lines of a block in the instruction cache (two ways, least recently used)."""
     if state[ICACHE] == 0:
         # Each aligned 64 bits are one access of the bus.
@@ -258,8 +260,12 @@ def _data_cached(
         state[counts + DCACHE_FLASH] += 1
     else:
         state[counts + DCACHE_RAM] += 1
-    way = state[VICTIM] & (ways - 1)
-    state[VICTIM] += 1
+    way = np.int64(0)
+    while way < ways and state[base + way] >= 0:
+        way += 1
+    if way == ways:
+        way = state[VICTIM] & (ways - 1)
+        state[VICTIM] += 1
     if state[base + way + (D_DIRTY - D_TAGS)] != 0:
         state[counts + WRITE_BACK] += 1
     state[base + way] = line
@@ -312,7 +318,7 @@ def _run_program(state: Any, program: Any, counts: Any) -> None:  # pragma: no c
         if (what & CHAINED_BIT) != 0 and kind != previous:
             state[counts + SPLIT_LOAD] += 1
         previous = kind
-        if kind == CACHED_RAM or kind == CACHED_FLASH:
+        if kind == CACHED_RAM or kind == CACHED_FLASH:  # noqa: PLR1714 - compiled code
             line = address >> LINE_SHIFT
             last = (address + size - 1) >> LINE_SHIFT
             while line <= last:

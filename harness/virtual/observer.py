@@ -62,7 +62,7 @@ class Observer:
         self.unknown = self.accesses = 0
         state = self.state
         state[dynamics.BLOCKS] = blocks
-        state[dynamics.CALL_NEW] = ctypes.cast(self._callback, ctypes.c_void_p).value
+        state[dynamics.CALL_NEW] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         state[dynamics.COLD] = 1
         state[dynamics.CODE_USED] = 1
         caches = board.facts.caches
@@ -81,7 +81,7 @@ class Observer:
             raise VirtualError(f"more than {dynamics.MAX_REGIONS} regions of memory")
         self.state[dynamics.REGION - 1] = len(regions)
         # RAM first, as most accesses go there.
-        for n, (origin, memory) in enumerate(sorted(regions, key=lambda r: (-r[0]))):
+        for n, (origin, memory) in enumerate(sorted(regions, key=lambda r: -r[0])):
             at = dynamics.REGION + n * dynamics.REGION_WORDS
             self.state[at : at + dynamics.REGION_WORDS] = (
                 origin,

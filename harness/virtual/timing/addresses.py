@@ -83,7 +83,7 @@ def derive(code: bytes, address: int, *, merge: bool = True) -> Addresses:
         address: Of its first byte; literal loads are relative to it.
         merge: Join neighbouring accesses of the same kind into one.
     """
-    walk = _Walk(address)
+    walk = _Walk()
     before: Instruction | None = None
     position = 0
     for instruction in decode_block(code):
@@ -151,7 +151,7 @@ def _continues(earlier: Access, access: Access) -> bool:
 class _Walk:
     """The block's registers as sums, instruction by instruction."""
 
-    def __init__(self, address: int) -> None:
+    def __init__(self) -> None:
         self.found = Addresses()
         self.values: dict[int, Sum | None] = {n: Sum(0, ((n, 1),)) for n in range(15)}
 
@@ -336,7 +336,7 @@ def _place(code: bytes) -> Place | None:
     decoded = decode(code)
     for instruction in _disassembler().disasm(code, 0, 1):
         if "multiple" in decoded.unit and decoded.name not in ("ldrd", "strd"):
-            return _multiple(decoded, instruction)
+            return _multiple(decoded)
         operands = instruction.operands
         for n, operand in enumerate(operands):
             if operand.type != arm.ARM_OP_MEM:
@@ -348,9 +348,7 @@ def _place(code: bytes) -> Place | None:
             post = operands[n + 1 :]
             if decoded.updates:
                 if post and post[0].type == arm.ARM_OP_REG:
-                    return Place(
-                        base, update=0, update_register=_number(instruction, post[0].reg)
-                    )
+                    return Place(base, update=0, update_register=_number(instruction, post[0].reg))
                 if post or _post_indexed(code):
                     return Place(base, update=post[0].imm if post else offset)
                 return Place(base, offset, index, _shift(operand), update=offset)
@@ -372,7 +370,7 @@ def _post_indexed(code: bytes) -> bool:
     return bool(second & 0x800) and not second & 0x400
 
 
-def _multiple(decoded: Instruction, instruction: Any) -> Place | None:
+def _multiple(decoded: Instruction) -> Place | None:
     size = 4 * decoded.count
     name = decoded.name
     if name in ("push", "vpush"):
