@@ -24,6 +24,7 @@ COMMANDS = {
     "fit": "fit",
     "results": "results",
     "export": "export",
+    "explain": "explain",
     "virtual": "virtual",
     "doctor": "doctor",
 }

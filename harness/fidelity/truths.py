@@ -1,9 +1,9 @@
 """Latencies that others measured on real boards, and what the models say of the same kernels.
 
 The kernels are CMSIS-NN of December 2020 (commit a2d499c9), the state before the papers. The flags
-of MicroNets are not stated in the paper; its authors' benchmark repository (harvard-edge/TinyMLPerf,
-`benchmarks/scripts/compile.sh`) builds with ``mbed compile -t GCC_ARM``, whose profiles of 2020 for
-that compiler say ``-Os``.
+of MicroNets are not known here; the group's earlier benchmark repository (harvard-edge/TinyMLPerf,
+`benchmarks/scripts/compile.sh`) builds with ``mbed compile -t GCC_ARM``, and Mbed OS's `develop`
+and `release` profiles for that compiler say ``-Os`` (`tools/profiles`).
 """
 
 from __future__ import annotations

@@ -152,6 +152,22 @@ class BlockCounter:
             cycles += int(events.sum())
         return self._before + cycles
 
+    def counts(self) -> tuple[Any, Any]:
+        """Return copies of the counts and events of every slot in use, slot 0 first."""
+        used = int(self._words[native.SLOTS_USED]) + 1
+        events = np.zeros((used, EVENTS), dtype=np.int64)
+        if self._observer is not None:
+            events = self._observer.counts[:used].copy()
+        return self._counts[:used].astype(np.int64), events
+
+    def prices(self, slot: int) -> tuple[int, tuple[int, ...]]:
+        """Return the cycles of one execution of the block in `slot`, and of each of its events."""
+        self._price_new()
+        events = (0,) * EVENTS
+        if self._observer is not None:
+            events = tuple(int(n) for n in self._event_prices[slot])
+        return int(self._prices[slot]), events
+
     def snapshot(self) -> list[BlockCost]:
         """Return what every block has cost since the code last changed."""
         used = self._price_new()

@@ -318,11 +318,12 @@ def _run_program(state: Any, program: Any, counts: Any) -> None:  # pragma: no c
         if (what & CHAINED_BIT) != 0 and kind != previous:
             state[counts + SPLIT_LOAD] += 1
         previous = kind
-        if kind == CACHED_RAM or kind == CACHED_FLASH:  # noqa: PLR1714 - compiled code
+        flash = kind == CACHED_FLASH
+        if flash or kind == CACHED_RAM:
             line = address >> LINE_SHIFT
             last = (address + size - 1) >> LINE_SHIFT
             while line <= last:
-                _data_cached(state, line, store, kind == CACHED_FLASH, counts)
+                _data_cached(state, line, store, flash, counts)
                 line += 1
         elif kind == ART_FLASH:
             line = address >> ART_SHIFT

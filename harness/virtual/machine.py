@@ -131,6 +131,15 @@ class VirtualMachine:
         """Modelled cycles counted so far, beyond CYCCNT's 32 bits."""
         return self.cpu.counter.cycles()
 
+    @property
+    def on_cycles_read(self) -> Callable[[int], None] | None:
+        """Called in the core's thread with CYCCNT when the firmware reads it."""
+        return self._chip.dwt.on_read
+
+    @on_cycles_read.setter
+    def on_cycles_read(self, call: Callable[[int], None] | None) -> None:
+        self._chip.dwt.on_read = call
+
     # State.
 
     @property

@@ -351,7 +351,8 @@ def test_boards_are_found_whichever_module_is_imported_first(first: str) -> None
         f"import {first}\n"
         "from pyocd.core.helpers import ConnectHelper\n"
         "for board in sys.argv[1:]:\n"
-        "    with ConnectHelper.session_with_chosen_probe(unique_id='virtual:' + board) as session:\n"
+        "    probe = 'virtual:' + board\n"
+        "    with ConnectHelper.session_with_chosen_probe(unique_id=probe) as session:\n"
         "        print(session.target.part_number)\n"
     )
     command = [sys.executable, "-c", "import sys\n" + code, *BOARDS]

@@ -38,6 +38,8 @@ class Dwt(Peripheral):
         self._trace_enabled = trace_enabled
         self._lockable = board.facts.cycle_counter == "dwt-lock"
         self._locked = self._lockable
+        #: Called with CYCCNT when the core reads it.
+        self.on_read: Callable[[int], None] | None = None
         self.add(_CTRL, "CTRL", _COMPARATORS << 28, writable=0x007F_1FFF, write=self._write_ctrl)
         self.add(_CYCCNT, "CYCCNT", read=self._read_cycles, write=self._write_cycles)
         for index in range(_COMPARATORS):
@@ -69,8 +71,11 @@ class Dwt(Peripheral):
         self.store(_CTRL, value)
         self.follow()
 
-    def _read_cycles(self, _master: Master) -> int:
-        return self._counter.cycles() & 0xFFFF_FFFF
+    def _read_cycles(self, master: Master) -> int:
+        cycles = self._counter.cycles() & 0xFFFF_FFFF
+        if self.on_read is not None and master is Master.CORE:
+            self.on_read(cycles)
+        return cycles
 
     def _write_cycles(self, value: int, _master: Master) -> None:
         self._counter.set_cycles(value)
