@@ -15,6 +15,7 @@ from harness.fidelity.source import CYCLES_WORDS, TOTAL
 if TYPE_CHECKING:
     from harness.boards import Board
     from harness.virtual.counting import BlockCost
+    from harness.virtual.machine import VirtualMachine
 
 _RUN_S = 300
 _STACK_BYTES = 8192
@@ -24,7 +25,7 @@ _FOLDERS = (
     "ConvolutionFunctions", "NNSupportFunctions", "PoolingFunctions", "FullyConnectedFunctions",
 )  # fmt: skip
 
-# Enable FPU, counter and caches, run twice (the second time is warm), and stop.
+# Enable FPU, counter and caches, run (the second time is warm), and stop.
 _START = """#include <stdint.h>
 #define REG(address) (*(volatile uint32_t *)(address))
 extern uint32_t stack_top, data_start, data_end, data_load;
@@ -39,16 +40,17 @@ __attribute__((noreturn)) void reset(void) {
     REG(0xE0001000) |= 1;
     if ((REG(0xE000ED00) & 0xFFF0) == 0xC270) REG(0xE000ED14) |= 3 << 16;
     __asm volatile("dsb\\n isb");
-    network();
-    network();
-    __asm volatile("bkpt 1");
+    for (int pass = 0; pass < PASSES; pass++) network();
+    /* Semihosting's SYS_EXIT, for an emulator that has it; a breakpoint for one that has not. */
+    register uint32_t what __asm("r0") = 0x18, why __asm("r1") = 0x20026;
+    __asm volatile("bkpt 0xAB" ::"r"(what), "r"(why));
     for (;;) {}
 }
 __attribute__((section(".vectors"), used)) void *const vectors[] = {&stack_top, reset};
 """
 _SCRIPT = """MEMORY
 {
-    FLASH (rx) : ORIGIN = 0x08000000, LENGTH = 512K
+    FLASH (rx) : ORIGIN = %#x, LENGTH = 512K
     RAM (rw) : ORIGIN = 0x20000000, LENGTH = %d
 }
 SECTIONS
@@ -107,8 +109,26 @@ class Replay:
     latency_ms: float
 
 
-def build(source: str, board: Board, kernels: Path, *, optimization: str, folder: Path) -> Path:
+def build(
+    source: str,
+    board: Board,
+    kernels: Path,
+    *,
+    optimization: str,
+    folder: Path,
+    passes: int = 2,
+    flash: int | None = None,
+) -> Path:
     """Compile `source` with the CMSIS-NN tree `kernels` and return the ELF.
+
+    Args:
+        source: C of `void network(void)`.
+        board: Core and memories.
+        kernels: CMSIS-NN tree.
+        optimization: Compiler flag.
+        folder: Where to build.
+        passes: How often the network runs; the cycles are those of the last time.
+        flash: First address of code; the board's flash unless another machine is to run it.
 
     Raises:
         ConfigError: The tree is not CMSIS-NN.
@@ -125,7 +145,8 @@ def build(source: str, board: Board, kernels: Path, *, optimization: str, folder
     folder.mkdir(parents=True, exist_ok=True)
     core = board.facts.core.cpu
     ram = sum(r.bytes for r in board.facts.memory if r.kind == "ram")
-    (folder / "link.ld").write_text(_SCRIPT % (ram, _STACK_BYTES))
+    origin = board.flash.origin if flash is None else flash
+    (folder / "link.ld").write_text(_SCRIPT % (origin, ram, _STACK_BYTES))
     (folder / "start.c").write_text(_START % CYCLES_WORDS)
     (folder / "network.c").write_text(source)
     for name in ("arm_math_types.h", "arm_math.h", "arm_common_tables.h"):
@@ -138,8 +159,8 @@ def build(source: str, board: Board, kernels: Path, *, optimization: str, folder
     elf = folder / "replay.elf"
     command = [
         shutil.which(_COMPILER) or _COMPILER, f"-mcpu={core}", "-mthumb", f"-mfpu={_FPU[core]}",
-        "-mfloat-abi=hard", optimization, "-DARM_MATH_DSP", "-D__FPU_PRESENT=1", "-w",
-        "-ffunction-sections", "-Wl,--gc-sections", "-nostartfiles", f"-I{folder}",
+        "-mfloat-abi=hard", optimization, "-DARM_MATH_DSP", "-D__FPU_PRESENT=1",
+        f"-DPASSES={passes}", "-w", "-ffunction-sections", "-Wl,--gc-sections", "-nostartfiles", f"-I{folder}",
         f"-I{kernels / 'Include'}", f"-I{vendored}", "-T", str(folder / "link.ld"),
         str(folder / "start.c"), str(folder / "network.c"), *map(str, found), "-o", str(elf), "-lm",
     ]  # fmt: skip
@@ -155,24 +176,12 @@ def run(elf: Path, board: Board, *, timing: str, layers: int) -> Replay:
     Raises:
         VirtualError: It did not come to its end.
     """
-    from elftools.elf.elffile import ELFFile
-
     from harness.virtual.machine import VirtualMachine
 
     machine = VirtualMachine(board, timing=timing)
     try:
         machine.halt()
-        with elf.open("rb") as file:
-            content = ELFFile(file)
-            for segment in content.iter_segments():
-                if segment["p_type"] != "PT_LOAD" or not segment["p_filesz"]:
-                    continue
-                memory, offset = machine.memory.find(segment["p_paddr"]) or (None, 0)
-                if memory is None:
-                    raise VirtualError(f"no memory at {segment['p_paddr']:#010x}")
-                memory.data[offset : offset + segment["p_filesz"]] = segment.data()
-            symbols = content.get_section_by_name(".symtab")
-            at = symbols.get_symbol_by_name("cycles")[0]["st_value"]
+        at = load(elf, machine)
         machine.reset()
         machine.wait_halted(_RUN_S)
         if not machine.locked_up:
@@ -190,3 +199,25 @@ def run(elf: Path, board: Board, *, timing: str, layers: int) -> Replay:
         )
     finally:
         machine.close()
+
+
+def load(elf: Path, machine: VirtualMachine) -> int:
+    """Put a built program into the flash of a halted machine; return where its cycles will be.
+
+    Raises:
+        VirtualError: It does not fit the board.
+    """
+    from elftools.elf.elffile import ELFFile
+
+    with elf.open("rb") as file:
+        content = ELFFile(file)
+        for segment in content.iter_segments():
+            if segment["p_type"] != "PT_LOAD" or not segment["p_filesz"]:
+                continue
+            found = machine.memory.find(segment["p_paddr"])
+            if found is None:
+                raise VirtualError(f"no memory at {segment['p_paddr']:#010x}")
+            memory, offset = found
+            memory.data[offset : offset + segment["p_filesz"]] = segment.data()
+        symbols = content.get_section_by_name(".symtab")
+        return int(symbols.get_symbol_by_name("cycles")[0]["st_value"])

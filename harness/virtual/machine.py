@@ -132,6 +132,11 @@ class VirtualMachine:
         return self.cpu.counter.cycles()
 
     @property
+    def thread_id(self) -> int:
+        """Identifier of the core's thread, for its processor time."""
+        return self._thread.ident or 0
+
+    @property
     def on_cycles_read(self) -> Callable[[int], None] | None:
         """Called in the core's thread with CYCCNT when the firmware reads it."""
         return self._chip.dwt.on_read
