@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,7 +39,6 @@ def explain(
 ) -> None:
     """Split a model's modelled cycles by layer, function, operator and cause."""
     from harness.errors import ConfigError
-    from harness.virtual.timing import ENVIRONMENT
 
     firmwares = [(runtime, kernels, _level(optimization))]
     if against is not None:
@@ -50,7 +48,6 @@ def explain(
                 f"--against is '{against}'", expected="RUNTIME/KERNELS or RUNTIME/KERNELS/-O2"
             )
         firmwares.append((parts[0], parts[1], _level(parts[2] if parts[2:] else optimization)))
-    os.environ[ENVIRONMENT] = "pipeline"  # the model that knows about causes
     found = [_explained(model, board, *firmware, library) for firmware in firmwares]
     if plot is not None:
         from harness.explain.plot import plot as draw

@@ -38,7 +38,7 @@ __attribute__((noreturn)) void reset(void) {
     REG(0xE000EDFC) |= 1 << 24;
     REG(0xE0001FB0) = 0xC5ACCE55;
     REG(0xE0001000) |= 1;
-    if ((REG(0xE000ED00) & 0xFFF0) == 0xC270) REG(0xE000ED14) |= 3 << 16;
+    if ((REG(0xE000ED00) & 0xFFF0) == 0xC270) REG(0xE000ED14) |= CACHES;
     __asm volatile("dsb\\n isb");
     for (int pass = 0; pass < PASSES; pass++) network();
     /* Semihosting's SYS_EXIT, for an emulator that has it; a breakpoint for one that has not. */
@@ -118,6 +118,7 @@ def build(
     folder: Path,
     passes: int = 2,
     flash: int | None = None,
+    data_cache: bool = True,
 ) -> Path:
     """Compile `source` with the CMSIS-NN tree `kernels` and return the ELF.
 
@@ -129,6 +130,7 @@ def build(
         folder: Where to build.
         passes: How often the network runs; the cycles are those of the last time.
         flash: First address of code; the board's flash unless another machine is to run it.
+        data_cache: Whether the program switches it on, where there is one.
 
     Raises:
         ConfigError: The tree is not CMSIS-NN.
@@ -155,14 +157,16 @@ def build(
         )
     vendored = Path(bakenn.__file__).parent / "backend/cmsis_nn/vendor/cmsis_core/Include"
     found = [p for f in _FOLDERS for p in sorted((kernels / "Source" / f).glob("*s8*.c"))]
-    found.append(kernels / "Source/NNSupportFunctions/arm_q7_to_q15_with_offset.c")
+    found += sorted((kernels / "Source").glob("*/arm_q7_to_q15_with_offset.c"))
     elf = folder / "replay.elf"
     command = [
         shutil.which(_COMPILER) or _COMPILER, f"-mcpu={core}", "-mthumb", f"-mfpu={_FPU[core]}",
         "-mfloat-abi=hard", optimization, "-DARM_MATH_DSP", "-D__FPU_PRESENT=1",
-        f"-DPASSES={passes}", "-w", "-ffunction-sections", "-Wl,--gc-sections", "-nostartfiles", f"-I{folder}",
+        f"-DPASSES={passes}", f"-DCACHES={3 if data_cache else 2}<<16", "-w",
+        "-ffunction-sections", "-Wl,--gc-sections", "-nostartfiles", f"-I{folder}",
         f"-I{kernels / 'Include'}", f"-I{vendored}", "-T", str(folder / "link.ld"),
-        str(folder / "start.c"), str(folder / "network.c"), *map(str, found), "-o", str(elf), "-lm",
+        str(folder / "start.c"), str(folder / "network.c"), *map(str, found), "-o", str(elf),
+        "-lm",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
