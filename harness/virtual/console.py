@@ -6,6 +6,7 @@ Two rings of bytes in memory that the compiled callbacks of the USART (`native.c
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import threading
@@ -92,6 +93,8 @@ class Console:
         byte = self.peek()
         if self.waiting:
             self._words[native.RX_TAIL] += 1
+            if self.received_address:
+                ctypes.c_int64.from_address(self.received_address).value = 1
         return byte
 
     def put(self, byte: int) -> None:
