@@ -57,7 +57,7 @@ name the model; fits and reports never mix them with measured rows.
   takes it four at a time. The cliff is gone from the choice of the kernel:
   `arm_convolve_wrapper_s8` of 2020 takes the fast 1x1 kernel only where the input has a multiple of
   four channels (`input_dims->c % 4 == 0`), today's at any number (`arm_nn_is_convolve_1x1_fast`
-  asks for stride and padding only). What is left is the leftover columns and unaligned rows.
+  asks for the stride only). What is left is the leftover columns and unaligned rows.
 """
 
 

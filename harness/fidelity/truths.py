@@ -3,8 +3,8 @@
 The kernels are CMSIS-NN of December 2020 (commit a2d499c9), the state before the papers. The flags
 of MicroNets are not known here; the group's earlier benchmark repository (harvard-edge/TinyMLPerf,
 `benchmarks/scripts/compile.sh`) builds with ``mbed compile -t GCC_ARM``, and Mbed OS's `develop`
-and `release` profiles for that compiler say ``-Os`` (`tools/profiles`). The page says how much hangs
-on it.
+and `release` profiles for that compiler say ``-Os`` (`tools/profiles`). The page says how much
+hangs on that.
 """
 
 from __future__ import annotations
