@@ -30,6 +30,7 @@ _NEW_BLOCK = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 _WEAKLY_TAKEN, _WEAKLY_NOT = 2, 1
 _FLASH_AXI = 0x0800_0000
 _LINE_BYTES = 32
+_REMEMBERED = 1 << 16  # address programs, some 50 MB
 
 
 class Observer:
@@ -143,6 +144,8 @@ class Observer:
         code = self._memory.read(address, size) or b""
         known = self._programs.get((address, code))
         if known is None:
+            if len(self._programs) >= _REMEMBERED:
+                self._programs.clear()  # many firmware images have been through here
             known = self._programs[address, code] = self._derive(code, address)
         kind, initial, program = known
         state = self.state
