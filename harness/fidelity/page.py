@@ -49,8 +49,10 @@ name the model; fits and reports never mix them with measured rows.
   2020 and of March 2021 give the same cycles. The replay leaves out QUANTIZE, SOFTMAX and
   DEQUANTIZE (3 % with today's kernels).
 - Heim's LeNet with reference kernels (17.888 ms) is not replayed: TFLM's C++ kernels of the time
-  do not build with this project's glue. Today's reference kernels at -O2 on the virtual F746ZG take
-  23.4 ms (`harness measure --runtime tflm --kernels reference`), 31 % more.
+  do not build with this project's glue. Today's on the virtual F746ZG take 23.4 ms at -O2 and 23.7
+  ms at -Ofast (`harness measure --runtime tflm --kernels reference`), 31 and 32 % more. Today's
+  `reference_integer_ops::ConvPerChannel` has grouped convolution (a division for each output and a
+  longer index); how much of the difference that is has not been measured.
 - Kernels have changed since. Today's CMSIS-NN (V.19.1) at -O2 takes 118.8 ms for KWS-M on the
   F746ZG and 321.8 ms on the F446RE, where the kernels of 2020 take 135 and 329:
   `arm_nn_mat_mult_nt_t_s8` took what 16 columns leave over one by one (12 of 140 columns), and now
