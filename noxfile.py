@@ -85,6 +85,19 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def fidelity(session: nox.Session) -> None:
+    """Hold the timing models against published latencies: nox -s fidelity -- --kernels CMSIS-NN."""
+    page = ("--page", "docs/fidelity.md", "--optimization=-O2", "--optimization=-Os")
+    session.run("python", "-m", "harness.cli.fidelity", *page, *session.posargs)
+
+
+@nox.session
+def price(session: nox.Session) -> None:
+    """Compare the speed of the timing models: nox -s price -- --kernels CMSIS-NN."""
+    session.run("python", "-m", "harness.cli.price", *session.posargs)
+
+
+@nox.session
 def hardware(session: nox.Session) -> None:
     """Run the tests that need a bench: HARNESS_BENCH=bench.toml nox -s hardware."""
     if "HARNESS_BENCH" not in os.environ:

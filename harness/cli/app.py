@@ -26,6 +26,7 @@ COMMANDS = {
     "results": "results",
     "compare": "compare",
     "export": "export",
+    "explain": "explain",
     "virtual": "virtual",
     "doctor": "doctor",
 }

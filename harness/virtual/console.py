@@ -6,6 +6,7 @@ Two rings of bytes in memory that the compiled callbacks of the USART (`native.c
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import threading
@@ -78,11 +79,22 @@ class Console:
         tail = self._words[native.RX_TAIL] % native.RX_BYTES
         return self._rx_bytes[tail] if self.waiting else 0
 
+    @property
+    def received_address(self) -> int:
+        """Host address of a word that is set to one when the core takes a byte; 0 for none."""
+        return self._words[native.RECEIVED]
+
+    @received_address.setter
+    def received_address(self, value: int) -> None:
+        self._words[native.RECEIVED] = value
+
     def take(self) -> int:
         """Take the next byte for the core; 0 when there is none."""
         byte = self.peek()
         if self.waiting:
             self._words[native.RX_TAIL] += 1
+            if self.received_address:
+                ctypes.c_int64.from_address(self.received_address).value = 1
         return byte
 
     def put(self, byte: int) -> None:

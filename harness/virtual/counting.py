@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import unicorn.unicorn_py3.unicorn as unicorn_api
@@ -23,6 +24,10 @@ from unicorn.unicorn_const import UC_ERR_OK, UC_HOOK_BLOCK
 
 from harness.errors import VirtualError
 from harness.virtual import native
+from harness.virtual.timing.events import EVENTS
+
+if TYPE_CHECKING:
+    from harness.virtual.observer import Observer
 
 _REMEMBERED = 1 << 16  # prices, some 10 MB
 _PAGE = 1 << 10  # of its Arm cores
@@ -34,7 +39,29 @@ _REST_BYTES = 512  # at most, of what follows a cut; a block longer than that is
 _ENDING = frozenset({"barrier", "system", "unknown"})
 
 PriceBlock = Callable[[bytes, int], int]
+PriceEvents = Callable[[bytes, int], tuple[int, ...]]
 ReadCode = Callable[[int, int], "bytes | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockCost:
+    """What a basic block has cost.
+
+    Attributes:
+        address: Of its first instruction.
+        size: Bytes of code.
+        count: Executions.
+        cycles: Modelled cycles of one execution.
+        events: Counts of what happened beyond that (`harness.virtual.timing.events`).
+        prices: Cycles of each event.
+    """
+
+    address: int
+    size: int
+    count: int
+    cycles: int
+    events: tuple[int, ...] = ()
+    prices: tuple[int, ...] = ()
 
 
 class BlockCounter:
@@ -48,6 +75,8 @@ class BlockCounter:
     def __init__(self, price: PriceBlock, read_code: ReadCode) -> None:
         self._price = price
         self._read_code = read_code
+        self._observer: Observer | None = None
+        self._price_events: PriceEvents | None = None
         self._words = np.zeros(native.COUNTER_WORDS, dtype=np.uint32)
         self._counts = self._words[native.COUNT :].view(np.int64)
         # Signed: what a cut leaves in front may be nothing, or pair with its rest.
@@ -66,15 +95,33 @@ class BlockCounter:
         """Host address of the counter's state."""
         return int(self._words.ctypes.data)
 
+    def observe(self, observer: Observer, price_events: PriceEvents) -> None:
+        """Count events of the blocks too, from the next `attach` on, and price them."""
+        self._observer = observer
+        self._price_events = price_events
+        self._event_prices = np.zeros((native.MAX_SLOTS, EVENTS), dtype=np.int64)
+        self._known_events: dict[tuple[int, bytes], tuple[int, ...]] = {}
+
+    def place(self, slot: int) -> tuple[int, int]:
+        """Return address and size of the block in `slot`."""
+        words = self._words
+        return int(words[native.ADDRESS + slot]), int(words[native.SIZE + slot])
+
     def attach(self, engine: Any) -> None:
         """Register the hook with a Unicorn engine for every address."""
+        hook, state = native.on_block.address, self.address
+        if self._observer is not None:
+            from harness.virtual import dynamics
+
+            self._observer.attach(engine)
+            hook, state = dynamics.on_block.address, int(self._observer.state.ctypes.data)
         handle = ctypes.c_size_t()
         status = unicorn_api.uclib.uc_hook_add(
             engine._uch,
             ctypes.byref(handle),
             UC_HOOK_BLOCK,
-            ctypes.c_void_p(native.on_block.address),
-            ctypes.c_void_p(self.address),
+            ctypes.c_void_p(hook),
+            ctypes.c_void_p(state),
             ctypes.c_uint64(1),
             ctypes.c_uint64(0),
         )
@@ -111,7 +158,45 @@ class BlockCounter:
         """Return the modelled cycles since power-on."""
         used = self._price_new()
         self._before += self.idle()
-        return self._before + int(np.dot(self._counts[: used + 1], self._prices[: used + 1]))
+        cycles = int(np.dot(self._counts[: used + 1], self._prices[: used + 1]))
+        if self._observer is not None:
+            # 64-bit integers, so that the order of the sum does not matter.
+            events = self._observer.counts[: used + 1] * self._event_prices[: used + 1]
+            cycles += int(events.sum())
+        return self._before + cycles
+
+    def counts(self) -> tuple[Any, Any]:
+        """Return copies of the counts and events of every slot in use, slot 0 first."""
+        used = int(self._words[native.SLOTS_USED]) + 1
+        events = np.zeros((used, EVENTS), dtype=np.int64)
+        if self._observer is not None:
+            events = self._observer.counts[:used].copy()
+        return self._counts[:used].astype(np.int64), events
+
+    def prices(self, slot: int) -> tuple[int, tuple[int, ...]]:
+        """Return the cycles of one execution of the block in `slot`, and of each of its events."""
+        self._price_new()
+        events = (0,) * EVENTS
+        if self._observer is not None:
+            events = tuple(int(n) for n in self._event_prices[slot])
+        return int(self._prices[slot]), events
+
+    def snapshot(self) -> list[BlockCost]:
+        """Return what every block has cost since the code last changed."""
+        used = self._price_new()
+        found = []
+        for slot in range(1, used + 1):
+            count = int(self._counts[slot])
+            if count == 0:
+                continue
+            address, size = self.place(slot)
+            events: tuple[int, ...] = ()
+            prices: tuple[int, ...] = ()
+            if self._observer is not None:
+                events = tuple(int(n) for n in self._observer.counts[slot])
+                prices = tuple(int(n) for n in self._event_prices[slot])
+            found.append(BlockCost(address, size, count, int(self._prices[slot]), events, prices))
+        return found
 
     def cycles(self) -> int:
         """Return the modelled cycles executed while running, as a 64-bit number."""
@@ -154,6 +239,8 @@ class BlockCounter:
         self._words[native.CHUNKS : native.CHUNKS + chunks * native.CHUNK] = 0
         self._words[native.SLOTS_USED] = self._words[native.CHUNKS_USED] = 0
         self._counts[: used + 1] = 0
+        if self._observer is not None:
+            self._observer.forget(used)
         self._priced = 0
 
     def _price_new(self) -> int:
@@ -162,18 +249,24 @@ class BlockCounter:
                 "more basic blocks were executed than the cycle counter has room for",
                 expected=f"at most {native.MAX_SLOTS} blocks in {native.MAX_CHUNKS} pages of 4 KiB",
             )
+        if self._observer is not None and self._observer.error is not None:
+            raise self._observer.error
         used = int(self._words[native.SLOTS_USED])
         for slot in range(self._priced + 1, used + 1):
-            address, size = (
-                int(self._words[native.ADDRESS + slot]),
-                int(self._words[native.SIZE + slot]),
-            )
+            address, size = self.place(slot)
             code = self._read_code(address, size)
             if code is None:
                 raise VirtualError(f"no memory behind the executed block at {address:#010x}")
             rest = self._rest(address, code)
             whole = self._price_of(address, code + rest)
             self._prices[slot] = whole - self._price_of(address + size, rest) if rest else whole
+            if self._price_events is not None:
+                events = self._known_events.get((address, code))
+                if events is None:
+                    if len(self._known_events) >= _REMEMBERED:
+                        self._known_events.clear()
+                    events = self._known_events[address, code] = self._price_events(code, address)
+                self._event_prices[slot, : len(events)] = events
         self._priced = used
         return used
 

@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ from harness.virtual.peripherals.rcc import ResetCause
 
 if TYPE_CHECKING:
     from harness.virtual.faults import FaultPlan, FaultyLine, Injector
+    from harness.virtual.observer import Observer
+    from harness.virtual.timing import TimingModel
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,13 +53,19 @@ class VirtualMachine:
         board: What to emulate.
         flash_file: File that keeps the flash; None for a private erased flash.
         price: Cycles of one execution of a basic block; None for the board's timing model.
+        timing: Name of the timing model; None for the default (`get_model`).
 
     Raises:
         VirtualError: The board has no emulation, or the flash file cannot be used.
     """
 
     def __init__(
-        self, board: Board, *, flash_file: Path | None = None, price: Price | None = None
+        self,
+        board: Board,
+        *,
+        flash_file: Path | None = None,
+        price: Price | None = None,
+        timing: str | None = None,
     ) -> None:
         if not board.facts.emulation:
             raise VirtualError(
@@ -84,6 +93,8 @@ class VirtualMachine:
         self.error: HarnessError | None = None
         self._pending: HarnessError | None = None
         counter = BlockCounter(self._price_block, self.memory.read)
+        self._timing = timing
+        self.observer = None if price is not None else self._observe(counter)
         self._chip = Chip(board, self.memory, self.console, counter, self)
         self.bus: Bus = self._chip.bus
         self._core = CoreAccesses(board.id, self.bus, self.memory, self._chip.flash, self._stop_on)
@@ -129,6 +140,20 @@ class VirtualMachine:
     def cycles(self) -> int:
         """Modelled cycles counted so far, beyond CYCCNT's 32 bits."""
         return self.cpu.counter.cycles()
+
+    @property
+    def thread_id(self) -> int:
+        """Identifier of the core's thread, for its processor time."""
+        return self._thread.ident or 0
+
+    @property
+    def on_cycles_read(self) -> Callable[[int], None] | None:
+        """Called in the core's thread with CYCCNT when the firmware reads it."""
+        return self._chip.dwt.on_read
+
+    @on_cycles_read.setter
+    def on_cycles_read(self, call: Callable[[int], None] | None) -> None:
+        self._chip.dwt.on_read = call
 
     # State.
 
@@ -312,7 +337,31 @@ class VirtualMachine:
             self.console.discard_input()
             self.reset(ResetCause.WATCHDOG if watchdog else ResetCause.BOR)
 
+    def _observe(self, counter: BlockCounter) -> Observer | None:
+        """Watch memory and branches where the timing model wants to know."""
+        model = self.model
+        if not model.observes:
+            return None
+        from harness.virtual.observer import Observer
+
+        observer = Observer(self.board, self.memory, counter.address, counter.place)
+        counter.observe(observer, model.price_events)
+        self.console.received_address = observer.cold_address
+        return observer
+
+    @cached_property
+    def model(self) -> TimingModel:
+        """The timing model of the board."""
+        from harness.virtual.timing import get_model
+
+        return get_model(self.board.facts.core.cpu, self.board, name=self._timing)
+
     # CoreControl: called by the system control space.
+
+    def caches_changed(self, *, instruction: bool, data: bool) -> None:
+        """Follow the cache enables of CCR."""
+        if self.observer is not None:
+            self.observer.enable_caches(instruction=instruction, data=data)
 
     def request_reset(self) -> None:
         """Reset by AIRCR, by the core (takes effect at the end of the block) or the debugger."""
@@ -484,9 +533,7 @@ class VirtualMachine:
 
     def _price_block(self, code: bytes, address: int) -> int:
         if self._price is None:
-            from harness.virtual.timing import get_model
-
-            self._price = get_model(self.board.facts.core.cpu, self.board).price_block
+            self._price = self.model.price_block
         return self._price(code, address)
 
 

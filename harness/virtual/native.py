@@ -46,7 +46,7 @@ _CR_PLAIN = 0x3F9  # PG, SNB, PSIZE: nothing that starts or locks anything
 # Console USART.
 FAST, STATUS_AT, RX_AT, TX_AT, STATUS, POLLS, INTERRUPTED, LISTENING = range(3, 11)
 RX_HEAD, RX_TAIL, TX_HEAD, TX_TAIL, RX_RING, TX_RING, LOST = range(11, 18)
-RX_EVENT, TX_EVENT, READER_WAITS, IDLE_NS, SELF = range(18, 23)
+RX_EVENT, TX_EVENT, READER_WAITS, IDLE_NS, SELF, RECEIVED = range(18, 24)
 _SCRATCH = 24
 CONSOLE_WORDS = 32
 RX_BYTES, TX_BYTES = 1 << 16, 1 << 20
@@ -275,6 +275,8 @@ def console_read(engine: Any, offset: Any, size: Any, state: Any) -> Any:  # pra
         ring = carray(_pointer(words[RX_RING]), (RX_BYTES,), dtype=np.uint8)
         byte = ring[words[RX_TAIL] & (RX_BYTES - 1)]
         words[RX_TAIL] += 1
+        if words[RECEIVED] != 0:
+            carray(_pointer(words[RECEIVED]), (1,), dtype=np.int64)[0] = 1
         return np.uint64(byte)
     return _call_read(words[CALL_READ], engine, at, size)
 

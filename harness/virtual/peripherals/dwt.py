@@ -41,6 +41,8 @@ class Dwt(Peripheral):
         self._locked = self._lockable
         #: A fault: ``stuck``, ``absent`` or ``wrap`` (starts just before its end).
         self.defect: str | None = None
+        #: Called with CYCCNT when the core reads it.
+        self.on_read: Callable[[int], None] | None = None
         self.add(
             _CTRL,
             "CTRL",
@@ -84,10 +86,13 @@ class Dwt(Peripheral):
     def _read_ctrl(self, _master: Master) -> int:
         return self.values[_CTRL] | (_NOCYCCNT if self.defect == "absent" else 0)
 
-    def _read_cycles(self, _master: Master) -> int:
+    def _read_cycles(self, master: Master) -> int:
         if self.defect in ("stuck", "absent"):
             return 0
-        return self._counter.cycles() & 0xFFFF_FFFF
+        cycles = self._counter.cycles() & 0xFFFF_FFFF
+        if self.on_read is not None and master is Master.CORE:
+            self.on_read(cycles)
+        return cycles
 
     def _write_cycles(self, value: int, _master: Master) -> None:
         self._counter.set_cycles(value)

@@ -68,6 +68,9 @@ class CoreControl(Protocol):
     def code_changed(self) -> None:
         """Drop what is remembered of code in RAM (instruction cache maintenance)."""
 
+    def caches_changed(self, *, instruction: bool, data: bool) -> None:
+        """Follow CCR.IC and CCR.DC."""
+
     def debug_read(self, offset: int, master: Master) -> int:
         """Read DHCSR or DCRDR."""
 
@@ -112,14 +115,12 @@ class Scs(Peripheral):
         kept = self.values[DFSR]
         super().reset()
         self.values[DFSR] = kept
+        self._follow_ccr()
 
     @property
     def fpu_enabled(self) -> bool:
         """Whether CPACR gives full access to CP10 and CP11."""
         return self.values[CPACR] >> 20 & 0xF == 0xF
-
-    def _write_ccr(self, value: int, _master: Master) -> None:
-        self.store(CCR, value if self.caches_work else value & ~_CCR_CACHES)
 
     def _add_system_control(self) -> None:
         facts = self._board.facts.core
@@ -132,13 +133,8 @@ class Scs(Peripheral):
         self.add(AIRCR, "AIRCR", _VECTKEY_READ << 16, write=self._write_aircr)
         self.add(0xD10, "SCR", writable=0x16)
         # STKALIGN reads as one; on the M7 branch prediction is always on (BP).
-        self.add(
-            CCR,
-            "CCR",
-            0x0004_0200 if self._m7 else 0x200,
-            writable=0x0003_031B,
-            write=self._write_ccr,
-        )
+        ccr = 0x0004_0200 if self._m7 else 0x200
+        self.add(CCR, "CCR", ccr, writable=0x0003_031B, write=self._write_ccr)
         self.add_storage(((0xD18, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3")))
         self.add(SHCSR, "SHCSR", writable=0x0007_0000)
         for offset, name in ((CFSR, "CFSR"), (HFSR, "HFSR"), (DFSR, "DFSR"), (0xD3C, "AFSR")):
@@ -218,6 +214,16 @@ class Scs(Peripheral):
     def _write_enable(self, value: int, _master: Master) -> None:
         if value:
             raise self.unmodelled(0x100, "enabling of an interrupt by write")
+
+    def _write_ccr(self, value: int, _master: Master) -> None:
+        self.store(CCR, value if self.caches_work else value & ~_CCR_CACHES)
+        self._follow_ccr()
+
+    def _follow_ccr(self) -> None:
+        enabled = self.values[CCR]
+        self._control.caches_changed(
+            instruction=bool(enabled & 1 << 17), data=bool(enabled & 1 << 16)
+        )
 
     def _write_cpacr(self, value: int, _master: Master) -> None:
         self.store(CPACR, value)

@@ -47,6 +47,7 @@ class CortexM4:
 
     name = "cortex-m4-issue"
     version = "2"
+    observes = False
 
     def __init__(self) -> None:
         self._prices: dict[bytes, int] = {}
@@ -67,10 +68,20 @@ class CortexM4:
             price = self._prices[code] = _price(block)
         return price
 
+    def price_events(self, code: bytes, address: int) -> tuple[int, ...]:
+        """Return nothing: this model prices no events."""
+        del code, address
+        return ()
 
-def _price(block: list[Instruction]) -> int:
+
+def block_cycles(block: list[Instruction]) -> int:
+    """Return the cycles of `block` without the refill after a taken branch."""
     following: list[Instruction | None] = [*block[1:], None]
     return sum(_cost(one, then) for one, then in zip(block, following, strict=True))
+
+
+def _price(block: list[Instruction]) -> int:
+    return block_cycles(block) + sum(_refill(instruction) for instruction in block)
 
 
 def _cost(instruction: Instruction, then: Instruction | None) -> int:
@@ -89,7 +100,7 @@ def _cost(instruction: Instruction, then: Instruction | None) -> int:
         used = {*then.normal, *then.late}
         if used.intersection(instruction.writes):
             cost += FP_RESULT_WAIT
-    return cost + _refill(instruction)
+    return cost
 
 
 def _pipelined(load: Instruction, then: Instruction | None) -> bool:

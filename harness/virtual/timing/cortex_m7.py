@@ -78,6 +78,7 @@ class CortexM7:
 
     name = "cortex-m7-issue"
     version = "2"
+    observes = False
 
     def __init__(self) -> None:
         self._prices: dict[bytes, int] = {}
@@ -97,6 +98,16 @@ class CortexM7:
             self._unknown.update({i.name for i in block if i.unit == "unknown"})
             price = self._prices[code] = _price(block)
         return price
+
+    def price_events(self, code: bytes, address: int) -> tuple[int, ...]:
+        """Return nothing: this model prices no events."""
+        del code, address
+        return ()
+
+
+def issue_cycles(block: list[Instruction]) -> int:
+    """Return the cycles to issue `block` once, from a fresh cycle."""
+    return _Pipeline().run(block)
 
 
 def _price(block: list[Instruction]) -> int:

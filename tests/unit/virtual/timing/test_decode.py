@@ -62,7 +62,7 @@ def test_branches_know_their_displacement() -> None:
 
 def test_unknown_encodings_cost_the_default_and_are_counted() -> None:
     for core in ("cortex-m7", "cortex-m4"):
-        model = get_model(core)
+        model = get_model(core, name="issue")
         # An MVE vector load, which neither core has, then half of a 32-bit instruction.
         assert model.price_block(bytes.fromhex("90ed000e"), 0) >= 1
         assert model.price_block(bytes.fromhex("086800eb"), 0) >= 1

@@ -95,7 +95,7 @@ def kernels(
 
 def test_every_instruction_is_known(kernels: Kernels) -> None:
     core, blocks = kernels
-    model = get_model(core)
+    model = get_model(core, name="issue")
     for of_kernel in blocks.values():
         for block in of_kernel:
             assert model.price_block(block, 0x0800_0000) >= 1
@@ -106,7 +106,7 @@ def test_inner_loops_are_plausible(kernels: Kernels) -> None:
     """The M7 issues one to two instructions a cycle in the big MAC loop, the M4 less than one."""
     core, blocks = kernels
     loop = max(blocks["arm_nn_mat_mult_nt_t_s8"], key=len)
-    cycles = get_model(core).price_block(loop, 0)
+    cycles = get_model(core, name="issue").price_block(loop, 0)
     instructions = list(decode_block(loop))
     macs = sum(i.unit == "mac" for i in instructions)
     assert macs >= 16
@@ -122,7 +122,7 @@ def test_pricing_is_quick(kernels: Kernels) -> None:
     everything = [block for of_kernel in blocks.values() for block in of_kernel]
     decode.cache_clear()
     started = time.process_time()
-    model = get_model(core)
+    model = get_model(core, name="issue")
     for block in everything:
         model.price_block(block, 0)
     cold = time.process_time() - started

@@ -1,0 +1,216 @@
+"""`harness explain`: where a virtual board's cycles go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.library import Kernels, Libraries, Runtime, check_runtime, with_libraries
+from harness.cli.output import Json, print_json, print_table
+
+if TYPE_CHECKING:
+    from harness.explain.record import Explanation, Split
+
+_FUNCTIONS = 15
+
+
+def register(app: typer.Typer, name: str) -> None:
+    """Add the command to `app`."""
+    app.command(name)(explain)
+
+
+def explain(
+    model: Annotated[Path, typer.Argument(help="A full-int8 .tflite file.")],
+    board: Annotated[str, typer.Option("--board", "-b", help="Virtual board.")] = "nucleo_f746zg",
+    runtime: Runtime = "aot",
+    kernels: Kernels = "cmsis_nn",
+    library: Libraries = None,
+    optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUNTIME/KERNELS[/-O]", help="Another firmware to set beside the first."
+        ),
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw cycles by layer and cause here.")] = None,
+    json: Json = False,
+) -> None:
+    """Split a model's modelled cycles by layer, function, operator and cause."""
+    from harness.errors import ConfigError
+
+    firmwares = [(runtime, kernels, _level(optimization))]
+    if against is not None:
+        parts = against.split("/")
+        if not 2 <= len(parts) <= 3:
+            raise ConfigError(
+                f"--against is '{against}'", expected="RUNTIME/KERNELS or RUNTIME/KERNELS/-O2"
+            )
+        firmwares.append((parts[0], parts[1], _level(parts[2] if parts[2:] else optimization)))
+    found = [_explained(model, board, *firmware, library) for firmware in firmwares]
+    if plot is not None:
+        from harness.explain.plot import plot as draw
+
+        draw(found, plot)
+    if json:
+        print_json([_as_json(explanation) for explanation in found])
+        return
+    for explanation in found:
+        _print(explanation)
+    if len(found) > 1:
+        _print_comparison(found)
+
+
+def _level(optimization: str) -> str:
+    if not optimization or optimization.startswith("-"):
+        return optimization
+    return f"-{optimization}" if optimization.startswith("O") else f"-O{optimization}"
+
+
+def _explained(
+    model: Path, board: str, runtime: str, kernels: str, level: str, library: list[str] | None
+) -> Explanation:
+    from harness.bench import load_bench
+    from harness.campaign.config import CampaignConfig
+    from harness.campaign.measure import build_job
+    from harness.campaign.plan import plan
+    from harness.campaign.prepare import prepare
+    from harness.cli.progress import spinner
+    from harness.errors import ConfigError
+    from harness.explain.collect import explain as collect
+    from harness.firmware.toolchain import ensure_toolchain
+    from harness.strict import parse
+
+    check_runtime(runtime, kernels)
+    data: dict[str, Any] = {
+        "name": "explain",
+        "models": [str(model.resolve())],
+        "boards": [board],
+        "runtimes": [{"name": runtime, "kernels": [kernels], "optimization": [level]}],
+        "measure": {"warmup": 1, "repeats": 1, "layers": True},
+    }
+    config = parse(CampaignConfig, data, where="the command line", error=ConfigError)
+    config = with_libraries(config, library)
+    ensure_toolchain()
+    job = plan(config, load_bench(None))[0]
+    with spinner("reference outputs"):
+        prepared = prepare(job.spec)
+    with spinner("building"):
+        built = build_job(job, prepared)
+    with spinner(f"running on {job.station.name}"):
+        return collect(built)
+
+
+def _share(part: float | None) -> str:
+    return "–" if part is None else f"{100 * part:.1f}"
+
+
+def _per_mac(split: Split, macs: int | None) -> float | None:
+    return split.total / macs if macs else None
+
+
+def _print(explanation: Explanation) -> None:
+    total = explanation.total
+    title = f"{explanation.label} on {explanation.board}, modelled by {explanation.timing}"
+    print_table(
+        f"Layers: {title}",
+        ("layer", "operator", "cycles", "share %", "per MAC", "slots used %", "code misses",
+         "load misses"),
+        [
+            (
+                layer.name,
+                layer.operator,
+                layer.split.total,
+                _share(layer.split.total / max(1, total.total)),
+                _per_mac(layer.split, layer.macs),
+                _share(layer.split.slots_used),
+                layer.split.code_misses,
+                layer.split.load_misses,
+            )
+            for layer in explanation.layers
+        ],
+    )  # fmt: skip
+    _print_causes(total)
+    print_table(
+        "Functions",
+        ("function", "cycles", "share %", "slots used %", "code misses", "load misses"),
+        [
+            (
+                name,
+                split.total,
+                _share(split.total / max(1, total.total)),
+                _share(split.slots_used),
+                split.code_misses,
+                split.load_misses,
+            )
+            for name, split in list(explanation.functions().items())[:_FUNCTIONS]
+        ],
+    )
+    print_table(
+        "Operators",
+        ("operator", "MACs", "cycles", "per MAC", "slots used %"),
+        [
+            (name, macs, split.total, _per_mac(split, macs), _share(split.slots_used))
+            for name, (macs, split) in explanation.operators().items()
+        ],
+    )
+
+
+def _print_causes(total: Split) -> None:
+    from harness.explain.record import CAUSES
+
+    counts: list[object] = [total.instructions, None, *total.events]
+    print_table(
+        "Causes",
+        ("cause", "times", "cycles", "share %"),
+        [
+            (cause, count, cycles, _share(cycles / max(1, total.total)))
+            for cause, count, cycles in zip(CAUSES, counts, total.cycles, strict=True)
+            if cycles
+        ],
+    )
+
+
+def _print_comparison(found: list[Explanation]) -> None:
+    one, two = found
+    left, right = one.operators(), two.operators()
+    rows = []
+    for name in dict.fromkeys([*left, *right]):
+        cycles = [side[name][1].total if name in side else None for side in (left, right)]
+        ratio = cycles[1] / cycles[0] if cycles[0] and cycles[1] else None
+        rows.append((name, *cycles, ratio))
+    rows.append(("all", one.total.total, two.total.total, two.total.total / one.total.total))
+    print_table("Side by side", ("operator", one.label, two.label, "second / first"), rows)
+
+
+def _as_json(explanation: Explanation) -> dict[str, Any]:
+    from harness.explain.record import CAUSES
+
+    def plain(split: Split) -> dict[str, Any]:
+        return {
+            "cycles": split.total,
+            "instructions": split.instructions,
+            "slots_used": split.slots_used,
+            "code_misses": split.code_misses,
+            "load_misses": split.load_misses,
+            "causes": {c: n for c, n in zip(CAUSES, split.cycles, strict=True) if n},
+        }
+
+    return {
+        "firmware": explanation.label,
+        "board": explanation.board,
+        "timing_model": explanation.timing,
+        "total": plain(explanation.total),
+        "layers": [
+            {
+                "name": layer.name,
+                "operator": layer.operator,
+                "macs": layer.macs,
+                **plain(layer.split),
+                "functions": {name: split.total for name, split in layer.functions.items()},
+            }
+            for layer in explanation.layers
+        ],
+        "functions": {name: plain(split) for name, split in explanation.functions().items()},
+    }

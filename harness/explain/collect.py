@@ -1,0 +1,170 @@
+"""Measure a job on its virtual station while noting what every basic block costs.
+
+The firmware reads the cycle counter before and after each layer; each read takes a snapshot, and
+the snapshots around a layer are those whose difference is the layer's reading.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import VirtualError
+from harness.explain.record import Explanation, LayerSplit, Split
+from harness.virtual.timing.decode import decode_block
+from harness.virtual.timing.events import NAMES
+
+if TYPE_CHECKING:
+    from harness.campaign.measure import Built
+    from harness.results.record import LayerCycles
+    from harness.virtual.machine import VirtualMachine
+
+_WIDTH = {"cortex-m7": 2, "cortex-m4": 1}
+_NO_FUNCTION = "(no symbol)"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A read of the cycle counter and the counts at that time."""
+
+    cycles: int
+    counts: Any
+    events: Any
+
+
+def explain(built: Built) -> Explanation:
+    """Measure a built job on its virtual board and split its cycles.
+
+    Raises:
+        VirtualError: The station is not virtual, its timing model counts no events, or the
+            layers' readings are not among the snapshots.
+        CaptureError, FlashError, BenchError: The run did not deliver.
+    """
+    from harness.campaign.measure import run_job
+    from harness.capture import BoardSession
+    from harness.virtual.machine import get_machine
+
+    job = built.job
+    if job.station.source != "emulated":
+        raise VirtualError(
+            f"station {job.station.name} is not virtual",
+            expected="a virtual station: a real core does not tell why it waits",
+        )
+    machine = get_machine(job.board.id)
+    if machine.observer is None:
+        raise VirtualError(
+            f"the timing model '{machine.model.name}' counts no events",
+            fix="HARNESS_TIMING=pipeline",
+        )
+    readings: list[Reading] = []
+    machine.on_cycles_read = lambda cycles: readings.append(_reading(machine, cycles))
+    try:
+        with BoardSession.open(job.station) as session:
+            row = run_job(built, session, campaign=None)
+    finally:
+        machine.on_cycles_read = None
+    pairs = _around(readings, row.layers)
+    functions = Functions(built.image.elf)
+    width = _WIDTH[job.board.facts.core.cpu]
+    layers = tuple(
+        _layer(machine, layer, before, after, functions, width)
+        for layer, (before, after) in zip(row.layers, pairs, strict=True)
+    )
+    options = job.runtime
+    label = f"{options.runtime}/{options.kernels} {job.build.optimization}"
+    return Explanation(label, job.board.id, row.timing_model or "", layers)
+
+
+def _reading(machine: VirtualMachine, cycles: int) -> Reading:
+    counts, events = machine.cpu.counter.counts()
+    return Reading(cycles, counts, events)
+
+
+def _around(
+    readings: list[Reading], layers: tuple[LayerCycles, ...]
+) -> list[tuple[Reading, Reading]]:
+    """Return the readings before and after each layer, from the last pass that fits."""
+    wanted = [layer.cycles for layer in layers]
+    for start in range(len(readings) - 1, -1, -1):
+        found: list[tuple[Reading, Reading]] = []
+        at = start
+        for cycles in wanted:
+            while at + 1 < len(readings) and (
+                (readings[at + 1].cycles - readings[at].cycles) & 0xFFFF_FFFF != cycles
+            ):
+                at += 1
+            if at + 1 >= len(readings):
+                break
+            found.append((readings[at], readings[at + 1]))
+            at += 1
+        if len(found) == len(wanted):
+            return found
+    raise VirtualError("the layers' cycles are not among the reads of the cycle counter")
+
+
+def _layer(
+    machine: VirtualMachine,
+    layer: LayerCycles,
+    before: Reading,
+    after: Reading,
+    functions: Functions,
+    width: int,
+) -> LayerSplit:
+    used = len(after.counts)
+    counts, events = after.counts.copy(), after.events.copy()
+    counts[: len(before.counts)] -= before.counts
+    events[: len(before.events)] -= before.events
+    by_function: dict[str, Split] = {}
+    whole = Split()
+    counter = machine.cpu.counter
+    for slot in np.nonzero(counts)[0]:
+        if not 0 < slot < used:
+            continue
+        address, size = counter.place(int(slot))
+        price, prices = counter.prices(int(slot))
+        count = int(counts[slot])
+        code = machine.memory.read(address, size) or b""
+        instructions = _instructions(code)
+        ideal = -(-instructions // width)
+        split = Split(instructions * count)
+        split.cycles[0] = count * min(ideal, price)
+        split.cycles[1] = count * (price - min(ideal, price))
+        for n in range(len(NAMES)):
+            split.events[n] = int(events[slot][n])
+            split.cycles[2 + n] = split.events[n] * prices[n]
+        split.slots = width * split.total
+        by_function.setdefault(functions.at(address), Split()).add(split)
+        whole.add(split)
+    return LayerSplit(layer.name, layer.operator, layer.macs, whole, by_function)
+
+
+@lru_cache(maxsize=1 << 14)
+def _instructions(code: bytes) -> int:
+    return sum(1 for _ in decode_block(code))
+
+
+class Functions:
+    """Function names of an ELF by address."""
+
+    def __init__(self, elf: Path) -> None:
+        from elftools.elf.elffile import ELFFile
+
+        with elf.open("rb") as file:
+            table = ELFFile(file).get_section_by_name(".symtab")
+            found = {
+                symbol["st_value"] & ~1: symbol.name
+                for symbol in table.iter_symbols()
+                if symbol["st_info"]["type"] == "STT_FUNC"
+            }
+        self._starts = sorted(found)
+        self._names = [found[start] for start in self._starts]
+
+    def at(self, address: int) -> str:
+        """Return the name of the function that `address` is in."""
+        index = bisect_right(self._starts, address) - 1
+        return self._names[index] if index >= 0 else _NO_FUNCTION

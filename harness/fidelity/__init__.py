@@ -1,0 +1,1 @@
+"""Check the timing models against latencies that others measured on real boards."""

@@ -1,0 +1,160 @@
+"""What modelled time costs: the same network on QEMU, bare Unicorn, and each kind of counting.
+
+Rates are instructions per second of *processor* time, so that a busy machine changes them little.
+The difference of a long and a short run leaves out start-up, translation and decoding.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.boards import load_board
+from harness.fidelity import replay
+from harness.fidelity.source import network_source
+from harness.models import read_model
+from harness.virtual.timing.decode import decode_block
+
+if TYPE_CHECKING:
+    from harness.boards import Board
+
+QEMU = "qemu-system-arm"
+_SHORT, _LONG = 1, 11
+_RUN_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How fast one way of running is.
+
+    Attributes:
+        name: The way.
+        instructions: Between the short and the long run.
+        seconds: Processor time of these.
+    """
+
+    name: str
+    instructions: int
+    seconds: float
+
+    @property
+    def per_second(self) -> float:
+        """Million instructions per second of processor time."""
+        return self.instructions / self.seconds / 1e6
+
+
+def rates(kernels: Path, model: Path, board_id: str) -> Iterator[Rate]:
+    """Measure each way once.
+
+    Args:
+        kernels: CMSIS-NN tree.
+        model: The network.
+        board_id: A virtual board with a Cortex-M7 (QEMU's machine has one).
+    """
+    board = load_board(board_id)
+    source, _ = network_source(read_model(model.read_bytes(), name=model.stem))
+    with tempfile.TemporaryDirectory(prefix="harness-price-") as name:
+
+        def build(passes: int, flash: int | None = None) -> Path:
+            return replay.build(
+                source, board, kernels, optimization="-O2", passes=passes, flash=flash,
+                folder=Path(name) / f"{passes}-{flash}",
+            )  # fmt: skip
+
+        short, long = build(_SHORT), build(_LONG)
+        instructions = _instructions(long, board) - _instructions(short, board)
+        ways: list[tuple[str, Callable[[Path], float]]] = [
+            ("Unicorn without hooks", _bare),
+            ("counting of blocks alone", lambda elf: _virtual(elf, board, None)),
+            ("timing model 'issue'", lambda elf: _virtual(elf, board, "issue")),
+            ("timing model 'pipeline'", lambda elf: _virtual(elf, board, "pipeline")),
+        ]
+        if shutil.which(QEMU) is not None:
+            at_zero = build(_SHORT, 0), build(_LONG, 0)
+            yield Rate(f"{QEMU} -M mps2-an500", instructions, _qemu(at_zero[1]) - _qemu(at_zero[0]))
+        for way, measure in ways:
+            yield Rate(way, instructions, measure(long) - measure(short))
+
+
+def _qemu(elf: Path) -> float:
+    command = [QEMU, "-M", "mps2-an500", "-display", "none", "-monitor", "none", "-serial",
+               "none", "-semihosting", "-kernel", str(elf)]  # fmt: skip
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, timeout=_RUN_S, stdin=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def _bare(elf: Path) -> float:
+    import unicorn
+    from elftools.elf.elffile import ELFFile
+    from unicorn import arm_const as arm
+
+    engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+    engine.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M7)
+    for origin, size in ((0x0800_0000, 1 << 20), (0x2000_0000, 1 << 19), (0xE000_0000, 1 << 20)):
+        engine.mem_map(origin, size)
+    with elf.open("rb") as file:
+        content = ELFFile(file)
+        for segment in content.iter_segments():
+            if segment["p_type"] == "PT_LOAD" and segment["p_filesz"]:
+                engine.mem_write(segment["p_paddr"], segment.data())
+    stack, entry = (int.from_bytes(engine.mem_read(0x0800_0000 + n, 4), "little") for n in (0, 4))
+    engine.reg_write(arm.UC_ARM_REG_SP, stack)
+    engine.reg_write(arm.UC_ARM_REG_FPEXC, 1 << 30)
+    began = time.thread_time()
+    try:
+        engine.emu_start(entry | 1, 0xFFFF_FFFF)
+    except unicorn.UcError as stop:
+        if stop.errno != unicorn.UC_ERR_EXCEPTION:  # the breakpoint at the end
+            raise
+    return time.thread_time() - began
+
+
+def _virtual(elf: Path, board: Board, timing: str | None) -> float:
+    """Return the processor time of the core's thread; without a model each block costs one."""
+    from harness.virtual.machine import VirtualMachine
+
+    price = None if timing else (lambda _code, _address: 1)
+    machine = VirtualMachine(board, timing=timing, price=price)
+    try:
+        clock = time.pthread_getcpuclockid(machine.thread_id)
+        machine.halt()
+        replay.load(elf, machine)
+        machine.reset()
+        machine.wait_halted(_RUN_S)
+        return time.clock_gettime(clock)
+    finally:
+        machine.close()
+
+
+def _instructions(elf: Path, board: Board) -> int:
+    """Return how many instructions a program executes."""
+    from harness.virtual.machine import VirtualMachine
+
+    machine = VirtualMachine(board, timing="issue")
+    try:
+        machine.halt()
+        replay.load(elf, machine)
+        machine.reset()
+        machine.wait_halted(_RUN_S)
+        return sum(
+            block.count
+            * sum(1 for _ in decode_block(machine.memory.read(block.address, block.size) or b""))
+            for block in machine.cpu.counter.snapshot()
+        )
+    finally:
+        machine.close()
+
+
+def processors() -> str:
+    """Return how many processors share the load, and the load."""
+    return f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
