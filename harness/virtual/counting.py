@@ -76,7 +76,7 @@ class BlockCounter:
         self._price = price
         self._read_code = read_code
         self._observer: Observer | None = None
-        self._price_events: PriceEvents | None = None
+        self._price_events: PriceEvents = lambda _code, _address: (0,) * EVENTS
         self._words = np.zeros(native.COUNTER_WORDS, dtype=np.uint32)
         self._counts = self._words[native.COUNT :].view(np.int64)
         # Signed: what a cut leaves in front may be nothing, or pair with its rest.
@@ -260,13 +260,8 @@ class BlockCounter:
             rest = self._rest(address, code)
             whole = self._price_of(address, code + rest)
             self._prices[slot] = whole - self._price_of(address + size, rest) if rest else whole
-            if self._price_events is not None:
-                events = self._known_events.get((address, code))
-                if events is None:
-                    if len(self._known_events) >= _REMEMBERED:
-                        self._known_events.clear()
-                    events = self._known_events[address, code] = self._price_events(code, address)
-                self._event_prices[slot, : len(events)] = events
+            if self._observer is not None:
+                self._event_prices[slot] = self._events_of(address, code + rest)
         self._priced = used
         return used
 
@@ -277,6 +272,14 @@ class BlockCounter:
                 self._known.clear()  # many firmware images have been through here
             cycles = self._known[address, code] = self._price(code, address)
         return cycles
+
+    def _events_of(self, address: int, code: bytes) -> tuple[int, ...]:
+        events = self._known_events.get((address, code))
+        if events is None:
+            if len(self._known_events) >= _REMEMBERED:
+                self._known_events.clear()
+            events = self._known_events[address, code] = self._price_events(code, address)
+        return events
 
     def _rest(self, address: int, code: bytes) -> bytes:
         """Return the code that belongs to a block but lies behind a cut; empty where none was."""

@@ -72,6 +72,7 @@ ART_MAP_WORDS = (2 << 20) >> 4
 STATE_WORDS = ART_MAP + ART_MAP_WORDS
 
 LINE_SHIFT = 5  # the Cortex-M7's caches
+FETCH_SHIFT = 3  # a fetch without a cache, 64 bits
 ART_SHIFT = 4  # STM32F4: lines of 128 bits (RM0390 3.4.2)
 
 # An access of an address program: this word, the constant part, then one word a term.
@@ -157,8 +158,12 @@ def _fetch_cached(
 ) -> None:  # pragma: no cover
     """Look up the lines of a block in the instruction cache (two ways, least recently used)."""
     if state[ICACHE] == 0:
-        # Each aligned 64 bits are one access of the bus.
-        state[counts + FETCH_JUMP] += ((end - 1) >> 3) - (at >> 3) + 1
+        # Each aligned 64 bits are one access of the bus; code that follows shares its first.
+        fetched = ((end - 1) >> FETCH_SHIFT) - (at >> FETCH_SHIFT) + 1
+        if not jumped and state[LAST_LINE] == at >> FETCH_SHIFT:
+            fetched -= 1
+        state[counts + FETCH_JUMP] += fetched
+        state[LAST_LINE] = (end - 1) >> FETCH_SHIFT
         return
     sets = state[I_SETS]
     line = at >> LINE_SHIFT

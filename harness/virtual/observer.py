@@ -120,7 +120,11 @@ class Observer:
         new = int(instruction and self._cortex_m7), int(data and self._cortex_m7)
         if new != (self.state[dynamics.ICACHE], self.state[dynamics.DCACHE]):
             self.state[dynamics.ICACHE], self.state[dynamics.DCACHE] = new
-            self.state[dynamics.COLD] = 1
+            self.forget_history()
+
+    def forget_history(self) -> None:
+        """Empty caches and predictors before the next block."""
+        self.state[dynamics.COLD] = 1
 
     def forget(self, used: int) -> None:
         """Drop what is known of the blocks in the first `used` slots."""

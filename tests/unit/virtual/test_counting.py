@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,12 +22,19 @@ CODE = struct.pack(
 PAGE = 1024
 
 
+BOARDS = pytest.mark.parametrize("board_id", ["nucleo_f746zg", "nucleo_f446re"])
+
+
 def cycles(machine: Any, offset: int) -> int:
-    """Return the modelled cycles of the code at an offset in flash."""
+    """Return the modelled cycles of the code at an offset in flash, from empty caches."""
     flash = machine.memory.flash
     origin = flash.origins[0]
-    machine.cpu.invalidate(origin, origin + 2 * PAGE)
+    machine.reset()
+    machine.halt()
+    machine.cpu.invalidate(origin, origin + 4 * PAGE)
     flash.data[offset : offset + len(CODE)] = CODE
+    if machine.observer is not None:
+        machine.observer.forget_history()
     before = machine.cpu.counter.elapsed()
     machine.cpu.pc = origin + offset
     machine.cpu.counter.clear_stop()
@@ -34,15 +42,29 @@ def cycles(machine: Any, offset: int) -> int:
     return int(machine.cpu.counter.elapsed()) - before
 
 
-@pytest.mark.parametrize("board_id", ["nucleo_f746zg", "nucleo_f446re"])
-def test_a_loop_costs_the_same_wherever_a_page_ends(board_id: str) -> None:
+@pytest.fixture
+def machine(board_id: str, timing: str) -> Iterator[Any]:
     from harness.boards import load_board
     from harness.virtual.machine import VirtualMachine
 
-    machine = VirtualMachine(load_board(board_id))
-    machine.halt()
+    machine = VirtualMachine(load_board(board_id), timing=timing)
+    yield machine
+    machine.close()
+
+
+@BOARDS
+@pytest.mark.parametrize("timing", ["issue"])
+def test_a_loop_costs_the_same_wherever_a_page_ends(machine: Any) -> None:
     within = cycles(machine, PAGE // 2)
     assert within > 3 * 50
     placed = {n: cycles(machine, n) for n in range(PAGE - len(CODE), PAGE + 4, 2)}
     assert placed == dict.fromkeys(placed, within)
-    machine.close()
+
+
+@BOARDS
+@pytest.mark.parametrize("timing", ["pipeline"])
+def test_with_memory_it_costs_what_its_alignment_costs(machine: Any) -> None:
+    for offset in range(PAGE - len(CODE), PAGE + 4, 2):
+        assert cycles(machine, offset) == pytest.approx(
+            cycles(machine, offset - PAGE // 2), rel=0.01
+        )
