@@ -158,8 +158,9 @@ def read_until(line: Line, wanted: bytes, command: bytes = b"") -> bool:
     if command:
         line.write(command)
     out = b""
-    for _ in range(50):
-        out += line.read(4096, 0.2, lambda: False)
-        if wanted in out:
-            return True
-    return False
+    silences = 0
+    while wanted not in out and silences < 50:
+        data = line.read(4096, 0.2, lambda: False)
+        silences += not data
+        out += data
+    return wanted in out
