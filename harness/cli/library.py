@@ -28,7 +28,7 @@ Libraries = Annotated[
         "--library",
         metavar="[KERNELS=]SPEC",
         help="PlatformIO spec of the TFLM library, for all kernels or for these; may be repeated "
-        f"[default: ${ENVIRONMENT}].",
+        f"(default: ${ENVIRONMENT}).",
         show_default=False,
     ),
 ]
