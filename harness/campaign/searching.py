@@ -32,6 +32,7 @@ from harness.search import (
     search,
     uniform_architecture,
 )
+from harness.search.logs import logs_in, tensorboard
 from harness.search.record import FILE, Measured, Method, SearchRun
 from harness.search.retrain import Trained, TrainOptions, TrainReport, train
 
@@ -175,7 +176,7 @@ def _search(plan: SearchPlan, follow: FollowUp | None, watcher: Watcher, clock: 
             plan.search,
             on_epoch=watcher.searched,
             checkpoint_dir=plan.folder / CHECKPOINTS,
-            log_dir=_logs(plan.folder, "search"),
+            log_dir=logs_in(plan.folder / LOGS / "search"),
         )
     cost_model, architecture, refinement = plan.cost_model, result.architecture, None
     if plan.refine and follow is not None:
@@ -280,10 +281,11 @@ def _train(
             input_shape=plan.dataset.input_shape,
         )
         options = replace(options, distill_from=teacher)
-    with clock("train"), _train_logs(plan.folder, name) as log:
+    logs = logs_in(plan.folder / LOGS / f"train-{name}")
+    with clock("train"), tensorboard(logs) as log:
 
         def told(report: TrainReport) -> None:
-            log(report)
+            log(report.epoch, _figures(report))
             watcher.trained(report, name)
 
         return train(
@@ -294,6 +296,15 @@ def _train(
             on_epoch=told,
             checkpoint_dir=plan.folder / CHECKPOINTS / name,
         )
+
+
+def _figures(report: TrainReport) -> dict[str, float | None]:
+    """Return what TensorBoard draws."""
+    return {
+        f"{report.phase}/loss": report.loss,
+        f"{report.phase}/validation_accuracy": report.accuracy,
+        f"{report.phase}/learning_rate": report.learning_rate,
+    }
 
 
 def _refine(
@@ -432,37 +443,6 @@ def _save_fit(fit: Fit, folder: Path) -> None:
 def _write_json(file: Path, data: Any) -> None:
     with draft_of(file, what="run", error=SearchError) as draft:
         draft.write_text(json.dumps(data, indent=2, default=str) + "\n", encoding="utf-8")
-
-
-def _logs(folder: Path, name: str) -> Path | None:
-    """Return where TensorBoard's logs go; None where TensorBoard is not installed."""
-    from importlib.util import find_spec
-
-    return folder / LOGS / name if find_spec("tensorboard") is not None else None
-
-
-@contextmanager
-def _train_logs(folder: Path, name: str) -> Iterator[Callable[[TrainReport], None]]:
-    where = _logs(folder, f"train-{name}")
-    if where is None:
-        yield lambda _: None
-        return
-    from harness.models.convert import load_tensorflow
-
-    summary = load_tensorflow().summary
-    writer = summary.create_file_writer(str(where))
-
-    def log(report: TrainReport) -> None:
-        with writer.as_default(step=report.epoch):
-            summary.scalar(f"{report.phase}/loss", report.loss)
-            summary.scalar(f"{report.phase}/validation_accuracy", report.accuracy)
-            summary.scalar(f"{report.phase}/learning_rate", report.learning_rate)
-        writer.flush()
-
-    try:
-        yield log
-    finally:
-        writer.close()
 
 
 class _Clock:

@@ -18,6 +18,7 @@ from harness.search.cost_model import CostModel
 from harness.search.derive import Derived, derive
 from harness.search.feasible import search_grid
 from harness.search.grid import Grid
+from harness.search.logs import tensorboard
 from harness.search.options import EpochReport, SearchData, SearchOptions, SearchResult
 from harness.search.state import load_state, save_state
 
@@ -79,7 +80,7 @@ def search(
         arrays, facts = stored
         trajectory = [EpochReport.from_json(item) for item in facts["trajectory"]]
         trainer.restore(arrays, facts)
-    with _logs(log_dir, len(trajectory)) as log:
+    with tensorboard(log_dir, len(trajectory)) as log:
         for epoch in range(len(trajectory), options.epochs):
             report = trainer.epoch(epoch)
             if not np.isfinite(report.loss):
@@ -94,7 +95,7 @@ def search(
                     **trainer.facts(), "trajectory": [item.to_json() for item in trajectory]
                 }  # fmt: skip
                 save_state(checkpoint_dir, identity, trainer.arrays(), facts)
-            log(report)
+            log(report.epoch, _figures(report))
             if on_epoch:
                 on_epoch(report)
     started = time.perf_counter()
@@ -199,43 +200,17 @@ def _identity(
     }  # fmt: skip
 
 
-class _logs:  # noqa: N801  # used like a function
-    """Write reports as TensorBoard scalars, or not at all without a folder."""
-
-    def __init__(self, folder: Path | None, done: int) -> None:
-        self._writer: Any = None
-        if folder is not None:
-            import tensorflow as tf
-
-            suffix = f".resumed{done}" if done else ""
-            self._writer = tf.summary.create_file_writer(str(folder), filename_suffix=suffix)
-
-    def __enter__(self) -> Callable[[EpochReport], None]:
-        return self._log
-
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def _log(self, report: EpochReport) -> None:
-        if self._writer is None:
-            return
-        import tensorflow as tf
-
-        expected = report.expected
-        values = {
-            "loss/weights": report.loss,
-            "loss/architecture": report.architecture_loss,
-            "accuracy/weights": report.accuracy,
-            "accuracy/architecture": report.architecture_accuracy,
-            "search/temperature": report.temperature,
-            "expected/latency_us": expected.latency_us,
-            "expected/sram_bytes": expected.sram_bytes,
-            "expected/flash_bytes": expected.flash_bytes,
-            **{f"multiplier/{name}": value for name, value in report.multipliers.items()},
-        }
-        with self._writer.as_default(step=report.epoch):
-            for name, value in values.items():
-                if value is not None:
-                    tf.summary.scalar(name, value)
-        self._writer.flush()
+def _figures(report: EpochReport) -> dict[str, float | None]:
+    """Return what TensorBoard draws."""
+    expected = report.expected
+    return {
+        "loss/weights": report.loss,
+        "loss/architecture": report.architecture_loss,
+        "accuracy/weights": report.accuracy,
+        "accuracy/architecture": report.architecture_accuracy,
+        "search/temperature": report.temperature,
+        "expected/latency_us": expected.latency_us,
+        "expected/sram_bytes": expected.sram_bytes,
+        "expected/flash_bytes": expected.flash_bytes,
+        **{f"multiplier/{name}": value for name, value in report.multipliers.items()},
+    }
