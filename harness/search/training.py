@@ -49,9 +49,9 @@ class Trainer:
         self._architecture_optimizer.build(self._net.architecture_variables)
         self._multipliers = dict.fromkeys(self._limits, 0.0)
         self._step = 0
-        self._weight_step = tf.function(self._learn_weights)
-        self._validate = tf.function(self._judge)
-        self._architecture_step = tf.function(self._learn_architecture)
+        self._weight_step = tf.function(self._learn_weights, autograph=False)
+        self._validate = tf.function(self._judge, autograph=False)
+        self._architecture_step = tf.function(self._learn_architecture, autograph=False)
 
     def epoch(self, epoch: int) -> EpochReport:
         """Learn for one epoch, counted from 0; every batch has the same size."""

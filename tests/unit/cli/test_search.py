@@ -50,7 +50,9 @@ def arguments(*more: object) -> list[object]:
     ]  # fmt: skip
 
 
-def test_baseline_leaves_everything_in_one_folder(ready: Harness) -> None:
+def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(
+    ready: Harness,
+) -> None:
     found = ready(*arguments("--baseline", "uniform", "--out", "one", "--json"))
     assert found.code == 0, found.err
     data = found.json()
@@ -66,6 +68,23 @@ def test_baseline_leaves_everything_in_one_folder(ready: Harness) -> None:
     assert compared.code == 0, compared.err
     assert "uniform" in compared.out and Path("compared/compare.png").is_file()
 
+    # A run that learned for two seconds: the random one will take as long.
+    record = folder / "search.json"
+    run = json.loads(record.read_text())
+    run["training_seconds"] = 2.0
+    record.write_text(json.dumps(run))
+    other = ready(
+        *arguments(
+            "--baseline", "random", "--candidates", 2, "--like", "one", "--out", "tried", "--json"
+        )
+    )
+    assert other.code == 0, other.err
+    tried = other.json()
+    assert len(tried["candidates"]) == 2
+    best = max(item["validation_accuracy"] for item in tried["candidates"])
+    taken = [item for item in tried["candidates"] if item["architecture"] == tried["architecture"]]
+    assert taken[0]["validation_accuracy"] == best
+
 
 @pytest.mark.slow
 def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness) -> None:
@@ -77,26 +96,6 @@ def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness)
     again = ready(*arguments("--epochs", 2, "--out", "searched", "--json")).json()
     assert again["architecture"] == data["architecture"]
     assert again["evaluation"] == data["evaluation"]
-
-
-def test_random_has_the_time_of_another_run_and_takes_the_best(ready: Harness) -> None:
-    # A run that learns for two seconds: the random one will take as long.
-    assert ready(*arguments("--baseline", "uniform", "--out", "like")).code == 0
-    record = Path("like/search.json")
-    run = json.loads(record.read_text())
-    run["training_seconds"] = 2.0
-    record.write_text(json.dumps(run))
-    other = ready(
-        *arguments(
-            "--baseline", "random", "--candidates", 2, "--like", "like", "--out", "tried", "--json"
-        )
-    )
-    assert other.code == 0, other.err
-    tried = other.json()
-    assert len(tried["candidates"]) == 2
-    best = max(item["validation_accuracy"] for item in tried["candidates"])
-    taken = [item for item in tried["candidates"] if item["architecture"] == tried["architecture"]]
-    assert taken[0]["validation_accuracy"] == best
 
 
 def test_refusals_say_what_to_do(ready: Harness) -> None:
