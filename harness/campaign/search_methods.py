@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from harness.backbones import Architecture
 from harness.campaign.search_plan import SearchPlan, Work
-from harness.errors import SearchError
+from harness.errors import BudgetsInfeasible, SearchError
 from harness.search import (
     Budgets,
     CostModel,
@@ -58,19 +58,28 @@ def _search(work: Work) -> Found:
             checkpoint_dir=plan.folder / CHECKPOINTS,
             log_dir=logs_in(plan.folder / LOGS / "search"),
         )
-    cost_model, architecture, refinement = plan.cost_model, result.architecture, None
+    cost_model, contenders, refinement = plan.cost_model, list(result.finalists), None
     if plan.refine and work.follow is not None:
         work.watcher.stage("refine")
         with work.clock("refine"), work.watcher.bench("refine") as listener:
-            cost_model, architecture, refinement = _refine(plan, work.follow, result, listener)
+            cost_model, derived, refinement = _refine(plan, work.follow, result, listener)
+        kept = [item for item in contenders if cost_model.predict(item).meets(plan.budgets)]
+        contenders = [derived, *kept]
+    architecture, tried = contenders[0], list[_Tried]()
+    if plan.trial_epochs:
+        contenders += _hand_designed(plan, cost_model)
+        options = replace(plan.train, epochs=plan.trial_epochs)
+        tried = _try(work, list(dict.fromkeys(contenders)), options, "trial")
+        architecture = _best(tried).architecture
     trained = _train(work, architecture, plan.train, "network")
     return Found(
         architecture,
         trained,
         cost_model,
         result,
+        candidates=_as_json(tried, cost_model),
         refinement=refinement,
-        learning_s=result.seconds + trained.seconds,
+        learning_s=result.seconds + trained.seconds + sum(one.trained.seconds for one in tried),
     )
 
 
@@ -103,28 +112,14 @@ def _random(work: Work) -> Found:
                 fix="fewer candidates",
             )
         options = replace(options, time_limit_s=each)
-    tried = []
-    for index, architecture in enumerate(architectures):
-        trained = _train(work, architecture, options, f"candidate{index}")
-        tried.append((trained.history[-1].accuracy, -index, architecture, trained))
-    # By validation; the test split is for what is reported.
-    _, _, architecture, trained = max(tried, key=lambda item: item[:2])
-    candidates = tuple(
-        {
-            "architecture": item.to_json(),
-            "validation_accuracy": accuracy,
-            "epochs": one.epochs,
-            "seconds": one.seconds,
-            "predicted": plan.cost_model.predict(item).to_json(),
-        }
-        for accuracy, _, item, one in tried
-    )
+    tried = _try(work, architectures, options, "candidate")
+    best = _best(tried)
     return Found(
-        architecture,
-        trained,
+        best.architecture,
+        best.trained,
         plan.cost_model,
-        candidates=candidates,
-        learning_s=sum(one.seconds for _, _, _, one in tried),
+        candidates=_as_json(tried, plan.cost_model),
+        learning_s=sum(one.trained.seconds for one in tried),
     )
 
 
@@ -133,6 +128,55 @@ METHODS: Mapping[Method, Callable[[Work], Found]] = {
     "random": _random,
     "uniform": _uniform,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    architecture: Architecture
+    trained: Trained
+
+    @property
+    def accuracy(self) -> float:
+        return self.trained.history[-1].accuracy
+
+
+def _try(
+    work: Work, architectures: Sequence[Architecture], options: TrainOptions, name: str
+) -> list[_Tried]:
+    return [
+        _Tried(architecture, _train(work, architecture, options, f"{name}{index}"))
+        for index, architecture in enumerate(architectures)
+    ]
+
+
+def _best(tried: Sequence[_Tried]) -> _Tried:
+    """Return the best by validation, the first of equals; the test split decides nothing."""
+    return max(tried, key=lambda one: one.accuracy)
+
+
+def _as_json(tried: Sequence[_Tried], cost_model: CostModel) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {
+            "architecture": one.architecture.to_json(),
+            "validation_accuracy": one.accuracy,
+            "epochs": one.trained.epochs,
+            "seconds": one.trained.seconds,
+            "predicted": cost_model.predict(one.architecture).to_json(),
+        }
+        for one in tried
+    )
+
+
+def _hand_designed(plan: SearchPlan, cost_model: CostModel) -> list[Architecture]:
+    """Return the hand-designed network that meets the budgets, if one does."""
+    try:
+        return [
+            uniform_architecture(
+                plan.backbone, cost_model, plan.budgets, input_shape=plan.dataset.input_shape
+            )
+        ]
+    except BudgetsInfeasible:
+        return []
 
 
 def _train(work: Work, architecture: Architecture, options: TrainOptions, name: str) -> Trained:

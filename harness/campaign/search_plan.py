@@ -35,6 +35,8 @@ class SearchPlan:
         search: Settings of the search phase.
         train: Settings of the final training.
         distill: Distil from the hand-designed network of twice the budgets.
+        trial_epochs: The search's finalists and the hand-designed network are trained for so many
+            epochs, and the best on the validation split is the result; 0: the supernet decides.
         candidates: Networks that the random baseline tries.
         training_seconds: What the random baseline may spend on learning in all; each network gets
             an equal part.
@@ -53,6 +55,7 @@ class SearchPlan:
     search: SearchOptions
     train: TrainOptions
     distill: bool = False
+    trial_epochs: int = 0
     candidates: int = 8
     training_seconds: float | None = None
     refine: int = 0

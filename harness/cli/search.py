@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from harness.search.record import SearchRun
 
 DEFAULT_BOARD = "nucleo_f746zg"
-DEFAULT_EPOCHS = 30
+DEFAULT_EPOCHS = 20
 DEFAULT_RETRAIN_EPOCHS = 60
+DEFAULT_TRIAL_EPOCHS = 12
 DEFAULT_CANDIDATES = 8
 THREADS = "2"
 METHODS = ("random", "uniform")
@@ -99,6 +100,14 @@ def run(
     retrain_epochs: Annotated[
         int, typer.Option(min=1, help="Epochs of the final training.")
     ] = DEFAULT_RETRAIN_EPOCHS,
+    trial_epochs: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Epochs that the best of the search and the hand-designed network are tried for, "
+            "to take the best on the validation split (0: the search decides alone).",
+        ),
+    ] = DEFAULT_TRIAL_EPOCHS,
     batch: Annotated[int, typer.Option(min=2, help="Batch size.")] = 64,
     label_smoothing: Annotated[float, typer.Option(min=0, max=0.9)] = 0.1,
     distill: Annotated[
@@ -108,7 +117,11 @@ def run(
         ),
     ] = False,
     augment: Annotated[
-        bool, typer.Option(help="Vary training inputs: shifts, masked times and frequencies.")
+        bool,
+        typer.Option(
+            help="Vary inputs in search and training: speech by shifts, pace, vocal tract and "
+            "masked times and frequencies; images by shifts and mirroring."
+        ),
     ] = True,
     baseline: Annotated[
         str | None,
@@ -236,6 +249,7 @@ def run(
             },
             augment=augment,
             distill=distill,
+            trial_epochs=trial_epochs,
             candidates=candidates,
             like=like,
             refine=refine,

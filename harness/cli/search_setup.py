@@ -118,17 +118,19 @@ def make_plan(
         sram_overhead_bytes=sram_overhead(rows),
         margin=margin,
     )
+    varied = None if augment else NO_AUGMENTATION
     warmup = min(SearchOptions().warmup_epochs, epochs // 3)
     where = folder or _default_folder(fit.fingerprint.board, known)
     return SearchPlan(
         cost_model=cost_model,
         search=SearchOptions(
+            augmentation=varied,
             seed=known["seed"],
             epochs=epochs,
             warmup_epochs=warmup,
             batch_size=train["batch_size"],
         ),
-        train=TrainOptions(**train, augmentation=None if augment else NO_AUGMENTATION),
+        train=TrainOptions(**train, augmentation=varied),
         training_seconds=read_run(like).training_seconds if like else None,
         folder=where,
         **known,

@@ -42,7 +42,9 @@ class Fitting:
             var_list=[item for item in model.trainable_variables if len(item.shape) < 2]
         )
         self._optimizer.build(model.trainable_variables)
-        self._augment = augmenter(tf, options.augmentation or NO_AUGMENTATION, dataset.input_shape)
+        self._augment = augmenter(
+            tf, options.augmentation or NO_AUGMENTATION, dataset.input_shape, dataset.features
+        )
         self._x, self._y = tf.constant(dataset.train.x), tf.constant(dataset.train.y)
         self._batch = min(options.batch_size, len(dataset.train))
 

@@ -13,6 +13,7 @@ import numpy as np
 from harness.backbones import Backbone
 from harness.backbones.layers import Shape
 from harness.errors import SearchError
+from harness.search.augment import for_features
 from harness.search.budgets import Budgets
 from harness.search.cost_model import CostModel
 from harness.search.derive import Derived, derive
@@ -41,8 +42,9 @@ def search(
 ) -> SearchResult:
     """Search the network of `backbone` that is most accurate within `budgets`.
 
-    Weights are learned on the training split and decisions on the validation split, one step each
-    in turns, after epochs in which only weights are learned. The same arguments give the same
+    Weights are learned on the training split and decisions on the validation split, which the
+    weights never see, one step each in turns, after epochs in which only weights are learned. Both
+    see inputs varied as for the final training. The same arguments give the same
     result on one machine, interrupted or not.
 
     Args:
@@ -67,6 +69,8 @@ def search(
         width_choices=options.width_choices, width_room=options.width_room,
         width_floor=options.width_floor,
     )  # fmt: skip
+    varied = options.augmentation or for_features(dataset.features, shape)
+    options = replace(options, augmentation=varied)
     identity = _identity(grid, dataset, cost_model, budgets, options)
     stored = load_state(checkpoint_dir, identity) if checkpoint_dir else None
     from harness.models.convert import load_tensorflow
@@ -99,13 +103,15 @@ def search(
             if on_epoch:
                 on_epoch(report)
     started = time.perf_counter()
-    derived, compared = _best(trainer, grid, cost_model, budgets, options)
+    ranked = _ranked(trainer, grid, cost_model, budgets, options)
+    derived = ranked[0]
     return SearchResult(
         backbone=backbone.name,
         architecture=derived.architecture,
         predicted=derived.predicted,
         argmax=derived.argmax,
-        candidates=compared,
+        candidates=len(ranked),
+        finalists=tuple(item.architecture for item in ranked[: options.finalists]),
         shrunk=derived.shrunk,
         grown=derived.grown,
         budgets=budgets,
@@ -118,14 +124,14 @@ def search(
     )
 
 
-def _best(
+def _ranked(
     trainer: Trainer,
     grid: Grid,
     cost_model: CostModel,
     budgets: Budgets,
     options: SearchOptions,
-) -> tuple[Derived, int]:
-    """Derive the likeliest network and samples of the decisions; return the best of them.
+) -> list[Derived]:
+    """Derive the likeliest network and samples of the decisions; return them, the best first.
 
     All meet the budgets. They are compared on the validation split with the supernet's weights,
     which also judges what derivation had to change.
@@ -136,9 +142,9 @@ def _best(
         sample = derive(grid, cost_model, budgets, trainer.perturbed(number), grow=options.grow)
         found.setdefault(sample.architecture, replace(sample, argmax=likeliest.argmax))
     if len(found) == 1:
-        return likeliest, 1
+        return [likeliest]
     losses = {architecture: trainer.validation_loss(architecture) for architecture in found}
-    return found[min(losses, key=lambda architecture: losses[architecture])], len(found)
+    return sorted(found.values(), key=lambda item: losses[item.architecture])
 
 
 def _check(backbone: Backbone, dataset: SearchData, cost_model: CostModel) -> Shape:

@@ -45,7 +45,7 @@ def test_a_search_on_digits_keeps_its_budgets_as_measured(harness: Harness) -> N
     budgets = (
         "--latency-ms", LATENCY_MS, "--sram-kib", SRAM_KIB, "--flash-kib", FLASH_KIB,
     )  # fmt: skip
-    epochs = ("--epochs", 4, "--retrain-epochs", 8)
+    epochs = ("--epochs", 4, "--trial-epochs", 1, "--retrain-epochs", 8)
     found = harness(
         "search", "ds_cnn_kws", "--data", "digits.npz", *budgets, *epochs, "--refine", 2, "--json"
     )

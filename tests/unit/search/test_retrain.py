@@ -14,10 +14,11 @@ import pytest
 
 from harness.backbones import Architecture, Backbone, get_backbone
 from harness.data.dataset import Dataset, Split
+from harness.data.features import SoundFeatures
 from harness.errors import BackboneError, ModelError, SearchError
 from harness.models import read_model
 from harness.models.reference import run_tflite
-from harness.search.augment import Augmentation, augmenter, for_features
+from harness.search.augment import Augmentation, augmenter, for_features, warps
 from harness.search.evaluate import evaluate, find_anomalies, float_logits, int8_logits
 from harness.search.quantise import quantise, representative
 from harness.search.retrain import Trained, TrainOptions, TrainReport, train
@@ -167,8 +168,10 @@ def test_augmentation_depends_on_its_seed_alone_and_keeps_shapes() -> None:
     import tensorflow as tf
 
     x = np.random.default_rng(0).normal(size=(8, 49, 10, 1)).astype(np.float32)
-    options = for_features({"kind": "mfcc"}, (49, 10, 1))
-    apply = augmenter(tf, options, (49, 10, 1))
+    features = {
+        **SoundFeatures(sample_rate_hz=8_000).as_json(), "mean": [0.0] * 10, "deviation": [1.0] * 10
+    }  # fmt: skip
+    apply = augmenter(tf, for_features(features, (49, 10, 1)), (49, 10, 1), features)
     one, again, other = (apply(x, tf.constant([3, seed])).numpy() for seed in (1, 1, 2))
     assert one.shape == x.shape and np.array_equal(one, again) and not np.array_equal(one, other)
     shift = augmenter(tf, Augmentation(shift_rows=4), (49, 10, 1))(x, tf.constant([0, 1])).numpy()
@@ -182,6 +185,48 @@ def test_augmentation_depends_on_its_seed_alone_and_keeps_shapes() -> None:
         assert len(gone) <= 7 and np.array_equal(gone, np.arange(len(gone)) + gone[:1].sum())
         kept = np.setdiff1d(np.arange(49), gone)
         assert np.array_equal(before[kept], after[kept])
+
+
+def test_another_vocal_tract_is_a_stretched_spectrum() -> None:
+    """By hand: a bump of the mel spectrum moves to where its frequency goes."""
+    import tensorflow as tf
+
+    parameters = SoundFeatures(sample_rate_hz=8_000)
+    rng = np.random.default_rng(0)
+    mean, deviation = rng.normal(size=10), rng.uniform(0.5, 2, 10)
+    features = {**parameters.as_json(), "mean": list(mean), "deviation": list(deviation)}
+    matrices, offsets = warps(features, 0.2)
+    middle = len(matrices) // 2
+    assert np.allclose(matrices[middle], np.eye(10), atol=1e-5)
+    assert np.allclose(offsets[middle], 0, atol=1e-5)
+    low, high = (1127 * math.log1p(hz / 700) for hz in (parameters.lower_hz, parameters.top_hz))
+    place = low + (high - low) / 41 * np.arange(1, 41)
+    hz = 700 * np.expm1(place / 1127)
+
+    def coefficients(of_hz: np.ndarray) -> np.ndarray:
+        log_mel = np.exp(-(((of_hz - 1500) / 800) ** 2))  # smooth, as ten coefficients can say
+        cepstrum = tf.signal.mfccs_from_log_mel_spectrograms(tf.constant(log_mel)).numpy()[:10]
+        found: np.ndarray = (cepstrum - mean) / deviation
+        return found
+
+    plain = coefficients(hz)
+    for index, factor in ((0, 1 / 1.2), (-1, 1.2)):
+        wanted = coefficients(hz * factor)
+        moved = plain @ matrices[index] + offsets[index]
+        # The edges of the bands are cut, so it is near, not equal.
+        assert np.abs(moved - wanted).max() < 0.25 * np.abs(plain - wanted).max()
+
+
+def test_speech_is_stretched_around_its_middle() -> None:
+    import tensorflow as tf
+
+    ramp = np.tile(np.arange(49, dtype=np.float32)[None, :, None, None], (16, 1, 10, 1))
+    apply = augmenter(tf, Augmentation(stretch=0.25), (49, 10, 1))
+    found = apply(ramp, tf.constant([0, 1])).numpy()
+    assert np.allclose(found[:, 24], 24)
+    pace = (found[:, 30] - found[:, 24])[:, 0, 0] / 6
+    assert (pace > 0.79).all() and (pace < 1.26).all() and np.ptp(pace) > 0.2
+    assert np.allclose(found[:, 27] - 24, 3 * pace[:, None, None], atol=1e-4)
 
 
 def test_calibration_takes_the_classes_in_turn() -> None:
