@@ -69,7 +69,9 @@ def _search(work: Work) -> Found:
     if plan.trial_epochs:
         contenders += _hand_designed(plan, cost_model)
         options = replace(plan.train, epochs=plan.trial_epochs)
-        tried = _try(work, list(dict.fromkeys(contenders)), options, "trial")
+        # A larger network for each trial to learn from would take longer than the trial.
+        plain = replace(work, plan=replace(plan, distill=False))
+        tried = _try(plain, list(dict.fromkeys(contenders)), options, "trial")
         architecture = _best(tried).architecture
     trained = _train(work, architecture, plan.train, "network")
     return Found(
