@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -57,20 +57,13 @@ def spinner(text: str) -> Iterator[None]:
         yield
 
 
-class ProgressListener:
-    """Draws a campaign's progress: a bar with rate and time left, a line per failure."""
+class _Display:
+    """A progress display that is shown within a `with` block; lines go above its bars."""
 
-    # Without a terminal a line is printed this often, so that a log shows life.
-    _EVERY = 10
-
-    def __init__(self, title: str) -> None:
-        self._title = title
+    def __init__(self) -> None:
         self._progress = make_progress()
-        self._task = self._progress.add_task(title, total=None, rate="")
-        self._done = 0
-        self._total = 0
 
-    def __enter__(self) -> ProgressListener:
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
@@ -81,6 +74,23 @@ class ProgressListener:
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+    def _line(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, soft_wrap=True)
+
+
+class ProgressListener(_Display):
+    """Draws a campaign's progress: a bar with rate and time left, a line per failure."""
+
+    # Without a terminal a line is printed this often, so that a log shows life.
+    _EVERY = 10
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+        self._task = self._progress.add_task(title, total=None, rate="")
+        self._done = 0
+        self._total = 0
 
     def started(self, planned: int, done_before: int) -> None:
         """Set the bar's length."""
@@ -107,32 +117,17 @@ class ProgressListener:
         """Say that a station is out."""
         self._line(f"station {station.name} is out, {left} jobs left undone: {failure}")
 
-    def _line(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, soft_wrap=True)
 
-
-class SearchWatcher:
+class SearchWatcher(_Display):
     """Draws a search's progress: a bar for each stage with loss, accuracy and expected cost."""
 
     # Without a terminal a line is printed this often, so that a log shows life.
     _EVERY = 5
 
     def __init__(self) -> None:
-        self._progress = make_progress()
+        super().__init__()
         self._tasks: dict[str, Any] = {}
         self._stage = ""
-
-    def __enter__(self) -> SearchWatcher:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
 
     def stage(self, name: str) -> None:
         """Say what comes now."""
@@ -178,6 +173,3 @@ class SearchWatcher:
             return
         task = self._tasks[self._stage]
         self._progress.update(task, description=name, completed=done, total=total, rate=figures)
-
-    def _line(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, soft_wrap=True)

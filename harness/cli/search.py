@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,19 +22,25 @@ from harness.cli.output import (
     print_ready_table,
     print_table,
 )
+from harness.cli.search_setup import (
+    choose_fit,
+    load_data,
+    make_follow_up,
+    make_plan,
+    numbers,
+    split,
+)
 from harness.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
     from harness.campaign.follow_up import FollowUp
-    from harness.campaign.searching import SearchPlan
-    from harness.data import Dataset
-    from harness.fit import Fit
-    from harness.results.store import Store
+    from harness.campaign.search_plan import SearchPlan
     from harness.search.record import SearchRun
 
 DEFAULT_BOARD = "nucleo_f746zg"
-DEFAULT_EPOCHS = 30
+DEFAULT_EPOCHS = 20
 DEFAULT_RETRAIN_EPOCHS = 60
+DEFAULT_TRIAL_EPOCHS = 12
 DEFAULT_CANDIDATES = 8
 THREADS = "2"
 METHODS = ("random", "uniform")
@@ -95,6 +100,14 @@ def run(
     retrain_epochs: Annotated[
         int, typer.Option(min=1, help="Epochs of the final training.")
     ] = DEFAULT_RETRAIN_EPOCHS,
+    trial_epochs: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Epochs that the best of the search and the hand-designed network are tried for, "
+            "to take the best on the validation split (0: the search decides alone).",
+        ),
+    ] = DEFAULT_TRIAL_EPOCHS,
     batch: Annotated[int, typer.Option(min=2, help="Batch size.")] = 64,
     label_smoothing: Annotated[float, typer.Option(min=0, max=0.9)] = 0.1,
     distill: Annotated[
@@ -104,7 +117,11 @@ def run(
         ),
     ] = False,
     augment: Annotated[
-        bool, typer.Option(help="Vary training inputs: shifts, masked times and frequencies.")
+        bool,
+        typer.Option(
+            help="Vary inputs in search and training: speech by shifts, pace, vocal tract and "
+            "masked times and frequencies; images by shifts and mirroring."
+        ),
     ] = True,
     baseline: Annotated[
         str | None,
@@ -197,22 +214,22 @@ def run(
             expected="one or more of --latency-ms, --sram-kib and --flash-kib",
         )
     space = get_backbone(backbone)
-    fit_file, chosen = _choose_fit(fit, backbone, board, runtime, kernels)
-    dataset = _load(
+    fit_file, chosen = choose_fit(fit, backbone, board, runtime, kernels)
+    dataset = load_data(
         data,
         space.input_shape,
         {
             "pattern": pattern,
-            "words": _split(words),
+            "words": split(words),
             "sample_rate_hz": sample_rate,
             "resample": resample,
-            "speeds": _numbers(speeds),
+            "speeds": numbers(speeds),
         },
-        _split(test_speakers),
-        _split(validation_speakers),
+        split(test_speakers),
+        split(validation_speakers),
     )
     with open_store(db or DEFAULT_STORE) as store:
-        plan = _plan(
+        plan = make_plan(
             method=baseline or "search",
             backbone=space.with_classes(len(dataset.classes)),
             dataset=dataset,
@@ -232,12 +249,13 @@ def run(
             },
             augment=augment,
             distill=distill,
+            trial_epochs=trial_epochs,
             candidates=candidates,
             like=like,
             refine=refine,
             folder=out,
         )
-        follow = _follow(chosen, store, bench, station, library, seed) if proof else None
+        follow = make_follow_up(chosen, store, bench, station, library, seed) if proof else None
         found = _run(plan, follow)
     page = plan.folder / "search.md"
     if json:
@@ -278,153 +296,6 @@ def _folders(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
-def _choose_fit(
-    file: Path | None, backbone: str, board: str, runtime: str, kernels: str
-) -> tuple[Path, Fit]:
-    """Return the fit that was named, else the newest below results/ that suits.
-
-    Raises:
-        FitError: There is none; with the command that makes one.
-    """
-    from harness.errors import FitError
-    from harness.fit import load_fit
-
-    wanted = {"backbone": backbone, "board": board, "runtime": runtime, "kernels": kernels}
-    if file is not None:
-        fit = load_fit(file)
-        fit.require(wanted)
-        return file, fit
-    files = sorted(
-        Path("results").glob("**/fit-*.json"), key=lambda item: item.stat().st_mtime, reverse=True
-    )
-    for one in files:
-        try:
-            fit = load_fit(one)
-            fit.require(wanted)
-        except FitError:  # of another configuration, or of an older harness
-            continue
-        err().print(f"fit: {one}", markup=False, soft_wrap=True)
-        return one, fit
-    raise FitError(
-        f"there is no fit of {backbone} on {board} with {runtime}/{kernels} below results/",
-        expected="a file results/*/fit-*.json",
-        fix=f"measure with `harness run`, then `harness fit --backbone {backbone} --board {board} "
-        f"--runtime {runtime} --kernels {kernels}`; or name one with --fit",
-    )
-
-
-def _load(
-    source: str,
-    input_shape: tuple[int, int, int],
-    options: dict[str, Any],
-    test: tuple[str, ...],
-    validation: tuple[str, ...],
-) -> Dataset:
-    from harness.cli.progress import make_progress
-    from harness.data import Division, SoundOptions, load
-
-    division = Division(test_speakers=test, validation_speakers=validation)
-    with make_progress() as progress:
-        task = progress.add_task("features", total=None, rate="", visible=False)
-
-        def told(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total, visible=True)
-
-        return load(
-            source,
-            input_shape=input_shape,
-            options=SoundOptions(**options, division=division),
-            on_progress=told,
-        )
-
-
-def _plan(
-    *,
-    fit: Fit,
-    store: Store,
-    margin: str,
-    epochs: int,
-    train: dict[str, Any],
-    augment: bool,
-    like: Path | None,
-    folder: Path | None,
-    **known: Any,
-) -> SearchPlan:
-    from harness.campaign.searching import SearchPlan
-    from harness.errors import ConfigError
-    from harness.search import CostModel, Margin, SearchOptions, sram_overhead
-    from harness.search.augment import NO_AUGMENTATION
-    from harness.search.record import read_run
-    from harness.search.retrain import TrainOptions
-
-    if margin not in list(Margin):
-        raise ConfigError(f"there is no margin '{margin}'", expected=f"one of {', '.join(Margin)}")
-    keys = {*fit.keys, *fit.holdout_keys}
-    rows = [row for row in store.query(with_layers=False) if row.key in keys]
-    cost_model = CostModel.from_fits(
-        fit,
-        known["backbone"],
-        {"board": fit.fingerprint.board},
-        sram_overhead_bytes=sram_overhead(rows),
-        margin=margin,
-    )
-    warmup = min(SearchOptions().warmup_epochs, epochs // 3)
-    where = folder or _default_folder(fit.fingerprint.board, known)
-    return SearchPlan(
-        cost_model=cost_model,
-        search=SearchOptions(
-            seed=known["seed"],
-            epochs=epochs,
-            warmup_epochs=warmup,
-            batch_size=train["batch_size"],
-        ),
-        train=TrainOptions(**train, augmentation=None if augment else NO_AUGMENTATION),
-        training_seconds=read_run(like).training_seconds if like else None,
-        folder=where,
-        **known,
-    )
-
-
-def _default_folder(board: str, known: dict[str, Any]) -> Path:
-    from harness.report.search_compare import budgets_text
-
-    parts = [
-        known["backbone"].name,
-        known["dataset"].name,
-        board,
-        budgets_text(known["budgets"]),
-        known["method"],
-        f"seed{known['seed']}",
-    ]
-    return Path("results/search") / re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))
-
-
-def _follow(
-    fit: Fit,
-    store: Store,
-    bench: str | None,
-    station: str | None,
-    libraries: list[str] | None,
-    seed: int,
-) -> FollowUp:
-    from harness.bench import load_bench
-    from harness.campaign.follow_up import FollowUp
-    from harness.cli.library import chosen_library
-    from harness.firmware.toolchain import ensure_toolchain
-
-    ensure_toolchain()
-    runtime, kernels = fit.fingerprint.runtime or "", fit.fingerprint.kernels or ""
-    library = chosen_library(runtime, kernels, libraries)
-    return FollowUp(
-        fit=fit,
-        bench=load_bench(Path(bench) if bench else None),
-        store=store,
-        station=station,
-        libraries={kernels: library} if library else None,
-        seed=seed,
-    )
-
-
 def _run(plan: SearchPlan, follow: FollowUp | None) -> SearchRun:
     from harness.campaign.searching import run_search
     from harness.cli.progress import SearchWatcher
@@ -458,19 +329,3 @@ def _print(run: SearchRun, folder: Path) -> None:
     if run.measured is not None and run.measured.source == "emulated":
         err().print("emulated board: cycles are modelled, not measured on hardware")
     err().print(f"  run: {folder}/search.md", markup=False, soft_wrap=True)
-
-
-def _split(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def _numbers(text: str | None) -> tuple[float, ...]:
-    from harness.errors import ConfigError
-
-    try:
-        found = tuple(float(part) for part in _split(text))
-    except ValueError:
-        found = (0.0,)
-    if any(not 0.5 <= speed <= 2 for speed in found):
-        raise ConfigError(f"--speeds is '{text}'", expected="numbers from 0.5 to 2, by commas")
-    return found

@@ -21,10 +21,10 @@ from __future__ import annotations
 import importlib
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata, util
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from harness.errors import ModelError
 from harness.models.graph import TFLiteModel, read_model
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ReferenceName = Literal["tflm", "tflite"]
+_T = TypeVar("_T")
 
 _ARENA_TOTAL = re.compile(r"Arena allocation total (\d+) bytes")
 
@@ -155,27 +156,17 @@ def run_tflite(model: TFLiteModel | bytes, inputs: Sequence[bytes]) -> list[byte
     """
     model = _read(model)
     arrays = _input_arrays(model, inputs)
-    interpreter_class, resolver = _tflite_interpreter()
-    with captured_stderr() as log, warnings.catch_warnings():
-        # It tells to move to ai-edge-litert, which is used where it is installed.
-        warnings.filterwarnings("ignore", message=r"(?s).*tf\.lite\.Interpreter is deprecated")
-        try:
-            interpreter = interpreter_class(
-                model_content=model.content,
-                experimental_op_resolver_type=resolver.BUILTIN_REF,
-                num_threads=1,
-            )
-            interpreter.allocate_tensors()
-            for details, array in zip(interpreter.get_input_details(), arrays, strict=True):
-                interpreter.set_tensor(details["index"], array)
-            interpreter.invoke()
-            return [
-                interpreter.get_tensor(details["index"]).tobytes()
-                for details in interpreter.get_output_details()
-            ]
-        except (RuntimeError, ValueError) as failure:
-            reason = failure
-    raise _refused("TensorFlow Lite", model, reason, log.tail())
+
+    def once(interpreter: Any) -> list[bytes]:
+        for details, array in zip(interpreter.get_input_details(), arrays, strict=True):
+            interpreter.set_tensor(details["index"], array)
+        interpreter.invoke()
+        return [
+            interpreter.get_tensor(details["index"]).tobytes()
+            for details in interpreter.get_output_details()
+        ]
+
+    return _with_tflite(model, once)
 
 
 def tflite_outputs(model: TFLiteModel, inputs: NDArray[np.int8]) -> NDArray[np.int8]:
@@ -194,27 +185,17 @@ def tflite_outputs(model: TFLiteModel, inputs: NDArray[np.int8]) -> NDArray[np.i
     """
     import numpy as np
 
-    interpreter_class, resolver = _tflite_interpreter()
-    with captured_stderr() as log, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"(?s).*tf\.lite\.Interpreter is deprecated")
-        try:
-            interpreter = interpreter_class(
-                model_content=model.content,
-                experimental_op_resolver_type=resolver.BUILTIN_REF,
-                num_threads=1,
-            )
-            interpreter.allocate_tensors()
-            source = interpreter.get_input_details()[0]["index"]
-            target = interpreter.get_output_details()[0]["index"]
-            outputs = []
-            for sample in inputs:
-                interpreter.set_tensor(source, sample[None])
-                interpreter.invoke()
-                outputs.append(interpreter.get_tensor(target)[0])
-            return np.stack(outputs)
-        except (RuntimeError, ValueError) as failure:
-            reason = failure
-    raise _refused("TensorFlow Lite", model, reason, log.tail())
+    def all_of_them(interpreter: Any) -> NDArray[np.int8]:
+        source = interpreter.get_input_details()[0]["index"]
+        target = interpreter.get_output_details()[0]["index"]
+        outputs = []
+        for sample in inputs:
+            interpreter.set_tensor(source, sample[None])
+            interpreter.invoke()
+            outputs.append(interpreter.get_tensor(target)[0])
+        return np.stack(outputs)
+
+    return _with_tflite(model, all_of_them)
 
 
 def run_tflm(model: TFLiteModel | bytes, inputs: Sequence[bytes]) -> list[bytes]:
@@ -279,6 +260,29 @@ def _tflm_interpreter(model: TFLiteModel) -> Any:
     return runtime.Interpreter.from_bytes(
         model.content, arena_size=2 * activations + records + channels + (1 << 16)
     )
+
+
+def _with_tflite(model: TFLiteModel, use: Callable[[Any], _T]) -> _T:
+    """Return what `use` makes of an interpreter of `model` with reference kernels.
+
+    Raises:
+        ModelError: No interpreter is installed or the model does not run.
+    """
+    interpreter_class, resolver = _tflite_interpreter()
+    with captured_stderr() as log, warnings.catch_warnings():
+        # It tells to move to ai-edge-litert, which is used where it is installed.
+        warnings.filterwarnings("ignore", message=r"(?s).*tf\.lite\.Interpreter is deprecated")
+        try:
+            interpreter = interpreter_class(
+                model_content=model.content,
+                experimental_op_resolver_type=resolver.BUILTIN_REF,
+                num_threads=1,
+            )
+            interpreter.allocate_tensors()
+            return use(interpreter)
+        except (RuntimeError, ValueError) as failure:
+            reason = failure
+    raise _refused("TensorFlow Lite", model, reason, log.tail())
 
 
 def _tflite_interpreter() -> tuple[Any, Any]:

@@ -184,10 +184,18 @@ def _search(run: SearchRun) -> str:
     if found is None:
         return ""
     moved = f"{found.shrunk} steps down to meet the budgets, {found.grown} up to use what was left"
-    return (
+    lines = [
         f"{len(found.trajectory)} epochs in {found.seconds:,.0f} s. Derived from the likeliest "
-        f"options with {moved}.\n"
-    )
+        f"options with {moved}."
+    ]
+    if run.candidates:
+        lines.append(
+            "Its finalists and the hand-designed network were each trained for a few epochs, and "
+            "the best of them on the validation split was taken."
+        )
+        if run.architecture not in found.finalists and run.refinement is None:
+            lines.append("That is the hand-designed one.")
+    return " ".join(lines) + "\n"
 
 
 def _candidate_table(run: SearchRun) -> Table:

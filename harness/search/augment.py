@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_MEL = 1127.0  # of a natural logarithm: HTK's scale, which `tf.signal` has
+_FACTORS = 33
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,10 @@ class Augmentation:
         column_offset: Standard deviation of what is added to each column as a whole.
         column_gain: Standard deviation of the factor, around 1, on each column as a whole. Both
             stand for other voices and microphones, which shift and stretch each coefficient.
+        stretch: Speech as fast as 1 + this, or as slow as its inverse (rows are interpolated).
+        warp: Vocal tracts as short as 1 / (1 + this), or as long as its inverse: the frequency axis
+            is stretched by as much (Jaitly and Hinton 2013), which for MFCC is a matrix on the
+            coefficients (Pitz and Ney 2005). For MFCC only.
     """
 
     shift_rows: int = 0
@@ -29,6 +40,8 @@ class Augmentation:
     flip: bool = False
     column_offset: float = 0.0
     column_gain: float = 0.0
+    stretch: float = 0.0
+    warp: float = 0.0
 
 
 NO_AUGMENTATION = Augmentation()
@@ -38,13 +51,16 @@ def for_features(features: Mapping[str, Any], input_shape: tuple[int, int, int])
     """Return what suits inputs made as `features` says."""
     height, width, _ = input_shape
     match features.get("kind"):
-        case "mfcc" | "log_mel":
+        case "mfcc" | "log_mel" as kind:
+            speech = kind == "mfcc"
             return Augmentation(
                 shift_rows=round(0.16 * height),
                 mask_rows=round(0.16 * height),
                 mask_columns=max(1, round(0.2 * width)),
                 column_offset=0.15,
                 column_gain=0.15,
+                stretch=0.2 if speech else 0.0,
+                warp=0.2 if speech else 0.0,
             )
         case "image":
             return Augmentation(
@@ -55,11 +71,62 @@ def for_features(features: Mapping[str, Any], input_shape: tuple[int, int, int])
     return NO_AUGMENTATION  # of a bare array nothing is known
 
 
+def warps(
+    features: Mapping[str, Any], most: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what other vocal tracts make of normalised MFCC: matrices and offsets, x · m + v.
+
+    Args:
+        features: Of the data set: bands, their range, mean and deviation of each coefficient.
+        most: Largest stretch of the frequency axis, above 1.
+
+    Returns:
+        float32 of shapes (factors, bins, bins) and (factors, bins); the middle one changes nothing.
+    """
+    import numpy as np
+
+    bands, bins = int(features["mel_bands"]), int(features["bins"])
+    low, high = (_MEL * np.log1p(features[name] / 700) for name in ("lower_hz", "top_hz"))
+    step = (high - low) / (bands + 1)
+    centres = 700 * np.expm1((low + step * np.arange(1, bands + 1)) / _MEL)
+    # The inverse of the scaled DCT-II that `tf.signal` computes, of the smoothed spectrum.
+    cosines = np.cos(np.pi / bands * np.outer(np.arange(bins), np.arange(bands) + 0.5))
+    forward = np.sqrt(2 / bands) * cosines
+    back = forward.T * np.where(np.arange(bins) == 0, 0.5, 1.0)
+    mean, deviation = (np.asarray(features[name], np.float64) for name in ("mean", "deviation"))
+    matrices, offsets = [], []
+    for share in np.linspace(-1, 1, _FACTORS):
+        place = (_MEL * np.log1p(centres * (1 + most) ** share / 700) - low) / step - 1
+        place = place.clip(0, bands - 1)
+        lower = np.minimum(place.astype(np.int64), bands - 2)
+        warped = (lower + 1 - place)[:, None] * back[lower] + (place - lower)[:, None] * back[
+            lower + 1
+        ]
+        matrix = forward @ warped
+        matrices.append((matrix * deviation / deviation[:, None]).T)
+        offsets.append((matrix @ mean - mean) / deviation)
+    return np.stack(matrices).astype(np.float32), np.stack(offsets).astype(np.float32)
+
+
 def augmenter(
-    tensorflow: Any, options: Augmentation, input_shape: tuple[int, int, int]
+    tensorflow: Any,
+    options: Augmentation,
+    input_shape: tuple[int, int, int],
+    features: Mapping[str, Any] | None = None,
 ) -> Callable[[Any, Any], Any]:
-    """Return a function of a batch and a pair of integers that decide what is drawn."""
+    """Return a function of a batch and a pair of integers that decide what is drawn.
+
+    Args:
+        tensorflow: The module.
+        options: What is varied.
+        input_shape: Of the inputs.
+        features: How they were made; `warp` needs it.
+    """
     height, width, _ = input_shape
+    known = features or {}
+    voices = None
+    if options.warp and known.get("kind") == "mfcc" and known["bins"] == width:
+        voices = warps(known, options.warp)
     random, cast = tensorflow.random, tensorflow.cast
     fold_in = random.experimental.stateless_fold_in
 
@@ -85,8 +152,28 @@ def augmenter(
         drawn = random.stateless_normal((count, width), fold_in(seed, place))
         return (deviation * drawn)[:, None, :, None]
 
+    def stretched(x: Any, seed: Any, place: int, count: Any) -> Any:
+        share = random.stateless_uniform((count, 1), fold_in(seed, place), -1.0, 1.0)
+        centre = (height - 1) / 2
+        rows = tensorflow.range(height, dtype=tensorflow.float32)[None]
+        rows = centre + (rows - centre) * (1 + options.stretch) ** share
+        rows = tensorflow.clip_by_value(rows, 0.0, height - 1.0)
+        lower = tensorflow.minimum(cast(rows, tensorflow.int32), height - 2)
+        part = (rows - cast(lower, tensorflow.float32))[:, :, None, None]
+        before = tensorflow.gather(x, lower, axis=1, batch_dims=1)
+        return before + part * (tensorflow.gather(x, lower + 1, axis=1, batch_dims=1) - before)
+
+    def warped(x: Any, seed: Any, place: int, count: Any, known: Any) -> Any:
+        voice = integers(seed, place, count, 0, _FACTORS - 1)
+        matrices, offsets = (tensorflow.gather(tensorflow.constant(part), voice) for part in known)
+        return (tensorflow.matmul(x[..., 0], matrices) + offsets[:, None])[..., None]
+
     def apply(x: Any, seed: Any) -> Any:
         count = tensorflow.shape(x)[0]
+        if voices is not None:
+            x = warped(x, seed, 16, count, voices)
+        if options.stretch:
+            x = stretched(x, seed, 18, count)
         if options.shift_rows:
             rows = integers(seed, 2, count, -options.shift_rows, options.shift_rows)
             x = shifted(x, rows, 1, height)

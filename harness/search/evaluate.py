@@ -138,7 +138,7 @@ def float_logits(model: keras.Model, x: NDArray[np.float32]) -> NDArray[np.float
     fitting = resize(x, int(shape[1]), int(shape[2]))
     signature = (tensorflow.TensorSpec((None, *fitting.shape[1:]), tensorflow.float32),)
     forward = tensorflow.function(
-        lambda part: model(part, training=False), input_signature=signature
+        lambda part: model(part, training=False), input_signature=signature, autograph=False
     ).get_concrete_function()
     parts = [
         forward(tensorflow.constant(fitting[start : start + _BATCH])).numpy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -41,20 +42,28 @@ class Fitting:
             var_list=[item for item in model.trainable_variables if len(item.shape) < 2]
         )
         self._optimizer.build(model.trainable_variables)
-        self._augment = augmenter(tf, options.augmentation or NO_AUGMENTATION, dataset.input_shape)
+        self._augment = augmenter(
+            tf, options.augmentation or NO_AUGMENTATION, dataset.input_shape, dataset.features
+        )
         self._x, self._y = tf.constant(dataset.train.x), tf.constant(dataset.train.y)
         self._batch = min(options.batch_size, len(dataset.train))
-        # Concrete: traced once, whatever the size of the last batch, and however many trainings a
-        # process does (TensorFlow takes those for needless retracing).
+
+    # Concrete: traced once, whatever the size of the last batch, and however many trainings a
+    # process does (TensorFlow takes those for needless retracing). A finished training needs none.
+    @cached_property
+    def _learn(self) -> Any:
         numbers = tf.TensorSpec((None,), tf.int64)
         rate, seed = tf.TensorSpec((), tf.float32), tf.TensorSpec((2,), tf.int32)
-        inputs = tf.TensorSpec((None, *dataset.input_shape), tf.float32)
-        self._learn = tf.function(
-            self._step, input_signature=(numbers, rate, seed)
-        ).get_concrete_function()
-        self._forward = tf.function(
-            lambda x: self.model(x, training=False), input_signature=(inputs,)
-        ).get_concrete_function()
+        step = tf.function(self._step, input_signature=(numbers, rate, seed), autograph=False)
+        return step.get_concrete_function()
+
+    @cached_property
+    def _forward(self) -> Any:
+        inputs = tf.TensorSpec((None, *self._data.input_shape), tf.float32)
+        forward = tf.function(
+            lambda x: self.model(x, training=False), input_signature=(inputs,), autograph=False
+        )
+        return forward.get_concrete_function()
 
     @property
     def steps(self) -> int:

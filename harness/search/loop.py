@@ -13,11 +13,13 @@ import numpy as np
 from harness.backbones import Backbone
 from harness.backbones.layers import Shape
 from harness.errors import SearchError
+from harness.search.augment import for_features
 from harness.search.budgets import Budgets
 from harness.search.cost_model import CostModel
 from harness.search.derive import Derived, derive
 from harness.search.feasible import search_grid
 from harness.search.grid import Grid
+from harness.search.logs import tensorboard
 from harness.search.options import EpochReport, SearchData, SearchOptions, SearchResult
 from harness.search.state import load_state, save_state
 
@@ -40,8 +42,9 @@ def search(
 ) -> SearchResult:
     """Search the network of `backbone` that is most accurate within `budgets`.
 
-    Weights are learned on the training split and decisions on the validation split, one step each
-    in turns, after epochs in which only weights are learned. The same arguments give the same
+    Weights are learned on the training split and decisions on the validation split, which the
+    weights never see, one step each in turns, after epochs in which only weights are learned. Both
+    see inputs varied as for the final training. The same arguments give the same
     result on one machine, interrupted or not.
 
     Args:
@@ -66,6 +69,8 @@ def search(
         width_choices=options.width_choices, width_room=options.width_room,
         width_floor=options.width_floor,
     )  # fmt: skip
+    varied = options.augmentation or for_features(dataset.features, shape)
+    options = replace(options, augmentation=varied)
     identity = _identity(grid, dataset, cost_model, budgets, options)
     stored = load_state(checkpoint_dir, identity) if checkpoint_dir else None
     from harness.models.convert import load_tensorflow
@@ -79,7 +84,7 @@ def search(
         arrays, facts = stored
         trajectory = [EpochReport.from_json(item) for item in facts["trajectory"]]
         trainer.restore(arrays, facts)
-    with _logs(log_dir, len(trajectory)) as log:
+    with tensorboard(log_dir, len(trajectory)) as log:
         for epoch in range(len(trajectory), options.epochs):
             report = trainer.epoch(epoch)
             if not np.isfinite(report.loss):
@@ -94,17 +99,19 @@ def search(
                     **trainer.facts(), "trajectory": [item.to_json() for item in trajectory]
                 }  # fmt: skip
                 save_state(checkpoint_dir, identity, trainer.arrays(), facts)
-            log(report)
+            log(report.epoch, _figures(report))
             if on_epoch:
                 on_epoch(report)
     started = time.perf_counter()
-    derived, compared = _best(trainer, grid, cost_model, budgets, options)
+    ranked = _ranked(trainer, grid, cost_model, budgets, options)
+    derived = ranked[0]
     return SearchResult(
         backbone=backbone.name,
         architecture=derived.architecture,
         predicted=derived.predicted,
         argmax=derived.argmax,
-        candidates=compared,
+        candidates=len(ranked),
+        finalists=tuple(item.architecture for item in ranked[: options.finalists]),
         shrunk=derived.shrunk,
         grown=derived.grown,
         budgets=budgets,
@@ -117,14 +124,14 @@ def search(
     )
 
 
-def _best(
+def _ranked(
     trainer: Trainer,
     grid: Grid,
     cost_model: CostModel,
     budgets: Budgets,
     options: SearchOptions,
-) -> tuple[Derived, int]:
-    """Derive the likeliest network and samples of the decisions; return the best of them.
+) -> list[Derived]:
+    """Derive the likeliest network and samples of the decisions; return them, the best first.
 
     All meet the budgets. They are compared on the validation split with the supernet's weights,
     which also judges what derivation had to change.
@@ -135,9 +142,9 @@ def _best(
         sample = derive(grid, cost_model, budgets, trainer.perturbed(number), grow=options.grow)
         found.setdefault(sample.architecture, replace(sample, argmax=likeliest.argmax))
     if len(found) == 1:
-        return likeliest, 1
+        return [likeliest]
     losses = {architecture: trainer.validation_loss(architecture) for architecture in found}
-    return found[min(losses, key=lambda architecture: losses[architecture])], len(found)
+    return sorted(found.values(), key=lambda item: losses[item.architecture])
 
 
 def _check(backbone: Backbone, dataset: SearchData, cost_model: CostModel) -> Shape:
@@ -199,43 +206,17 @@ def _identity(
     }  # fmt: skip
 
 
-class _logs:  # noqa: N801  # used like a function
-    """Write reports as TensorBoard scalars, or not at all without a folder."""
-
-    def __init__(self, folder: Path | None, done: int) -> None:
-        self._writer: Any = None
-        if folder is not None:
-            import tensorflow as tf
-
-            suffix = f".resumed{done}" if done else ""
-            self._writer = tf.summary.create_file_writer(str(folder), filename_suffix=suffix)
-
-    def __enter__(self) -> Callable[[EpochReport], None]:
-        return self._log
-
-    def __exit__(self, *_: object) -> None:
-        if self._writer is not None:
-            self._writer.close()
-
-    def _log(self, report: EpochReport) -> None:
-        if self._writer is None:
-            return
-        import tensorflow as tf
-
-        expected = report.expected
-        values = {
-            "loss/weights": report.loss,
-            "loss/architecture": report.architecture_loss,
-            "accuracy/weights": report.accuracy,
-            "accuracy/architecture": report.architecture_accuracy,
-            "search/temperature": report.temperature,
-            "expected/latency_us": expected.latency_us,
-            "expected/sram_bytes": expected.sram_bytes,
-            "expected/flash_bytes": expected.flash_bytes,
-            **{f"multiplier/{name}": value for name, value in report.multipliers.items()},
-        }
-        with self._writer.as_default(step=report.epoch):
-            for name, value in values.items():
-                if value is not None:
-                    tf.summary.scalar(name, value)
-        self._writer.flush()
+def _figures(report: EpochReport) -> dict[str, float | None]:
+    """Return what TensorBoard draws."""
+    expected = report.expected
+    return {
+        "loss/weights": report.loss,
+        "loss/architecture": report.architecture_loss,
+        "accuracy/weights": report.accuracy,
+        "accuracy/architecture": report.architecture_accuracy,
+        "search/temperature": report.temperature,
+        "expected/latency_us": expected.latency_us,
+        "expected/sram_bytes": expected.sram_bytes,
+        "expected/flash_bytes": expected.flash_bytes,
+        **{f"multiplier/{name}": value for name, value in report.multipliers.items()},
+    }

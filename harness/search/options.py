@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness.backbones import Architecture, Backbone, architecture_from_json
 from harness.backbones.layers import Shape
 from harness.errors import SearchError
+from harness.search.augment import Augmentation
 from harness.search.budgets import Budgets, PredictedCost
 from harness.search.grid import Grid
 from harness.search.skeleton import skeleton_of
@@ -46,6 +47,10 @@ class SearchData(Protocol):
         """Return what decisions are learned from."""
 
     @property
+    def features(self) -> Mapping[str, Any]:
+        """Return how the inputs were made; it decides how they are varied."""
+
+    @property
     def fingerprint(self) -> str:
         """Return what identifies the data."""
 
@@ -74,7 +79,9 @@ class SearchOptions:
             logit; 0 to start with all options alike.
         candidates: How many networks are drawn from the decisions at the end and compared on the
             validation split with the supernet's weights; the best is derived. 1 for the likeliest.
+        finalists: How many of the best of them the result names.
         grow: Whether derivation uses what is left of the budgets.
+        augmentation: What inputs are varied by, in both kinds of steps; None: what suits them.
 
     Raises:
         SearchError: A value is out of range.
@@ -97,16 +104,19 @@ class SearchOptions:
     width_floor: float = 0.25
     prior: float = 1.0
     candidates: int = 16
+    finalists: int = 2
     grow: bool = True
+    augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
         for spec in fields(self):
             value = getattr(self, spec.name)
-            if not math.isfinite(value) or value < 0:
+            if isinstance(value, (int, float)) and (not math.isfinite(value) or value < 0):
                 raise SearchError(f"search option {spec.name} is {value}", expected="0 or more")
         positive = (
-            "candidates", "epochs", "batch_size", "learning_rate", "architecture_learning_rate",
-            "architecture_every", "temperature_start", "temperature_end", "penalty",
+            "candidates", "finalists", "epochs", "batch_size", "learning_rate",
+            "architecture_learning_rate", "architecture_every", "temperature_start",
+            "temperature_end", "penalty",
         )  # fmt: skip
         for name in positive:
             if not getattr(self, name) > 0:
@@ -190,6 +200,7 @@ class SearchResult:
         predicted: Its predicted cost.
         argmax: The network of the likeliest options, before it was made to meet the budgets.
         candidates: How many distinct networks were compared at the end.
+        finalists: The best of them, best first.
         shrunk: Steps that derivation took to meet the budgets.
         grown: Steps that derivation took to use what was left of them.
         budgets: What was asked for.
@@ -206,6 +217,7 @@ class SearchResult:
     predicted: PredictedCost
     argmax: Architecture
     candidates: int
+    finalists: tuple[Architecture, ...]
     shrunk: int
     grown: int
     budgets: Budgets
@@ -236,6 +248,7 @@ class SearchResult:
             "predicted": self.predicted.to_json(),
             "argmax": self.argmax.to_json(),
             "candidates": self.candidates,
+            "finalists": [item.to_json() for item in self.finalists],
             "shrunk": self.shrunk,
             "grown": self.grown,
             "budgets": self.budgets.to_json(),
@@ -260,16 +273,22 @@ class SearchResult:
             predicted=PredictedCost.from_json(data["predicted"]),
             argmax=_architecture(data["argmax"]),
             candidates=data["candidates"],
+            finalists=tuple(_architecture(item) for item in data["finalists"]),
             shrunk=data["shrunk"],
             grown=data["grown"],
             budgets=Budgets(**data["budgets"]),
-            options=SearchOptions(**data["options"]),
+            options=_options(data["options"]),
             trajectory=tuple(EpochReport.from_json(item) for item in data["trajectory"]),
             logits={name: tuple(values) for name, values in data["logits"].items()},
             choices={name: tuple(values) for name, values in data["choices"].items()},
             dataset_fingerprint=data["dataset_fingerprint"],
             seconds=data["seconds"],
         )
+
+
+def _options(data: Mapping[str, Any]) -> SearchOptions:
+    varied = data["augmentation"]
+    return SearchOptions(**{**data, "augmentation": Augmentation(**varied) if varied else None})
 
 
 def _architecture(data: Mapping[str, Any]) -> Architecture:

@@ -13,7 +13,7 @@ from harness.errors import HarnessError, SearchError
 from harness.search.budgets import Budgets, PredictedCost
 from harness.search.options import SearchResult
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE = "search.json"
 
 Method = Literal["search", "random", "uniform"]
@@ -70,7 +70,8 @@ class SearchRun:
         architecture: The network.
         predicted: Its predicted cost.
         search: The search itself; None for a baseline.
-        candidates: Networks that a baseline tried, with their validation accuracy.
+        candidates: Networks that the method chose among by training them, with their validation
+            accuracy.
         training: Options, history, epochs and seconds of the final training.
         evaluation: `Evaluation` by split, as JSON.
         measured: On the board; None without a proof.

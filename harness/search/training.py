@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from harness.backbones import Architecture
+from harness.search.augment import NO_AUGMENTATION, augmenter
 from harness.search.budgets import Budgets
 from harness.search.cost_model import CostModel
 from harness.search.expected import expected_counts
@@ -38,6 +39,13 @@ class Trainer:
     ) -> None:
         self._grid, self._cost_model, self._options = grid, cost_model, options
         self._train, self._validation = dataset.train, dataset.validation
+        shape = dataset.train.x.shape[1:]
+        self._augment = augmenter(
+            tf,
+            options.augmentation or NO_AUGMENTATION,
+            (shape[0], shape[1], shape[2]),
+            dataset.features,
+        )
         self._limits = dict(budgets.items())
         start = prior(grid, cost_model, budgets, options.prior)
         self._net = Supernet(grid, options.seed, start)
@@ -49,9 +57,9 @@ class Trainer:
         self._architecture_optimizer.build(self._net.architecture_variables)
         self._multipliers = dict.fromkeys(self._limits, 0.0)
         self._step = 0
-        self._weight_step = tf.function(self._learn_weights)
-        self._validate = tf.function(self._judge)
-        self._architecture_step = tf.function(self._learn_architecture)
+        self._weight_step = tf.function(self._learn_weights, autograph=False)
+        self._validate = tf.function(self._judge, autograph=False)
+        self._architecture_step = tf.function(self._learn_architecture, autograph=False)
 
     def epoch(self, epoch: int) -> EpochReport:
         """Learn for one epoch, counted from 0; every batch has the same size."""
@@ -174,10 +182,10 @@ class Trainer:
 
     def _learn_weights(self, x: Any, y: Any, temperature: Any, seed: Any) -> tuple[Any, Any]:
         variables = self._net.network_variables
-        weights = self._sample(temperature, seed)
+        weights, varied = self._sample(temperature, seed), self._augment(x, seed)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
-            loss, accuracy = _loss(self._net(x, weights, training=True), y)
+            loss, accuracy = _loss(self._net(varied, weights, training=True), y)
         gradients = tape.gradient(loss, [variable.value for variable in variables])
         self._weight_optimizer.apply(gradients, variables)
         return loss, accuracy
@@ -185,11 +193,11 @@ class Trainer:
     def _learn_architecture(
         self, x: Any, y: Any, temperature: Any, seed: Any, multipliers: Any, penalty: Any
     ) -> tuple[Any, Any]:
-        variables = self._net.architecture_variables
+        variables, varied = self._net.architecture_variables, self._augment(x, seed)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
             weights = self._sample(temperature, seed)
-            loss, accuracy = _loss(self._net(x, weights, training=True), y)
+            loss, accuracy = _loss(self._net(varied, weights, training=True), y)
             price = self._price(self._counts(temperature), multipliers, penalty)
             total = loss + tf.cast(price, tf.float32)
         gradients = tape.gradient(total, [variable.value for variable in variables])

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from harness.data import digits
 
 pytestmark = [pytest.mark.usefixtures("virtual_board"), pytest.mark.slow]
 Harness = Callable[..., Any]
@@ -17,7 +20,7 @@ seed = 2021
 boards = ["nucleo_f746zg"]
 [[backbones]]
 name = "ds_cnn_kws"
-samples = 14
+samples = 12
 max_working_memory_bytes = 16000
 [measure]
 repeats = 1
@@ -31,12 +34,20 @@ def test_a_search_on_digits_keeps_its_budgets_as_measured(harness: Harness) -> N
     Path("campaign.toml").write_text(CAMPAIGN)
     measured = harness("run", "campaign.toml")
     assert measured.code == 0, measured.err
+    everything = digits((49, 10, 1))
+    third = {"x_train": everything.train.x[:400], "y_train": everything.train.y[:400]}
+    others = {
+        f"{part}_{name}": values
+        for name, split in (("validation", everything.validation), ("test", everything.test))
+        for part, values in (("x", split.x), ("y", split.y))
+    }
+    np.savez("digits.npz", **third, **others)
     budgets = (
         "--latency-ms", LATENCY_MS, "--sram-kib", SRAM_KIB, "--flash-kib", FLASH_KIB,
     )  # fmt: skip
-    epochs = ("--epochs", 4, "--retrain-epochs", 3)
+    epochs = ("--epochs", 4, "--trial-epochs", 1, "--retrain-epochs", 8)
     found = harness(
-        "search", "ds_cnn_kws", "--data", "digits", *budgets, *epochs, "--refine", 2, "--json"
+        "search", "ds_cnn_kws", "--data", "digits.npz", *budgets, *epochs, "--refine", 2, "--json"
     )
     assert found.code == 0, found.err
     run = found.json()

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.fit import fit_rows, save_fit
+from harness.backbones import get_backbone
+from harness.fit import fit_rows, load_fit, save_fit
 from harness.results import open_store
 from harness.results.fake import fake_measurement
+from harness.search import Budgets, CostModel, sram_overhead, uniform_architecture
 
 Harness = Callable[..., Any]
 
@@ -50,7 +52,20 @@ def arguments(*more: object) -> list[object]:
     ]  # fmt: skip
 
 
-def test_baseline_leaves_everything_in_one_folder(ready: Harness) -> None:
+def uniform_of(run: dict[str, Any]) -> str:
+    """Return the hand-designed network that a run has to beat."""
+    fit = load_fit(Path("results/demo/fit-demo.json"))
+    backbone = get_backbone("ds_cnn_kws").with_classes(len(run["dataset"]["classes"]))
+    with open_store("results/measurements.sqlite") as store:
+        overhead = sram_overhead(list(store.query(with_layers=False)))
+    model = CostModel.from_fits(fit, backbone, sram_overhead_bytes=overhead, margin="none")
+    return json.dumps(uniform_architecture(backbone, model, Budgets(30_000)).to_json())
+
+
+@pytest.mark.slow
+def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(
+    ready: Harness,
+) -> None:
     found = ready(*arguments("--baseline", "uniform", "--out", "one", "--json"))
     assert found.code == 0, found.err
     data = found.json()
@@ -66,29 +81,14 @@ def test_baseline_leaves_everything_in_one_folder(ready: Harness) -> None:
     assert compared.code == 0, compared.err
     assert "uniform" in compared.out and Path("compared/compare.png").is_file()
 
-
-@pytest.mark.slow
-def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness) -> None:
-    found = ready(*arguments("--epochs", 2, "--out", "searched", "--json"))
-    assert found.code == 0, found.err
-    data = found.json()
-    assert len(data["search"]["trajectory"]) == 2
-    assert list(Path("searched/logs").rglob("events*"))
-    again = ready(*arguments("--epochs", 2, "--out", "searched", "--json")).json()
-    assert again["architecture"] == data["architecture"]
-    assert again["evaluation"] == data["evaluation"]
-
-
-def test_random_has_the_time_of_another_run_and_takes_the_best(ready: Harness) -> None:
-    # A run that learns for two seconds: the random one will take as long.
-    assert ready(*arguments("--baseline", "uniform", "--out", "like")).code == 0
-    record = Path("like/search.json")
+    # A run that learned for two seconds: the random one will take as long.
+    record = folder / "search.json"
     run = json.loads(record.read_text())
     run["training_seconds"] = 2.0
     record.write_text(json.dumps(run))
     other = ready(
         *arguments(
-            "--baseline", "random", "--candidates", 2, "--like", "like", "--out", "tried", "--json"
+            "--baseline", "random", "--candidates", 2, "--like", "one", "--out", "tried", "--json"
         )
     )
     assert other.code == 0, other.err
@@ -97,6 +97,29 @@ def test_random_has_the_time_of_another_run_and_takes_the_best(ready: Harness) -
     best = max(item["validation_accuracy"] for item in tried["candidates"])
     taken = [item for item in tried["candidates"] if item["architecture"] == tried["architecture"]]
     assert taken[0]["validation_accuracy"] == best
+
+
+@pytest.mark.slow
+def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness) -> None:
+    command = arguments("--epochs", 2, "--trial-epochs", 1, "--out", "searched", "--json")
+    found = ready(*command)
+    assert found.code == 0, found.err
+    data = found.json()
+    assert len(data["search"]["trajectory"]) == 2
+    assert list(Path("searched/logs").rglob("events*"))
+    # Its finalists are tried against the hand-designed network, and the best is taken.
+    by_hand = uniform_of(data)
+    tried = {json.dumps(item["architecture"]): item for item in data["candidates"]}
+    finalists = [json.dumps(item) for item in data["search"]["finalists"]]
+    assert set(tried) == {*finalists, by_hand}
+    best = max(item["validation_accuracy"] for item in tried.values())
+    assert tried[json.dumps(data["architecture"])]["validation_accuracy"] == best
+    assert data["training_seconds"] > sum(item["seconds"] for item in tried.values())
+    again = ready(
+        *arguments("--epochs", 2, "--trial-epochs", 1, "--out", "searched", "--json")
+    ).json()
+    assert again["architecture"] == data["architecture"]
+    assert again["evaluation"] == data["evaluation"]
 
 
 def test_refusals_say_what_to_do(ready: Harness) -> None:

@@ -58,6 +58,7 @@ def make_run(
         predicted=predicted,
         argmax=architecture,
         candidates=16,
+        finalists=(architecture,),
         shrunk=1,
         grown=2,
         budgets=BUDGETS,

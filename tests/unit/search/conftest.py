@@ -1,15 +1,14 @@
-"""Fits like those of a virtual NUCLEO-F746ZG, and data small enough to learn in a second."""
+"""Fits like those of a virtual NUCLEO-F746ZG, and data small enough to learn in seconds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from harness import data
 from harness.backbones import get_backbone
+from harness.data.dataset import Dataset, Split, make_dataset
 from harness.fit import Fingerprint, Fit, LinearModel, Metrics
 from harness.fit.model import SCHEMA_VERSION
 from harness.search import CostModel
@@ -87,34 +86,34 @@ def cost_model_for(name: str, classes: int | None = None, margin: str = "interva
     return CostModel.from_fits(fit_for(name), backbone, sram_overhead_bytes=2_000, margin=margin)
 
 
-@dataclass(frozen=True)
-class Samples:
-    x: NDArray[np.float32]
-    y: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Data:
-    classes: tuple[str, ...]
-    train: Samples
-    validation: Samples
-    fingerprint: str = "0123456789abcdef"
-
-
-def blobs(count: int, seed: int, shape: tuple[int, int, int] = (49, 10, 1)) -> Samples:
-    """Return noise with a bright patch whose place is the class, of which there are two."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 2, count)
-    x = rng.normal(0, 0.3, (count, *shape)).astype(np.float32)
-    for index, label in enumerate(y):
-        x[index, 10 + 20 * label : 20 + 20 * label] += 1
-    return Samples(x, y.astype(np.int64))
+def part_of(dataset: Dataset, train: int, others: int) -> Dataset:
+    """Return the first samples of each split."""
+    splits = {
+        name: Split(split.x[:count], split.y[:count])
+        for name, split, count in (
+            ("train", dataset.train, train),
+            ("validation", dataset.validation, others),
+            ("test", dataset.test, others),
+        )
+    }
+    return make_dataset("few", dataset.classes, splits, dataset.features, {})
 
 
 @pytest.fixture(scope="session")
-def two_patches() -> Data:
-    """Return data of two classes that a few steps can learn."""
-    return Data(("upper", "lower"), blobs(96, 1), blobs(48, 2))
+def digits() -> Dataset:
+    return data.digits((49, 10, 1))
+
+
+@pytest.fixture(scope="session")
+def some_digits(digits: Dataset) -> Dataset:
+    """Return half of the digits, of which something can be learned."""
+    return part_of(digits, 600, 96)
+
+
+@pytest.fixture(scope="session")
+def few(digits: Dataset) -> Dataset:
+    """Return a tenth of the digits, for what does not depend on accuracy."""
+    return part_of(digits, 96, 48)
 
 
 @pytest.fixture(scope="session", name="fit_for")

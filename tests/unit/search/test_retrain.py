@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from harness import data
 from harness.backbones import Architecture, Backbone, get_backbone
-from harness.data.dataset import Dataset, Split, make_dataset
+from harness.data.dataset import Dataset, Split
+from harness.data.features import SoundFeatures
 from harness.errors import BackboneError, ModelError, SearchError
 from harness.models import read_model
 from harness.models.reference import run_tflite
-from harness.search.augment import Augmentation, augmenter, for_features
+from harness.search.augment import Augmentation, augmenter, for_features, warps
 from harness.search.evaluate import evaluate, find_anomalies, float_logits, int8_logits
 from harness.search.quantise import quantise, representative
 from harness.search.retrain import Trained, TrainOptions, TrainReport, train
 from harness.search.schedule import cosine
 
-
-class Stopped(Exception):
-    pass
+EPOCHS = 6
 
 
 def small(backbone: Backbone) -> Architecture:
@@ -37,24 +37,8 @@ def backbone() -> Backbone:
 
 
 @pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return data.digits((49, 10, 1))
-
-
-@pytest.fixture(scope="module")
-def few(digits: Dataset) -> Dataset:
-    """Return a tenth of the digits, for what does not depend on accuracy."""
-    splits = {
-        "train": Split(digits.train.x[:96], digits.train.y[:96]),
-        "validation": Split(digits.validation.x[:48], digits.validation.y[:48]),
-        "test": Split(digits.test.x[:48], digits.test.y[:48]),
-    }
-    return make_dataset("few", digits.classes, splits, digits.features, {})
-
-
-@pytest.fixture(scope="module")
 def trained(backbone: Backbone, digits: Dataset) -> Trained:
-    options = TrainOptions(epochs=12, learning_rate=0.01, batch_size=32)
+    options = TrainOptions(epochs=EPOCHS, learning_rate=0.01, batch_size=32)
     return train(backbone, small(backbone), digits, options)
 
 
@@ -67,7 +51,7 @@ def same(one: Trained, other: Trained) -> bool:
 
 
 def test_it_learns_and_int8_is_as_good_as_float(trained: Trained, digits: Dataset) -> None:
-    assert [report.epoch for report in trained.history] == list(range(1, 13))
+    assert [report.epoch for report in trained.history] == list(range(1, EPOCHS + 1))
     assert trained.history[-1].loss < trained.history[0].loss
     content = quantise(trained.model, digits)
     found = evaluate(content, digits.test, digits.classes, trained.model)
@@ -111,23 +95,22 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     backbone: Backbone, few: Dataset, tmp_path: Path
 ) -> None:
     options = TrainOptions(epochs=3, seed=5)
+    state, killed = tmp_path / "state", tmp_path / "killed"
 
-    def run(folder: Path | None, stop: int | None = None) -> Trained:
-        def told(report: TrainReport) -> None:
-            if report.epoch == stop:
-                raise Stopped
+    def told(report: TrainReport) -> None:
+        if report.epoch == 2:
+            shutil.copytree(state, killed)
 
+    def run(folder: Path, told: Callable[[TrainReport], None] | None = None) -> Trained:
         return train(backbone, small(backbone), few, options, on_epoch=told, checkpoint_dir=folder)
 
-    whole = run(None)
-    with pytest.raises(Stopped):
-        run(tmp_path, stop=2)
-    resumed = run(tmp_path)
+    whole = run(state, told)
+    resumed = run(killed)
     assert same(whole, resumed)
     assert [report.loss for report in resumed.history] == [r.loss for r in whole.history]
-    assert same(whole, run(tmp_path))  # a finished one is not trained again
+    assert same(whole, run(killed))  # a finished one is not trained again
     with pytest.raises(SearchError, match="options differ"):
-        train(backbone, small(backbone), few, replace(options, seed=6), checkpoint_dir=tmp_path)
+        train(backbone, small(backbone), few, replace(options, seed=6), checkpoint_dir=killed)
 
 
 def test_a_time_limit_decides_the_epochs_and_can_be_repeated(
@@ -185,8 +168,10 @@ def test_augmentation_depends_on_its_seed_alone_and_keeps_shapes() -> None:
     import tensorflow as tf
 
     x = np.random.default_rng(0).normal(size=(8, 49, 10, 1)).astype(np.float32)
-    options = for_features({"kind": "mfcc"}, (49, 10, 1))
-    apply = augmenter(tf, options, (49, 10, 1))
+    features = {
+        **SoundFeatures(sample_rate_hz=8_000).as_json(), "mean": [0.0] * 10, "deviation": [1.0] * 10
+    }  # fmt: skip
+    apply = augmenter(tf, for_features(features, (49, 10, 1)), (49, 10, 1), features)
     one, again, other = (apply(x, tf.constant([3, seed])).numpy() for seed in (1, 1, 2))
     assert one.shape == x.shape and np.array_equal(one, again) and not np.array_equal(one, other)
     shift = augmenter(tf, Augmentation(shift_rows=4), (49, 10, 1))(x, tf.constant([0, 1])).numpy()
@@ -200,6 +185,48 @@ def test_augmentation_depends_on_its_seed_alone_and_keeps_shapes() -> None:
         assert len(gone) <= 7 and np.array_equal(gone, np.arange(len(gone)) + gone[:1].sum())
         kept = np.setdiff1d(np.arange(49), gone)
         assert np.array_equal(before[kept], after[kept])
+
+
+def test_another_vocal_tract_is_a_stretched_spectrum() -> None:
+    """By hand: a bump of the mel spectrum moves to where its frequency goes."""
+    import tensorflow as tf
+
+    parameters = SoundFeatures(sample_rate_hz=8_000)
+    rng = np.random.default_rng(0)
+    mean, deviation = rng.normal(size=10), rng.uniform(0.5, 2, 10)
+    features = {**parameters.as_json(), "mean": list(mean), "deviation": list(deviation)}
+    matrices, offsets = warps(features, 0.2)
+    middle = len(matrices) // 2
+    assert np.allclose(matrices[middle], np.eye(10), atol=1e-5)
+    assert np.allclose(offsets[middle], 0, atol=1e-5)
+    low, high = (1127 * math.log1p(hz / 700) for hz in (parameters.lower_hz, parameters.top_hz))
+    place = low + (high - low) / 41 * np.arange(1, 41)
+    hz = 700 * np.expm1(place / 1127)
+
+    def coefficients(of_hz: np.ndarray) -> np.ndarray:
+        log_mel = np.exp(-(((of_hz - 1500) / 800) ** 2))  # smooth, as ten coefficients can say
+        cepstrum = tf.signal.mfccs_from_log_mel_spectrograms(tf.constant(log_mel)).numpy()[:10]
+        found: np.ndarray = (cepstrum - mean) / deviation
+        return found
+
+    plain = coefficients(hz)
+    for index, factor in ((0, 1 / 1.2), (-1, 1.2)):
+        wanted = coefficients(hz * factor)
+        moved = plain @ matrices[index] + offsets[index]
+        # The edges of the bands are cut, so it is near, not equal.
+        assert np.abs(moved - wanted).max() < 0.25 * np.abs(plain - wanted).max()
+
+
+def test_speech_is_stretched_around_its_middle() -> None:
+    import tensorflow as tf
+
+    ramp = np.tile(np.arange(49, dtype=np.float32)[None, :, None, None], (16, 1, 10, 1))
+    apply = augmenter(tf, Augmentation(stretch=0.25), (49, 10, 1))
+    found = apply(ramp, tf.constant([0, 1])).numpy()
+    assert np.allclose(found[:, 24], 24)
+    pace = (found[:, 30] - found[:, 24])[:, 0, 0] / 6
+    assert (pace > 0.79).all() and (pace < 1.26).all() and np.ptp(pace) > 0.2
+    assert np.allclose(found[:, 27] - 24, 3 * pace[:, None, None], atol=1e-4)
 
 
 def test_calibration_takes_the_classes_in_turn() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from harness.backbones import get_backbone
+from harness.data.dataset import Dataset
 from harness.errors import BudgetsInfeasible, FitError, SearchError
 from harness.fit import Fit
 from harness.search import (
@@ -24,41 +26,52 @@ from harness.search import (
 )
 from harness.search.state import FILE
 
-BUDGETS = Budgets(24_000, 16 * 1024, 48 * 1024)
-QUICK = SearchOptions(epochs=3, warmup_epochs=1, batch_size=24, width_choices=4, candidates=4)
+BUDGETS = Budgets(26_000, 20 * 1024, 48 * 1024)
+QUICK = SearchOptions(
+    epochs=6, warmup_epochs=2, batch_size=30, learning_rate=0.015, width_choices=4, candidates=4
+)
 
 
 @pytest.fixture(scope="module")
 def model(cost_model_for: Callable[..., CostModel]) -> CostModel:
-    return cost_model_for("ds_cnn_kws", classes=2)
-
-
-class Interrupted(Exception):
-    """Stand in for a machine that is switched off."""
+    return cost_model_for("ds_cnn_kws", classes=10)
 
 
 @pytest.fixture(scope="module")
 def whole(
-    model: CostModel, two_patches: Any, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[SearchResult, list[EpochReport], Path]:
-    """Return an uninterrupted search, what it told and where it logged."""
-    logs = tmp_path_factory.mktemp("logs")
+    model: CostModel, some_digits: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[SearchResult, list[EpochReport], Path, Path]:
+    """Return a search, what it told, where it logged, and its checkpoint before the last epoch."""
+    folder = tmp_path_factory.mktemp("whole")
     reports: list[EpochReport] = []
+
+    def told(report: EpochReport) -> None:
+        reports.append(report)
+        if report.epoch == QUICK.epochs - 1:
+            shutil.copytree(folder / "state", folder / "killed")
+
     result = search(
-        model.backbone, two_patches, model, BUDGETS, QUICK, on_epoch=reports.append, log_dir=logs
-    )
-    return result, reports, logs
+        model.backbone, some_digits, model, BUDGETS, QUICK,
+        on_epoch=told, checkpoint_dir=folder / "state", log_dir=folder / "logs",
+    )  # fmt: skip
+    return result, reports, folder / "logs", folder / "killed"
 
 
-def test_a_search_meets_its_budgets_and_reports_every_epoch(
-    model: CostModel, whole: tuple[SearchResult, list[EpochReport], Path]
+@pytest.mark.slow
+def test_a_search_on_digits_learns_under_budgets_and_reports_every_epoch(
+    model: CostModel, whole: tuple[SearchResult, list[EpochReport], Path, Path]
 ) -> None:
-    result, reports, logs = whole
+    result, reports, logs, _ = whole
     assert result.predicted.meets(BUDGETS)
     assert result.predicted == model.predict(result.architecture)
     assert 1 <= result.candidates <= QUICK.candidates
+    losses = [report.loss for report in result.trajectory]
+    assert min(losses) < 0.8 * losses[0]
+    assert max(report.accuracy for report in result.trajectory) > 0.4  # by chance 0.1
+    uniform = uniform_architecture(model.backbone, model, BUDGETS)
+    assert result.predicted.latency_bound_us > 0.9 * model.predict(uniform).latency_bound_us
     assert tuple(reports) == result.trajectory
-    assert [report.phase for report in reports] == ["warm-up", "search", "search"]
+    assert [report.phase for report in reports] == ["warm-up"] * 2 + ["search"] * 4
     assert reports[0].architecture_loss is None
     assert reports[-1].temperature == pytest.approx(QUICK.temperature_end)
     for report in reports:
@@ -74,37 +87,31 @@ def test_a_search_meets_its_budgets_and_reports_every_epoch(
     assert derived.predicted.meets(BUDGETS)
 
 
+@pytest.mark.slow
 def test_resumed_is_uninterrupted(
     model: CostModel,
-    two_patches: Any,
-    whole: tuple[SearchResult, list[EpochReport], Path],
-    tmp_path: Path,
+    some_digits: Dataset,
+    whole: tuple[SearchResult, list[EpochReport], Path, Path],
 ) -> None:
-    expected, _, _ = whole
-
-    def stop(report: EpochReport) -> None:
-        if report.epoch == 2:
-            raise Interrupted
+    expected, _, _, killed = whole
 
     def run(told: Callable[[EpochReport], None], budgets: Budgets = BUDGETS) -> SearchResult:
         return search(
-            model.backbone, two_patches, model, budgets, QUICK,
-            on_epoch=told, checkpoint_dir=tmp_path,
+            model.backbone, some_digits, model, budgets, QUICK,
+            on_epoch=told, checkpoint_dir=killed,
         )  # fmt: skip
 
-    with pytest.raises(Interrupted):
-        run(stop)
     told: list[EpochReport] = []
     resumed = run(told.append)
-    assert [report.epoch for report in told] == [3]
+    assert [report.epoch for report in told] == [QUICK.epochs]
     assert resumed.logits == expected.logits
     assert resumed.architecture == expected.architecture
     assert [_timeless(report) for report in resumed.trajectory] == [
         _timeless(report) for report in expected.trajectory
     ]
     with pytest.raises(SearchError, match="another search: budgets"):
-        run(told.append, Budgets(30_000, 16 * 1024, 48 * 1024))
-    (tmp_path / FILE).write_bytes(b"torn")
+        run(told.append, Budgets(30_000, 20 * 1024, 48 * 1024))
+    (killed / FILE).write_bytes(b"torn")
     with pytest.raises(SearchError, match="cannot be read"):
         run(told.append)
 
@@ -114,10 +121,10 @@ def _timeless(report: EpochReport) -> EpochReport:
 
 
 def test_what_cannot_be_searched_is_said_before_anything_is_learned(
-    model: CostModel, two_patches: Any, fit_for: Callable[..., Fit]
+    model: CostModel, some_digits: Dataset, fit_for: Callable[..., Fit]
 ) -> None:
     def run(**changes: Any) -> SearchResult:
-        known = {"backbone": model.backbone, "data": two_patches, "model": model,
+        known = {"backbone": model.backbone, "data": some_digits, "model": model,
                  "budgets": BUDGETS, **changes}  # fmt: skip
         return search(known["backbone"], known["data"], known["model"], known["budgets"])
 
@@ -128,15 +135,15 @@ def test_what_cannot_be_searched_is_said_before_anything_is_learned(
     with pytest.raises(SearchError, match="for 12"):
         run(backbone=get_backbone("ds_cnn_kws"))
     with pytest.raises(SearchError, match="labels"):
-        run(data=replace(two_patches, train=replace(two_patches.train, y=two_patches.train.y + 1)))
-    spoilt = replace(two_patches.train, x=two_patches.train.x * np.float32("nan"))
+        run(data=replace(some_digits, train=replace(some_digits.train, y=some_digits.train.y + 1)))
+    spoilt = replace(some_digits.train, x=some_digits.train.x * np.float32("nan"))
     with pytest.raises(SearchError, match="no numbers"):
-        run(data=replace(two_patches, train=spoilt))
-    small = replace(two_patches.train, x=two_patches.train.x[:, :20])
+        run(data=replace(some_digits, train=spoilt))
+    small = replace(some_digits.train, x=some_digits.train.x[:, :20])
     with pytest.raises(SearchError, match="validation split has inputs"):
-        run(data=replace(two_patches, train=small))
+        run(data=replace(some_digits, train=small))
     with pytest.raises(SearchError, match="does not take"):
-        run(data=replace(two_patches, train=small, validation=small))
+        run(data=replace(some_digits, train=small, validation=small))
 
 
 @pytest.mark.parametrize(
@@ -149,26 +156,7 @@ def test_an_option_out_of_range_is_refused(name: str, value: float) -> None:
         SearchOptions(**{name: value})
 
 
-def test_a_loss_that_is_no_number_stops_the_search(model: CostModel, two_patches: Any) -> None:
-    options = replace(QUICK, epochs=2, learning_rate=1e30)
+def test_a_loss_that_is_no_number_stops_the_search(model: CostModel, some_digits: Dataset) -> None:
+    options = replace(QUICK, epochs=2, warmup_epochs=1, learning_rate=1e30)
     with pytest.raises(SearchError, match="the loss is"):
-        search(model.backbone, two_patches, model, BUDGETS, options)
-
-
-@pytest.mark.slow
-def test_a_search_on_digits_learns_under_budgets(
-    cost_model_for: Callable[..., CostModel],
-) -> None:
-    from harness.data import digits
-
-    model = cost_model_for("ds_cnn_kws", classes=10)
-    budgets = Budgets(26_000, 20 * 1024, 48 * 1024)
-    options = SearchOptions(epochs=6, warmup_epochs=2, batch_size=64, width_choices=6, candidates=6)
-    data = digits(input_shape=(49, 10, 1))
-    result = search(model.backbone, data, model, budgets, options)
-    assert result.predicted.meets(budgets)
-    losses = [report.loss for report in result.trajectory]
-    assert min(losses) < 0.8 * losses[0]
-    assert max(report.accuracy for report in result.trajectory) > 0.4  # by chance 0.1
-    uniform = uniform_architecture(model.backbone, model, budgets)
-    assert result.predicted.latency_bound_us > 0.9 * model.predict(uniform).latency_bound_us
+        search(model.backbone, some_digits, model, BUDGETS, options)

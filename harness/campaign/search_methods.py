@@ -1,0 +1,255 @@
+"""How a network is come to: the search, and the baselines that it has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from harness.backbones import Architecture
+from harness.campaign.search_plan import SearchPlan, Work
+from harness.errors import BudgetsInfeasible, SearchError
+from harness.search import (
+    Budgets,
+    CostModel,
+    SearchResult,
+    random_architectures,
+    search,
+    uniform_architecture,
+)
+from harness.search.logs import logs_in, tensorboard
+from harness.search.record import Method
+from harness.search.retrain import Trained, TrainOptions, TrainReport, train
+
+if TYPE_CHECKING:
+    from harness.campaign.follow_up import FollowUp
+    from harness.campaign.runner import Listener
+
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+LEAST_SECONDS = 1.0
+"""Shortest training of a random network that is worth comparing with."""
+
+
+@dataclass(slots=True)
+class Found:
+    """The network that a method came to."""
+
+    architecture: Architecture
+    trained: Trained
+    cost_model: CostModel
+    search: SearchResult | None = None
+    candidates: tuple[dict[str, Any], ...] = ()
+    refinement: dict[str, Any] | None = None
+    learning_s: float = 0.0
+
+
+def _search(work: Work) -> Found:
+    plan = work.plan
+    work.watcher.stage("search")
+    with work.clock("search"):
+        result = search(
+            plan.backbone,
+            plan.dataset,
+            plan.cost_model,
+            plan.budgets,
+            plan.search,
+            on_epoch=work.watcher.searched,
+            checkpoint_dir=plan.folder / CHECKPOINTS,
+            log_dir=logs_in(plan.folder / LOGS / "search"),
+        )
+    cost_model, contenders, refinement = plan.cost_model, list(result.finalists), None
+    if plan.refine and work.follow is not None:
+        work.watcher.stage("refine")
+        with work.clock("refine"), work.watcher.bench("refine") as listener:
+            cost_model, derived, refinement = _refine(plan, work.follow, result, listener)
+        kept = [item for item in contenders if cost_model.predict(item).meets(plan.budgets)]
+        contenders = [derived, *kept]
+    architecture, tried = contenders[0], list[_Tried]()
+    if plan.trial_epochs:
+        contenders += _hand_designed(plan, cost_model)
+        options = replace(plan.train, epochs=plan.trial_epochs)
+        # A larger network for each trial to learn from would take longer than the trial.
+        plain = replace(work, plan=replace(plan, distill=False))
+        tried = _try(plain, list(dict.fromkeys(contenders)), options, "trial")
+        architecture = _best(tried).architecture
+    trained = _train(work, architecture, plan.train, "network")
+    return Found(
+        architecture,
+        trained,
+        cost_model,
+        result,
+        candidates=_as_json(tried, cost_model),
+        refinement=refinement,
+        learning_s=result.seconds + trained.seconds + sum(one.trained.seconds for one in tried),
+    )
+
+
+def _uniform(work: Work) -> Found:
+    plan = work.plan
+    architecture = uniform_architecture(
+        plan.backbone, plan.cost_model, plan.budgets, input_shape=plan.dataset.input_shape
+    )
+    trained = _train(work, architecture, plan.train, "network")
+    return Found(architecture, trained, plan.cost_model, learning_s=trained.seconds)
+
+
+def _random(work: Work) -> Found:
+    plan = work.plan
+    architectures = random_architectures(
+        plan.backbone,
+        plan.cost_model,
+        plan.budgets,
+        plan.seed,
+        plan.candidates,
+        input_shape=plan.dataset.input_shape,
+    )
+    options = plan.train
+    if plan.training_seconds is not None:
+        each = plan.training_seconds / plan.candidates
+        if each < LEAST_SECONDS:
+            raise SearchError(
+                f"{plan.training_seconds:.0f} s for {plan.candidates} networks",
+                expected=f"{LEAST_SECONDS:.0f} s or more for each",
+                fix="fewer candidates",
+            )
+        options = replace(options, time_limit_s=each)
+    tried = _try(work, architectures, options, "candidate")
+    best = _best(tried)
+    return Found(
+        best.architecture,
+        best.trained,
+        plan.cost_model,
+        candidates=_as_json(tried, plan.cost_model),
+        learning_s=sum(one.trained.seconds for one in tried),
+    )
+
+
+METHODS: Mapping[Method, Callable[[Work], Found]] = {
+    "search": _search,
+    "random": _random,
+    "uniform": _uniform,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    architecture: Architecture
+    trained: Trained
+
+    @property
+    def accuracy(self) -> float:
+        return self.trained.history[-1].accuracy
+
+
+def _try(
+    work: Work, architectures: Sequence[Architecture], options: TrainOptions, name: str
+) -> list[_Tried]:
+    return [
+        _Tried(architecture, _train(work, architecture, options, f"{name}{index}"))
+        for index, architecture in enumerate(architectures)
+    ]
+
+
+def _best(tried: Sequence[_Tried]) -> _Tried:
+    """Return the best by validation, the first of equals; the test split decides nothing."""
+    return max(tried, key=lambda one: one.accuracy)
+
+
+def _as_json(tried: Sequence[_Tried], cost_model: CostModel) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {
+            "architecture": one.architecture.to_json(),
+            "validation_accuracy": one.accuracy,
+            "epochs": one.trained.epochs,
+            "seconds": one.trained.seconds,
+            "predicted": cost_model.predict(one.architecture).to_json(),
+        }
+        for one in tried
+    )
+
+
+def _hand_designed(plan: SearchPlan, cost_model: CostModel) -> list[Architecture]:
+    """Return the hand-designed network that meets the budgets, if one does."""
+    try:
+        return [
+            uniform_architecture(
+                plan.backbone, cost_model, plan.budgets, input_shape=plan.dataset.input_shape
+            )
+        ]
+    except BudgetsInfeasible:
+        return []
+
+
+def _train(work: Work, architecture: Architecture, options: TrainOptions, name: str) -> Trained:
+    plan = work.plan
+    work.watcher.stage(f"train {name}")
+    if plan.distill:
+        doubled = {key: value * 2 for key, value in plan.budgets.items()}
+        teacher = uniform_architecture(
+            plan.backbone,
+            plan.cost_model,
+            Budgets(**doubled),  # type: ignore[arg-type]  # doubled whole bytes stay whole
+            input_shape=plan.dataset.input_shape,
+        )
+        options = replace(options, distill_from=teacher)
+    logs = logs_in(plan.folder / LOGS / f"train-{name}")
+    with work.clock("train"), tensorboard(logs) as log:
+
+        def told(report: TrainReport) -> None:
+            log(report.epoch, _figures(report))
+            work.watcher.trained(report, name)
+
+        return train(
+            plan.backbone,
+            architecture,
+            plan.dataset,
+            options,
+            on_epoch=told,
+            checkpoint_dir=plan.folder / CHECKPOINTS / name,
+        )
+
+
+def _figures(report: TrainReport) -> dict[str, float | None]:
+    """Return what TensorBoard draws."""
+    return {
+        f"{report.phase}/loss": report.loss,
+        f"{report.phase}/validation_accuracy": report.accuracy,
+        f"{report.phase}/learning_rate": report.learning_rate,
+    }
+
+
+def _refine(
+    plan: SearchPlan, follow: FollowUp, result: SearchResult, listener: Listener
+) -> tuple[CostModel, Architecture, dict[str, Any]]:
+    """Measure near the optimum, fit again, and derive again from what the search has learned."""
+    from harness.fit import save_fit
+    from harness.search import derive
+    from harness.search.refine import choose, local_errors
+
+    before = plan.cost_model.fit
+    chosen = choose(plan.backbone, plan.cost_model, result.architecture, plan.refine, plan.seed)
+    after = follow.refine(chosen, listener)
+    rows = follow.store.query(with_layers=False)
+    known = {*before.keys, *before.holdout_keys}
+    used = {*after.keys, *after.holdout_keys}
+    fitted = [row for row in rows if row.key in used]
+    added = [row for row in fitted if row.key not in known]
+    errors = local_errors(before, fitted, added) if added else None
+    cost_model = replace(plan.cost_model, fit=after)
+    grid = result.grid(plan.backbone, plan.dataset.input_shape)
+    derived = derive(grid, cost_model, plan.budgets, result.logits, grow=plan.search.grow)
+    save_fit(after, plan.folder / "fit-refined.json")
+    return (
+        cost_model,
+        derived.architecture,
+        {
+            "asked": [item.to_json() for item in chosen],
+            "added": len(added),
+            "before": errors[0].to_json() if errors else None,
+            "after": errors[1].to_json() if errors else None,
+            "architecture_before": result.architecture.to_json(),
+            "latency_fit_before": [before.latency.intercept, before.latency.slope],
+            "latency_fit_after": [after.latency.intercept, after.latency.slope],
+        },
+    )

@@ -1,0 +1,46 @@
+"""TensorBoard logs: one scalar for each figure of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+Log = Callable[[int, Mapping[str, float | None]], None]
+"""Takes a step and its figures by name; None is left out."""
+
+
+def logs_in(folder: Path) -> Path | None:
+    """Return `folder` where TensorBoard is installed, else None."""
+    return folder if find_spec("tensorboard") is not None else None
+
+
+@contextmanager
+def tensorboard(folder: Path | None, resumed: int = 0) -> Iterator[Log]:
+    """Write what is logged as TensorBoard's scalars, or nowhere without a folder.
+
+    Args:
+        folder: Of one run of TensorBoard.
+        resumed: Steps that were done before; they keep their own file.
+    """
+    if folder is None:
+        yield lambda *_: None
+        return
+    from harness.models.convert import load_tensorflow
+
+    summary = load_tensorflow().summary
+    suffix = f".resumed{resumed}" if resumed else ""
+    writer = summary.create_file_writer(str(folder), filename_suffix=suffix)
+
+    def log(step: int, values: Mapping[str, float | None]) -> None:
+        with writer.as_default(step=step):
+            for name, value in values.items():
+                if value is not None:
+                    summary.scalar(name, value)
+        writer.flush()
+
+    try:
+        yield log
+    finally:
+        writer.close()
