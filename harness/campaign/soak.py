@@ -240,7 +240,7 @@ def _faulty(station: Station, faults: str, seed: int) -> Station:
 
 
 def _fallen(boards: Sequence[str]) -> Counter[str]:
-    from harness.virtual.machine import get_machine
+    from harness.virtual.registry import get_machine
 
     fallen: Counter[str] = Counter()
     for board in boards:

@@ -386,7 +386,7 @@ class BoardSession:
 def _stopwatch(station: Station) -> Stopwatch:
     if station.source != "emulated":
         return HostStopwatch()
-    from harness.virtual.machine import get_machine
+    from harness.virtual.registry import get_machine
 
     return VirtualStopwatch(get_machine(station.board))
 

@@ -107,6 +107,16 @@ class Exceptions:
         return True
 
     @property
+    def erased(self) -> bool:
+        """Whether the core has booted from erased flash."""
+        return self._memory.read(self._scs.boot_address, 8) == b"\xff" * 8
+
+    def status(self) -> dict[str, int]:
+        """Return the fault status registers by name."""
+        values = self._scs.values
+        return {"cfsr": values[scs.CFSR], "hfsr": values[scs.HFSR]}
+
+    @property
     def active(self) -> int:
         """Number of the active exception, 0 in thread mode."""
         return self._cpu.read_register(XPSR) & 0x1FF

@@ -247,7 +247,7 @@ def bench(
 ) -> Iterator[Callable[..., list[object]]]:
     """Return a function that writes campaign and bench files and gives the command line."""
     from harness.campaign import runner
-    from harness.virtual.machine import discard_machine
+    from harness.virtual.registry import discard_machine
 
     class Converter:
         def __enter__(self) -> Converter:
@@ -312,7 +312,7 @@ def test_a_fault_leaves_a_row_that_says_so(
         with open_store(tmp_path / "rows.sqlite") as store:
             sound.update({str(row.model_sha256): _figures(row) for row in store.query()})
         (tmp_path / "rows.sqlite").unlink()
-        from harness.virtual.machine import discard_machine
+        from harness.virtual.registry import discard_machine
 
         discard_machine(BOARD)
     answer = harness(*bench(networks[: case.networks], case.faults, case.seed))
