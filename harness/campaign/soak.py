@@ -33,7 +33,7 @@ FAULTS = (
 
 BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re")
 # What a measurement says of the network; everything else is time, place and provenance.
-_FIGURES = (
+FIGURES = (
     "cycles", "latency_us", "layers", "layers_total_cycles", "clock_hz", "arena_used_bytes",
     "arena_paint_bytes", "stack_bytes", "bit_exact", "output_bytes_differing", "chip_uid",
     "build_id", "model_sha256", "icache", "dcache", "flash_total_bytes",
@@ -171,7 +171,7 @@ def _judge(
             sound = expected[_subject(by_key[row.key])]
             report.wrong += [
                 f"{row.key[:12]} {name}: {getattr(row, name)} instead of {getattr(sound, name)}"
-                for name in _FIGURES
+                for name in FIGURES
                 if getattr(row, name) != getattr(sound, name)
             ]
         else:
@@ -202,7 +202,7 @@ def _jobs(measurements: int, folder: Path, boards: Sequence[str]) -> list[Job]:
     names = []
     for seed in (1, 2):
         path = folder / f"soak{seed}.tflite"
-        path.write_bytes(_network(seed))
+        path.write_bytes(tiny_network(seed))
         names.append(str(path))
     data = {"name": "soak", "boards": list(boards), "models": names}
     subjects = plan(parse(CampaignConfig, data, where="the soak"), virtual_bench())
@@ -214,7 +214,7 @@ def _jobs(measurements: int, folder: Path, boards: Sequence[str]) -> list[Job]:
     return jobs
 
 
-def _network(seed: int) -> bytes:
+def tiny_network(seed: int) -> bytes:
     """Return a 1×1 convolution that takes no time."""
     import numpy as np
 

@@ -217,13 +217,13 @@ def page() -> str:
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    from harness.campaign.soak import _network
+    from harness.campaign.soak import tiny_network
 
     folder = tmp_path_factory.mktemp("networks")
     paths = []
     for seed in range(5):
         paths.append(folder / f"net{seed}.tflite")
-        paths[-1].write_bytes(_network(seed))
+        paths[-1].write_bytes(tiny_network(seed))
     return paths
 
 
