@@ -22,9 +22,9 @@ from typing import Any
 from harness.campaign.soak import FIGURES, tiny_network
 from harness.results.record import Measurement
 
-NETWORKS = 3
+NETWORKS = 2
 BOARDS = ("nucleo_f746zg", "nucleo_f446re")
-_REBUILD = 0.15  # share of the kills before which the images are removed
+_REBUILD = 0.1  # share of the kills before which the images are removed
 _ALONE = 0.5  # share of the kills that leave the campaign's child processes behind
 _LIMIT_S = 300.0
 _MOST_LATE = 10  # kills in a row that come after the end
