@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FAULTS = (
     "drop:1e-5,garble:1e-5,duplicate:1e-5,delay:3e-6,vanish:5e-6,reset:5e-6,watchdog:3e-6,"
-    "probe:5e-5,hardfault:1e-3,hang:3e-4,flip:0.005"
+    "probe:5e-5,hardfault:1e-3,hang:3e-4,flip:0.005,rot:5e-4"
 )
 """Some two measurements in ten meet one."""
 

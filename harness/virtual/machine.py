@@ -299,6 +299,13 @@ class VirtualMachine:
             if self._loop.take(Stop(StopKind.UNDEFINED, self.cpu.pc, "a fault on purpose")):
                 self.resume()
 
+    def flip_flash(self, offset: int, bit: int) -> None:
+        """Flip a bit in flash while the core may be running from it."""
+        with self.paused():
+            for origin in self.memory.flash.origins:
+                self.cpu.invalidate(origin + offset, origin + offset + 1)
+            self.memory.flash.data[offset] ^= 1 << bit
+
     def upset(self, *, watchdog: bool) -> None:
         """Reset the chip in the middle; what it was sending is lost."""
         with self.paused():
