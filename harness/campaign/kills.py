@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ def kill_campaigns(
     command: Command,
     *,
     cache: Path,
+    boards: Sequence[str] = BOARDS,
     seed: int = 1,
     heard: Callable[[Kills], None] | None = None,
 ) -> Kills:
@@ -87,12 +88,13 @@ def kill_campaigns(
         folder: For networks and stores.
         command: What is killed.
         cache: The harness's cache folder.
+        boards: Virtual boards that share the work.
         seed: Of the moments.
         heard: Called after each kill.
     """
     start = time.perf_counter()
     rng = random.Random(seed)
-    campaign = _campaign(folder)
+    campaign = _campaign(folder, boards)
     report = Kills()
     # The first run warms the caches up, the second tells how long one takes.
     for name in ("undisturbed", "again"):
@@ -145,15 +147,15 @@ def kill_campaigns(
     return report
 
 
-def _campaign(folder: Path) -> Path:
+def _campaign(folder: Path, boards: Sequence[str]) -> Path:
     names = []
     for seed in range(1, NETWORKS + 1):
         path = folder / f"net{seed}.tflite"
         path.write_bytes(tiny_network(seed))
         names.append(f'"{path.name}"')
-    boards = ", ".join(f'"{board}"' for board in BOARDS)
+    listed = ", ".join(f'"{board}"' for board in boards)
     file = folder / "kills.toml"
-    file.write_text(f'name = "kills"\nboards = [{boards}]\nmodels = [{", ".join(names)}]\n')
+    file.write_text(f'name = "kills"\nboards = [{listed}]\nmodels = [{", ".join(names)}]\n')
     return file
 
 

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from harness.campaign.kills import BOARDS as KILLED_BOARDS
 from harness.campaign.kills import Kills, kill_campaigns
 from harness.campaign.soak import BOARDS, FAULTS, Soak, soak
 from harness.errors import EXIT_FAILED
@@ -80,7 +81,13 @@ def _kills(options: argparse.Namespace) -> None:
         cache = Path(folder) / "cache"
         os.environ["HARNESS_CACHE"] = str(cache)
         report = kill_campaigns(
-            options.kills, Path(folder), run_campaign, cache=cache, seed=options.seed, heard=_hear
+            options.kills,
+            Path(folder),
+            run_campaign,
+            cache=cache,
+            boards=options.boards or KILLED_BOARDS,
+            seed=options.seed,
+            heard=_hear,
         )
     sys.stdout.write(
         json.dumps(report.as_json(), indent=2) + "\n" if options.json else kills_text(report)

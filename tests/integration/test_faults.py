@@ -106,6 +106,12 @@ CASES = (
         "(attempt 1, error[verify]: flash at 0x",
         seed=284,
     ),
+    Case(
+        "a bit in flash flips after it was verified",
+        "rot:0.05",
+        "(attempt 1, error[image-corrupt]: ",
+        seed=6,
+    ),
     Case("a sector of the flash is worn", "worn:0", "flash at 0x", "invalid", ("verify",), 1),
     Case(
         "the crystal is 2 % fast", "clock:1.02", "its clock is 2", "invalid", ("clock",), 1
@@ -141,6 +147,40 @@ CASES = (
     ),
 )  # fmt: skip
 
+# Fault, what is seen, issue code, and the test that shows it.
+BY_THE_NETWORK = (
+    (
+        "the stack overflows",
+        "the stack overflowed: the core took a HardFault: access that the MPU forbids",
+        "stack-overflow",
+        "test_crashes.py::test_a_stack_that_overflows_is_caught_by_the_mpu",
+    ),
+    (
+        "code reaches below the stack",
+        "the same, in … (file:line)",
+        "stack-overflow",
+        "test_crashes.py::test_an_access_below_the_stack_tells_its_place",
+    ),
+    (
+        "an assertion does not hold",
+        "an assertion does not hold in … (file:line): …",
+        "assertion",
+        "test_crashes.py::test_an_assertion_that_does_not_hold",
+    ),
+    (
+        "the arena is too small",
+        "the runtime cannot set the model up: …",
+        "arena-too-small",
+        "test_crashes.py::test_an_arena_that_cannot_be_allocated",
+    ),
+    (
+        "an inference does not end",
+        "waited … s for the timed run, and the device does not answer any more",
+        "hang",
+        "test_crashes.py::test_an_inference_without_end_meets_a_deadline",
+    ),
+)
+
 # Fault, what is seen, exit code, what is kept, and the test that shows it.
 ELSEWHERE = (
     (
@@ -155,7 +195,7 @@ ELSEWHERE = (
         "nothing",
         137,
         "every finished row; the next run does the rest",
-        "test_campaign.py::test_kill_9_at_any_moment_loses_nothing",
+        "test_campaign.py::test_kills_at_random_moments_leave_what_an_undisturbed_run_does",
     ),
     (
         "the disk is full",
@@ -202,6 +242,22 @@ def page() -> str:
             f"| {case.fault} | `{case.faults}` | {sees} | {status} | {case.exit} | {kept} |"
         )
     lines += [
+        "",
+        "By the network or its library; each leaves an invalid row with its log, exit code 1, and",
+        "the station goes on with the next network:",
+        "",
+        "| fault | what the row says | status | shown by |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {fault} | `{seen}` | invalid `{code}` | `{test}` |"
+        for fault, seen, code, test in BY_THE_NETWORK
+    ]
+    lines += [
+        "",
+        "What flash holds is compared with the image twice: by the programmer, and by the device",
+        "itself after the measurement (a CRC-32 of all of it). A bit that flips in between, and",
+        "back before that, is not seen.",
         "",
         "On the host:",
         "",
