@@ -101,7 +101,7 @@ def run_campaign(campaign: Path, database: Path) -> int:
     from harness.cli.app import main
 
     try:
-        main(["run", str(campaign), "--db", str(database), "--json"])
+        main(["run", str(campaign), "--db", str(database)])
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 0
