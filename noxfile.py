@@ -80,7 +80,10 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Feed mutated models, device lines and files to what reads them; minutes."""
+    """Feed mutated models, device lines and files to what reads them; minutes.
+
+    With atheris (the extra `fuzz`) also inputs that it derives from the branches they reach.
+    """
     session.run("python", "tests/fuzz/fuzz.py", *session.posargs)
 
 

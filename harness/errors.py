@@ -169,6 +169,12 @@ class VerifyError(FlashError):
     code = "verify"
 
 
+class ImageCorrupt(FlashError):
+    """Flash changed after it was verified."""
+
+    code = "image-corrupt"
+
+
 class TargetMismatch(FlashError):
     """The chip behind the probe is not the board's, or the image is for another board."""
 

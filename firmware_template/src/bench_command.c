@@ -43,7 +43,7 @@ static const char *hil_id(char *rest) {
     hil_unsigned("art", BOARD_ART);
     hil_text("counter", port_counter());
     hil_unsigned("baud", BOARD_CONSOLE_BAUD);
-    hil_unsigned("version", 3); /* protocol.VERSION */
+    hil_unsigned("version", 4); /* protocol.VERSION */
     hil_end();
     return NULL;
 }
@@ -61,6 +61,30 @@ static const char *hil_time(char *rest) {
     hil_unsigned("cycles", cycles);
     hil_unsigned("ticks", ticks);
     hil_unsigned("counter", counter);
+    hil_end();
+    return NULL;
+}
+
+/* CRC-32 of flash as the core reads it, to be compared with what was programmed. */
+static const char *hil_crc(char *rest) {
+    uint32_t address;
+    uint32_t bytes;
+    if (!words_number(words_next(&rest), 0, 999999999u, &address) ||
+        !words_number(words_next(&rest), 1, 999999999u, &bytes)) {
+        return RANGE;
+    }
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    if (address < BOARD_FLASH_ORIGIN || address - BOARD_FLASH_ORIGIN > BOARD_FLASH_BYTES ||
+        bytes > BOARD_FLASH_BYTES - (address - BOARD_FLASH_ORIGIN)) {
+        return RANGE;
+    }
+    const uint32_t crc = bench_crc32((const void *)(uintptr_t)address, bytes);
+    hil_begin("crc");
+    hil_unsigned("address", address);
+    hil_unsigned("bytes", bytes);
+    hil_hex32("crc", &crc, 1);
     hil_end();
     return NULL;
 }
@@ -307,7 +331,7 @@ static const struct {
     {"hil-in", hil_in},         {"hil-run", hil_run},       {"hil-cycles", hil_cycles},
     {"hil-layers", hil_layers}, {"hil-out", hil_out},       {"hil-mem", hil_mem},
     {"hil-arena", hil_arena},   {"hil-arena-parts", hil_arena_parts},
-    {"hil-time", hil_time},
+    {"hil-time", hil_time},     {"hil-crc", hil_crc},
 };
 
 static void refuse(const char *code, const char *command) {

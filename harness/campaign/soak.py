@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 FAULTS = (
     "drop:1e-5,garble:1e-5,duplicate:1e-5,delay:3e-6,vanish:5e-6,reset:5e-6,watchdog:3e-6,"
-    "probe:5e-5,hardfault:1e-3,hang:3e-4,flip:0.005"
+    "probe:5e-5,hardfault:1e-3,hang:3e-4,flip:0.005,rot:5e-4"
 )
 """Some two measurements in ten meet one."""
 
 BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re")
 # What a measurement says of the network; everything else is time, place and provenance.
-_FIGURES = (
+FIGURES = (
     "cycles", "latency_us", "layers", "layers_total_cycles", "clock_hz", "arena_used_bytes",
     "arena_paint_bytes", "stack_bytes", "bit_exact", "output_bytes_differing", "chip_uid",
     "build_id", "model_sha256", "icache", "dcache", "flash_total_bytes",
@@ -171,7 +171,7 @@ def _judge(
             sound = expected[_subject(by_key[row.key])]
             report.wrong += [
                 f"{row.key[:12]} {name}: {getattr(row, name)} instead of {getattr(sound, name)}"
-                for name in _FIGURES
+                for name in FIGURES
                 if getattr(row, name) != getattr(sound, name)
             ]
         else:
@@ -202,7 +202,7 @@ def _jobs(measurements: int, folder: Path, boards: Sequence[str]) -> list[Job]:
     names = []
     for seed in (1, 2):
         path = folder / f"soak{seed}.tflite"
-        path.write_bytes(_network(seed))
+        path.write_bytes(tiny_network(seed))
         names.append(str(path))
     data = {"name": "soak", "boards": list(boards), "models": names}
     subjects = plan(parse(CampaignConfig, data, where="the soak"), virtual_bench())
@@ -214,7 +214,7 @@ def _jobs(measurements: int, folder: Path, boards: Sequence[str]) -> list[Job]:
     return jobs
 
 
-def _network(seed: int) -> bytes:
+def tiny_network(seed: int) -> bytes:
     """Return a 1×1 convolution that takes no time."""
     import numpy as np
 
@@ -240,7 +240,7 @@ def _faulty(station: Station, faults: str, seed: int) -> Station:
 
 
 def _fallen(boards: Sequence[str]) -> Counter[str]:
-    from harness.virtual.machine import get_machine
+    from harness.virtual.registry import get_machine
 
     fallen: Counter[str] = Counter()
     for board in boards:

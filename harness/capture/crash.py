@@ -30,7 +30,7 @@ _CFSR = {
     24: "unaligned access",
     25: "division by zero",
 }
-_BFARVALID = 1 << 15
+_MMARVALID, _BFARVALID = 1 << 7, 1 << 15
 _HFSR_VECTTBL, _HFSR_DEBUGEVT = 1 << 1, 1 << 31
 
 
@@ -56,10 +56,9 @@ def fault_error(
     text = f"the core took {kind}: {', '.join(causes) or 'no cause in its status registers'}"
     if overflow:
         text = f"the stack overflowed: {text}"
-    else:
-        # In front of an overflowed stack there is no frame, and so no PC.
-        text += f", in {pc}" if pc else ""
-        text += f", called from {caller}" if pc and caller else ""
+    # Where the stack had no room for the frame either, PC and LR are zero and no place is known.
+    text += f", in {pc}" if pc else ""
+    text += f", called from {caller}" if pc and caller else ""
     registers = ", ".join(
         f"{name}={getattr(fault, name)}" for name in ("pc", "lr", "sp", "cfsr", "hfsr", "bfar")
     )
@@ -95,7 +94,7 @@ def _exception(number: str) -> str:
 def _causes(fault: protocol.Fault) -> list[str]:
     cfsr, hfsr = _hex(fault.cfsr) or 0, _hex(fault.hfsr) or 0
     causes = [text for bit, text in _CFSR.items() if cfsr >> bit & 1]
-    if cfsr & _BFARVALID:
+    if cfsr & (_BFARVALID | _MMARVALID):
         causes[-1:] = [f"{causes[-1] if causes else 'bus error'} (address 0x{fault.bfar})"]
     if hfsr & _HFSR_VECTTBL:
         causes.append("a vector that cannot be read")

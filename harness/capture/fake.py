@@ -7,11 +7,15 @@ harness. `FakeDevice.mangle` damages what it sends, line by line.
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness import protocol
+from harness.flash.image import Checksum
+
+FLASH = 0x0800_0000
 
 Mangle = Callable[[bytes], Iterable[bytes]]
 
@@ -34,6 +38,8 @@ class FakeDevice:
         arena_fails: What it does below: answers with ``refuse`` (an error), ``differ`` (another
             output), or ``fault``, or with nothing at all: ``hang``.
         counter_stuck: Whether its cycle counter stands still.
+        flash: What its flash holds from its beginning.
+        flash_rots: Whether a bit of it flips after it was programmed.
         mangle: Called with each line that would be sent; yields the lines that are.
     """
 
@@ -49,6 +55,8 @@ class FakeDevice:
     arena_needs: int = 1600
     arena_fails: str = "refuse"
     counter_stuck: bool = False
+    flash: bytes = b"image"
+    flash_rots: bool = False
     mangle: Mangle = field(default=lambda line: (line,))
     received: dict[int, bytearray] = field(default_factory=dict)
     commands: list[bytes] = field(default_factory=list)
@@ -106,6 +114,11 @@ class FakeDevice:
         cycles = 0 if self.counter_stuck else round(seconds * self.clock_hz)
         fields = {"cycles": cycles, "ticks": round(seconds * 1e6) % 2**32}
         return [self._line("time", **fields, counter=cycles % 2**32)]
+
+    def _crc(self, words: list[str]) -> list[bytes]:
+        address, size = (int(word) for word in words)
+        crc = zlib.crc32(self.flash[address - FLASH :][:size]) ^ self.flash_rots
+        return [self._line("crc", address=address, bytes=size, crc=f"{crc:08x}")]
 
     def _setup(self, _: list[str]) -> list[bytes]:
         return [self._line("setup", rc=0, err="none")]
@@ -183,6 +196,7 @@ _HANDLERS: dict[str, Callable[[FakeDevice, list[str]], list[bytes]]] = {
     "hil-id": FakeDevice._id,
     "hil-io": FakeDevice._io,
     "hil-time": FakeDevice._time,
+    "hil-crc": FakeDevice._crc,
     "hil-setup": FakeDevice._setup,
     "hil-in": FakeDevice._input,
     "hil-run": FakeDevice._run,
@@ -241,6 +255,7 @@ class FakeReport:
     """The part of `harness.flash.FlashReport` that a session uses."""
 
     chip_uid: str
+    checksums: tuple[Checksum, ...]
 
 
 class FakeTarget:
@@ -253,7 +268,8 @@ class FakeTarget:
     def program(self, elf: Path) -> FakeReport:
         """Remember what would be programmed."""
         self.programmed.append(elf)
-        return FakeReport(self._port.device.uid)
+        device = self._port.device
+        return FakeReport(device.uid, (Checksum.of(FLASH, device.flash),))
 
     def reset_and_run(self) -> None:
         """Reset the device."""

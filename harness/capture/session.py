@@ -22,6 +22,7 @@ from harness.capture.clock import (
     read_time,
 )
 from harness.capture.console import Console
+from harness.capture.image import check_image
 from harness.capture.record import (
     ArenaReading,
     Capture,
@@ -178,6 +179,8 @@ class BoardSession:
         layers, total = self._layers(console, plan) if plan.layers else ((), None)
         parts = read_arena_parts(console)
         self._check_clock(console, first, identity)
+        # Last, so that it speaks for all that was measured.
+        check_image(console, report.checksums, where=self._where)
         measured = time.perf_counter()
         seconds = {"flash": flashed - start, "run": measured - flashed}
         arena = None
@@ -386,7 +389,7 @@ class BoardSession:
 def _stopwatch(station: Station) -> Stopwatch:
     if station.source != "emulated":
         return HostStopwatch()
-    from harness.virtual.machine import get_machine
+    from harness.virtual.registry import get_machine
 
     return VirtualStopwatch(get_machine(station.board))
 

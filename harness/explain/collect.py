@@ -47,7 +47,7 @@ def explain(built: Built) -> Explanation:
     """
     from harness.campaign.measure import run_job
     from harness.capture import BoardSession
-    from harness.virtual.machine import get_machine
+    from harness.virtual.registry import get_machine
 
     job = built.job
     if job.station.source != "emulated":

@@ -40,6 +40,8 @@ def board_config(board: Board, options: BuildOptions) -> str:
         ("BOARD_OVERDRIVE", _flag(clock.overdrive)),
         ("BOARD_VOS_BITS", f"{4 - clock.voltage_scale}u"),
         ("BOARD_FLASH_WAIT_STATES", f"{clock.flash_wait_states}u"),
+        ("BOARD_FLASH_ORIGIN", f"0x{board.flash.origin:08X}u"),
+        ("BOARD_FLASH_BYTES", f"{board.flash.bytes}u"),
         ("BOARD_ICACHE", _flag(options.icache and caches.icache_bytes > 0)),
         ("BOARD_DCACHE", _flag(options.dcache and caches.dcache_bytes > 0)),
         ("BOARD_DCACHE_BYTES", f"{caches.dcache_bytes}u"),

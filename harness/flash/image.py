@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,20 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Checksum:
+    """CRC-32 (zlib's) of `size` bytes at `address`."""
+
+    address: int
+    size: int
+    crc: int
+
+    @classmethod
+    def of(cls, address: int, data: bytes) -> Checksum:
+        """Return the checksum of `data`."""
+        return cls(address, len(data), zlib.crc32(data))
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
     """The loadable content of an ELF file, in address order, without gaps inside a segment.
 
@@ -43,6 +58,11 @@ class Image:
     def bytes(self) -> int:
         """Bytes in all segments."""
         return sum(len(segment.data) for segment in self.segments)
+
+    @property
+    def checksums(self) -> tuple[Checksum, ...]:
+        """One for each segment."""
+        return tuple(Checksum.of(segment.address, segment.data) for segment in self.segments)
 
 
 def read_image(path: Path, board: Board) -> Image:

@@ -27,7 +27,7 @@ from harness.errors import (
     TargetMismatch,
     VerifyError,
 )
-from harness.flash.image import Image, read_image
+from harness.flash.image import Checksum, Image, read_image
 from harness.flash.targets import choose
 
 _log = logging.getLogger(__name__)
@@ -60,6 +60,7 @@ class FlashReport:
         verified: Whether all of the image was read back and compared.
         probe_id: Unique id of the probe.
         chip_uid: The chip's unique id, 24 hexadecimal digits.
+        checksums: What flash holds now, by segment.
     """
 
     seconds: float
@@ -70,6 +71,7 @@ class FlashReport:
     verified: bool
     probe_id: str
     chip_uid: str
+    checksums: tuple[Checksum, ...]
 
 
 class Target:
@@ -125,6 +127,7 @@ class Target:
             verified=verify,
             probe_id=self.probe_id,
             chip_uid=uid,
+            checksums=image.checksums,
         )
 
     def reset_and_run(self) -> None:

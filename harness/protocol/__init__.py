@@ -21,6 +21,7 @@ from harness.protocol.commands import (
     TERMINATOR,
     encode_arena,
     encode_arena_parts,
+    encode_crc,
     encode_cycles,
     encode_id,
     encode_input,
@@ -60,6 +61,7 @@ from harness.protocol.records import (
     DeviceErr,
     DeviceId,
     Fault,
+    FlashCrc,
     InputAck,
     Layer,
     LayersEnd,
@@ -99,6 +101,7 @@ __all__ = [
     "DeviceErr",
     "DeviceId",
     "Fault",
+    "FlashCrc",
     "Garbled",
     "InputAck",
     "Layer",
@@ -123,6 +126,7 @@ __all__ = [
     "decode_message",
     "encode_arena",
     "encode_arena_parts",
+    "encode_crc",
     "encode_cycles",
     "encode_id",
     "encode_input",
@@ -140,5 +144,5 @@ __all__ = [
     "parse_line",
 ]
 
-VERSION = 3
+VERSION = 4
 """Version of the grammar; `hil-id` reports the device's."""

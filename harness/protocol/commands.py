@@ -78,6 +78,17 @@ def encode_time() -> bytes:
     return _command("hil-time")
 
 
+def encode_crc(address: int, size: int) -> bytes:
+    """Encode `hil-crc`: checksum of `size` bytes of flash.
+
+    Raises:
+        ValueError: An address or a size beyond nine digits, or no byte.
+    """
+    _check("address", address, 0, 999_999_999)
+    _check("size", size, 1, 999_999_999)
+    return _command("hil-crc", address, size)
+
+
 def encode_cycles() -> bytes:
     """Encode `hil-cycles`: the last run's results once more."""
     return _command("hil-cycles")

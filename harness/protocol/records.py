@@ -312,6 +312,16 @@ class Assertion(_Record):
 
 
 @dataclass(frozen=True, slots=True)
+class FlashCrc(_Record):
+    """Answer to `hil-crc`: CRC-32 of `bytes` of flash from `address`, in eight hex digits."""
+
+    KIND: ClassVar[str] = "crc"
+    address: int
+    bytes: int
+    crc: str
+
+
+@dataclass(frozen=True, slots=True)
 class Time(_Record):
     """Answer to `hil-time`: both counters at one moment, since boot.
 
@@ -348,11 +358,13 @@ Record: TypeAlias = (
     | Fault
     | Assertion
     | Time
+    | FlashCrc
 )
 
 _RECORDS: tuple[type[Record], ...] = (
     Boot, DeviceId, Tensor, TensorsEnd, Setup, InputAck, Cycle, RunEnd, Layer, LayersEnd, Output,
     OutputEnd, Memory, ArenaTry, ArenaPart, ArenaPartsEnd, DeviceErr, Fault, Assertion, Time,
+    FlashCrc,
 )  # fmt: skip
 _BY_KIND: dict[str, type[Record]] = {record.KIND: record for record in _RECORDS}
 

@@ -19,6 +19,7 @@ _ENABLE = {_MEM_MANAGE: 1 << 16, _BUS_FAULT: 1 << 17, _USAGE_FAULT: 1 << 18}
 _HFSR_VECTTBL, _HFSR_FORCED, _HFSR_DEBUGEVT = 1 << 1, 1 << 30, 1 << 31
 
 # CFSR bits (ARMv7-M ARM B3.2.15).
+_DACCVIOL, _MSTKERR, _MMARVALID = 1 << 1, 1 << 4, 1 << 7
 _IBUSERR, _PRECISERR, _IMPRECISERR, _STKERR, _BFARVALID = 1 << 8, 1 << 9, 1 << 10, 1 << 12, 1 << 15
 _UNDEFINSTR, _INVSTATE, _INVPC, _NOCP = 1 << 16, 1 << 17, 1 << 18, 1 << 19
 
@@ -29,6 +30,7 @@ _BASIC_BYTES, _EXTENDED_BYTES = 0x20, 0x68
 _FP_REGISTERS = range(64, 80)  # S0-S15
 _FPSCR = 33
 _XPSR_ALIGNED = 1 << 9
+_DATA_FAULTS = (StopKind.READ_FAULT, StopKind.WRITE_FAULT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +73,12 @@ class Exceptions:
             StopKind.FETCH_FAULT: (_BUS_FAULT, _IBUSERR),
             StopKind.EXCEPTION_RETURN: (_USAGE_FAULT, _INVPC),
         }[stop.kind]
+        if stop.kind in _DATA_FAULTS and self._scs.mpu.forbids(stop.address):
+            # The MPU comes before the bus, and before the store buffer: it knows the address.
+            number, bits = _MEM_MANAGE, _DACCVIOL | _MMARVALID
+            values[scs.MMFAR] = stop.address
         values[scs.CFSR] |= bits
-        if stop.kind is StopKind.READ_FAULT:
+        if bits & _BFARVALID:
             values[scs.BFAR] = stop.address
         masked = bool(self._special & (_PRIMASK | _FAULTMASK))
         return self._enter_or_escalate(number, masked=masked)
@@ -105,6 +111,16 @@ class Exceptions:
         self._cpu.write_register(PSP if on_psp else MSP, pointer + size + padding)
         self._cpu.pc = words[6]
         return True
+
+    @property
+    def erased(self) -> bool:
+        """Whether the core has booted from erased flash."""
+        return self._memory.read(self._scs.boot_address, 8) == b"\xff" * 8
+
+    def status(self) -> dict[str, int]:
+        """Return the fault status registers by name."""
+        values = self._scs.values
+        return {"cfsr": values[scs.CFSR], "hfsr": values[scs.HFSR]}
 
     @property
     def active(self) -> int:
@@ -160,6 +176,7 @@ class Exceptions:
         if not self._memory.write_ram(pointer, content):
             # The stack pointer is adjusted all the same, and the frame may be wrong (Cortex-M7
             # Devices Generic User Guide, BFSR.STKERR); this fault is no more urgent than HardFault.
-            self._scs.values[scs.CFSR] |= _STKERR
+            forbidden = self._scs.mpu.forbids(pointer)
+            self._scs.values[scs.CFSR] |= _MSTKERR if forbidden else _STKERR
         cpu.write_register(PSP if on_psp else MSP, pointer)
         return 0xFFFF_FFE1 | (0 if extended else 0x10) | (8 if thread else 0) | (4 if on_psp else 0)

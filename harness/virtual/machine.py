@@ -1,9 +1,8 @@
-"""A virtual board: core, memories, peripherals, and the thread that runs them."""
+"""A virtual board: core, memories, peripherals, and what may be done to it."""
 
 from __future__ import annotations
 
 import atexit
-import logging
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -12,32 +11,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.boards import Board, load_board
+from harness.boards import Board
 from harness.errors import HarnessError, VirtualError
-from harness.virtual.accesses import CoreAccesses, DebuggerAccesses, may_exist
-from harness.virtual.bus import Bus, Master, unmodelled
+from harness.virtual.accesses import CoreAccesses, DebuggerAccesses
+from harness.virtual.bus import Bus, Master
 from harness.virtual.chip import Chip
 from harness.virtual.console import Console
-from harness.virtual.core_debug import (
-    DFSR_BKPT,
-    DFSR_VCATCH,
-    VC_CORERESET,
-    VC_HARDERR,
-    CoreDebug,
-)
+from harness.virtual.core_debug import DFSR_VCATCH, VC_CORERESET, CoreDebug
+from harness.virtual.core_loop import CoreLoop
 from harness.virtual.counting import BlockCounter
 from harness.virtual.cpu import Cpu, Stop, StopKind
-from harness.virtual.exceptions import HARD_FAULT, Exceptions, Lockup
+from harness.virtual.exceptions import Exceptions
 from harness.virtual.memory import MemoryMap
-from harness.virtual.peripherals import scs
 from harness.virtual.peripherals.rcc import ResetCause
 
 if TYPE_CHECKING:
     from harness.virtual.faults import FaultPlan, FaultyLine, Injector
     from harness.virtual.observer import Observer
     from harness.virtual.timing import TimingModel
-
-_LOG = logging.getLogger(__name__)
 
 Price = Callable[[bytes, int], int]
 
@@ -77,21 +68,11 @@ class VirtualMachine:
         self.console = Console()
         self.memory = MemoryMap(board, flash_file)
         self._price = price
-        self._state = threading.Condition()
         self._control = threading.RLock()
-        self._active = False
-        self._closed = False
-        self._halt_wanted = False
         self._held = False
-        self._sleeping = False
-        self._locked_up = False
-        self._stalled = False
-        self._reset_wanted = False
         #: Faults on purpose; None on a sound board.
         self.faults: Injector | None = None
         self._faulty_line: FaultyLine | None = None
-        self.error: HarnessError | None = None
-        self._pending: HarnessError | None = None
         counter = BlockCounter(self._price_block, self.memory.read)
         self._timing = timing
         self.observer = None if price is not None else self._observe(counter)
@@ -113,11 +94,18 @@ class VirtualMachine:
         )
         self._chip.connect(self.cpu, self._set_breakpoints)
         self.debug = CoreDebug(self, self._chip.scs.values)
-        self._exceptions = Exceptions(self.cpu, self.memory, self._chip.scs)
+        self._loop = CoreLoop(
+            board.id,
+            self.cpu,
+            Exceptions(self.cpu, self.memory, self._chip.scs),
+            self._core,
+            self.debug,
+            self.console,
+            self._enter_reset,
+        )
         counter.idle = self._idle
-        self._thread = threading.Thread(target=self._loop, name=f"virtual {board.id}", daemon=True)
         self._enter_reset(ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN)
-        self._thread.start()
+        self._loop.start()
         _powered.add(self)
         self.resume()
 
@@ -144,7 +132,7 @@ class VirtualMachine:
     @property
     def thread_id(self) -> int:
         """Identifier of the core's thread, for its processor time."""
-        return self._thread.ident or 0
+        return self._loop.thread_id
 
     @property
     def on_cycles_read(self) -> Callable[[int], None] | None:
@@ -160,57 +148,46 @@ class VirtualMachine:
     @property
     def halted(self) -> bool:
         """Whether the core is in debug state or held in reset."""
-        return not self._active
+        return not self._loop.active
 
     @property
     def sleeping(self) -> bool:
         """Whether the core executed WFI or WFE; nothing can wake it."""
-        return self._sleeping
+        return self._loop.sleeping
 
     @property
     def locked_up(self) -> bool:
         """Whether the core is locked up or was stopped by `error`, and not halted since."""
-        return self._locked_up
+        return self._loop.locked_up
+
+    @property
+    def error(self) -> HarnessError | None:
+        """What stopped the core for good until the next reset: not modelled, or a lock-up."""
+        return self._loop.error
 
     def wait_halted(self, seconds: float) -> None:
         """Wait until the core halts, locks up or stops on an error, at most `seconds`."""
-        with self._state:
-            self._state.wait_for(lambda: not self._active or self._locked_up, seconds)
+        self._loop.wait_halted(seconds)
 
     # Control.
 
     def halt(self) -> None:
         """Stop the core before its next basic block."""
-        with self._control, self._state:
-            if not self._active:
-                return
-            self._halt_wanted = True
-            self.cpu.request_stop()
-            self.console.interrupt(True)
-            self._state.notify_all()
-            self._state.wait_for(lambda: not self._active)
+        with self._control:
+            self._loop.halt()
 
     def resume(self) -> None:
         """Let the core run, unless reset is held."""
-        with self._control, self._state:
-            if self._active or self._held or self._closed:
-                return
-            self._halt_wanted = False
-            self.console.interrupt(False)
-            self._active = True
-            self._state.notify_all()
+        with self._control:
+            if not self._held:
+                self._loop.resume()
 
     def step(self) -> None:
         """Run one instruction of a halted core."""
         with self._control:
-            if self._active or self._held or self._core.blocked:
+            if self._held or self._core.blocked:
                 return
-            self.console.interrupt(True)
-            self.cpu.counter.clear_stop()
-            try:
-                self._handle(self.cpu.step())
-            except HarnessError as error:
-                self._fail(error)
+            self._loop.step()
 
     def reset(self, cause: ResetCause = ResetCause.PIN) -> None:
         """Reset the chip; the core then runs, or halts at the vector catch."""
@@ -235,28 +212,20 @@ class VirtualMachine:
     def close(self) -> None:
         """Power the board off; its console then refuses use."""
         with self._control:
-            if self._closed:
+            if self._loop.closed:
                 return
-            self.halt()
-            with self._state:
-                self._closed = True
-                self._state.notify_all()
-            self._thread.join()
+            self._loop.close()
             self.console.power_off()
             self.memory.close()
             _powered.discard(self)
 
     def _enter_reset(self, cause: ResetCause) -> None:
-        self._sleeping = self._locked_up = self._stalled = self._reset_wanted = False
-        self._core.blocked = False
-        self.error = None
-        self.console.fail(None)
+        self._loop.clear()
         self._chip.reset(cause)
         vectors = self.memory.read(self._chip.scs.boot_address, 8) or b"\xff" * 8
         stack, entry = (int.from_bytes(vectors[i : i + 4], "little") for i in (0, 4))
         self.cpu.reset(stack, entry)
-        if hasattr(self, "debug"):
-            self.debug.restarted()
+        self.debug.restarted()
 
     # The debugger's memory accesses.
 
@@ -285,8 +254,7 @@ class VirtualMachine:
                     self.resume()
 
     def _stop_on(self, error: HarnessError) -> None:
-        self._pending = error
-        self.cpu.request_stop()
+        self._loop.stop_on(error)
 
     # Virtual time.
 
@@ -319,17 +287,24 @@ class VirtualMachine:
     def stall(self) -> None:
         """Let the core do nothing until the next reset, whatever it was doing."""
         with self.paused():
-            self._stalled = True
+            self._loop.stalled = True
 
     def raise_fault(self) -> None:
         """Make the core take an undefined-instruction fault where it is."""
         with self._control:
-            if self.halted or self._core.blocked or self._stalled:
+            if self.halted or self._core.blocked or self._loop.stalled:
                 return
             self.halt()
             # A debugger may have asked to catch it: then the core stays halted.
-            if self._take_exception(Stop(StopKind.UNDEFINED, self.cpu.pc, "a fault on purpose")):
+            if self._loop.take(Stop(StopKind.UNDEFINED, self.cpu.pc, "a fault on purpose")):
                 self.resume()
+
+    def flip_flash(self, offset: int, bit: int) -> None:
+        """Flip a bit in flash while the core may be running from it."""
+        with self.paused():
+            for origin in self.memory.flash.origins:
+                self.cpu.invalidate(origin + offset, origin + offset + 1)
+            self.memory.flash.data[offset] ^= 1 << bit
 
     def upset(self, *, watchdog: bool) -> None:
         """Reset the chip in the middle; what it was sending is lost."""
@@ -365,9 +340,8 @@ class VirtualMachine:
 
     def request_reset(self) -> None:
         """Reset by AIRCR, by the core (takes effect at the end of the block) or the debugger."""
-        if threading.current_thread() is self._thread:
-            self._reset_wanted = True
-            self.cpu.request_stop()
+        if threading.get_ident() == self._loop.thread_id:
+            self._loop.request_reset()
         else:
             self.reset(ResetCause.SOFTWARE | ResetCause.PIN)
 
@@ -402,128 +376,6 @@ class VirtualMachine:
         """Follow DEMCR.TRCENA."""
         self._chip.dwt.follow()
 
-    # The core's thread.
-
-    def _loop(self) -> None:
-        while True:
-            with self._state:
-                self._state.wait_for(lambda: self._active or self._closed)
-                if self._closed:
-                    return
-            try:
-                self._execute()
-            except HarnessError as error:
-                self._fail(error)
-                self._stay_locked_up()
-            with self._state:
-                self._active = False
-                self._state.notify_all()
-
-    def _execute(self) -> None:
-        """Run until the core enters debug state."""
-        while True:
-            with self._state:
-                if self._halt_wanted:
-                    return
-                self.cpu.counter.clear_stop()
-            if self._core.blocked:
-                self._stay_locked_up()
-                return
-            if self._stalled:
-                self._wait_for_halt()
-                return
-            if not self._handle(self.cpu.run()):
-                return
-
-    def _handle(self, stop: Stop) -> bool:
-        """Act on the end of a run; False when the core entered debug state."""
-        if self._pending is not None:
-            error, self._pending = self._pending, None
-            raise error
-        if self._reset_wanted:
-            self._enter_reset(ResetCause.SOFTWARE | ResetCause.PIN)
-            if self.debug.catches(VC_CORERESET):
-                self.debug.stopped(DFSR_VCATCH)
-                return False
-            return True
-        if stop.kind is StopKind.REQUESTED:
-            return True
-        if stop.kind is StopKind.SLEEP:
-            self._sleeping = True
-            self._wait_for_halt()
-            self._sleeping = False
-            return False
-        if stop.kind in (StopKind.BREAKPOINT, StopKind.BKPT) and self.debug.enabled:
-            self.debug.stopped(DFSR_BKPT)
-            return False
-        return self._take_exception(stop)
-
-    def _take_exception(self, stop: Stop) -> bool:
-        if stop.kind is StopKind.UNKNOWN:
-            raise VirtualError(f"the emulator gave up: {stop.detail}", where=self._place())
-        if stop.kind in (StopKind.READ_FAULT, StopKind.WRITE_FAULT) and may_exist(stop.address):
-            verb = "read" if stop.kind is StopKind.READ_FAULT else "write"
-            error = unmodelled(stop.address, verb)
-            error.where = self._place()
-            error.data["pc"] = self.cpu.pc
-            raise error
-        try:
-            if stop.kind is StopKind.EXCEPTION_RETURN and self._exceptions.leave():
-                return True
-            place = self._place()
-            number = self._exceptions.take(stop)
-        except Lockup as lockup:
-            self._lock_up(stop, lockup)
-            return True
-        _LOG.debug("%s: %s at %s, exception %d", self.board.id, stop.kind.value, place, number)
-        if number == HARD_FAULT and self.debug.catches(VC_HARDERR):
-            self.debug.stopped(DFSR_VCATCH)
-            return False
-        return True
-
-    def _lock_up(self, stop: Stop, lockup: Lockup) -> None:
-        self._core.blocked = True
-        vectors = self.memory.read(self._chip.scs.boot_address, 8)
-        if vectors == b"\xff" * 8:
-            # An erased chip locks up at reset; that is its normal state, not an error.
-            return
-        values = self._chip.scs.values
-        error = VirtualError(
-            f"the core locked up: {stop.kind.value}; {lockup.reason}",
-            where=f"{self._place()}, address {stop.address:#010x}",
-            expected="a HardFault vector whose handler does not fault itself",
-            fix="look up the PC in the firmware's map; a reset starts the core again",
-            pc=self.cpu.pc,
-            address=stop.address,
-            cfsr=values[scs.CFSR],
-            hfsr=values[scs.HFSR],
-        )
-        # The debugger sees DHCSR.S_LOCKUP, as on the chip; a console has no such sign.
-        self._report(error)
-
-    def _place(self) -> str:
-        return f"{self.board.id}, PC {self.cpu.pc:#010x}"
-
-    def _fail(self, error: HarnessError) -> None:
-        self._report(error)
-        self.debug.fail(error)
-
-    def _report(self, error: HarnessError) -> None:
-        self._core.blocked = True
-        self.error = error
-        self.console.fail(error)
-
-    def _stay_locked_up(self) -> None:
-        # Debug state ends a lock-up, but not what caused it (ARMv7-M ARM B1.5.15).
-        self._locked_up = True
-        self._wait_for_halt()
-        self._locked_up = False
-
-    def _wait_for_halt(self) -> None:
-        with self._state:
-            self._state.notify_all()
-            self._state.wait_for(lambda: self._halt_wanted or self._closed)
-
     def _set_breakpoints(self, addresses: list[int]) -> None:
         with self.paused():
             self.cpu.set_breakpoints(addresses)
@@ -541,42 +393,4 @@ class VirtualMachine:
 def _power_off_all() -> None:
     # A core that still ran would use memory that the interpreter has freed.
     for machine in list(_powered):
-        machine.close()
-
-
-_machines: dict[str, VirtualMachine] = {}
-_machines_lock = threading.Lock()
-
-
-def get_machine(board_id: str) -> VirtualMachine:
-    """Return this process's virtual board, powering it on at first use.
-
-    Raises:
-        BoardError: The board is unknown.
-        VirtualError: The board cannot be emulated.
-    """
-    with _machines_lock:
-        machine = _machines.get(board_id)
-        if machine is None:
-            machine = _machines[board_id] = VirtualMachine(load_board(board_id))
-        return machine
-
-
-def adopt_machine(machine: VirtualMachine) -> None:
-    """Make `machine` this process's virtual board of its type (for one with a flash file).
-
-    Raises:
-        VirtualError: The process already has one.
-    """
-    with _machines_lock:
-        if machine.board.id in _machines:
-            raise VirtualError(f"the virtual board '{machine.board.id}' is already powered on")
-        _machines[machine.board.id] = machine
-
-
-def discard_machine(board_id: str) -> None:
-    """Power the virtual board off, if it is on; its next use starts with an erased flash."""
-    with _machines_lock:
-        machine = _machines.pop(board_id, None)
-    if machine is not None:
         machine.close()

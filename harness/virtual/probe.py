@@ -179,7 +179,7 @@ class VirtualProbe(DebugProbe):
     def open(self) -> None:
         """Power the board on, if it is not, and attach to it."""
         from harness.virtual.access_port import DebugAccess
-        from harness.virtual.machine import get_machine
+        from harness.virtual.registry import get_machine
 
         machine = get_machine(self._board.id)
         if machine.faults is not None:

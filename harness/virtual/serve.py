@@ -73,7 +73,8 @@ def serve(
     Raises:
         VirtualError: The board cannot be emulated or is served already, or the port is taken.
     """
-    from harness.virtual.machine import VirtualMachine, adopt_machine, discard_machine
+    from harness.virtual.machine import VirtualMachine
+    from harness.virtual.registry import adopt_machine, discard_machine
 
     stop = threading.Event() if stop is None else stop
     file = flash_path(board) if flash_file is None else flash_file

@@ -25,7 +25,7 @@ def handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     packages = [*serial.protocol_handler_packages, "harness.virtual.serialurl"]
     monkeypatch.setattr(serial, "protocol_handler_packages", packages)
     yield
-    from harness.virtual.machine import discard_machine
+    from harness.virtual.registry import discard_machine
 
     discard_machine("nucleo_f746zg")
 
@@ -37,7 +37,7 @@ def port() -> Iterator[Any]:
 
 
 def say(data: bytes) -> None:
-    from harness.virtual.machine import get_machine
+    from harness.virtual.registry import get_machine
 
     for byte in data:
         get_machine("nucleo_f746zg").console.put(byte)
@@ -93,7 +93,7 @@ def test_lines_and_settings(port: Any) -> None:
 
 
 def test_what_is_said_with_nobody_listening_is_lost() -> None:
-    from harness.virtual.machine import get_machine
+    from harness.virtual.registry import get_machine
 
     get_machine("nucleo_f746zg")
     say(b"nobody")
@@ -140,7 +140,7 @@ def test_a_wrong_url_says_what_is_wrong(url: str, message: str) -> None:
 
 def test_unread_output_beyond_the_limit_is_reported(port: Any) -> None:
     from harness.virtual import native
-    from harness.virtual.machine import get_machine
+    from harness.virtual.registry import get_machine
 
     words = get_machine("nucleo_f746zg").console._words
     words[native.TX_HEAD] = words[native.TX_TAIL] + native.TX_BYTES

@@ -37,7 +37,7 @@ def open_session(board_id: str, **options: Any) -> Any:
 
 @pytest.fixture(params=BOARDS)
 def session(request: pytest.FixtureRequest) -> Iterator[Any]:
-    from harness.virtual.machine import discard_machine
+    from harness.virtual.registry import discard_machine
 
     with open_session(request.param) as session:
         session.target.halt()
@@ -299,7 +299,7 @@ def test_a_closed_probe_is_refused() -> None:
 
 
 def test_two_boards_in_one_process() -> None:
-    from harness.virtual.machine import discard_machine
+    from harness.virtual.registry import discard_machine
 
     with open_session(BOARDS[0]) as first, open_session(BOARDS[2]) as second:
         for session, value in ((first, 5), (second, 6)):
@@ -315,7 +315,7 @@ def test_two_boards_in_one_process() -> None:
 def test_flashing_writes_what_the_file_holds(tmp_path: Path) -> None:
     from pyocd.flash.file_programmer import FileProgrammer
 
-    from harness.virtual.machine import discard_machine, get_machine
+    from harness.virtual.registry import discard_machine, get_machine
 
     image = tmp_path / "image.bin"
     image.write_bytes(bytes(range(256)) * 480)

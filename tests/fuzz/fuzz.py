@@ -3,16 +3,22 @@
 Each target takes bytes and may refuse them with the error that its users expect; anything else
 that comes out of it, or more than `LIMIT_S` seconds, is a finding. Findings are written to a
 folder, by the hash of the input.
+
+First come blind mutations of sound inputs; then, where atheris is installed (`pip install
+'tinyml-harness[fuzz]'`), inputs that it derives from the branches they reach.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import random
+import re
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -141,6 +147,11 @@ COUNTS = {
     "wire": 100_000, "records": 100_000, "tflite": 20_000, "board": 5_000, "campaign": 5_000,
     "bench": 5_000, "faults": 20_000,
 }  # fmt: skip
+GUIDED_COUNTS = {
+    "wire": 100_000, "records": 50_000, "tflite": 5_000, "board": 2_000, "campaign": 2_000,
+    "bench": 2_000, "faults": 20_000,
+}  # fmt: skip
+_GUIDED_SEED_BYTES = 64 << 10  # larger models slow atheris down and reach no other branches
 
 
 # --- what mutations start from ------------------------------------------------------------------
@@ -181,9 +192,9 @@ def _lines() -> list[bytes]:
 
 def _models() -> list[bytes]:
     """Return small networks of our own, and the published ones where they are at hand."""
-    from harness.campaign.soak import _network
+    from harness.campaign.soak import tiny_network
 
-    found = [_network(seed) for seed in (1, 2)]
+    found = [tiny_network(seed) for seed in (1, 2)]
     shared = Path(os.environ.get("HARNESS_SHARED", ROOT.parent / "shared")) / "models"
     return found + [path.read_bytes() for path in sorted(shared.rglob("*.tflite"))]
 
@@ -298,6 +309,63 @@ def _inputs(rng: random.Random, sound: Sequence[bytes], count: int) -> Iterator[
         yield mutated(rng, sound)
 
 
+def run_guided(target: str, count: int, seed: int, findings: Path) -> dict[str, Any]:
+    """Let atheris look for inputs in a process of its own; return what came of it."""
+    findings.mkdir(parents=True, exist_ok=True)
+    before = set(findings.iterdir())
+    start = time.perf_counter()
+    # atheris ends its process by itself, so that the seeds have to be removed from here.
+    with tempfile.TemporaryDirectory() as corpus:
+        command = [sys.executable, __file__, "--guided", target, "--count", str(count)]
+        command += ["--seed", str(seed), "--findings", str(findings), "--corpus", corpus]
+        answer = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=False
+        )
+    found = [str(path) for path in sorted(set(findings.iterdir()) - before)]
+    if answer.returncode and not found:
+        found = [f"atheris ended with {answer.returncode}: {answer.stderr[-2000:]}"]
+    statistics = dict(re.findall(r"stat::(\w+):\s+(\d+)", answer.stderr))
+    coverage = re.findall(r"cov: (\d+)", answer.stderr)
+    return {
+        "target": target,
+        "engine": "atheris",
+        "inputs": int(statistics.get("number_of_executed_units", 0)),
+        "edges": int(coverage[-1]) if coverage else None,
+        "new_inputs": int(statistics.get("new_units_added", 0)),
+        "slowest_seconds": int(statistics.get("slowest_unit_time_sec", 0)),
+        "peak_memory_mib": int(statistics.get("peak_rss_mb", 0)),
+        "findings": found,
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+
+
+def guide(target: str, count: int, seed: int, findings: Path, corpus: Path) -> None:
+    """Run atheris on a target; does not return."""
+    import atheris
+
+    with atheris.instrument_imports(include=["harness"]):
+        check = TARGETS[target]
+        for number, data in enumerate(seeds(target)):
+            check(data)  # imports what it needs, to be instrumented
+            if len(data) <= _GUIDED_SEED_BYTES:
+                (corpus / str(number)).write_bytes(data)
+    options = (
+        f"-runs={count}", f"-seed={seed}", f"-timeout={LIMIT_S}", "-print_final_stats=1",
+        f"-artifact_prefix={findings}/{target}-",
+    )  # fmt: skip
+    atheris.Setup([sys.argv[0], str(corpus), *options], check_only(check))
+    atheris.Fuzz()
+
+
+def check_only(check: Target) -> Callable[[bytes], None]:
+    """Return the target without its answer, which atheris would take for a verdict."""
+
+    def one(data: bytes) -> None:
+        check(data)
+
+    return one
+
+
 def _keep(folder: Path, target: str, data: bytes, failure: Exception) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{target}-{hashlib.sha256(data).hexdigest()[:16]}"
@@ -312,14 +380,31 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="inputs of each target")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"))
+    parser.add_argument("--engine", choices=("all", "mutations", "atheris"), default="all")
+    parser.add_argument("--guided", choices=tuple(TARGETS), help=argparse.SUPPRESS)
+    parser.add_argument("--corpus", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.guided:
+        guide(options.guided, options.count, options.seed, options.findings, options.corpus)
     bad = 0
-    for target in options.target or TARGETS:
-        count = options.count or COUNTS[target]
-        result = run(target, count, options.seed, options.findings)
-        bad += len(result["findings"])
-        sys.stdout.write(json.dumps(result) + "\n")
-        sys.stdout.flush()
+    engines = [("mutations", run, COUNTS), ("atheris", run_guided, GUIDED_COUNTS)]
+    if importlib.util.find_spec("atheris") is None:
+        sys.stderr.write(
+            "atheris is not installed: no inputs guided by coverage; "
+            "pip install 'tinyml-harness[fuzz]'\n"
+        )
+        if options.engine == "atheris":
+            sys.exit(2)
+        del engines[1]
+    for name, fuzz, counts in engines:
+        for target in options.target or TARGETS:
+            if options.engine not in ("all", name):
+                continue
+            count = options.count or counts[target]
+            result = fuzz(target, count, options.seed, options.findings)
+            bad += len(result["findings"])
+            sys.stdout.write(json.dumps(result) + "\n")
+            sys.stdout.flush()
     sys.exit(1 if bad else 0)
 
 

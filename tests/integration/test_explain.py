@@ -35,7 +35,7 @@ def test_a_model_without_events_explains_nothing(
     harness: Harness, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HARNESS_TIMING", "issue")
-    from harness.virtual.machine import discard_machine
+    from harness.virtual.registry import discard_machine
 
     discard_machine("nucleo_f746zg")
     try:

@@ -106,9 +106,15 @@ CASES = (
         "(attempt 1, error[verify]: flash at 0x",
         seed=284,
     ),
+    Case(
+        "a bit in flash flips after it was verified",
+        "rot:0.05",
+        "(attempt 1, error[image-corrupt]: ",
+        seed=6,
+    ),
     Case("a sector of the flash is worn", "worn:0", "flash at 0x", "invalid", ("verify",), 1),
     Case(
-        "the crystal is 2 % fast", "clock:1.02", "its clock is 2.0% fast", "invalid", ("clock",), 1
+        "the crystal is 2 % fast", "clock:1.02", "its clock is 2", "invalid", ("clock",), 1
     ),
     Case(
         "the crystal has half its frequency",
@@ -141,6 +147,40 @@ CASES = (
     ),
 )  # fmt: skip
 
+# Fault, what is seen, issue code, and the test that shows it.
+BY_THE_NETWORK = (
+    (
+        "the stack overflows",
+        "the stack overflowed: the core took a HardFault: access that the MPU forbids",
+        "stack-overflow",
+        "test_crashes.py::test_a_stack_that_overflows_is_caught_by_the_mpu",
+    ),
+    (
+        "code reaches below the stack",
+        "the same, in … (file:line)",
+        "stack-overflow",
+        "test_crashes.py::test_an_access_below_the_stack_tells_its_place",
+    ),
+    (
+        "an assertion does not hold",
+        "an assertion does not hold in … (file:line): …",
+        "assertion",
+        "test_crashes.py::test_an_assertion_that_does_not_hold",
+    ),
+    (
+        "the arena is too small",
+        "the runtime cannot set the model up: …",
+        "arena-too-small",
+        "test_crashes.py::test_an_arena_that_cannot_be_allocated",
+    ),
+    (
+        "an inference does not end",
+        "waited … s for the timed run, and the device does not answer any more",
+        "hang",
+        "test_crashes.py::test_an_inference_without_end_meets_a_deadline",
+    ),
+)
+
 # Fault, what is seen, exit code, what is kept, and the test that shows it.
 ELSEWHERE = (
     (
@@ -155,7 +195,7 @@ ELSEWHERE = (
         "nothing",
         137,
         "every finished row; the next run does the rest",
-        "test_campaign.py::test_kill_9_at_any_moment_loses_nothing",
+        "test_campaign.py::test_kills_at_random_moments_leave_what_an_undisturbed_run_does",
     ),
     (
         "the disk is full",
@@ -203,6 +243,22 @@ def page() -> str:
         )
     lines += [
         "",
+        "By the network or its library; each leaves an invalid row with its log, exit code 1, and",
+        "the station goes on with the next network:",
+        "",
+        "| fault | what the row says | status | shown by |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {fault} | `{seen}` | invalid `{code}` | `{test}` |"
+        for fault, seen, code, test in BY_THE_NETWORK
+    ]
+    lines += [
+        "",
+        "What flash holds is compared with the image twice: by the programmer, and by the device",
+        "itself after the measurement (a CRC-32 of all of it). A bit that flips in between, and",
+        "back before that, is not seen.",
+        "",
         "On the host:",
         "",
         "| fault | what is seen | exit code | kept | shown by |",
@@ -217,13 +273,13 @@ def page() -> str:
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    from harness.campaign.soak import _network
+    from harness.campaign.soak import tiny_network
 
     folder = tmp_path_factory.mktemp("networks")
     paths = []
     for seed in range(5):
         paths.append(folder / f"net{seed}.tflite")
-        paths[-1].write_bytes(_network(seed))
+        paths[-1].write_bytes(tiny_network(seed))
     return paths
 
 
@@ -247,7 +303,7 @@ def bench(
 ) -> Iterator[Callable[..., list[object]]]:
     """Return a function that writes campaign and bench files and gives the command line."""
     from harness.campaign import runner
-    from harness.virtual.machine import discard_machine
+    from harness.virtual.registry import discard_machine
 
     class Converter:
         def __enter__(self) -> Converter:
@@ -312,7 +368,7 @@ def test_a_fault_leaves_a_row_that_says_so(
         with open_store(tmp_path / "rows.sqlite") as store:
             sound.update({str(row.model_sha256): _figures(row) for row in store.query()})
         (tmp_path / "rows.sqlite").unlink()
-        from harness.virtual.machine import discard_machine
+        from harness.virtual.registry import discard_machine
 
         discard_machine(BOARD)
     answer = harness(*bench(networks[: case.networks], case.faults, case.seed))

@@ -46,7 +46,8 @@ def count_instructions(code: bytes, _address: int) -> int:
 @pytest.fixture(scope="module")
 def counting_board(virtual_board: None) -> Iterator[Board]:
     """Power a virtual board on whose cycle counter counts instructions."""
-    from harness.virtual.machine import VirtualMachine, adopt_machine, discard_machine
+    from harness.virtual.machine import VirtualMachine
+    from harness.virtual.registry import adopt_machine, discard_machine
 
     board = load_board(BOARD)
     discard_machine(board.id)

@@ -249,3 +249,28 @@ def test_the_log_of_2022_is_recognised(session: Any, tmp_path: Path) -> None:
     model = pools()
     image = with_model(build_shared(BOARD, shared), BOARD, model, RUNTIME.describe(model, shared))
     assert "Didn't find op for builtin opcode" in refusal(session, image, model)
+
+
+def test_a_crash_in_a_kernel_of_one_firmware_is_told_with_its_place(
+    session: Any, tmp_path: Path
+) -> None:
+    # The ELF that is flashed has the model and no symbols: they are beside the shared runtime's.
+    from harness.errors import CoreFault
+    from harness.firmware.shared import build_one
+
+    crashing = tmp_path / "crashing"
+    shutil.copytree(FAKE, crashing)
+    kernel = crashing / "tensorflow/lite/micro/kernels/pooling.cpp"
+    text = kernel.read_text()
+    crash = 'if (from.dims[1] == 12) __asm__ volatile("udf #0");'
+    old = "    int8_t *out = to.data.int8;\n"
+    assert old in text
+    kernel.write_text(text.replace(old, f"    {crash}\n{old}"))
+    line = 1 + kernel.read_text()[: kernel.read_text().index(crash)].count("\n")
+    options = replace(OPTIONS, library=f"symlink://{crashing}")
+    _, sound = build_one(BOARD, pools(8), options)
+    _, image = build_one(BOARD, pools(12), options)
+    assert sound.build_id == image.build_id and sound.elf != image.elf
+    said = refusal(session, image, pools(12), CoreFault)
+    assert "undefined instruction" in said
+    assert "max_pool" in said and f"pooling.cpp:{line})" in said

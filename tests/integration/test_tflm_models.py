@@ -70,7 +70,8 @@ def library(kernels: str) -> str:
 @pytest.fixture(scope="module")
 def board(virtual_board: None) -> Iterator[Board]:
     """Power a virtual board on whose cycle counter counts instructions."""
-    from harness.virtual.machine import VirtualMachine, adopt_machine, discard_machine
+    from harness.virtual.machine import VirtualMachine
+    from harness.virtual.registry import adopt_machine, discard_machine
 
     found = load_board("nucleo_f746zg")
     discard_machine(found.id)

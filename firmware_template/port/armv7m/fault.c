@@ -1,6 +1,6 @@
 /* Report a fault or a failed assertion as one line, by polling, then stay.
  *
- * The stack may be what failed (it lies at the bottom of the RAM, so that an overflow faults), hence
+ * The stack may be what failed (the MPU guards its end, see guard.c), hence
  * the handler takes a stack of its own before it touches any. */
 #include <stddef.h>
 #include <stdint.h>
@@ -13,7 +13,8 @@
 extern uint32_t _stack_bottom[], _stack_top[];
 
 /* Armv7-M B3.2.2: system control registers. */
-enum { CFSR = 0xE000ED28u, HFSR = 0xE000ED2Cu, BFAR = 0xE000ED38u };
+enum { CFSR = 0xE000ED28u, HFSR = 0xE000ED2Cu, MMFAR = 0xE000ED34u, BFAR = 0xE000ED38u };
+enum { CFSR_MMARVALID = 1 << 7 };
 
 void port_fault_report(const uint32_t *frame, uint32_t exception);
 
@@ -34,11 +35,13 @@ __attribute__((used, noreturn)) void port_fault_report(const uint32_t *frame, ui
     const uint32_t sp = (uint32_t)(uintptr_t)frame;
     const uint32_t cfsr = REG(CFSR);
     const uint32_t hfsr = REG(HFSR);
-    const uint32_t bfar = REG(BFAR);
+    const uint32_t address = REG((cfsr & CFSR_MMARVALID) != 0u ? MMFAR : BFAR);
+    const uint32_t bottom = (uint32_t)(uintptr_t)_stack_bottom;
     /* Frame: r0-r3, r12, lr, pc, xPSR (B1.5.6); it is not there when the push itself failed. */
-    const int overflow = sp < (uint32_t)(uintptr_t)_stack_bottom ||
-                         sp > (uint32_t)(uintptr_t)_stack_top - 32u;
-    const uint32_t *const saved = overflow ? nothing : frame;
+    const int outside = sp < bottom || sp > (uint32_t)(uintptr_t)_stack_top - 32u;
+    const int guarded = (cfsr & CFSR_MMARVALID) != 0u && bottom - address <= PORT_GUARD_BYTES;
+    const int overflow = outside || guarded;
+    const uint32_t *const saved = outside ? nothing : frame;
     console_line_end(); /* whatever was being sent ends here */
     hil_begin("fault");
     hil_unsigned("exc", exception);
@@ -49,7 +52,7 @@ __attribute__((used, noreturn)) void port_fault_report(const uint32_t *frame, ui
     hil_hex32("r0", saved, 4);
     hil_hex32("cfsr", &cfsr, 1);
     hil_hex32("hfsr", &hfsr, 1);
-    hil_hex32("bfar", &bfar, 1);
+    hil_hex32("bfar", &address, 1); /* of the MPU's fault where it has one */
     hil_text("stack", overflow ? "overflow" : "ok");
     hil_end();
     for (;;) {

@@ -49,6 +49,7 @@ __attribute__((used, noreturn)) void port_reset(void) {
     for (uint32_t *to = _bss_start; to < _bss_end; to++) {
         *to = 0;
     }
+    port_guard_init();
     for (void (**constructor)(void) = _init_start; constructor < _init_end; constructor++) {
         (*constructor)();
     }

@@ -71,6 +71,7 @@ class Injector:
         #: How often each kind of fault has fallen.
         self.counts: dict[str, int] = {}
         self._commands = {kind: self.schedule(kind, "command") for kind in ("hardfault", "hang")}
+        self._rots = self.schedule("rot", "command")
         self._accesses = self.schedule("probe", "access")
         self._flips = self.schedule("flip", "flash")
         self._flash_random = self.random("flash bits")
@@ -132,7 +133,14 @@ class Injector:
     # The core: asked once for each command that the host ended.
 
     def command_sent(self) -> None:
-        """Make the core fault or stop where it is that command's lot."""
+        """Make the core fault or stop, or flash forget, where it is that command's lot."""
+        if self._rots.next():
+            self.note("rot")
+            content = bytes(self._machine.memory.flash.data)
+            used = [at for at, byte in enumerate(content) if byte != 0xFF]
+            self._machine.flip_flash(
+                self._flash_random.choice(used), self._flash_random.randrange(8)
+            )
         kinds = [kind for kind, schedule in self._commands.items() if schedule.next()]
         if kinds:
             self.note(kinds[0])

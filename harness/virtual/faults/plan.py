@@ -30,6 +30,7 @@ class FaultPlan:
         hardfault: Share of the commands during which the core takes a fault.
         hang: Share of the commands during which the core stops for good.
         flip: Share of the programming runs that leave a wrong bit in flash.
+        rot: Share of the commands during which a bit in flash flips, long after it was verified.
         worn: Number of a sector that keeps zeros when it is erased; None for none.
         clock: True clock over the one that the registers say.
         hse: False when the external clock does not start.
@@ -49,6 +50,7 @@ class FaultPlan:
     hardfault: float = 0.0
     hang: float = 0.0
     flip: float = 0.0
+    rot: float = 0.0
     worn: int | None = None
     clock: float = 1.0
     hse: bool = True

@@ -10,7 +10,9 @@ from functools import partial
 from typing import Protocol
 
 from harness.boards import Board
+from harness.virtual import mpu
 from harness.virtual.bus import Master, Peripheral, ignore_write, read_zero
+from harness.virtual.mpu import Mpu
 from harness.virtual.peripherals.identity import SCS, add_ids
 
 VTOR, AIRCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR = (
@@ -22,7 +24,6 @@ _ICSR, _CCSIDR, _STIR = 0xD04, 0xD80, 0xF00
 _SYST_CSR, _SYST_RVR, _SYST_CVR = 0x010, 0x014, 0x018
 _MPU_TYPE, _MPU_CTRL, _MPU_RNR, _MPU_RBAR = 0xD90, 0xD94, 0xD98, 0xD9C
 _ICIALLU, _ICIMVAU = 0xF50, 0xF58
-_MPU_REGIONS = 8
 _VECTKEY, _VECTKEY_READ = 0x05FA, 0xFA05
 _SYSRESETREQ, _VECTCLRACTIVE, _VECTRESET, _PRIGROUP = 1 << 2, 1 << 1, 1 << 0, 0x700
 _INTERRUPTS = {0x449: 98, 0x451: 110, 0x421: 97}  # RM0385, RM0410, RM0390: vector tables
@@ -115,6 +116,7 @@ class Scs(Peripheral):
         kept = self.values[DFSR]
         super().reset()
         self.values[DFSR] = kept
+        self.mpu.enabled = False
         self._follow_ccr()
 
     @property
@@ -158,10 +160,10 @@ class Scs(Peripheral):
         self.add(_STIR, "STIR", read=read_zero, write=self._write_enable)
 
     def _add_mpu(self) -> None:
-        self.add(_MPU_TYPE, "MPU_TYPE", _MPU_REGIONS << 8, writable=0)
-        self.add(_MPU_CTRL, "MPU_CTRL", writable=0x7)
-        self.add(_MPU_RNR, "MPU_RNR", writable=_MPU_REGIONS - 1)
-        self._mpu = [[0, 0] for _ in range(_MPU_REGIONS)]
+        self.mpu = Mpu(self._board.facts.memory)
+        self.add(_MPU_TYPE, "MPU_TYPE", mpu.REGIONS << 8, writable=0)
+        self.add(_MPU_CTRL, "MPU_CTRL", writable=0x7, write=self._write_mpu_ctrl)
+        self.add(_MPU_RNR, "MPU_RNR", writable=mpu.REGIONS - 1)
         for alias in range(4):
             base = _MPU_RBAR + 8 * alias
             self.add(base, f"MPU_RBAR_A{alias}", read=self._read_rbar, write=self._write_rbar)
@@ -229,19 +231,35 @@ class Scs(Peripheral):
         self.store(CPACR, value)
         self._control.fpu_changed(self.fpu_enabled)
 
+    def _write_mpu_ctrl(self, value: int, _master: Master) -> None:
+        self.store(_MPU_CTRL, value)
+        self.mpu.enabled = bool(self.values[_MPU_CTRL] & 1)
+        if self.mpu.enabled and not self.values[_MPU_CTRL] & 1 << 2:
+            raise self.unmodelled(
+                _MPU_CTRL, "MPU without its default map (PRIVDEFENA), set by write"
+            )
+        self._check_mpu(_MPU_CTRL)
+
+    def _check_mpu(self, offset: int) -> None:
+        number = self.mpu.unmodelled()
+        if number is not None:
+            raise self.unmodelled(
+                offset, f"protection of memory by MPU region {number}, set by write"
+            )
+
     def _read_rbar(self, _master: Master) -> int:
-        return self._mpu[self.values[_MPU_RNR]][0] | self.values[_MPU_RNR]
+        return self.mpu.base(self.values[_MPU_RNR])
 
     def _write_rbar(self, value: int, _master: Master) -> None:
-        if value & 0x10:
-            self.values[_MPU_RNR] = value & (_MPU_REGIONS - 1)
-        self._mpu[self.values[_MPU_RNR]][0] = value & 0xFFFF_FFE0
+        self.values[_MPU_RNR] = self.mpu.set_base(self.values[_MPU_RNR], value)
+        self._check_mpu(_MPU_RBAR)
 
     def _read_rasr(self, _master: Master) -> int:
-        return self._mpu[self.values[_MPU_RNR]][1]
+        return self.mpu.attributes(self.values[_MPU_RNR])
 
     def _write_rasr(self, value: int, _master: Master) -> None:
-        self._mpu[self.values[_MPU_RNR]][1] = value & 0x173F_FF3F
+        self.mpu.set_attributes(self.values[_MPU_RNR], value)
+        self._check_mpu(_MPU_RBAR)
 
     def _read_ccsidr(self, _master: Master) -> int:
         caches = self._board.facts.caches

@@ -42,7 +42,7 @@ class Serial(SerialBase):
         if self.is_open:
             raise SerialException("Port is already open.")
         board_id, plan = _parse(self._port)
-        from harness.virtual.machine import get_machine
+        from harness.virtual.registry import get_machine
 
         try:
             console = get_machine(board_id).line(plan)

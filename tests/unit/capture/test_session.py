@@ -11,7 +11,7 @@ from harness.bench import load_bench
 from harness.boards import load_board
 from harness.capture import BoardSession, CapturePlan
 from harness.capture.fake import FakeDevice, FakePort, FakeTarget
-from harness.errors import BenchError, CaptureTimeout, CounterError, IdentityError
+from harness.errors import BenchError, CaptureTimeout, CounterError, IdentityError, ImageCorrupt
 
 PLAN = CapturePlan(
     warmup=1, repeats=3, layers=True, inputs=(bytes(490),), output_bytes=(12,), macs=1000
@@ -82,6 +82,14 @@ def test_a_counter_that_stands_still_makes_no_row() -> None:
     session, _ = open_session(FakeDevice(counter_stuck=True))
     with pytest.raises(CounterError, match="stands still"):
         session.run(Image(), PLAN)
+
+
+def test_flash_that_changed_after_it_was_verified_makes_no_row() -> None:
+    session, _ = open_session(FakeDevice(flash_rots=True))
+    with pytest.raises(ImageCorrupt, match="they changed after they were verified") as caught:
+        session.run(Image(), PLAN)
+    assert caught.value.code == "image-corrupt"
+    assert session.broken
 
 
 def test_a_broken_session_refuses_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

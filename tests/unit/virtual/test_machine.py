@@ -86,7 +86,7 @@ def test_cycles_are_equal_in_fresh_processes(tiny: Path) -> None:
 def test_waiting_for_input_takes_modelled_time_but_no_host_time(bench: Any) -> None:
     bench.ask(b"t")
     # Of this board's own thread: other boards of the process may be busy.
-    clock = time.pthread_getcpuclockid(bench.machine._thread.ident)
+    clock = time.pthread_getcpuclockid(bench.machine.thread_id)
     before, host = bench.machine.cycles, time.clock_gettime(clock)
     time.sleep(0.5)
     used = time.clock_gettime(clock) - host

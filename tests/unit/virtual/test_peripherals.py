@@ -188,6 +188,30 @@ class TestCore:
         core[0xE000_ED98] = 2
         assert (core[0xE000_ED9C], core[0xE000_EDA0]) == (0x2000_0002, 0x0300_0029)
 
+    def test_mpu_forbids_where_a_region_says_so(self, core: Registers) -> None:
+        mpu = core.machine.chip.scs.mpu
+        core[0xE000_ED9C] = 0x1FFF_F000 | 0x10
+        core[0xE000_EDA0] = 1 << 28 | 11 << 1 | 1  # 4 KiB, no access
+        assert not mpu.forbids(0x1FFF_FFFC)
+        core[0xE000_ED94] = 5
+        assert [mpu.forbids(at) for at in (0x1FFF_EFFF, 0x1FFF_F000, 0x1FFF_FFFF)] == [
+            False, True, True,
+        ]  # fmt: skip
+        core[0xE000_EDA0] = 1 << 28 | 0x80 << 8 | 11 << 1 | 1  # its last eighth switched off
+        assert [mpu.forbids(at) for at in (0x1FFF_FDFF, 0x1FFF_FE00)] == [True, False]
+        core.machine.reset()
+        core.machine.halt()
+        assert not mpu.forbids(0x1FFF_F000)
+
+    @pytest.mark.parametrize(("attributes", "control"), [(1 << 28 | 3 << 24, 5), (0, 5), (0, 1)])
+    def test_what_the_mpu_cannot_enforce_is_refused(
+        self, core: Registers, attributes: int, control: int
+    ) -> None:
+        core[0xE000_ED9C] = (0x2000_0000 if control == 5 else 0x1FFF_F000) | 0x10
+        core[0xE000_EDA0] = attributes | 4 << 1 | 1
+        with pytest.raises(VirtualError, match="not modelled"):
+            core[0xE000_ED94] = control
+
     def test_bytes_of_a_register(self, core: Registers) -> None:
         core.machine.bus.write(0xE000_ED1B, 1, 0xE0, Master.CORE)
         assert core[0xE000_ED18] == 0xE000_0000

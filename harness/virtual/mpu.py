@@ -1,0 +1,87 @@
+"""Memory protection unit: what its regions forbid (ARMv7-M ARM B3.5).
+
+Only regions where the chip has no memory can forbid anything here, as those accesses leave the
+emulator: a guard below the stack is one. Setting up a region that would forbid accesses to memory
+stops the run as something that is not modelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.boards import MemoryRegion
+
+REGIONS = 8
+_ENABLE, _XN = 1, 1 << 28
+_VALID, _ADDRESS = 1 << 4, 0xFFFF_FFE0
+_ATTRIBUTES = 0x173F_FF3F
+_FULL_ACCESS = (1, 2, 3)  # AP values that let privileged code read and write; all of ours is
+
+
+class Mpu:
+    """Regions of one core's MPU.
+
+    Args:
+        memory: Where the chip has memory.
+    """
+
+    def __init__(self, memory: Sequence[MemoryRegion]) -> None:
+        self._memory = memory
+        self._regions = [[0, 0] for _ in range(REGIONS)]
+        #: MPU_CTRL.ENABLE.
+        self.enabled = False
+
+    def base(self, number: int) -> int:
+        """Return RBAR of a region."""
+        return self._regions[number][0] | number
+
+    def attributes(self, number: int) -> int:
+        """Return RASR of a region."""
+        return self._regions[number][1]
+
+    def set_base(self, number: int, value: int) -> int:
+        """Write RBAR; return the number of the region that is selected then."""
+        if value & _VALID:
+            number = value & (REGIONS - 1)
+        self._regions[number][0] = value & _ADDRESS
+        return number
+
+    def set_attributes(self, number: int, value: int) -> None:
+        """Write RASR."""
+        self._regions[number][1] = value & _ATTRIBUTES
+
+    def unmodelled(self) -> int | None:
+        """Return the number of a region that would forbid accesses to memory, None without one."""
+        for number in range(REGIONS) if self.enabled else ():
+            attributes = self._regions[number][1]
+            if attributes & _ENABLE and (attributes & _XN or not _allows(attributes)):
+                low, high = self._range(number)
+                if any(m.origin < high and low < m.end for m in self._memory):
+                    return number
+        return None
+
+    def forbids(self, address: int) -> bool:
+        """Return whether privileged code may not read or write at `address`."""
+        if not self.enabled:
+            return False
+        for number in reversed(range(REGIONS)):  # the highest that matches decides
+            low, high = self._range(number)
+            attributes = self._regions[number][1]
+            if not attributes & _ENABLE or not low <= address < high:
+                continue
+            size = attributes >> 1 & 0x1F
+            part = (address - low) >> (size - 2) if size >= 7 else 0  # eighths, from 256 bytes on
+            if attributes >> 8 + part & 1:
+                continue
+            return not _allows(attributes)
+        return False
+
+    def _range(self, number: int) -> tuple[int, int]:
+        base, attributes = self._regions[number]
+        size = 1 << (attributes >> 1 & 0x1F) + 1
+        base &= ~(size - 1)
+        return base, base + size
+
+
+def _allows(attributes: int) -> bool:
+    return attributes >> 24 & 7 in _FULL_ACCESS

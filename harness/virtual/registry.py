@@ -1,0 +1,46 @@
+"""This process's virtual boards, one of each type."""
+
+from __future__ import annotations
+
+import threading
+
+from harness.boards import load_board
+from harness.errors import VirtualError
+from harness.virtual.machine import VirtualMachine
+
+_machines: dict[str, VirtualMachine] = {}
+_machines_lock = threading.Lock()
+
+
+def get_machine(board_id: str) -> VirtualMachine:
+    """Return this process's virtual board, powering it on at first use.
+
+    Raises:
+        BoardError: The board is unknown.
+        VirtualError: The board cannot be emulated.
+    """
+    with _machines_lock:
+        machine = _machines.get(board_id)
+        if machine is None:
+            machine = _machines[board_id] = VirtualMachine(load_board(board_id))
+        return machine
+
+
+def adopt_machine(machine: VirtualMachine) -> None:
+    """Make `machine` this process's virtual board of its type (for one with a flash file).
+
+    Raises:
+        VirtualError: The process already has one.
+    """
+    with _machines_lock:
+        if machine.board.id in _machines:
+            raise VirtualError(f"the virtual board '{machine.board.id}' is already powered on")
+        _machines[machine.board.id] = machine
+
+
+def discard_machine(board_id: str) -> None:
+    """Power the virtual board off, if it is on; its next use starts with an erased flash."""
+    with _machines_lock:
+        machine = _machines.pop(board_id, None)
+    if machine is not None:
+        machine.close()
