@@ -83,15 +83,15 @@ class Scs(Peripheral):
 
     size = 0x1000
 
-    def __init__(self, board: Board, control: CoreControl) -> None:
+    def __init__(self, board: Board, control: CoreControl, boot_address: int) -> None:
         super().__init__("SCS", SCS, "ARMv7-M ARM B3.2")
         self._board = board
         self._control = control
         self._m7 = board.facts.core.cpu == "cortex-m7"
         #: False is a fault: the caches stay off.
         self.caches_work = True
-        # BOOT0 low: STM32F7 boots from flash through ITCM, others from the alias at 0.
-        self.boot_address = 0x0020_0000 if board.family == "stm32f7" else 0
+        #: Where the vectors are read at reset.
+        self.boot_address = boot_address
         self._add_system_control()
         self._add_systick_and_nvic()
         self._add_mpu()
