@@ -46,7 +46,7 @@ class Chip:
         own = build(board, memory, console, counter)
         self.flash, self.rcc, self.pins, self.usart = own.flash, own.rcc, own.pins, own.usart
         self.rcc.on_change = self.usart.slow_down
-        self.scs = Scs(board, control, own.boot_address)
+        self.scs = Scs(board, control, own.boot_address, own.interrupts)
         self.fpb = Fpb(board)
         self.signature = DeviceSignature(board)
         self.rom_address, tables = rom_tables(board)

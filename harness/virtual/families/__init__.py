@@ -6,7 +6,7 @@ core's own blocks) is in `harness.virtual.peripherals`; nothing there knows a fa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -39,12 +39,21 @@ class Clocks(Protocol):
     hse_works: bool
 
     @property
+    def bus_enables(self) -> Mapping[str, int]:
+        """Offset of the register with the enable bits of ``apb1`` and ``apb2``."""
+        ...
+
+    @property
     def hclk_hz(self) -> int:
         """Core clock."""
         ...
 
     def apb_hz(self, bus: str) -> int:
         """Clock of ``apb1`` or ``apb2``."""
+        ...
+
+    def usart_hz(self, number: int, bus: str) -> int | None:
+        """Return the clock of UART `number`; None when it is one that is not modelled."""
         ...
 
     def enabled(self, offset: int, bit: int) -> bool:
@@ -108,6 +117,7 @@ class Blocks:
         pins: GPIO ports.
         usart: The console.
         peripherals: All of them, and what nobody else needs to know.
+        interrupts: How many the chip has (vector table).
         boot_address: Where the vectors are read at reset.
         freeze_registers: Registers of DBGMCU behind CR, by offset.
     """
@@ -117,6 +127,7 @@ class Blocks:
     pins: Pins
     usart: ConsolePort
     peripherals: tuple[Peripheral, ...]
+    interrupts: int
     boot_address: int = 0
     freeze_registers: tuple[tuple[int, str], ...] = field(
         default=((0x8, "APB1_FZ"), (0xC, "APB2_FZ"))

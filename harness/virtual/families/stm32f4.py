@@ -15,6 +15,7 @@ from harness.virtual.peripherals.timer import Tim2
 from harness.virtual.peripherals.usart import UsartF4
 
 _GPIO = 0x4002_0000
+_INTERRUPTS = 97
 _PORTS = "ABCDEFGH"
 
 
@@ -32,4 +33,5 @@ def build(board: Board, memory: MemoryMap, console: Console, counter: BlockCount
         pins=pins,
         usart=usart,
         peripherals=(flash, pwr, rcc, *pins.ports.values(), usart, timer),
+        interrupts=_INTERRUPTS,
     )

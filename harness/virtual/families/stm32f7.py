@@ -15,6 +15,7 @@ from harness.virtual.peripherals.timer import Tim2
 from harness.virtual.peripherals.usart import UsartF7
 
 _GPIO = 0x4002_0000
+_INTERRUPTS = {0x449: 98, 0x451: 110}  # by DBGMCU device id
 _PORTS = "ABCDEFGHIJK"
 _BOOT = 0x0020_0000  # BOOT0 low: from flash through ITCM
 
@@ -33,5 +34,6 @@ def build(board: Board, memory: MemoryMap, console: Console, counter: BlockCount
         pins=pins,
         usart=usart,
         peripherals=(flash, pwr, rcc, *pins.ports.values(), usart, timer),
+        interrupts=_INTERRUPTS[board.facts.chip.device_id],
         boot_address=_BOOT,
     )

@@ -85,6 +85,7 @@ class Rcc(Peripheral):
             else ((0x8C, "DCKCFGR"), (0x90, "CKGATENR"), (0x94, "DCKCFGR2"))
         )
         self.add_storage(kernel_clocks)
+        self.bus_enables = {"apb1": APB1ENR, "apb2": APB2ENR}
         #: Called before any clock changes.
         self.on_change: Callable[[], None] = lambda: None
         self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
@@ -211,7 +212,7 @@ class Rcc(Peripheral):
 
     @property
     def _hse_hz(self) -> int:
-        return round(self._board.facts.clock.hse_hz * self.drift)
+        return round(self._board.facts.clock.reference_hz * self.drift)
 
     @property
     def hclk_hz(self) -> int:

@@ -25,7 +25,6 @@ _ICIALLU, _ICIMVAU = 0xF50, 0xF58
 _MPU_REGIONS = 8
 _VECTKEY, _VECTKEY_READ = 0x05FA, 0xFA05
 _SYSRESETREQ, _VECTCLRACTIVE, _VECTRESET, _PRIGROUP = 1 << 2, 1 << 1, 1 << 0, 0x700
-_INTERRUPTS = {0x449: 98, 0x451: 110, 0x421: 97}  # RM0385, RM0410, RM0390: vector tables
 
 # (offset, name, Cortex-M4, Cortex-M7), from the TRMs' register summaries.
 _ID_REGISTERS = (
@@ -79,14 +78,24 @@ class CoreControl(Protocol):
 
 
 class Scs(Peripheral):
-    """System control space."""
+    """System control space.
+
+    Args:
+        board: Its core.
+        control: What writes act on.
+        boot_address: Where the vectors are read at reset.
+        interrupts: How many the chip has.
+    """
 
     size = 0x1000
 
-    def __init__(self, board: Board, control: CoreControl, boot_address: int) -> None:
+    def __init__(
+        self, board: Board, control: CoreControl, boot_address: int, interrupts: int
+    ) -> None:
         super().__init__("SCS", SCS, "ARMv7-M ARM B3.2")
         self._board = board
         self._control = control
+        self._interrupts = interrupts
         self._m7 = board.facts.core.cpu == "cortex-m7"
         #: False is a fault: the caches stay off.
         self.caches_work = True
@@ -124,7 +133,7 @@ class Scs(Peripheral):
 
     def _add_system_control(self) -> None:
         facts = self._board.facts.core
-        lines = (_INTERRUPTS[self._board.facts.chip.device_id] + 31) // 32 - 1
+        lines = (self._interrupts + 31) // 32 - 1
         self.add(0x004, "ICTR", lines, writable=0)
         self.add(0x008, "ACTLR")
         self.add(0xD00, "CPUID", facts.cpuid, writable=0)
