@@ -25,6 +25,10 @@ _FOLDERS = (
     "ConvolutionFunctions", "NNSupportFunctions", "PoolingFunctions", "FullyConnectedFunctions",
 )  # fmt: skip
 
+_SUPPORT = (
+    "arm_q7_to_q15_with_offset", "arm_q7_to_q15_no_shift", "arm_nn_accumulate_q7_to_q15",
+)  # fmt: skip
+
 # Enable FPU, counter and caches, run (the second time is warm), and stop.
 _START = """#include <stdint.h>
 #define REG(address) (*(volatile uint32_t *)(address))
@@ -157,7 +161,8 @@ def build(
         )
     vendored = Path(bakenn.__file__).parent / "backend/cmsis_nn/vendor/cmsis_core/Include"
     found = [p for f in _FOLDERS for p in sorted((kernels / "Source" / f).glob("*s8*.c"))]
-    found += sorted((kernels / "Source").glob("*/arm_q7_to_q15_with_offset.c"))
+    # The linker drops what a release does not use.
+    found += [p for name in _SUPPORT for p in sorted((kernels / "Source").glob(f"*/{name}.c"))]
     elf = folder / "replay.elf"
     command = [
         shutil.which(_COMPILER) or _COMPILER, f"-mcpu={core}", "-mthumb", f"-mfpu={_FPU[core]}",
