@@ -29,6 +29,8 @@ _SUPPORT = (
     "arm_q7_to_q15_with_offset", "arm_q7_to_q15_no_shift", "arm_nn_accumulate_q7_to_q15",
 )  # fmt: skip
 
+_HEADERS = ("arm_math_types.h", "arm_math.h", "arm_common_tables.h", "arm_math_memory.h")
+
 # Enable FPU, counter and caches, run (the second time is warm), and stop.
 _START = """#include <stdint.h>
 #define REG(address) (*(volatile uint32_t *)(address))
@@ -155,7 +157,7 @@ def build(
     (folder / "link.ld").write_text(_SCRIPT % (origin, ram, _STACK_BYTES))
     (folder / "start.c").write_text(_START % CYCLES_WORDS)
     (folder / "network.c").write_text(source)
-    for name in ("arm_math_types.h", "arm_math.h", "arm_common_tables.h"):
+    for name in _HEADERS:
         (folder / name).write_text(
             _TYPES if name == "arm_math_types.h" else '#include "arm_math_types.h"\n'
         )

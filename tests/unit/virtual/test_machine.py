@@ -127,7 +127,7 @@ def test_reset_by_software_sets_the_flag(bench: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "block"), [(b"p", "no peripheral is modelled"), (b"q", "UART")]
+    ("command", "block"), [(b"p", "no peripheral is modelled"), (b"q", "ART")]
 )
 def test_an_access_that_is_not_modelled_stops_the_run(
     bench: Any, command: bytes, block: str
