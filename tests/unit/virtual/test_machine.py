@@ -126,9 +126,7 @@ def test_reset_by_software_sets_the_flag(bench: Any) -> None:
     assert int(bench.ask(b"c"), 16) & 0xFE00_0000 == 1 << 26
 
 
-@pytest.mark.parametrize(
-    ("command", "block"), [(b"p", "no peripheral is modelled"), (b"q", "ART")]
-)
+@pytest.mark.parametrize(("command", "block"), [(b"p", "no peripheral is modelled"), (b"q", "ART")])
 def test_an_access_that_is_not_modelled_stops_the_run(
     bench: Any, command: bytes, block: str
 ) -> None:
