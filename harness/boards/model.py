@@ -1,8 +1,8 @@
 """What is known about a board type: PlatformIO's manifest plus the harness's own object.
 
 The facts come from the reference manuals (RM0385 for STM32F74x, RM0410 for STM32F76x/F77x, RM0390
-for STM32F446), the data sheets and UM1974 / UM1724 (Nucleo-144 and Nucleo-64 user manuals). A board
-is passive: nothing here opens anything.
+for STM32F446, RM0432 for STM32L4+), the data sheets and UM1974 / UM1724 / UM2179 (user manuals of
+the Nucleo boards). A board is passive: nothing here opens anything.
 """
 
 from __future__ import annotations
@@ -84,33 +84,49 @@ class FlashSectors(Strict):
 
 
 class Pll(Strict):
-    """Main PLL: ``source / m * n / p`` is the system clock (RM0385 5.3.2, RM0390 6.3.2)."""
+    """Main PLL: ``source / m * n / p`` is the system clock (RM0385 5.3.2, RM0390 6.3.2).
 
-    m: Annotated[int, Field(ge=2, le=63)]
-    n: Annotated[int, Field(ge=50, le=432)]
+    On STM32L4 the divider of the system clock is called R (RM0432, RCC_PLLCFGR); it is `p` here.
+    """
+
+    m: Annotated[int, Field(ge=1, le=63)]
+    n: Annotated[int, Field(ge=8, le=432)]
     p: Literal[2, 4, 6, 8]
     q: Annotated[int, Field(ge=2, le=15)]
+
+
+# Smallest and largest M and N of a family's PLL (RM0385 5.3.2, RM0390 6.3.2; RM0432 RCC_PLLCFGR).
+_PLL_RANGES = {
+    "stm32f4": ((2, 63), (50, 432)),
+    "stm32f7": ((2, 63), (50, 432)),
+    "stm32l4": ((1, 16), (8, 127)),
+}
 
 
 class Clock(Strict):
     """Clock tree at the board's maximum.
 
     Attributes:
-        hse_hz: External clock at OSC_IN; on Nucleo boards the ST-LINK's 8 MHz MCO.
+        hse_hz: External clock at OSC_IN; on most Nucleo boards the ST-LINK's 8 MHz MCO.
         hse_bypass: True when OSC_IN is driven by a clock, not a crystal.
+        msi_hz: Instead of `hse_hz`: the STM32L4's internal oscillator, locked to the board's
+            crystal of 32.768 kHz.
         hsi_hz: Internal oscillator, the fallback.
-        pll: PLL factors for HSE.
+        pll: PLL factors for the reference clock (`hse_hz` or `msi_hz`).
         pll_hsi: PLL factors for the fallback to HSI.
         sysclk_hz: Core clock that results.
         apb1_divider: APB1 prescaler.
         apb2_divider: APB2 prescaler.
         flash_wait_states: For `sysclk_hz` at 2.7–3.6 V.
-        overdrive: Whether PWR over-drive is needed for `sysclk_hz`.
+        overdrive: Whether PWR over-drive (STM32L4+: boost) is needed for `sysclk_hz`.
         voltage_scale: Regulator voltage scale (1 is the fastest).
     """
 
-    hse_hz: Hertz
-    hse_bypass: bool
+    hse_hz: Hertz | None = None
+    hse_bypass: bool = False
+    msi_hz: Literal[4_000_000, 8_000_000, 16_000_000, 24_000_000, 32_000_000, 48_000_000] | None = (
+        None
+    )
     hsi_hz: Hertz
     pll: Pll
     pll_hsi: Pll
@@ -123,7 +139,9 @@ class Clock(Strict):
 
     @model_validator(mode="after")
     def _pll_reaches_sysclk(self) -> Clock:
-        for source, pll in ((self.hse_hz, self.pll), (self.hsi_hz, self.pll_hsi)):
+        if (self.hse_hz is None) == (self.msi_hz is None):
+            raise ValueError("one of hse_hz and msi_hz is the reference clock, and not both")
+        for source, pll in ((self.reference_hz, self.pll), (self.hsi_hz, self.pll_hsi)):
             result = source * pll.n // (pll.m * pll.p)
             if result != self.sysclk_hz:
                 raise ValueError(
@@ -131,6 +149,11 @@ class Clock(Strict):
                     f"but sysclk_hz says {self.sysclk_hz}"
                 )
         return self
+
+    @property
+    def reference_hz(self) -> int:
+        """Clock that the PLL runs from unless it fails."""
+        return self.hse_hz or self.msi_hz or 0
 
     @property
     def apb1_hz(self) -> int:
@@ -143,6 +166,22 @@ class Clock(Strict):
         return self.sysclk_hz // self.apb2_divider
 
 
+class Accelerator(Strict):
+    """What the flash interface keeps of its reads, where the core has no cache of its own.
+
+    Attributes:
+        line_bytes: Width of one read of the flash.
+        code_lines: How many of these are kept for instructions.
+        data_lines: The same for data.
+        prefetch: Whether the firmware switches on the prefetch of the next line of code.
+    """
+
+    line_bytes: Literal[8, 16]
+    code_lines: Annotated[int, Field(gt=0, le=128)]
+    data_lines: Annotated[int, Field(gt=0, le=32)]
+    prefetch: bool
+
+
 class Caches(Strict):
     """L1 caches of the core and the flash accelerator.
 
@@ -153,6 +192,7 @@ class Caches(Strict):
         dcache_ways: Associativity.
         line_bytes: Cache line.
         art: Whether the flash interface has ST's ART accelerator.
+        accelerator: What it keeps; only where code is fetched through it.
     """
 
     icache_bytes: Annotated[int, Field(ge=0)]
@@ -161,6 +201,7 @@ class Caches(Strict):
     dcache_ways: Annotated[int, Field(ge=0)]
     line_bytes: Literal[0, 32]
     art: bool
+    accelerator: Accelerator | None = None
 
 
 class Core(Strict):
@@ -194,7 +235,7 @@ class Console(Strict):
         peripheral: Name in the reference manual.
         base: Register base address.
         bus: Which APB clocks it.
-        enable_bit: Its bit in RCC_APB1ENR / RCC_APB2ENR.
+        enable_bit: Its bit in RCC_APB1ENR / RCC_APB2ENR; from 32 on, in the register behind it.
         tx: Transmit pin.
         rx: Receive pin.
         baud: Default rate.
@@ -204,7 +245,7 @@ class Console(Strict):
     peripheral: str
     base: Address
     bus: Literal["apb1", "apb2"]
-    enable_bit: Annotated[int, Field(ge=0, le=31)]
+    enable_bit: Annotated[int, Field(ge=0, le=63)]
     tx: Pin
     rx: Pin
     baud: Annotated[int, Field(gt=0)] = 115200
@@ -239,7 +280,7 @@ class HarnessFacts(Strict):
         model_region: Where one firmware for many models looks for its model.
     """
 
-    family: Literal["stm32f7", "stm32f4"]
+    family: Literal["stm32f7", "stm32f4", "stm32l4"]
     pyocd_target: str
     probe_board_ids: tuple[str, ...] = ()
     core: Core
@@ -252,6 +293,15 @@ class HarnessFacts(Strict):
     chip: Chip
     emulation: bool
     model_region: ModelRegion | None = None
+
+    @model_validator(mode="after")
+    def _pll_is_the_familys(self) -> HarnessFacts:
+        ranges = _PLL_RANGES[self.family]
+        for pll in (self.clock.pll, self.clock.pll_hsi):
+            for name, value, (low, high) in zip("mn", (pll.m, pll.n), ranges, strict=True):
+                if not low <= value <= high:
+                    raise ValueError(f"{self.family}: pll.{name} is {value}, not {low} to {high}")
+        return self
 
     @model_validator(mode="after")
     def _memory_is_consistent(self) -> HarnessFacts:

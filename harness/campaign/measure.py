@@ -17,6 +17,7 @@ from harness.campaign.prepare import Prepared
 from harness.capture import CapturePlan
 from harness.errors import HarnessError, RuntimeUnsupported
 from harness.models import TFLiteModel, read_model
+from harness.protocol import TRUSTED_CLOCKS
 from harness.results.record import LayerCycles, Measurement, Status, gap, summarise_cycles
 from harness.runtimes import GeneratedSources, RuntimeOptions, get_runtime
 
@@ -255,7 +256,7 @@ def _issues(built: Built, capture: Capture, bit_exact: bool) -> tuple[str, ...]:
     job, identity, issues = built.job, capture.identity, []
     if not bit_exact:
         issues.append("output-differs")
-    if identity.clock_source != "hse":
+    if identity.clock_source not in TRUSTED_CLOCKS:
         issues.append("clock-fallback")
     if identity.clock_hz != job.board.clock_hz:
         issues.append("clock-differs")

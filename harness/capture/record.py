@@ -42,7 +42,7 @@ class Identity:
         board: Board id that the image was built for.
         uid: 96-bit unique id of the chip, hex.
         clock_hz: Core clock that the device says it runs at.
-        clock_source: ``hse``, or ``hsi`` when the external clock did not start.
+        clock_source: ``hse`` or ``lse``, or ``hsi`` when the board's reference did not start.
         icache: Whether the instruction cache is on.
         dcache: Whether the data cache is on.
     """

@@ -248,7 +248,7 @@ class BoardSession:
             self._stopwatch,
             first,
             clock_hz=identity.clock_hz,
-            fallback=identity.clock_source != "hse",
+            fallback=identity.clock_source not in protocol.TRUSTED_CLOCKS,
             where=self._where,
             thorough=emulated or not self._clock_is_checked,
         )

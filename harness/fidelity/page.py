@@ -53,6 +53,18 @@ name the model; fits and reports never mix them with measured rows.
   ms at -Ofast (`harness measure --runtime tflm --kernels reference`), 31 and 32 % more. Today's
   `reference_integer_ops::ConvPerChannel` has grouped convolution (a division for each output and a
   longer index); how much of the difference that is has not been measured.
+- MLPerf Tiny's reference submission on the NUCLEO-L4R5ZI is not reached: its keyword spotting and
+  its visual wake words are predicted a third too fast, its anomaly detection (weights streamed
+  from flash) within 12 %. Part of it is the kernels: TFLM v2.3.1 brings older ones than the table
+  has. Those of July 2020, before CMSIS-NN made requantisation faster, give 125 ms (-31 %), 410
+  (-32 %) and 9.23 (-8 %) with `-Os`. The rest is not explained. The compiler of the submission
+  (GCC 6) is not at hand, and the flag decides again: `-Os -fno-builtin` gives 373 ms for keyword
+  spotting, twice the published figure. Mbed OS set 4 wait states where this project's firmware has
+  the 5 of the reference manual, which is worth 1 to 3 %. The interpreter is not in a replay. So on
+  this board the model is only checked where flash is the bottleneck; keep to comparisons.
+- The STM32L4's accelerator is documented as 32 lines of 4 x 64 bits; that these are filled and
+  replaced 64 bits at a time is assumed, and so is 5 whole wait states for each such line that
+  follows another one without a jump (the core fetches a little ahead, which would hide some).
 - Kernels have changed since. Today's CMSIS-NN (V.19.1) at -O2 takes 118.8 ms for KWS-M on the
   F746ZG and 321.8 ms on the F446RE, where the kernels of 2020 take 135 and 329:
   `arm_nn_mat_mult_nt_t_s8` took what 16 columns leave over one by one (12 of 140 columns), and now

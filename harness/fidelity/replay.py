@@ -25,6 +25,12 @@ _FOLDERS = (
     "ConvolutionFunctions", "NNSupportFunctions", "PoolingFunctions", "FullyConnectedFunctions",
 )  # fmt: skip
 
+_SUPPORT = (
+    "arm_q7_to_q15_with_offset", "arm_q7_to_q15_no_shift", "arm_nn_accumulate_q7_to_q15",
+)  # fmt: skip
+
+_HEADERS = ("arm_math_types.h", "arm_math.h", "arm_common_tables.h", "arm_math_memory.h")
+
 # Enable FPU, counter and caches, run (the second time is warm), and stop.
 _START = """#include <stdint.h>
 #define REG(address) (*(volatile uint32_t *)(address))
@@ -151,13 +157,14 @@ def build(
     (folder / "link.ld").write_text(_SCRIPT % (origin, ram, _STACK_BYTES))
     (folder / "start.c").write_text(_START % CYCLES_WORDS)
     (folder / "network.c").write_text(source)
-    for name in ("arm_math_types.h", "arm_math.h", "arm_common_tables.h"):
+    for name in _HEADERS:
         (folder / name).write_text(
             _TYPES if name == "arm_math_types.h" else '#include "arm_math_types.h"\n'
         )
     vendored = Path(bakenn.__file__).parent / "backend/cmsis_nn/vendor/cmsis_core/Include"
     found = [p for f in _FOLDERS for p in sorted((kernels / "Source" / f).glob("*s8*.c"))]
-    found += sorted((kernels / "Source").glob("*/arm_q7_to_q15_with_offset.c"))
+    # The linker drops what a release does not use.
+    found += [p for name in _SUPPORT for p in sorted((kernels / "Source").glob(f"*/{name}.c"))]
     elf = folder / "replay.elf"
     command = [
         shutil.which(_COMPILER) or _COMPILER, f"-mcpu={core}", "-mthumb", f"-mfpu={_FPU[core]}",

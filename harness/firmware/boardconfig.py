@@ -5,13 +5,15 @@ from __future__ import annotations
 from string import Template
 
 from harness.boards import Board, MemoryRegion
-from harness.boards.model import Pll
+from harness.boards.model import Console, Pll
 from harness.errors import BoardError
 from harness.firmware.image import BuildOptions
 
 _TIMER_HZ = 1_000_000
-# RCC_CFGR PPRE1 and PPRE2 (RM0385 5.3.3, RM0390 6.3.3).
-_PRESCALER_BITS = {1: 0, 2: 4, 4: 5, 8: 6, 16: 7}
+# An LPUART divides 256 times its clock (RM0432, LPUART baud rate generation), within these limits.
+_LPUART_SCALE = 256
+_LPUART_DIVIDERS = (0x300, 0xF_FFFF)
+_USART_DIVIDERS = (16, 0xFFFF)
 
 
 def board_config(board: Board, options: BuildOptions) -> str:
@@ -24,21 +26,20 @@ def board_config(board: Board, options: BuildOptions) -> str:
     clock, console, caches = facts.clock, facts.console, facts.caches
     _check_timer(board)
     _check_baud(board, options.baud)
-    prescalers = (
-        _PRESCALER_BITS[clock.apb1_divider] << 10 | _PRESCALER_BITS[clock.apb2_divider] << 13
-    )
     values: list[tuple[str, str]] = [
         ("BOARD_ID", f'"{board.id}"'),
         ("BOARD_HSI_HZ", f"{clock.hsi_hz}u"),
         ("BOARD_HSE_BYPASS", _flag(clock.hse_bypass)),
+        ("BOARD_MSI_HZ", f"{clock.msi_hz or 0}u"),
         ("BOARD_SYSCLK_HZ", f"{clock.sysclk_hz}u"),
         ("BOARD_APB1_HZ", f"{clock.apb1_hz}u"),
         ("BOARD_APB2_HZ", f"{clock.apb2_hz}u"),
-        ("BOARD_PLLCFGR_HSE", f"0x{_pllcfgr(clock.pll):08X}u"),
-        ("BOARD_PLLCFGR_HSI", f"0x{_pllcfgr(clock.pll_hsi):08X}u"),
-        ("BOARD_CFGR_PRESCALERS", f"0x{prescalers:08X}u"),
+        *_pll("BOARD_PLL", clock.pll),
+        *_pll("BOARD_PLL_HSI", clock.pll_hsi),
+        ("BOARD_APB1_DIVIDER", f"{clock.apb1_divider}u"),
+        ("BOARD_APB2_DIVIDER", f"{clock.apb2_divider}u"),
         ("BOARD_OVERDRIVE", _flag(clock.overdrive)),
-        ("BOARD_VOS_BITS", f"{4 - clock.voltage_scale}u"),
+        ("BOARD_VOLTAGE_SCALE", f"{clock.voltage_scale}u"),
         ("BOARD_FLASH_WAIT_STATES", f"{clock.flash_wait_states}u"),
         ("BOARD_FLASH_ORIGIN", f"0x{board.flash.origin:08X}u"),
         ("BOARD_FLASH_BYTES", f"{board.flash.bytes}u"),
@@ -47,11 +48,13 @@ def board_config(board: Board, options: BuildOptions) -> str:
         ("BOARD_DCACHE_BYTES", f"{caches.dcache_bytes}u"),
         ("BOARD_DCACHE_WAYS", f"{caches.dcache_ways}u"),
         ("BOARD_ART", _flag(options.art and caches.art)),
+        ("BOARD_PREFETCH", _flag(caches.accelerator is None or caches.accelerator.prefetch)),
         ("BOARD_DWT_LOCK", _flag(facts.cycle_counter == "dwt-lock")),
         ("BOARD_CONSOLE_BASE", f"0x{console.base:08X}u"),
         ("BOARD_CONSOLE_APB", "1" if console.bus == "apb1" else "2"),
         ("BOARD_CONSOLE_ENABLE_BIT", f"{console.enable_bit}u"),
         ("BOARD_CONSOLE_BAUD", f"{options.baud}u"),
+        ("BOARD_CONSOLE_SCALE", f"{_scale(console)}u"),
         ("BOARD_UID_ADDRESS", f"0x{facts.chip.uid_address:08X}u"),
     ]
     for name, pin in (("TX", console.tx), ("RX", console.rx)):
@@ -106,9 +109,13 @@ def _flag(value: bool) -> str:
     return "1" if value else "0"
 
 
-def _pllcfgr(pll: Pll) -> int:
-    """Return RCC_PLLCFGR without the source bit (RM0385 5.3.2); R, where it exists, is 2."""
-    return 2 << 28 | pll.q << 24 | (pll.p // 2 - 1) << 16 | pll.n << 6 | pll.m
+def _pll(name: str, pll: Pll) -> list[tuple[str, str]]:
+    factors = (("M", pll.m), ("N", pll.n), ("P", pll.p), ("Q", pll.q))
+    return [(f"{name}_{letter}", f"{value}u") for letter, value in factors]
+
+
+def _scale(console: Console) -> int:
+    return _LPUART_SCALE if console.peripheral.startswith("LPUART") else 1
 
 
 def _check_timer(board: Board) -> None:
@@ -123,21 +130,23 @@ def _check_timer(board: Board) -> None:
 
 
 def _check_baud(board: Board, baud: int) -> None:
-    """Refuse a rate that the UART misses by more than 2 % (its divider has 16 or more steps)."""
+    """Refuse a rate that the UART misses by more than 2 %."""
     console, clock = board.facts.console, board.facts.clock
     peripheral_hz = clock.apb1_hz if console.bus == "apb1" else clock.apb2_hz
-    divider = (peripheral_hz + baud // 2) // baud
-    if baud > console.max_baud or not 16 <= divider <= 0xFFFF:
+    scale = _scale(console)
+    least, most = _USART_DIVIDERS if scale == 1 else _LPUART_DIVIDERS
+    divider = (scale * peripheral_hz + baud // 2) // baud
+    if baud > console.max_baud or not least <= divider <= most:
         raise BoardError(
             f"{console.peripheral} of {board.id} cannot run at {baud} baud",
             where=f"{board.manifest}: harness.console",
-            expected=f"at most {min(console.max_baud, peripheral_hz // 16)} baud",
+            expected=f"at most {min(console.max_baud, scale * peripheral_hz // least)} baud",
             fix="choose another baud rate",
         )
-    if abs(peripheral_hz / divider - baud) > 0.02 * baud:
+    rate = scale * peripheral_hz // divider
+    if abs(rate - baud) > 0.02 * baud:
         raise BoardError(
-            f"{console.peripheral} of {board.id} would run at {peripheral_hz // divider} baud "
-            f"instead of {baud}",
+            f"{console.peripheral} of {board.id} would run at {rate} baud instead of {baud}",
             expected="within 2 %",
             fix="choose another baud rate",
         )

@@ -41,10 +41,12 @@ _PROGRAM_SHARE = 0.9
 # Unique ids of virtual chips begin with "VIRT", as a little-endian word.
 _EMULATED_UID = b"VIRT"[::-1].hex()
 
-# RM0410 3.7.6: FLASH_OPTCR.nDBANK; the sectors of the manifests are those of single-bank mode.
-_DUAL_BANK_DEVICES = {0x451}
-_FLASH_OPTCR = 0x4002_3C14
-_OPTCR_NDBANK = 1 << 29
+# Chips whose sectors depend on an option bit, by device id: register, bit that must be set for the
+# sectors of the manifests, its name and the mode (RM0410 3.7.6; RM0432, FLASH_OPTR).
+_BANK_MODES = {
+    0x451: (0x4002_3C14, 1 << 29, "nDBANK", "single-bank"),
+    0x470: (0x4002_2020, 1 << 22, "DBANK", "dual-bank"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,11 +368,14 @@ def _check_chip(target: Any, board: Board, station: Station) -> None:
             found_id=found,
             expected_id=expected,
         )
-    if expected in _DUAL_BANK_DEVICES and not int(target.read32(_FLASH_OPTCR)) & _OPTCR_NDBANK:
+    if expected not in _BANK_MODES:
+        return
+    register, bit, name, mode = _BANK_MODES[expected]
+    if not int(target.read32(register)) & bit:
         raise TargetMismatch(
-            f"the flash of the chip on station '{station.name}' is in dual-bank mode",
-            expected="single-bank mode (option bit nDBANK = 1), which the sector map is for",
-            fix="set nDBANK with STM32CubeProgrammer",
+            f"the flash of the chip on station '{station.name}' is not in {mode} mode",
+            expected=f"{mode} mode (option bit {name} = 1), which the sector map is for",
+            fix=f"set {name} with STM32CubeProgrammer",
             station=station.name,
         )
 

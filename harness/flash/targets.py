@@ -1,8 +1,10 @@
 """pyOCD targets for the boards, without a downloaded CMSIS pack.
 
-pyOCD brings flash algorithms for STM32F76x and STM32F412; the flash controllers of STM32F74x
-(RM0385 chapter 3; RM0410 chapter 3 in single-bank mode) and STM32F446 (RM0390 chapter 3) take the
-same keys, commands and sector numbers. Only the memory maps differ, and those are board facts.
+pyOCD brings flash algorithms for STM32F76x, STM32F412 and STM32L475; the flash controllers of
+STM32F74x (RM0385 chapter 3; RM0410 chapter 3 in single-bank mode) and STM32F446 (RM0390 chapter 3)
+take the same keys, commands and sector numbers. Only the memory maps differ, and those are board
+facts. The STM32L4+ takes the STM32L475's keys and commands, but its pages are twice as large
+(`_twice_pages`), and pyOCD cannot compare its pages of 1 KiB by checksum (`_L4_BUFFERS`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ from harness.errors import FlashError
 _BASES = {
     "stm32f7": ("target_STM32F767xx", "STM32F767xx"),
     "stm32f4": ("target_STM32F412xx", "STM32F412xG"),
+    "stm32l4": ("target_STM32L475xx", "STM32L475xG"),
 }
+# `Flash.compute_crcs` packs address / page size into 16 bits, so pages at 0x08000000 need 4 KiB.
+_L4_PAGE = 0x1000
+_L4_BUFFERS = {"page_buffers": [0x2000_1000, 0x2000_2000], "analyzer_address": 0x2000_3000}
 _OURS = "_tinyml_harness"
 
 
@@ -88,6 +94,10 @@ def _make(board: Board) -> type[Any]:
     module = import_module(f"pyocd.target.builtin.{module_name}")
     base: Any = getattr(module, class_name)
     page_size = next(region for region in base.MEMORY_MAP if region.is_flash).page_size
+    algo, driver = module.FLASH_ALGO, {}
+    if board.family == "stm32l4":
+        page_size, algo = _L4_PAGE, {**algo, **_L4_BUFFERS}
+        driver = {"flash_class": _twice_pages(board.flash.origin)}
     regions: list[Any] = []
     address = board.flash.origin
     for run in board.facts.flash_sectors:
@@ -99,7 +109,8 @@ def _make(board: Board) -> type[Any]:
                 sector_size=run.bytes,
                 page_size=page_size,
                 is_boot_memory=not regions,
-                algo=module.FLASH_ALGO,
+                algo=algo,
+                **driver,
             )
         )
         address += run.count * run.bytes
@@ -132,3 +143,18 @@ def _make(board: Board) -> type[Any]:
             _OURS: True,
         },
     )
+
+
+def _twice_pages(origin: int) -> type[Any]:
+    """Return a driver of the STM32L475's algorithm for pages of 4 KiB instead of 2.
+
+    The algorithm erases page ``(address >> 11) & 0x3FF``, whose bit 8 selects the bank (BKER). Half
+    the offset gives the STM32L4+'s page number and bank (RM0432, FLASH_CR, two banks).
+    """
+    from pyocd.flash.flash import Flash
+
+    class TwicePages(Flash):
+        def erase_sector(self, address: int) -> None:
+            super().erase_sector(origin + (address - origin) // 2)
+
+    return TwicePages

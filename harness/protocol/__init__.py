@@ -52,6 +52,7 @@ from harness.protocol.lines import (
 from harness.protocol.records import (
     MAX_LAYERS,
     MAX_OUTPUT_CHUNK,
+    TRUSTED_CLOCKS,
     ArenaPart,
     ArenaPartsEnd,
     ArenaTry,
@@ -91,6 +92,7 @@ __all__ = [
     "MAX_WARMUPS",
     "READY",
     "TERMINATOR",
+    "TRUSTED_CLOCKS",
     "VERSION",
     "ArenaPart",
     "ArenaPartsEnd",

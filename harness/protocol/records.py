@@ -63,6 +63,10 @@ class Boot(_Record):
     reset: str
 
 
+#: References (`DeviceId.src`) as good as a crystal; on another one a latency is not to be trusted.
+TRUSTED_CLOCKS = frozenset({"hse", "lse"})
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceId(_Record):
     """Answer to `hil-id`: what runs, on which chip, at which clock.
@@ -75,7 +79,8 @@ class DeviceId(_Record):
         runtime: Name of the runtime.
         kernels: Name of the kernels.
         clock: Core clock in Hz.
-        src: Source of the PLL: ``hse``, or ``hsi`` when the external clock is missing.
+        src: Reference of the PLL: ``hse`` (external clock), ``lse`` (an oscillator locked to the
+            crystal of 32.768 kHz), or ``hsi`` when the board's reference is missing.
         icache: 1 when on.
         dcache: 1 when on.
         counter: Cycle counter (``dwt``).

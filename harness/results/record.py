@@ -82,7 +82,7 @@ class Measurement:
     chip_uid: str | None = None
     timing_model: str | None = None  # "name/version"; emulated rows only
     clock_hz: int | None = None
-    clock_source: str | None = None  # "hse" | "hsi"
+    clock_source: str | None = None  # "hse" | "lse" | "hsi"
     icache: bool | None = None
     dcache: bool | None = None
     art: bool | None = None

@@ -10,11 +10,10 @@ from harness.virtual.bus import Bus, Peripheral
 from harness.virtual.console import Console
 from harness.virtual.counting import BlockCounter
 from harness.virtual.cpu import Cpu
+from harness.virtual.families import build
 from harness.virtual.memory import MemoryMap
 from harness.virtual.peripherals.dwt import Dwt
-from harness.virtual.peripherals.flash import FlashController
 from harness.virtual.peripherals.fpb import Fpb
-from harness.virtual.peripherals.gpio import Pins
 from harness.virtual.peripherals.identity import (
     Dbgmcu,
     DeviceSignature,
@@ -22,11 +21,8 @@ from harness.virtual.peripherals.identity import (
     Tpiu,
     rom_tables,
 )
-from harness.virtual.peripherals.pwr import Pwr
-from harness.virtual.peripherals.rcc import Rcc, ResetCause
+from harness.virtual.peripherals.rcc import ResetCause
 from harness.virtual.peripherals.scs import CoreControl, Scs
-from harness.virtual.peripherals.timer import Tim2
-from harness.virtual.peripherals.usart import UsartF4, UsartF7
 
 
 class ChipControl(CoreControl, Protocol):
@@ -47,30 +43,21 @@ class Chip:
         counter: BlockCounter,
         control: ChipControl,
     ) -> None:
-        self.flash = FlashController(board, memory, counter)
-        self.pwr = Pwr(board)
-        self.rcc = Rcc(board, self.flash, self.pwr)
-        self.pins = Pins(board, self.rcc)
-        usart = UsartF7 if board.family == "stm32f7" else UsartF4
-        self.usart = usart(board, console, self.rcc, self.pins)
+        own = build(board, memory, console, counter)
+        self.flash, self.rcc, self.pins, self.usart = own.flash, own.rcc, own.pins, own.usart
         self.rcc.on_change = self.usart.slow_down
-        self.scs = Scs(board, control)
+        self.scs = Scs(board, control, own.boot_address, own.interrupts)
         self.fpb = Fpb(board)
         self.signature = DeviceSignature(board)
         self.rom_address, tables = rom_tables(board)
         self.dwt = Dwt(board, counter, control.trace_enabled)
         blocks: list[Peripheral] = [
-            self.flash,
-            self.pwr,
-            self.rcc,
-            *self.pins.ports.values(),
-            self.usart,
-            Tim2(self.rcc, counter),
+            *own.peripherals,
             self.scs,
             self.fpb,
             self.dwt,
             self.signature,
-            Dbgmcu(board),
+            Dbgmcu(board, own.freeze_registers),
             Itm(board.facts.cycle_counter == "dwt-lock"),
             Tpiu(),
             *tables,

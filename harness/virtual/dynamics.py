@@ -42,6 +42,8 @@ from harness.virtual.timing.events import (
 BLOCKS, REGISTERS, CALL_NEW, LAST, LAST_END, LAST_LINE = range(6)
 ICACHE, DCACHE, ART, CLOCK, VICTIM = range(6, 11)
 I_SETS, D_SETS, D_WAYS, CODE_USED, EPOCH, COLD, CODE_CACHED = range(11, 18)
+# The accelerator: log2 of the bytes of a line, lines kept of code and data, whether it prefetches.
+ART_SHIFT, ART_CODE_KEPT, ART_DATA_KEPT, ART_PREFETCH = range(18, 22)
 REGION = 32  # their number is before; of each: first address, bytes, class, host address
 MAX_REGIONS = 8
 REGION_WORDS = 4
@@ -55,9 +57,9 @@ I_RECENT = I_TAGS + 512
 D_TAGS = I_RECENT + 256  # up to four ways
 D_DIRTY = D_TAGS + 512
 ART_CODE = D_DIRTY + 512  # lines held, then when each was used
-ART_CODE_LINES = 64
+ART_CODE_LINES = 128  # at most
 ART_DATA = ART_CODE + 2 * ART_CODE_LINES
-ART_DATA_LINES = 8
+ART_DATA_LINES = 32  # at most
 HEADER_WORDS = ART_DATA + 2 * ART_DATA_LINES
 # Per slot: kind of branch, prediction counter and its first value, last target, when these were
 # last set up, address program.
@@ -67,13 +69,12 @@ KIND, PREDICTION, INITIAL, TARGET, SEEN, PROGRAM = (
 COUNTS = HEADER_WORDS + 6 * native.MAX_SLOTS
 CODE = COUNTS + EVENTS * native.MAX_SLOTS
 CODE_WORDS = 1 << 20
-ART_MAP = CODE + CODE_WORDS  # way + 1 of each 16-byte line of flash
-ART_MAP_WORDS = (2 << 20) >> 4
+ART_MAP = CODE + CODE_WORDS  # way + 1 of each line of flash, of 8 bytes or more
+ART_MAP_WORDS = (2 << 20) >> 3
 STATE_WORDS = ART_MAP + ART_MAP_WORDS
 
 LINE_SHIFT = 5  # the Cortex-M7's caches
 FETCH_SHIFT = 3  # a fetch without a cache, 64 bits
-ART_SHIFT = 4  # STM32F4: lines of 128 bits (RM0390 3.4.2)
 
 # An access of an address program: this word, the constant part, then one word a term.
 STORE_BIT = 1
@@ -191,24 +192,28 @@ def _fetch_cached(
 
 @njit(inline="always")
 def _fetch_art(state: Any, at: Any, end: Any, counts: Any) -> None:  # pragma: no cover
-    """Look up the lines of a block in the flash accelerator of the STM32F4.
+    """Look up the lines of a block in the flash accelerator of an STM32F4 or L4.
 
-    RM0390 3.4.2: one current line, one prefetched line (the next one), and 64 lines that keep what
-    missed both, least recently used out first.
+    RM0390 3.4.2: one current line, one prefetched line (the next one, where prefetch is on), and
+    lines that keep what missed both, least recently used out first.
     """
-    line = at >> ART_SHIFT
-    while line <= (end - 1) >> ART_SHIFT:
+    shift = state[ART_SHIFT]
+    line = at >> shift
+    while line <= (end - 1) >> shift:
         if line != state[LAST_LINE]:
             state[CLOCK] += 1
             way = state[ART_MAP + (line & (ART_MAP_WORDS - 1))] - 1
             if way >= 0 and state[ART_CODE + way] == line:
                 state[ART_CODE + ART_CODE_LINES + way] = state[CLOCK]
-            elif line == state[LAST_LINE] + 1:
+            elif state[ART_PREFETCH] != 0 and line == state[LAST_LINE] + 1:
                 state[counts + FETCH_NEXT] += 1
             else:
-                state[counts + FETCH_JUMP] += 1
+                if line == state[LAST_LINE] + 1:
+                    state[counts + FETCH_NEXT] += 1
+                else:
+                    state[counts + FETCH_JUMP] += 1
                 oldest = 0
-                for n in range(1, ART_CODE_LINES):
+                for n in range(1, state[ART_CODE_KEPT]):
                     if (
                         state[ART_CODE + ART_CODE_LINES + n]
                         < state[ART_CODE + ART_CODE_LINES + oldest]
@@ -223,10 +228,10 @@ def _fetch_art(state: Any, at: Any, end: Any, counts: Any) -> None:  # pragma: n
 
 @njit(inline="always")
 def _data_art(state: Any, line: Any, counts: Any) -> None:  # pragma: no cover
-    """Look up one line in the accelerator's data cache: 8 lines, least recently used."""
+    """Look up one line in the accelerator's data cache: least recently used out first."""
     state[CLOCK] += 1
     oldest = 0
-    for n in range(ART_DATA_LINES):
+    for n in range(state[ART_DATA_KEPT]):
         if state[ART_DATA + n] == line:
             state[ART_DATA + ART_DATA_LINES + n] = state[CLOCK]
             return
@@ -331,8 +336,8 @@ def _run_program(state: Any, program: Any, counts: Any) -> None:  # pragma: no c
                 _data_cached(state, line, store, flash, counts)
                 line += 1
         elif kind == ART_FLASH:
-            line = address >> ART_SHIFT
-            last = (address + size - 1) >> ART_SHIFT
+            line = address >> state[ART_SHIFT]
+            last = (address + size - 1) >> state[ART_SHIFT]
             while line <= last:
                 _data_art(state, line, counts)
                 line += 1

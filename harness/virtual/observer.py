@@ -73,8 +73,25 @@ class Observer:
             state[dynamics.D_WAYS] = caches.dcache_ways
             state[dynamics.CODE_CACHED] = _FLASH_AXI
         else:
-            state[dynamics.ART] = 1
+            self._keep_lines(board)
         self._add_regions()
+
+    def _keep_lines(self, board: Board) -> None:
+        """Set up the flash accelerator."""
+        kept = board.facts.caches.accelerator
+        if kept is None:
+            raise VirtualError(
+                f"the timing of '{board.id}' depends on its flash accelerator",
+                where=board.manifest,
+                expected="harness.caches.accelerator in its manifest",
+                fix="add it, or use a timing model without memory: HARNESS_TIMING=issue",
+            )
+        state = self.state
+        state[dynamics.ART] = 1
+        state[dynamics.ART_SHIFT] = kept.line_bytes.bit_length() - 1
+        state[dynamics.ART_CODE_KEPT] = kept.code_lines
+        state[dynamics.ART_DATA_KEPT] = kept.data_lines
+        state[dynamics.ART_PREFETCH] = int(kept.prefetch)
 
     def _add_regions(self) -> None:
         regions = [(origin, m) for m in self._memory.memories for origin in m.origins]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("unicorn", "numba")),
     reason="pip install 'tinyml-harness[virtual]'",
 )
-BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re")
+BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi")
 RAM = 0x2000_0000
 # movs r0, #0; loop: adds r0, #1; adds r1, r0, #0; b loop
 COUNT = bytes.fromhex("00200130011cfce7")

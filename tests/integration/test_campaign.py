@@ -138,7 +138,8 @@ def test_a_network_that_fails_is_a_row_and_the_others_go_on(
 def test_sweep_of_kernels_and_boards(harness: Harness, tmp_path: Path, tiny: Path) -> None:
     file = tmp_path / "sweep.toml"
     file.write_text(
-        'name = "sweep"\nboards = ["nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"]\n'
+        'name = "sweep"\nboards = ["nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", '
+        '"nucleo_l4r5zi"]\n'
         f'models = ["{tiny.name}"]\n'
         '[[runtimes]]\nname = "aot"\nkernels = ["cmsis_nn", "portable"]\n'
         'optimization = ["-O2", "-Os"]\n'
@@ -146,11 +147,12 @@ def test_sweep_of_kernels_and_boards(harness: Harness, tmp_path: Path, tiny: Pat
     answer = harness("run", file, "--db", tmp_path / "a.sqlite", "--json")
     assert answer.code == 0, answer.err
     found = rows(tmp_path / "a.sqlite")
-    assert len(found) == 12 and all(row.status.value == "valid" for row in found)
+    assert len(found) == 16 and all(row.status.value == "valid" for row in found)
     f446 = [row for row in found if row.board == "nucleo_f446re"]
     assert {row.clock_hz for row in f446} == {180_000_000}
     assert {(row.icache, row.dcache) for row in f446} == {(False, False)}
-    assert len({row.chip_uid for row in found}) == 3
+    assert {row.clock_source for row in found if row.board == "nucleo_l4r5zi"} == {"lse"}
+    assert len({row.chip_uid for row in found}) == 4
 
 
 def test_models_in_turn_on_two_kernel_sets_never_get_each_other_s_weights(

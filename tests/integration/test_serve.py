@@ -67,7 +67,7 @@ def test_pyocd_lists_the_virtual_boards(virtual_board: None) -> None:
         check=True,
         env={**os.environ, "COLUMNS": "200"},
     )
-    for board in ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"):
+    for board in ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi"):
         assert f"virtual:{board}" in listed.stdout
 
 

@@ -1,11 +1,10 @@
-/* Console pins, 1 MHz timer, unique id, reset cause: the same on STM32F4 and F7. */
+/* Console pins, 1 MHz timer, unique id, reset cause: the same on every STM32 but for addresses. */
 #include "armv7m.h"
 #include "board_config.h"
 #include "registers.h"
 #include "stm32.h"
 
 enum {
-    GPIO = 0x40020000u,
     TIM2 = 0x40000000u, /* 32 bits wide (RM0385 23, RM0390 17) */
     TIM_CR1 = TIM2 + 0x00u,
     TIM_SR = TIM2 + 0x10u,
@@ -17,10 +16,25 @@ enum {
 
 static const char *reset_cause;
 
-/* RM0385 6.4, RM0390 7.4: mode 2 = alternate function, fast, pulled up. */
+uint32_t stm32_wait(uint32_t address, uint32_t mask, uint32_t value, uint32_t polls) {
+    for (uint32_t i = 0; i < polls; i++) {
+        if ((REG(address) & mask) == value) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+void stm32_enable(uint32_t rcc_register, uint32_t bit) {
+    const uint32_t address = rcc_register + 4u * (bit / 32u);
+    REG(address) |= 1u << bit % 32u;
+    (void)REG(address);
+}
+
+/* RM0385 6.4, RM0390 7.4, RM0432 GPIO registers: mode 2 = alternate function, fast, pulled up. */
 static void alternate_pin(uint32_t port, uint32_t pin, uint32_t function) {
     const uint32_t base = GPIO + 0x400u * port;
-    stm32_enable(RCC_AHB1ENR, port);
+    stm32_enable(RCC_GPIOENR, port);
     reg_change(base + 0x20u + 4u * (pin / 8u), 15u << 4u * (pin % 8u), function << 4u * (pin % 8u));
     reg_change(base + 0x08u, 3u << 2u * pin, 2u << 2u * pin);
     reg_change(base + 0x0Cu, 3u << 2u * pin, 1u << 2u * pin);
@@ -54,20 +68,12 @@ void port_unique_id(uint32_t id[3]) {
     }
 }
 
-/* RM0385 5.3.21, RM0390 6.3.21. The flags add up until cleared; the most telling one comes first. */
 static const char *read_reset_cause(void) {
-    static const struct {
-        uint32_t bit;
-        const char *name;
-    } causes[] = {
-        {31, "low-power"}, {30, "window-watchdog"}, {29, "watchdog"}, {28, "software"},
-        {27, "power-on"},  {25, "brown-out"},       {26, "pin"},
-    };
     const uint32_t flags = REG(RCC_CSR);
-    REG(RCC_CSR) = flags | 1u << 24; /* RMVF */
-    for (uint32_t i = 0; i < sizeof causes / sizeof causes[0]; i++) {
-        if ((flags >> causes[i].bit & 1u) != 0u) {
-            return causes[i].name;
+    REG(RCC_CSR) = flags | 1u << CSR_RMVF;
+    for (const stm32_cause_t *cause = family_causes; cause->name != 0; cause++) {
+        if ((flags >> cause->bit & 1u) != 0u) {
+            return cause->name;
         }
     }
     return "unknown";

@@ -5,28 +5,34 @@ RM0385 section 6.4, RM0410 section 6.4, RM0390 section 7.4.
 
 from __future__ import annotations
 
-from harness.boards import Board
+from collections.abc import Iterable
+
 from harness.boards.model import Pin
 from harness.virtual.bus import Master, Peripheral, read_zero
-from harness.virtual.peripherals.rcc import Rcc
+from harness.virtual.families import Clocks
 
-_BASE = 0x4002_0000
 _MODER, _PUPDR, _IDR, _ODR, _BSRR, _AFRL = 0x00, 0x0C, 0x10, 0x14, 0x18, 0x20
-_AHB1ENR = 0x30
-_PORTS = {"stm32f7": "ABCDEFGHIJK", "stm32f4": "ABCDEFGH"}
 # Ports A and B start with the debug pins in their alternate function.
 _RESET = {"A": (0xA800_0000, 0x0C00_0000, 0x6400_0000), "B": (0x0000_0280, 0x0000_00C0, 0x100)}
 _OUTPUT, _ALTERNATE = 1, 2
 
 
 class Gpio(Peripheral):
-    """One port. Nothing is connected to its pins but the console."""
+    """One port. Nothing is connected to its pins but the console.
 
-    def __init__(self, letter: str, rcc: Rcc) -> None:
+    Args:
+        letter: Its letter.
+        base: First address of port A; the others follow.
+        rcc: Clocks it.
+        enable_register: Offset of the register with its enable bit.
+    """
+
+    def __init__(self, letter: str, base: int, rcc: Clocks, enable_register: int) -> None:
         index = ord(letter) - ord("A")
-        super().__init__(f"GPIO{letter}", _BASE + 0x400 * index, "RM0385 6.4, RM0390 7.4")
+        super().__init__(f"GPIO{letter}", base + 0x400 * index, "RM0385 6.4, RM0390 7.4")
         self._rcc = rcc
         self._index = index
+        self._enable_register = enable_register
         mode, speed, pull = _RESET.get(letter, (0, 0, 0))
         self.add(_MODER, "MODER", mode)
         self.add(0x04, "OTYPER", writable=0xFFFF)
@@ -38,10 +44,10 @@ class Gpio(Peripheral):
         self.add_storage(((0x1C, "LCKR"), (_AFRL, "AFRL"), (_AFRL + 4, "AFRH")))
 
     def check_access(self) -> str | None:
-        """Refuse while RCC_AHB1ENR has the port off."""
-        if self._rcc.enabled(_AHB1ENR, self._index):
+        """Refuse while RCC has the port off."""
+        if self._rcc.enabled(self._enable_register, self._index):
             return None
-        return f"its clock is off (RCC_AHB1ENR bit {self._index})"
+        return f"its clock is off (RCC offset {self._enable_register:#x} bit {self._index})"
 
     def write(self, offset: int, value: int, mask: int, master: Master) -> None:
         """Write a register and tell who depends on pins."""
@@ -73,8 +79,10 @@ class Gpio(Peripheral):
 class Pins:
     """All ports of a chip."""
 
-    def __init__(self, board: Board, rcc: Rcc) -> None:
-        self.ports = {letter: Gpio(letter, rcc) for letter in _PORTS[board.family]}
+    def __init__(
+        self, letters: Iterable[str], base: int, rcc: Clocks, enable_register: int
+    ) -> None:
+        self.ports = {letter: Gpio(letter, base, rcc, enable_register) for letter in letters}
 
     def connected(self, pin: Pin) -> bool:
         """Return whether `pin` is switched to the alternate function that the board uses it for."""

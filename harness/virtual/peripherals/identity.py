@@ -82,12 +82,12 @@ def rom_tables(board: Board) -> tuple[int, list[RomTable]]:
 class Dbgmcu(Peripheral):
     """Device id and the debugger's freeze bits."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, freeze_registers: tuple[tuple[int, str], ...]) -> None:
         super().__init__("DBGMCU", DBGMCU, "RM0385 40.16, RM0390 33.16")
         chip = board.facts.chip
         self.add(0x0, "IDCODE", chip.revision_id << 16 | chip.device_id, writable=0)
         self.add(0x4, "CR", writable=0xFF)
-        self.add_storage(((0x8, "APB1_FZ"), (0xC, "APB2_FZ")))
+        self.add_storage(freeze_registers)
 
     def reset(self) -> None:
         """Keep everything: only a power-on reset clears it."""

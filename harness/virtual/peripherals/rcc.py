@@ -16,7 +16,7 @@ from harness.virtual.peripherals.pwr import Pwr
 
 _BASE = 0x4002_3800
 _CR, _PLLCFGR, _CFGR, _CIR, _BDCR, _CSR = 0x00, 0x04, 0x08, 0x0C, 0x70, 0x74
-_AHB1ENR, _APB1ENR, _APB2ENR = 0x30, 0x40, 0x44
+AHB1ENR, APB1ENR, APB2ENR = 0x30, 0x40, 0x44
 _DCKCFGR2_F7 = 0x90
 
 _HSION, _HSEON, _HSEBYP, _CSSON = 1 << 0, 1 << 16, 1 << 18, 1 << 19
@@ -70,9 +70,9 @@ class Rcc(Peripheral):
         self.add(_CFGR, "CFGR", read=self._read_cfgr, write=self._write_cfgr)
         self.add(_CIR, "CIR", writable=0, write=self._write_cir)
         self.add_storage(_RESETS)
-        self.add(_AHB1ENR, "AHB1ENR", 0x0010_0000 if f7 else 0)
-        self.add_storage(((0x34, "AHB2ENR"), (0x38, "AHB3ENR"), (_APB1ENR, "APB1ENR")))
-        self.add(_APB2ENR, "APB2ENR")
+        self.add(AHB1ENR, "AHB1ENR", 0x0010_0000 if f7 else 0)
+        self.add_storage(((0x34, "AHB2ENR"), (0x38, "AHB3ENR"), (APB1ENR, "APB1ENR")))
+        self.add(APB2ENR, "APB2ENR")
         self.add_storage(_LOW_POWER, 0xFFFF_FFFF)
         self.add(_BDCR, "BDCR")
         self.add(_CSR, "CSR", read=self._read_csr, write=self._write_csr)
@@ -85,6 +85,7 @@ class Rcc(Peripheral):
             else ((0x8C, "DCKCFGR"), (0x90, "CKGATENR"), (0x94, "DCKCFGR2"))
         )
         self.add_storage(kernel_clocks)
+        self.bus_enables = {"apb1": APB1ENR, "apb2": APB2ENR}
         #: Called before any clock changes.
         self.on_change: Callable[[], None] = lambda: None
         self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
@@ -211,7 +212,7 @@ class Rcc(Peripheral):
 
     @property
     def _hse_hz(self) -> int:
-        return round(self._board.facts.clock.hse_hz * self.drift)
+        return round(self._board.facts.clock.reference_hz * self.drift)
 
     @property
     def hclk_hz(self) -> int:

@@ -26,7 +26,6 @@ _MPU_TYPE, _MPU_CTRL, _MPU_RNR, _MPU_RBAR = 0xD90, 0xD94, 0xD98, 0xD9C
 _ICIALLU, _ICIMVAU = 0xF50, 0xF58
 _VECTKEY, _VECTKEY_READ = 0x05FA, 0xFA05
 _SYSRESETREQ, _VECTCLRACTIVE, _VECTRESET, _PRIGROUP = 1 << 2, 1 << 1, 1 << 0, 0x700
-_INTERRUPTS = {0x449: 98, 0x451: 110, 0x421: 97}  # RM0385, RM0410, RM0390: vector tables
 
 # (offset, name, Cortex-M4, Cortex-M7), from the TRMs' register summaries.
 _ID_REGISTERS = (
@@ -80,19 +79,29 @@ class CoreControl(Protocol):
 
 
 class Scs(Peripheral):
-    """System control space."""
+    """System control space.
+
+    Args:
+        board: Its core.
+        control: What writes act on.
+        boot_address: Where the vectors are read at reset.
+        interrupts: How many the chip has.
+    """
 
     size = 0x1000
 
-    def __init__(self, board: Board, control: CoreControl) -> None:
+    def __init__(
+        self, board: Board, control: CoreControl, boot_address: int, interrupts: int
+    ) -> None:
         super().__init__("SCS", SCS, "ARMv7-M ARM B3.2")
         self._board = board
         self._control = control
+        self._interrupts = interrupts
         self._m7 = board.facts.core.cpu == "cortex-m7"
         #: False is a fault: the caches stay off.
         self.caches_work = True
-        # BOOT0 low: STM32F7 boots from flash through ITCM, others from the alias at 0.
-        self.boot_address = 0x0020_0000 if board.family == "stm32f7" else 0
+        #: Where the vectors are read at reset.
+        self.boot_address = boot_address
         self._add_system_control()
         self._add_systick_and_nvic()
         self._add_mpu()
@@ -126,7 +135,7 @@ class Scs(Peripheral):
 
     def _add_system_control(self) -> None:
         facts = self._board.facts.core
-        lines = (_INTERRUPTS[self._board.facts.chip.device_id] + 31) // 32 - 1
+        lines = (self._interrupts + 31) // 32 - 1
         self.add(0x004, "ICTR", lines, writable=0)
         self.add(0x008, "ACTLR")
         self.add(0xD00, "CPUID", facts.cpuid, writable=0)

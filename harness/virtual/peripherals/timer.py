@@ -7,20 +7,27 @@ from __future__ import annotations
 
 from harness.virtual.bus import Master, Peripheral, read_zero
 from harness.virtual.counting import BlockCounter
-from harness.virtual.peripherals.rcc import Rcc
+from harness.virtual.families import Clocks
 
 _BASE = 0x4000_0000
-_APB1ENR, _TIM2EN = 0x40, 0
+_TIM2EN = 0
 _CR1, _SR, _EGR, _CNT, _PSC, _ARR = 0x00, 0x10, 0x14, 0x24, 0x28, 0x2C
 _CEN, _UG = 1 << 0, 1 << 0
 
 
 class Tim2(Peripheral):
-    """Counts modelled core cycles, divided as the clock tree and the prescaler say."""
+    """Counts modelled core cycles, divided as the clock tree and the prescaler say.
 
-    def __init__(self, rcc: Rcc, counter: BlockCounter) -> None:
+    Args:
+        rcc: Clocks it.
+        counter: Counts the core's cycles.
+        enable_register: Offset of the register with its enable bit.
+    """
+
+    def __init__(self, rcc: Clocks, counter: BlockCounter, enable_register: int) -> None:
         super().__init__("TIM2", _BASE, "RM0385 26.4, RM0390 17.4")
         self._rcc = rcc
+        self._enable_register = enable_register
         self._counter = counter
         self._started = 0
         self._ticks = 0
@@ -39,7 +46,8 @@ class Tim2(Peripheral):
 
     def check_access(self) -> str | None:
         """Refuse use without a clock."""
-        return None if self._rcc.enabled(_APB1ENR, _TIM2EN) else "its clock is off (APB1ENR)"
+        on = self._rcc.enabled(self._enable_register, _TIM2EN)
+        return None if on else "its clock is off (APB1ENR)"
 
     def _now(self) -> int:
         if not self.values[_CR1] & _CEN:

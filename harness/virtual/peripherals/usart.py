@@ -11,21 +11,22 @@ from harness.errors import VirtualError
 from harness.virtual import native
 from harness.virtual.bus import Master, Peripheral, read_zero
 from harness.virtual.console import Console
+from harness.virtual.families import Clocks
 from harness.virtual.peripherals.gpio import Pins
-from harness.virtual.peripherals.rcc import Rcc
 
 _PE_FE_NF_ORE_IDLE, _ORE, _RXNE, _TC, _TXE = 0x1F, 1 << 3, 1 << 5, 1 << 6, 1 << 7
 _INTERRUPTS = 0x1F0  # PEIE, TXEIE, TCIE, RXNEIE, IDLEIE in CR1 of both layouts
 _TE, _RE, _OVER8 = 1 << 3, 1 << 2, 1 << 15
 # A receiver follows a rate that is off by a few per cent (RM0385 31.5.5).
 _TOLERANCE = 0.03
-_ENABLE = {"apb1": 0x40, "apb2": 0x44}
 
 
 class Usart(Peripheral):
     """What both layouts share. `status`, `data` and `control` say where they keep it."""
 
-    def __init__(self, board: Board, console: Console, rcc: Rcc, pins: Pins, manual: str) -> None:
+    def __init__(
+        self, board: Board, console: Console, rcc: Clocks, pins: Pins, manual: str
+    ) -> None:
         facts = board.facts.console
         super().__init__(facts.peripheral, facts.base, manual)
         self._facts = facts
@@ -47,7 +48,8 @@ class Usart(Peripheral):
 
     def check_access(self) -> str | None:
         """Refuse while RCC has the USART off."""
-        if self._rcc.enabled(_ENABLE[self._facts.bus], self._facts.enable_bit):
+        word, bit = divmod(self._facts.enable_bit, 32)
+        if self._rcc.enabled(self._rcc.bus_enables[self._facts.bus] + 4 * word, bit):
             return None
         return f"its clock is off (RCC_{self._facts.bus.upper()}ENR bit {self._facts.enable_bit})"
 
@@ -157,7 +159,7 @@ class Usart(Peripheral):
 class UsartF7(Usart):
     """ISR, ICR, RDR and TDR."""
 
-    def __init__(self, board: Board, console: Console, rcc: Rcc, pins: Pins) -> None:
+    def __init__(self, board: Board, console: Console, rcc: Clocks, pins: Pins) -> None:
         super().__init__(board, console, rcc, pins, "RM0385 31.8, RM0410 34.8")
         self._cr1, self._brr, self._enable_bit = 0x00, 0x0C, 1 << 0
         console.place(self.base & 0xFFF, status=0x1C, receive=0x24, transmit=0x28)
@@ -190,7 +192,7 @@ class UsartF7(Usart):
 class UsartF4(Usart):
     """SR and DR."""
 
-    def __init__(self, board: Board, console: Console, rcc: Rcc, pins: Pins) -> None:
+    def __init__(self, board: Board, console: Console, rcc: Clocks, pins: Pins) -> None:
         super().__init__(board, console, rcc, pins, "RM0390 25.6")
         self._cr1, self._brr, self._enable_bit = 0x0C, 0x08, 1 << 13
         console.place(self.base & 0xFFF, status=0x00, receive=0x04, transmit=0x04)

@@ -1,4 +1,4 @@
-"""Cortex-M4 with branches as they went, and the STM32F4's flash accelerator.
+"""Cortex-M4 with branches as they went, and the flash accelerator of the STM32F4 and L4.
 
 Sources as in `cortex_m4`, and:
 
@@ -6,6 +6,10 @@ Sources as in `cortex_m4`, and:
 - [RM] ST RM0390 3.4: flash lines of 128 bits; with the accelerator 64 lines of code and 8 of data
   are kept, least recently used out first, and the next line of code is prefetched. Code that the
   prefetch brought is not kept. A read of flash takes wait states + 1 cycles.
+- [L4] The STM32L4 reads 64 bits at a time in two banks, and keeps 32 lines of 4 x 64 bits of code
+  and 8 of data (ST, heads of ``stm32l4xx_hal_flash.c``; RM0351 3.3.5). How such a line is filled is
+  not said: here each 64 bits is read and replaced by itself. Its prefetch stays off, as at reset
+  and in ST's HAL (``PREFETCH_ENABLE 0``); then every line that missed is kept.
 
 Left out: contention between code and data reads of flash, and on the bus matrix; the data-dependent
 time of divides (the middle of the range is taken).
@@ -23,7 +27,6 @@ from harness.virtual.timing.decode import Instruction, decode_block
 if TYPE_CHECKING:
     from harness.boards import Board
 
-LINE_BYTES = 16  # 128 bits [RM]
 TARGET_UNALIGNED = 1  # "branches to unaligned wide instructions take one extra cycle" [A]
 RUN_UNALIGNED = 1  # "groups of three or more unaligned wide instructions take one extra" [A]
 RUN = 3
@@ -33,7 +36,7 @@ ODD = 1  # a word from an odd address: as three accesses [T] 3.3.2
 
 
 class PipelineM4:
-    """Price blocks and their events on a Cortex-M4 of an STM32F4."""
+    """Price blocks and their events on a Cortex-M4 of an STM32F4 or L4."""
 
     name = "cortex-m4-pipeline"
     version = "1"
@@ -42,6 +45,9 @@ class PipelineM4:
     def __init__(self, board: Board) -> None:
         self._table = CortexM4()
         self._wait_states = board.facts.clock.flash_wait_states
+        accelerator = board.facts.caches.accelerator
+        self._line_bytes = accelerator.line_bytes if accelerator else 0
+        self._prefetch = accelerator is not None and accelerator.prefetch
 
     @property
     def unknown(self) -> Mapping[str, int]:
@@ -62,9 +68,11 @@ class PipelineM4:
         wide = bool(block) and block[0].halfwords == 2 and address % 4 != 0
         prices[events.ENTERED] = TARGET_UNALIGNED if wide else 0
         prices[events.FETCH_JUMP] = self._wait_states
-        # The next line is on its way while the core works through the one before.
-        cycles = block_cycles(block) * LINE_BYTES // max(1, len(code))
-        prices[events.FETCH_NEXT] = max(0, self._wait_states + 1 - cycles)
+        prices[events.FETCH_NEXT] = self._wait_states
+        if self._prefetch:
+            # The next line is on its way while the core works through the one before.
+            cycles = block_cycles(block) * self._line_bytes // max(1, len(code))
+            prices[events.FETCH_NEXT] = max(0, self._wait_states + 1 - cycles)
         prices[events.DCACHE_FLASH] = self._wait_states
         prices[events.SPLIT_LOAD] = SPLIT_LOAD
         prices[events.UNALIGNED] = UNALIGNED

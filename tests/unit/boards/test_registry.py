@@ -23,7 +23,7 @@ def write(folder: Path, data: dict[str, Any]) -> Path:
 
 
 def test_every_shipped_board_loads() -> None:
-    assert {"nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"} <= set(board_ids())
+    assert {"nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi"} <= set(board_ids())
     assert len(all_boards()) == len(board_ids())
 
 
@@ -33,6 +33,15 @@ def test_facts_of_the_f746zg() -> None:
     assert (board.flash.bytes, board.ram_bytes) == (1 << 20, 320 << 10)
     assert [size >> 10 for _, size in board.sectors()] == [32, 32, 32, 32, 128, 256, 256, 256]
     assert board.facts.clock.apb1_hz == 54_000_000
+
+
+def test_facts_of_the_l4r5zi() -> None:
+    board = load_board("nucleo_l4r5zi")
+    assert board.clock_hz == 120_000_000
+    assert (board.flash.bytes, board.ram_bytes) == (2 << 20, 640 << 10)
+    assert {size for _, size in board.sectors()} == {4096}
+    assert board.facts.clock.reference_hz == 48_000_000
+    assert board.facts.chip.device_id == 0x470
 
 
 def test_unknown_board_suggests_the_near_miss() -> None:

@@ -32,7 +32,12 @@ def database(tmp_path: Path) -> Path:
 
 def test_boards_lists_and_shows(harness: Harness) -> None:
     listed = harness("boards", "--json").json()
-    assert {item["id"] for item in listed} >= {"nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"}
+    assert {item["id"] for item in listed} >= {
+        "nucleo_f746zg",
+        "nucleo_f767zi",
+        "nucleo_f446re",
+        "nucleo_l4r5zi",
+    }
     assert "nucleo_f746zg" in harness("boards").out
     shown = harness("boards", "nucleo_f746zg").out
     assert "216 MHz, 7 wait states" in shown and "0x20010000, 240 KiB" in shown

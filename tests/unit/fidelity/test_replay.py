@@ -66,7 +66,7 @@ def kernels(tmp_path: Path) -> Path:
 
 
 @needs_tools
-@pytest.mark.parametrize("board_id", ["nucleo_f746zg", "nucleo_f446re"])
+@pytest.mark.parametrize("board_id", ["nucleo_f746zg", "nucleo_f446re", "nucleo_l4r5zi"])
 def test_the_second_pass_is_counted_and_always_the_same(
     board_id: str, kernels: Path, tmp_path: Path
 ) -> None:

@@ -19,11 +19,10 @@ def _values(text: str) -> dict[str, str]:
 @pytest.mark.parametrize("board", all_boards(), ids=lambda board: board.id)
 def test_pll_factors_give_the_core_clock(board) -> None:
     values = _values(board_config(board, BuildOptions()))
-    for name, source in (("HSE", board.facts.clock.hse_hz), ("HSI", board.facts.clock.hsi_hz)):
-        register = int(values[f"BOARD_PLLCFGR_{name}"].rstrip("u"), 16)
-        m, n, p = register & 63, register >> 6 & 511, ((register >> 16 & 3) + 1) * 2
+    clock = board.facts.clock
+    for name, source in (("PLL", clock.reference_hz), ("PLL_HSI", clock.hsi_hz)):
+        m, n, p = (int(values[f"BOARD_{name}_{factor}"].rstrip("u")) for factor in "MNP")
         assert source * n // (m * p) == board.clock_hz
-        assert register >> 28 >= 2
 
 
 def test_options_reach_the_header() -> None:
@@ -37,6 +36,14 @@ def test_options_reach_the_header() -> None:
 def test_a_core_without_caches_reports_none() -> None:
     values = _values(board_config(load_board("nucleo_f446re"), BuildOptions()))
     assert (values["BOARD_ICACHE"], values["BOARD_DCACHE"], values["BOARD_DWT_LOCK"]) == ("0",) * 3
+
+
+def test_an_lpuart_divides_256ths_of_its_clock() -> None:
+    board = load_board("nucleo_l4r5zi")
+    values = _values(board_config(board, BuildOptions(baud=2_000_000)))
+    assert values["BOARD_CONSOLE_SCALE"] == "256u"
+    with pytest.raises(BoardError, match="cannot run"):
+        board_config(board, BuildOptions(baud=9600))  # 120 MHz is more than 4096 times that
 
 
 @pytest.mark.parametrize(("baud", "why"), [(3_000_000, "cannot run"), (3_080_000, "would run")])
@@ -53,7 +60,7 @@ def test_a_rate_that_the_uart_cannot_make_is_refused(baud: int, why: str) -> Non
 @pytest.mark.parametrize(
     ("board_id", "origin", "size"),
     [("nucleo_f746zg", "0x20000000", 320), ("nucleo_f767zi", "0x20000000", 512),
-     ("nucleo_f446re", "0x20000000", 128)],
+     ("nucleo_f446re", "0x20000000", 128), ("nucleo_l4r5zi", "0x20000000", 640)],
 )  # fmt: skip
 def test_contiguous_ram_is_merged(board_id: str, origin: str, size: int) -> None:
     board = load_board(board_id)

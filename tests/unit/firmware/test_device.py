@@ -46,11 +46,11 @@ def _boot(
     image = build(
         board, fakes.fake_model(), fakes.fake_sources(library), BuildOptions(), cache_dir=cache
     )
-    device = Device(bare.BareChip(image.elf, cpu=board.facts.core.cpu, **chip))
+    device = Device(bare.BareChip(image.elf, family=board.family, cpu=board.facts.core.cpu, **chip))
     return device, device.ask(b"")
 
 
-@pytest.fixture(params=["nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"])
+@pytest.fixture(params=["nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi"])
 def device(request, bare, fakes, library, cache, compiler) -> Device:
     return _boot(bare, fakes, library, cache, request.param)[0]
 
@@ -94,7 +94,8 @@ def test_a_measurement(device: Device, fakes) -> None:
     (identity,) = device.records(wire.encode_id())
     assert identity.uid == "112233445566778899aabbcc"
     assert identity.model == fakes.fake_model().sha256[:16]
-    assert (identity.src, identity.version) == ("hse", wire.VERSION)
+    assert identity.src == ("lse" if identity.board == "nucleo_l4r5zi" else "hse")
+    assert identity.version == wire.VERSION
     assert device.records(wire.encode_io()) == [
         wire.Tensor("in", 0, 100), wire.Tensor("out", 0, 100), wire.TensorsEnd(2),
     ]  # fmt: skip

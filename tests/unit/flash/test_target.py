@@ -124,12 +124,20 @@ def test_wrong_chip_is_refused(opened: Callable[..., Any]) -> None:
     assert session.closed == 1
 
 
-def test_dual_bank_flash_is_refused(opened: Callable[..., Any]) -> None:
-    chip = FakeChip(0x1001_6451)
-    chip.words[0x4002_3C14] = 0
+@pytest.mark.parametrize(
+    ("board_id", "device", "options", "wanted"),
+    [
+        ("nucleo_f767zi", 0x1001_6451, 0x4002_3C14, "not in single-bank mode"),
+        ("nucleo_l4r5zi", 0x100F_6470, 0x4002_2020, "not in dual-bank mode"),
+    ],
+)
+def test_a_flash_with_other_sectors_is_refused(
+    opened: Callable[..., Any], board_id: str, device: int, options: int, wanted: str
+) -> None:
+    chip = FakeChip(device)
+    chip.words[options] = 0
     opened(chip)
-    board = load_board("nucleo_f767zi")
-    with pytest.raises(TargetMismatch, match="dual-bank"), open_target(STATION, board):
+    with pytest.raises(TargetMismatch, match=wanted), open_target(STATION, load_board(board_id)):
         pass
 
 

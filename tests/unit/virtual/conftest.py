@@ -15,7 +15,7 @@ from harness.boards import Board, load_board
 from harness.virtual.machine import VirtualMachine
 
 FIRMWARE = Path(__file__).parent / "firmware"
-BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re")
+BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi")
 
 
 def build_tiny(board: Board, folder: Path) -> Path:

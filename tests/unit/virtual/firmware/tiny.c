@@ -7,7 +7,27 @@
 #define FLASHR 0x40023C00u
 #define GPIO(port) (0x40020000u + 0x400u * (port))
 
-#ifdef STM32F7
+#ifdef STM32L4
+#undef RCC
+#undef FLASHR
+#undef GPIO
+#define RCC 0x40021000u
+#define FLASHR 0x40022000u
+#define GPIO(port) (0x48000000u + 0x400u * (port))
+#define USART 0x40008000u
+#define PORT 6u
+#define TX_PIN 7u
+#define RX_PIN 8u
+#define STATUS (USART + 0x1C)
+#define RDR (USART + 0x24)
+#define TDR (USART + 0x28)
+#define RESET_FLAGS (RCC + 0x94)
+#define RMVF (1u << 23)
+#define UID 0x1FFF7590u
+#elif defined(STM32F7)
+#define RESET_FLAGS (RCC + 0x74)
+#define RMVF (1u << 24)
+#define UID 0x1FF0F420u
 #define USART 0x40004800u
 #define USART_BIT 18u
 #define PORT 3u
@@ -27,6 +47,9 @@
 #define LATENCY 0x307u
 #define BAUD_DIV (54000000u / 115200u)
 #else
+#define RESET_FLAGS (RCC + 0x74)
+#define RMVF (1u << 24)
+#define UID 0x1FFF7A10u
 #define USART 0x40004400u
 #define USART_BIT 17u
 #define PORT 0u
@@ -52,6 +75,28 @@ static void puts_(const char *s) { while (*s) put(*s++); }
 static void hex(uint32_t v) { for (int i = 28; i >= 0; i -= 4) put("0123456789abcdef"[(v >> i) & 15]); }
 static char get(void) { while (!(REG(STATUS) & 0x20)) {} return (char)REG(RDR); }
 
+#ifdef STM32L4
+static void clock(void) {
+  REG(RCC + 0x58) |= 1u << 28;                       /* PWR */
+  REG(PWR) |= 1u << 8; REG(PWR + 4) = 1u << 9; REG(PWR + 0x80) = 0; /* DBP, IOSV, boost */
+  REG(RCC + 0x90) |= 1u; while (!(REG(RCC + 0x90) & 2u)) {}         /* LSE */
+  REG(FLASHR) = 0x605u;
+  REG(RCC) = (REG(RCC) & ~0xF0u) | 11u << 4 | 1u << 3; REG(RCC) |= 1u << 2; /* MSI 48 MHz */
+  REG(RCC + 0x0C) = 1u | 5u << 4 | 30u << 8 | 1u << 24;
+  REG(RCC) |= 1u << 24; while (!(REG(RCC) & (1u << 25))) {}
+  REG(RCC + 0x08) = 8u << 4 | 3u; while ((REG(RCC + 0x08) & 0xC) != 0xC) {}
+  REG(RCC + 0x08) = 3u;
+}
+
+static void console(void) {
+  REG(RCC + 0x4C) |= 1u << PORT;
+  REG(RCC + 0x5C) |= 1u;
+  REG(GPIO(PORT)) = (REG(GPIO(PORT)) & ~(3u << 14 | 3u << 16)) | 2u << 14 | 2u << 16;
+  REG(GPIO(PORT) + 0x20) = 8u << 28; REG(GPIO(PORT) + 0x24) = 8u;
+  REG(USART + 0x0C) = 266667u;                       /* 256 * 120 MHz / 115200 */
+  REG(USART) = 0xDu;
+}
+#else
 static void clock(void) {
   REG(RCC + 0x40) |= 1u << 28;                       /* PWR */
   REG(RCC) |= 1u << 18; REG(RCC) |= 1u << 16;
@@ -77,6 +122,7 @@ static void console(void) {
   REG(BRR) = BAUD_DIV;
   REG(CR1) = CR1_ON;
 }
+#endif
 
 static void counter(void) {
   REG(0xE000EDFC) |= 1u << 24;
@@ -137,12 +183,8 @@ void start(void) {
       case 'q': hex(REG(USART + 0x3C)); break;        /* no such register */
       case 'l': ((void (*)(void))0x30000001)(); puts_("survived\r\n"); break;
       case 'r': REG(0xE000ED0C) = 0x05FA0004u; break;
-      case 'c': hex(REG(RCC + 0x74)); REG(RCC + 0x74) |= 1u << 24; puts_("\r\n"); break;
-#ifdef STM32F7
-      case 'i': hex(REG(0x1FF0F420)); hex(REG(0x1FF0F424)); hex(REG(0x1FF0F428)); puts_("\r\n"); break;
-#else
-      case 'i': hex(REG(0x1FFF7A10)); hex(REG(0x1FFF7A14)); hex(REG(0x1FFF7A18)); puts_("\r\n"); break;
-#endif
+      case 'c': hex(REG(RESET_FLAGS)); REG(RESET_FLAGS) |= RMVF; puts_("\r\n"); break;
+      case 'i': hex(REG(UID)); hex(REG(UID + 4)); hex(REG(UID + 8)); puts_("\r\n"); break;
       case 's': REG(0x20008000) = work(1); __asm volatile("wfi"); break;
       default: puts_("?\r\n");
     }

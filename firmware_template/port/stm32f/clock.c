@@ -1,4 +1,5 @@
-/* Clock tree (RM0385 5.2-5.3 and 4.1.4, RM0390 6.2-6.3 and 5.1.4: the registers are the same). */
+/* Clock tree of STM32F4 and F7 (RM0385 5.2-5.3 and 4.1.4, RM0390 6.2-6.3 and 5.1.4: the registers
+ * are the same), and their reset flags. */
 #include "board_config.h"
 #include "registers.h"
 #include "stm32.h"
@@ -20,24 +21,23 @@ enum {
     PATIENCE = 100000,
 };
 
+/* RCC_PLLCFGR without the source (RM0385 5.3.2); R, where it exists, is 2. */
+#define PLLCFGR(m, n, p, q) (2u << 28 | (q) << 24 | ((p) / 2u - 1u) << 16 | (n) << 6 | (m))
+
 static port_clock_t clock = {BOARD_HSI_HZ, BOARD_HSI_HZ, BOARD_HSI_HZ, "hsi"};
 
 const port_clock_t *port_clock(void) {
     return &clock;
 }
 
-static uint32_t wait_for(uint32_t address, uint32_t mask, uint32_t value) {
-    for (uint32_t i = 0; i < PATIENCE; i++) {
-        if ((REG(address) & mask) == value) {
-            return 1;
-        }
-    }
-    return 0;
-}
+/* RM0385 5.3.21, RM0390 6.3.21. */
+const stm32_cause_t family_causes[] = {
+    {31, "low-power"}, {30, "window-watchdog"}, {29, "watchdog"}, {28, "software"},
+    {27, "power-on"},  {25, "brown-out"},       {26, "pin"},      {0, 0},
+};
 
-void stm32_enable(uint32_t rcc_register, uint32_t bit) {
-    REG(rcc_register) |= 1u << bit;
-    (void)REG(rcc_register);
+static uint32_t wait_for(uint32_t address, uint32_t mask, uint32_t value) {
+    return stm32_wait(address, mask, value, PATIENCE);
 }
 
 static uint32_t start_pll(uint32_t factors, uint32_t from_hse) {
@@ -69,14 +69,19 @@ static void start_overdrive(void) {
 
 void stm32_clock_init(void) {
     stm32_enable(RCC_APB1ENR, 28); /* PWR */
-    reg_change(PWR_CR, 3u << 14, (uint32_t)BOARD_VOS_BITS << 14);
+    reg_change(PWR_CR, 3u << 14, (4u - BOARD_VOLTAGE_SCALE) << 14);
     const uint32_t hse = start_hse();
-    if (!start_pll(hse ? BOARD_PLLCFGR_HSE : BOARD_PLLCFGR_HSI, hse)) {
+    const uint32_t factors =
+        hse ? PLLCFGR(BOARD_PLL_M, BOARD_PLL_N, BOARD_PLL_P, BOARD_PLL_Q)
+            : PLLCFGR(BOARD_PLL_HSI_M, BOARD_PLL_HSI_N, BOARD_PLL_HSI_P, BOARD_PLL_HSI_Q);
+    if (!start_pll(factors, hse)) {
         return; /* still on HSI, and port_clock() says so: the host refuses to call it valid */
     }
     start_overdrive();
     family_flash_init();
-    reg_change(RCC_CFGR, 0xFCF3u, BOARD_CFGR_PRESCALERS | 2u); /* HPRE 1, PPRE1, PPRE2; SW = PLL */
+    reg_change(RCC_CFGR, 0xFCF3u, /* HPRE 1, PPRE1, PPRE2; SW = PLL */
+               STM32_PRESCALER(BOARD_APB1_DIVIDER) << 10 |
+                   STM32_PRESCALER(BOARD_APB2_DIVIDER) << 13 | 2u);
     if (!wait_for(RCC_CFGR, 3u << 2, 2u << 2)) {
         return;
     }
