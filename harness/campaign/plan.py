@@ -218,6 +218,8 @@ def _configurations(
 def _sampled(config: CampaignConfig) -> Iterator[ModelSpec]:
     for entry in config.backbones:
         backbone = get_backbone(entry.name)
+        if entry.resolution is not None:
+            backbone = backbone.with_resolution(entry.resolution)
         limits = Limits(
             max_working_memory_bytes=entry.max_working_memory_bytes,
             max_parameters=entry.max_parameters,
