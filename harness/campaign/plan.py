@@ -184,7 +184,7 @@ def job_key(
         "board": board.id,
         "source": station.source,
         "station": station.name if station.source == "hardware" else None,
-        "timing": _timing(board) if station.source == "emulated" else None,
+        "timing": _timing(board, station) if station.source == "emulated" else None,
         "model": spec.identity(),
         "runtime": _runtime_identity(runtime),
         "toolchain": _toolchain(),
@@ -251,10 +251,10 @@ def _files(config: CampaignConfig) -> Iterator[ModelSpec]:
         yield file_spec(Path(name), config.seed)
 
 
-def _timing(board: Board) -> str:
+def _timing(board: Board, station: Station) -> str:
     from harness.virtual.timing import get_model
 
-    model = get_model(board.facts.core.cpu, board)
+    model = get_model(board.facts.core.cpu, board, name=station.timing)
     return f"{model.name}/{model.version}"
 
 

@@ -380,7 +380,8 @@ class BoardSession:
             return None
         from harness.virtual.timing import get_model
 
-        model = get_model(self._board.facts.core.cpu, self._board)
+        core = self._board.facts.core.cpu
+        model = get_model(core, self._board, name=self._station.timing)
         return f"{model.name}/{model.version}"
 
 
