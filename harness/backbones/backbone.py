@@ -73,6 +73,16 @@ class Backbone:
             )
         return replace(self, classes=classes, space=self.space.with_classes(classes))
 
+    def with_resolution(self, side: int) -> Backbone:
+        """Return the backbone whose samples all have inputs of `side` by `side`.
+
+        What is sampled changes and nothing else: names, decisions and ids stay.
+
+        Raises:
+            BackboneError: Its networks do not come at that size.
+        """
+        return replace(self, space=self.space.with_resolution(side))
+
     def architecture(self, **decisions: Sequence[int]) -> Architecture:
         """Make an architecture from its decisions.
 

@@ -54,6 +54,21 @@ class DsCnnSpace:
         """Return the same space with another number of logits."""
         return replace(self, classes=classes)
 
+    def with_resolution(self, side: int) -> DsCnnSpace:
+        """Return the same space; its features have one size only.
+
+        Raises:
+            BackboneError: `side` is another.
+        """
+        if (side, side) != self.shape[:2]:
+            height, width, _ = self.shape
+            raise BackboneError(
+                f"resolution {side}",
+                expected=f"none: the features are {height}×{width}",
+                fix="remove `resolution`",
+            )
+        return self
+
     def normalize(self, decisions: Decisions) -> Decisions:
         """Move skipped blocks of stride 1 behind the others of their resolution."""
         blocks: list[int] = []

@@ -69,9 +69,11 @@ class MobileNetV2Space:
 
     Attributes:
         classes: Number of logits.
+        resolutions: Sides of the square inputs that are sampled from.
     """
 
     classes: int = 2
+    resolutions: tuple[int, ...] = RESOLUTIONS
 
     @cached_property
     def slots(self) -> Mapping[str, tuple[Slot, ...]]:
@@ -90,6 +92,14 @@ class MobileNetV2Space:
     def with_classes(self, classes: int) -> MobileNetV2Space:
         """Return the same space with another number of logits."""
         return replace(self, classes=classes)
+
+    def with_resolution(self, side: int) -> MobileNetV2Space:
+        """Return the space whose samples all have inputs of `side` by `side`."""
+        if side not in RESOLUTIONS:
+            raise BackboneError(
+                f"resolution {side}", expected=f"one of {', '.join(map(str, RESOLUTIONS))}"
+            )
+        return replace(self, resolutions=(side,))
 
     def normalize(self, decisions: Decisions) -> Decisions:
         """Move skipped blocks behind the others of their stage."""
@@ -134,7 +144,7 @@ class MobileNetV2Space:
 
         Three stages in four have one output width, so that their blocks have residual additions.
         """
-        resolution = draw.choice(RESOLUTIONS)
+        resolution = draw.choice(self.resolutions)
         stem, head = (draw.between(FULL_SCALE // 4, FULL_SCALE) for _ in range(2))
         expansions: list[int] = []
         outputs: list[int] = []

@@ -88,6 +88,13 @@ class Space(Protocol):
     def with_classes(self, classes: int) -> Space:
         """Return the same space with another number of logits."""
 
+    def with_resolution(self, side: int) -> Space:
+        """Return the space whose samples all have inputs of one size.
+
+        Raises:
+            BackboneError: Its networks do not come at that size.
+        """
+
     def normalize(self, decisions: Decisions) -> Decisions:
         """Return the one spelling of a network that can be written in several ways.
 

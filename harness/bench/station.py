@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field
 
@@ -47,6 +48,13 @@ class Station(Strict):
     def source(self) -> Literal["emulated", "hardware"]:
         """Where its measurements come from; fits and reports never mix the two."""
         return "emulated" if self.probe.startswith(VIRTUAL_PROBE) else "hardware"
+
+    @property
+    def timing(self) -> str | None:
+        """Timing model that an emulated station's URL names (``?timing=issue``), if it does."""
+        if self.source != "emulated":
+            return None
+        return dict(parse_qsl(urlsplit(self.serial).query)).get("timing")
 
 
 class _File(Strict):

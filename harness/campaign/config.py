@@ -28,6 +28,7 @@ class BackboneSamples(Strict):
         max_working_memory_bytes: Reject samples that need more.
         max_parameters: Reject samples that have more.
         width_step: Grid of channel widths; 1 shows what widths not divisible by 4 cost.
+        resolution: Side of the input, where it is a decision; None samples it too.
     """
 
     name: str
@@ -35,7 +36,8 @@ class BackboneSamples(Strict):
     first: Annotated[int, Field(ge=0)] = 0
     max_working_memory_bytes: Annotated[int, Field(gt=0)] | None = None
     max_parameters: Annotated[int, Field(gt=0)] | None = None
-    width_step: Annotated[int, Field(ge=1, le=64)] = 4
+    width_step: Annotated[int, Field(ge=1, le=32)] = 4
+    resolution: Annotated[int, Field(gt=0)] | None = None
 
 
 class ArchitectureEntry(Strict):
@@ -130,7 +132,7 @@ class MeasureOptions(Strict):
 class FitOptions(Strict):
     """What is fitted when the campaign is done."""
 
-    predictor: Literal["ops"] = "ops"
+    predictor: Literal["ops", "layers"] = "ops"
 
 
 class CampaignConfig(Strict):

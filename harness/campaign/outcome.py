@@ -13,6 +13,7 @@ from harness.results.record import Measurement, best_per_key
 
 if TYPE_CHECKING:
     from harness.fit import Fingerprint, Fit
+    from harness.fit.model import Predictor
 
 _SEVERAL = 2
 
@@ -45,8 +46,10 @@ class Outcome:
         }
 
 
-def write_outcome(rows: Sequence[Measurement], folder: Path, *, title: str, fit: bool) -> Outcome:
-    """Write ``summary.md`` and, where asked, fits and plots of the rows.
+def write_outcome(
+    rows: Sequence[Measurement], folder: Path, *, title: str, predictor: Predictor | None
+) -> Outcome:
+    """Write ``summary.md`` and, where a predictor is named, fits and plots of the rows.
 
     Raises:
         ResultsError: The folder cannot be written.
@@ -54,7 +57,7 @@ def write_outcome(rows: Sequence[Measurement], folder: Path, *, title: str, fit:
     from harness.report import write_summary
 
     rows = best_per_key(rows)
-    outcome = write_fits(rows, folder) if fit else Outcome(rows)
+    outcome = write_fits(rows, folder, predictor=predictor) if predictor else Outcome(rows)
     plot = next((path for label, path in outcome.files.items() if label.startswith("plot")), None)
     memory = _draw_memory(rows, folder, outcome)
     outcome.files["summary"] = write_summary(
@@ -87,7 +90,13 @@ def _draw_memory(rows: Sequence[Measurement], folder: Path, outcome: Outcome) ->
     return path
 
 
-def write_fits(rows: Sequence[Measurement], folder: Path, *, degraded: bool = False) -> Outcome:
+def write_fits(
+    rows: Sequence[Measurement],
+    folder: Path,
+    *,
+    degraded: bool = False,
+    predictor: Predictor = "ops",
+) -> Outcome:
     """Fit every configuration among the rows; write each fit, and a plot per configuration.
 
     A configuration that cannot be fitted is a note, not a failure.
@@ -96,7 +105,7 @@ def write_fits(rows: Sequence[Measurement], folder: Path, *, degraded: bool = Fa
 
     rows = [row for row in best_per_key(rows) if row.backbone is not None]
     outcome = Outcome(rows)
-    outcome.fits, failures = fit_all(rows, degraded=degraded)
+    outcome.fits, failures = fit_all(rows, degraded=degraded, predictor=predictor)
     for failure in failures:
         name = _label(failure.fingerprint, failure.fingerprint)
         outcome.notes.append(f"no fit of {name} ({failure.rows} rows): {failure.error.what}")
@@ -172,4 +181,5 @@ def _figures(fit: Fit) -> Mapping[str, Any]:
         "held_out_rows": len(fit.holdout_keys),
         "train": asdict(latency.train),
         "held_out": asdict(latency.holdout) if latency.holdout else None,
+        "layers": asdict(fit.layers) if fit.layers else None,
     }

@@ -19,7 +19,7 @@ from harness.firmware import BuildOptions
 from harness.paths import data_dir
 from harness.runtimes import RuntimeOptions
 
-KEY_VERSION = 1
+KEY_VERSION = 2  # 2: layers are timed in a pass with warm caches
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +184,7 @@ def job_key(
         "board": board.id,
         "source": station.source,
         "station": station.name if station.source == "hardware" else None,
-        "timing": _timing(board) if station.source == "emulated" else None,
+        "timing": _timing(board, station) if station.source == "emulated" else None,
         "model": spec.identity(),
         "runtime": _runtime_identity(runtime),
         "toolchain": _toolchain(),
@@ -218,6 +218,8 @@ def _configurations(
 def _sampled(config: CampaignConfig) -> Iterator[ModelSpec]:
     for entry in config.backbones:
         backbone = get_backbone(entry.name)
+        if entry.resolution is not None:
+            backbone = backbone.with_resolution(entry.resolution)
         limits = Limits(
             max_working_memory_bytes=entry.max_working_memory_bytes,
             max_parameters=entry.max_parameters,
@@ -249,10 +251,10 @@ def _files(config: CampaignConfig) -> Iterator[ModelSpec]:
         yield file_spec(Path(name), config.seed)
 
 
-def _timing(board: Board) -> str:
+def _timing(board: Board, station: Station) -> str:
     from harness.virtual.timing import get_model
 
-    model = get_model(board.facts.core.cpu, board)
+    model = get_model(board.facts.core.cpu, board, name=station.timing)
     return f"{model.name}/{model.version}"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from harness.cli.output import DEFAULT_STORE, Database, Json, print_json, print_outcome
 from harness.errors import EXIT_FAILED
+
+Predictor = Literal["ops", "layers"]
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -24,13 +26,19 @@ def fit(
     runtime: Annotated[str | None, typer.Option(help="Only this runtime.")] = None,
     kernels: Annotated[str | None, typer.Option(help="Only these kernels.")] = None,
     degraded: Annotated[bool, typer.Option("--degraded", help="Take degraded rows too.")] = False,
+    predictor: Annotated[
+        Predictor, typer.Option(help="From ops alone, or from what each layer is as well.")
+    ] = "ops",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for fits and plots.")] = Path(
         "results/fit"
     ),
     db: Database = None,
     json: Json = False,
 ) -> None:
-    """Fit latency = intercept + ops / throughput, one fit per backbone and configuration."""
+    """Fit latency = intercept + ops / throughput, one fit per backbone and configuration.
+
+    With --predictor layers also a price for each kind of work: docs/linearity.md.
+    """
     from harness.campaign.outcome import write_fits
     from harness.results import open_store
     from harness.results.store import Filter
@@ -45,7 +53,7 @@ def fit(
     )
     with open_store(db or DEFAULT_STORE, create=False) as store:
         rows = store.query(where, with_layers=False)
-    outcome = write_fits(rows, out, degraded=degraded)
+    outcome = write_fits(rows, out, degraded=degraded, predictor=predictor)
     if json:
         print_json(outcome.as_json())
     else:

@@ -103,10 +103,12 @@ def print_measurements(rows: Sequence[Measurement]) -> None:
 
 def print_outcome(outcome: Outcome) -> None:
     """Write the table of fits to stdout; files and notes to stderr."""
-    from harness.report import fit_table
+    from harness.report import fit_table, predictor_table
 
     if outcome.fits:
         print_ready_table(fit_table([*outcome.fits, *outcome.pooled]))
+    if any(fit.layers for fit in outcome.fits):
+        print_ready_table(predictor_table(outcome.fits))
     console = err()
     for label, path in outcome.files.items():
         console.print(f"  {label}: {path}", markup=False, soft_wrap=True)

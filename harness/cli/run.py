@@ -100,7 +100,8 @@ def run(
         rows = [row for row in store.query(with_layers=False) if row.key in wanted]
         url = store.url
     folder = out or Path("results") / config.name
-    outcome = write_outcome(rows, folder, title=config.name, fit=config.fit is not None)
+    predictor = config.fit.predictor if config.fit else None
+    outcome = write_outcome(rows, folder, title=config.name, predictor=predictor)
     _print_summary(summary, outcome, url, json)
     if summary.bench_failure is not None:
         raise typer.Exit(EXIT_BENCH)

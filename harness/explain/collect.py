@@ -47,7 +47,7 @@ def explain(built: Built) -> Explanation:
     """
     from harness.campaign.measure import run_job
     from harness.capture import BoardSession
-    from harness.virtual.registry import get_machine
+    from harness.virtual.registry import power_on
 
     job = built.job
     if job.station.source != "emulated":
@@ -55,7 +55,7 @@ def explain(built: Built) -> Explanation:
             f"station {job.station.name} is not virtual",
             expected="a virtual station: a real core does not tell why it waits",
         )
-    machine = get_machine(job.board.id)
+    machine = power_on(job.board.id, job.station.timing)
     if machine.observer is None:
         raise VirtualError(
             f"the timing model '{machine.model.name}' counts no events",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from harness.fidelity.constants import constants_of, sources_of
 from harness.fidelity.truths import KERNELS_COMMIT, Check
 from harness.virtual.timing import cortex_m4, cortex_m7, pipeline_m4, pipeline_m7
 from harness.virtual.timing.events import DCACHE_FLASH, DCACHE_RAM, FETCH_JUMP, NAMES
@@ -179,19 +180,11 @@ def _sensitivity(checks: list[Check]) -> str:
 
 
 def _constants() -> str:
-    rows = []
+    parts = []
     for module in (pipeline_m7, cortex_m7, pipeline_m4, cortex_m4):
         name = module.__name__.rpartition(".")[2]
-        for constant, value in sorted(vars(module).items()):
-            number = isinstance(value, int) and not isinstance(value, bool)
-            if (
-                constant.isupper()
-                and not constant.startswith("_")
-                and number
-                and constant != "FLAGS"
-            ):
-                rows.append((name, f"`{constant}`", str(value)))
-    return (
-        "The letters of the sources are explained in each module; every constant names its own "
-        "beside it.\n\n" + _table(("module in `harness/virtual/timing`", "constant", "value"), rows)
-    )
+        parts.append(f"### `harness/virtual/timing/{name}.py`\n\n")
+        parts += [f"- {source}\n" for source in sources_of(module)]
+        rows = ((f"`{c.name}`", c.value, c.source) for c in constants_of(module))
+        parts.append("\n" + _table(("constant", "value", "what, and its source"), rows) + "\n")
+    return "".join(parts).rstrip() + "\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.fit.artefact import load_fit, save_fit
-from harness.fit.model import Fingerprint, Fit, LinearModel, Metrics, Prediction
+from harness.fit.model import Fingerprint, Fit, LayerModel, LinearModel, Metrics, Prediction
 from harness.fit.select import group_rows
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ __all__ = [
     "Fingerprint",
     "Fit",
     "FitFailure",
+    "LayerModel",
     "LinearModel",
     "Metrics",
     "Prediction",

@@ -6,13 +6,14 @@ import json
 import sys
 import types
 import typing
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from harness.errors import FitError
 from harness.files import draft_of
-from harness.fit.model import SCHEMA_VERSION, Fit
+from harness.fit.features import FEATURES
+from harness.fit.model import READABLE_VERSIONS, SCHEMA_VERSION, Fit, LayerModel
 
 T = TypeVar("T")
 
@@ -53,14 +54,15 @@ def load_fit(path: str | Path) -> Fit:
             f"the fit file is not JSON: {failure}", where=where, fix="make it again: `harness fit`"
         ) from None
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in READABLE_VERSIONS:
         raise FitError(
             f"the fit file has schema version {version!r}",
             where=where,
-            expected=str(SCHEMA_VERSION),
+            expected=" or ".join(map(str, READABLE_VERSIONS)),
             fix="make it again with this harness: `harness fit`",
         )
-    fit = _record(Fit, data, "", where)
+    # An older file says nothing of what came later, and is written in the newer version.
+    fit = _record(Fit, {**data, "schema_version": SCHEMA_VERSION}, "", where)
     _check(fit, where)
     return fit
 
@@ -71,16 +73,28 @@ def _check(fit: Fit, where: str) -> None:
             continue
         if model.n < 3 or model.feature_sxx <= 0 or model.residual_std < 0:
             _fail(model.target, "numbers that no regression gives", "n ≥ 3, spread > 0", where)
+    if fit.layers is not None:
+        _check_layers(fit.layers, where)
     if fit.latency.slope <= 0:
         _fail("latency.slope", fit.latency.slope, "a positive slope", where)
+
+
+def _check_layers(model: LayerModel, where: str) -> None:
+    counts = {len(model.features), len(model.coefficients), len(model.feature_max)}
+    unknown = [name for name in model.features if name not in FEATURES]
+    if len(counts) > 1 or unknown:
+        _fail("layers.features", ", ".join(model.features), ", ".join(FEATURES), where)
+    if min((*model.coefficients, model.relative_half_width)) < 0:
+        _fail("layers.coefficients", model.coefficients, "nothing below zero", where)
 
 
 def _record(kind: type[T], data: Any, at: str, where: str) -> T:
     if not isinstance(data, dict):
         _fail(at, data, "an object", where)
     hints = typing.get_type_hints(kind)
-    names = [spec.name for spec in fields(kind)]  # type: ignore[arg-type]  # T is a dataclass
-    missing = [name for name in names if name not in data]
+    specs = fields(kind)  # type: ignore[arg-type]  # T is a dataclass
+    names = [spec.name for spec in specs]
+    missing = [spec.name for spec in specs if spec.name not in data and spec.default is MISSING]
     unknown = [name for name in data if name not in names]
     if missing or unknown:
         what = f"lacks {', '.join(missing)}" if missing else f"has unknown {', '.join(unknown)}"
@@ -90,7 +104,9 @@ def _record(kind: type[T], data: Any, at: str, where: str) -> T:
             fix="make it again: `harness fit`",
         )
     values = {
-        name: _value(hints[name], data[name], f"{at}.{name}".strip("."), where) for name in names
+        name: _value(hints[name], data[name], f"{at}.{name}".strip("."), where)
+        for name in names
+        if name in data
     }
     return kind(**values)
 
@@ -103,9 +119,12 @@ def _value(hint: Any, value: Any, at: str, where: str) -> Any:
     if isinstance(wanted, type) and is_dataclass(wanted):
         return _record(wanted, value, at, where)
     if typing.get_origin(wanted) is tuple:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            _fail(at, value, "a list of texts", where)
-        return tuple(value)
+        kind = typing.get_args(wanted)[0]
+        if not isinstance(value, list) or (
+            kind is str and not all(isinstance(item, str) for item in value)
+        ):
+            _fail(at, value, f"a list of {'texts' if kind is str else 'numbers'}", where)
+        return tuple(_value(kind, item, at, where) for item in value)
     if wanted is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         if not abs(value) <= sys.float_info.max:  # false for NaN too
             _fail(at, value, "a finite number", where)

@@ -7,14 +7,22 @@ fit file by itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness.errors import FitError
+from harness.fit.features import count_features
 from harness.results.record import Measurement
 
-SCHEMA_VERSION = 2  # 2: one_firmware in the fingerprint
+if TYPE_CHECKING:
+    from harness.backbones import LayerSpec
+
+SCHEMA_VERSION = 3  # 2: one_firmware in the fingerprint; 3: layers
+READABLE_VERSIONS = (2, SCHEMA_VERSION)  # what version 2 lacks has a default
+
+Predictor = Literal["ops", "layers"]
+"""What latency is predicted from: ops alone, or what each layer is as well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +170,57 @@ class LinearModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LayerModel:
+    """Hold target = intercept + Σ coefficient · feature, all of them from zero up.
+
+    Attributes:
+        target: Field that is predicted, unit in its name (``latency_us``).
+        features: Names, see `harness.fit.features.FEATURES`.
+        coefficients: As many; in units of `target` per unit of the feature.
+        feature_max: Largest value of each feature among the rows.
+        intercept: In the unit of `target`.
+        n: Rows that the coefficients were fitted on.
+        level: Coverage that the prediction interval aims at.
+        relative_half_width: Half the prediction interval, as a share of the prediction: the
+            quantile `level` of the relative errors out of fold.
+        train: Metrics on the rows of the fit.
+        holdout: Metrics on the held-out architectures, never fitted on. None without any.
+        cross_validation: Metrics of out-of-fold predictions, folds grouped by architecture.
+    """
+
+    target: str
+    features: tuple[str, ...]
+    coefficients: tuple[float, ...]
+    feature_max: tuple[float, ...]
+    intercept: float
+    n: int
+    level: float
+    relative_half_width: float
+    train: Metrics
+    holdout: Metrics | None
+    cross_validation: Metrics
+
+    def predict(self, features: Mapping[str, float]) -> Prediction:
+        """Return the prediction for a network with these features, with its interval.
+
+        Raises:
+            ValueError: A feature is missing, negative or not a number.
+        """
+        value = self.intercept
+        outside = False
+        for name, coefficient, largest in zip(
+            self.features, self.coefficients, self.feature_max, strict=True
+        ):
+            count = features.get(name, math.nan)
+            if not math.isfinite(count) or count < 0:
+                raise ValueError(f"{name} = {count} is not a count")
+            value += coefficient * count
+            outside = outside or count > largest
+        half = self.relative_half_width * value
+        return Prediction(value, max(0.0, value - half), value + half, outside)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
     """Hold the fits of one configuration and the keys of the rows behind them.
 
@@ -177,6 +236,7 @@ class Fit:
         notes: Why a model is missing.
         keys: Jobs that the coefficients were fitted on.
         holdout_keys: Jobs of the held-out architectures.
+        layers: latency_us from what the layers are, where it was asked for.
     """
 
     schema_version: int
@@ -190,6 +250,7 @@ class Fit:
     notes: tuple[str, ...]
     keys: tuple[str, ...]
     holdout_keys: tuple[str, ...]
+    layers: LayerModel | None = None
 
     @property
     def pooled(self) -> bool:
@@ -204,6 +265,19 @@ class Fit:
     def predict(self, ops: float) -> Prediction:
         """Return latency in microseconds for a network of `ops` operations."""
         return self.latency.predict(ops)
+
+    def predict_network(self, layers: Iterable[LayerSpec]) -> Prediction:
+        """Return latency in microseconds from the layers of a network (`Backbone.layers`).
+
+        Raises:
+            FitError: The fit was made with ops alone.
+        """
+        if self.layers is None:
+            raise FitError(
+                "the fit predicts from ops alone",
+                fix=f"`{self.fingerprint.command()} --predictor layers`",
+            )
+        return self.layers.predict(count_features(layers))
 
     def predict_arena(self, working_memory_bytes: float) -> Prediction:
         """Return arena peak in bytes.

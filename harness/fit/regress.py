@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from harness import __version__
 from harness.errors import FitError
-from harness.fit.model import SCHEMA_VERSION, Fingerprint, Fit, LinearModel, Metrics
+from harness.fit.model import (
+    SCHEMA_VERSION,
+    Fingerprint,
+    Fit,
+    LayerModel,
+    LinearModel,
+    Metrics,
+    Predictor,
+)
+from harness.fit.score import LEVEL, NO_METRICS, Array, Split, folds_of, score
 from harness.fit.select import (
     HOLDOUT_SHARE,
     architecture_id,
@@ -23,10 +32,8 @@ from harness.fit.select import (
 from harness.results.record import Measurement
 
 MIN_ROWS = 10
-LEVEL = 0.95
-FOLDS = 5
 
-_Array = npt.NDArray[np.float64]
+_Model = TypeVar("_Model", LinearModel, LayerModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +46,19 @@ class FitFailure:
 
 
 def fit_all(
-    rows: Iterable[Measurement], *, degraded: bool = False, min_rows: int = MIN_ROWS
+    rows: Iterable[Measurement],
+    *,
+    degraded: bool = False,
+    min_rows: int = MIN_ROWS,
+    predictor: Predictor = "ops",
 ) -> tuple[list[Fit], list[FitFailure]]:
     """Fit every configuration among `rows` by itself; say which could not be, and why."""
     fits: list[Fit] = []
     failures: list[FitFailure] = []
     for fingerprint, members in group_rows(rows, degraded=degraded).items():
         try:
-            fits.append(fit_rows(members, degraded=degraded, min_rows=min_rows))
+            fit = fit_rows(members, degraded=degraded, min_rows=min_rows, predictor=predictor)
+            fits.append(fit)
         except FitError as error:
             failures.append(FitFailure(fingerprint, len(members), error))
     return sorted(fits, key=_order), sorted(failures, key=_order)
@@ -63,6 +75,7 @@ def fit_rows(
     pooled: bool = False,
     min_rows: int = MIN_ROWS,
     holdout_share: float = HOLDOUT_SHARE,
+    predictor: Predictor = "ops",
 ) -> Fit:
     """Fit latency, arena and flash for one configuration.
 
@@ -76,6 +89,8 @@ def fit_rows(
         pooled: Let backbones mix, to compare with the fit per backbone; good for nothing else.
         min_rows: Fewest distinct architectures to fit on (three at the very least).
         holdout_share: Share of architectures to hold out, 0 for none.
+        predictor: ``layers`` fits latency to what the layers are as well (`harness.fit.layers`);
+            a search keeps to ops.
 
     Raises:
         FitError: No or too few rows, rows of several configurations, rows without ops or
@@ -94,7 +109,7 @@ def fit_rows(
     ids = [architecture_id(row) for row in used]
     out = np.array([held_out(name, holdout_share) for name in ids])
     _require_enough(ids, out, max(3, min_rows), fingerprint)
-    split = _Split(ids, out)
+    split = Split(ids, out)
     latency = _fit_linear(used, split, "latency_us", "ops", lambda row: row.latency_us)
     if latency.slope <= 0:
         raise FitError(
@@ -111,6 +126,11 @@ def fit_rows(
             used, split, "flash_total_bytes", "parameters", lambda row: row.flash_total_bytes
         ),
     )
+    layers = None
+    if predictor == "layers":
+        from harness.fit.layers import fit_layers
+
+        layers = _try(notes, "layers", lambda: fit_layers(used, split))
     return Fit(
         schema_version=SCHEMA_VERSION,
         created_by=f"tinyml-harness {__version__}",
@@ -123,6 +143,7 @@ def fit_rows(
         notes=tuple(notes),
         keys=tuple(row.key for row, held in zip(used, out, strict=True) if not held),
         holdout_keys=tuple(row.key for row, held in zip(used, out, strict=True) if held),
+        layers=layers,
     )
 
 
@@ -143,16 +164,7 @@ def _require_enough(
         )
 
 
-class _Split:
-    """Remember which rows are one architecture and which are held out."""
-
-    def __init__(self, ids: Sequence[str], out: npt.NDArray[np.bool_]) -> None:
-        numbers = {name: number for number, name in enumerate(sorted(set(ids)))}
-        self.groups = np.array([numbers[name] for name in ids])
-        self.out = out
-
-
-def _fit_arena(rows: Sequence[Measurement], split: _Split) -> LinearModel:
+def _fit_arena(rows: Sequence[Measurement], split: Split) -> LinearModel:
     # One kind of figure for all rows: a verified minimum and a planner's figure do not mix.
     getters: tuple[tuple[str, Callable[[Measurement], int | None]], ...] = (
         ("arena_min_bytes", lambda row: row.arena_min_bytes),
@@ -165,7 +177,7 @@ def _fit_arena(rows: Sequence[Measurement], split: _Split) -> LinearModel:
     raise FitError("no arena figure that all rows have")
 
 
-def _try(notes: list[str], name: str, make: Callable[[], LinearModel]) -> LinearModel | None:
+def _try(notes: list[str], name: str, make: Callable[[], _Model]) -> _Model | None:
     try:
         return make()
     except FitError as error:
@@ -175,7 +187,7 @@ def _try(notes: list[str], name: str, make: Callable[[], LinearModel]) -> Linear
 
 def _fit_linear(
     rows: Sequence[Measurement],
-    split: _Split,
+    split: Split,
     target: str,
     feature: str,
     value_of: Callable[[Measurement], float | None],
@@ -194,8 +206,8 @@ def _fit_linear(
             expected="both in every row",
             fix="measure these again",
         )
-    x: _Array = np.array(features, dtype=np.float64)
-    y: _Array = np.array(targets, dtype=np.float64)
+    x: Array = np.array(features, dtype=np.float64)
+    y: Array = np.array(targets, dtype=np.float64)
     fitted = ~split.out
     line = _line(x[fitted], y[fitted], target, feature)
     train = _metrics(line, x[fitted], y[fitted], split.groups[fitted])
@@ -206,19 +218,7 @@ def _fit_linear(
     return replace(line, train=train, holdout=holdout, cross_validation=folds)
 
 
-_NO_METRICS = Metrics(
-    n=0,
-    architectures=0,
-    r2=None,
-    mape_pct=None,
-    max_error_pct=None,
-    share_within_5_pct=None,
-    share_within_10_pct=None,
-    coverage=None,
-)
-
-
-def _line(x: _Array, y: _Array, target: str, feature: str) -> LinearModel:
+def _line(x: Array, y: Array, target: str, feature: str) -> LinearModel:
     from scipy.stats import t as student  # type: ignore[import-untyped]  # ships no types
     from sklearn.linear_model import LinearRegression
 
@@ -248,48 +248,25 @@ def _line(x: _Array, y: _Array, target: str, feature: str) -> LinearModel:
         feature_sxx=float(((x - x.mean()) ** 2).sum()),
         level=LEVEL,
         t_quantile=float(student.ppf(0.5 + LEVEL / 2, freedom)),
-        train=_NO_METRICS,
+        train=NO_METRICS,
         holdout=None,
         cross_validation=None,
     )
 
 
 def _cross_validate(
-    x: _Array, y: _Array, groups: npt.NDArray[Any], target: str, feature: str
+    x: Array, y: Array, groups: npt.NDArray[Any], target: str, feature: str
 ) -> Metrics | None:
-    from sklearn.model_selection import GroupKFold
-
-    folds = min(FOLDS, len(np.unique(groups)))
     predicted, half = np.empty_like(y), np.empty_like(y)
-    for fit_on, test_on in GroupKFold(folds).split(x, y, groups):
+    for fit_on, test_on in folds_of(x, groups):
         if len(np.unique(x[fit_on])) < 2 or len(fit_on) < 3:
             return None
         line = _line(x[fit_on], y[fit_on], target, feature)
         predicted[test_on] = line.intercept + line.slope * x[test_on]
         half[test_on] = [line.half_width(float(value)) for value in x[test_on]]
-    return _score(predicted, half, y, groups)
+    return score(predicted, half, y, groups)
 
 
-def _metrics(line: LinearModel, x: _Array, y: _Array, groups: npt.NDArray[Any]) -> Metrics:
+def _metrics(line: LinearModel, x: Array, y: Array, groups: npt.NDArray[Any]) -> Metrics:
     half = np.array([line.half_width(float(value)) for value in x])
-    return _score(line.intercept + line.slope * x, half, y, groups)
-
-
-def _score(predicted: _Array, half: _Array, y: _Array, groups: npt.NDArray[Any]) -> Metrics:
-    spread = float(((y - y.mean()) ** 2).sum())
-    r2 = None
-    if len(y) >= 3 and spread > 0:
-        r2 = 1 - float(((y - predicted) ** 2).sum()) / spread
-    error = np.abs(y - predicted)
-    percent = 100 * error / y if (y > 0).all() else None
-    return Metrics(
-        n=len(y),
-        architectures=len(np.unique(groups)),
-        r2=r2,
-        mape_pct=None if percent is None else float(percent.mean()),
-        max_error_pct=None if percent is None else float(percent.max()),
-        share_within_5_pct=None if percent is None else float((percent <= 5).mean()),
-        share_within_10_pct=None if percent is None else float((percent <= 10).mean()),
-        # A hair of slack: a perfect fit has an interval of no width.
-        coverage=float((error <= half + 1e-9 * np.abs(y)).mean()),
-    )
+    return score(line.intercept + line.slope * x, half, y, groups)

@@ -13,7 +13,7 @@ from harness.files import draft_of
 from harness.fit.model import Fit
 from harness.report import text
 from harness.report.compare import comparison_table, has_several
-from harness.report.tables import Table, fit_table, measurement_table
+from harness.report.tables import Table, fit_table, measurement_table, predictor_table
 from harness.results.record import Measurement, Status, best_per_key
 
 
@@ -57,6 +57,13 @@ def write_summary(
             "held-out architectures, which were never fitted on; *in interval* should come near "
             "95 %.\n"
         )
+        if any(fit.layers for fit in fits):
+            table = predictor_table(fits)
+            parts += [
+                "Ops alone beside a price for each kind of layer (docs/linearity.md), on the "
+                "held-out architectures:\n",
+                table.markdown(),
+            ]
         parts += _memory_models(fits)
     if plot is not None:
         link = os.path.relpath(plot, file.parent).replace(os.sep, "/")

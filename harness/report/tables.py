@@ -155,6 +155,36 @@ def fit_table(fits: Iterable[Fit], *, title: str = "Latency from ops") -> Table:
     )
 
 
+def predictor_table(fits: Iterable[Fit], *, title: str = "Predictors") -> Table:
+    """Return two lines per fit: ops alone and layers, on the same held-out architectures."""
+    rows = []
+    for fit in fits:
+        name = "all, pooled" if len(fit.backbones) > 1 else text.name(fit.fingerprint.backbone)
+        for label, model in (("ops", fit.latency), ("layers", fit.layers)):
+            if model is None or model.holdout is None:
+                continue
+            held = model.holdout
+            rows.append(
+                (
+                    name,
+                    label,
+                    str(model.n),
+                    str(held.n),
+                    text.r_squared(held.r2),
+                    text.percent(held.mape_pct),
+                    text.percent(held.max_error_pct),
+                    text.share(held.share_within_5_pct),
+                    text.share(held.share_within_10_pct),
+                    text.share(held.coverage),
+                )
+            )
+    heads = (
+        "backbone", "predictor", "fitted on", "held out", "r²", "MAPE", "largest error",
+        "in ±5 %", "in ±10 %", "in interval",
+    )  # fmt: skip
+    return Table(title, heads, tuple(rows), frozenset({0, 1}))
+
+
 def _held(fit: Fit, name: str) -> float | None:
     test = fit.latency.holdout
     return None if test is None else getattr(test, name)

@@ -99,8 +99,7 @@ def test_aot_needs_exactly_what_it_planned(
     assert row.arena_parts is not None and list(row.arena_parts)[:2] == [
         "nonpersistent", "persistent",
     ]  # fmt: skip
-    # The one pass of layers starts with cold caches, which this tiny network feels.
-    assert row.additivity_gap is not None and abs(row.additivity_gap) < 0.1
+    assert row.additivity_gap is not None and abs(row.additivity_gap) < 0.02
     shown = harness("results", row.key[:12], "--db", database, "--plot", tmp_path / "memory.png")
     assert shown.code == 0, shown.err
     assert "arena verified minimum" in shown.out and "the layers add up to" in shown.out

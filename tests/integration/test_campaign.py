@@ -59,9 +59,9 @@ def test_every_row_is_valid_exact_and_complete(
     assert answer.json()["valid"] == NETWORKS
     for row in rows(tmp_path / "a.sqlite"):
         assert (row.status.value, row.source.value, row.bit_exact) == ("valid", "emulated", True)
-        # Caches and predictors are warmer in the later repeats, as on a real board.
+        # Ten thousand cycles feel a few lines that a cache kept or gave up, as on a real board.
         assert len(row.cycles) == 3
-        assert max(row.cycles) <= 1.05 * min(row.cycles)
+        assert max(row.cycles) <= 1.01 * min(row.cycles)
         assert row.timing_model and row.chip_uid and row.build_id and row.toolchain
         assert row.arena_used_bytes == row.arena_planned_bytes
         assert 0 < (row.arena_paint_bytes or 0) <= (row.arena_planned_bytes or 0)
@@ -73,9 +73,9 @@ def test_every_row_is_valid_exact_and_complete(
         assert sum(part or 0 for part in parts) == row.flash_total_bytes
         assert [layer.operator for layer in row.layers] == ["CONV_2D", "CONV_2D"]
         assert sum(layer.macs or 0 for layer in row.layers) == row.macs
-        # The layers' own pass adds a counter read per layer, and starts with cold caches.
+        # The layers' own pass adds a counter read per layer, little more.
         layers = sum(layer.cycles or 0 for layer in row.layers)
-        assert layers == pytest.approx(row.cycles[0], rel=0.15)
+        assert layers == pytest.approx(row.cycles[0], rel=0.02)
     assert (tmp_path / "results" / "tiny" / "summary.md").is_file()
 
 

@@ -101,7 +101,9 @@ def refusal(
     return str(caught.value)
 
 
-def test_one_firmware_gives_the_numbers_of_one_image(capture: Callable[..., Any]) -> None:
+def test_one_firmware_gives_the_numbers_of_one_image(
+    timing: str, capture: Callable[..., Any]
+) -> None:
     from harness.firmware.shared import build_one
 
     for size in (8, 16, 12):
@@ -109,8 +111,11 @@ def test_one_firmware_gives_the_numbers_of_one_image(capture: Callable[..., Any]
         _, shared = build_one(BOARD, model, OPTIONS)
         first, second = capture(shared, model), capture(own_image(model), model)
         assert first.memory.arena_used == second.memory.arena_used
-        assert first.cycles == second.cycles
-        assert first.layers == second.layers
+        if timing == "issue":  # the same instructions, whatever their addresses
+            assert first.cycles == second.cycles
+            assert first.layers == second.layers
+        else:  # other addresses share other lines of the caches
+            assert first.cycles == pytest.approx(second.cycles, rel=0.005)
 
 
 def test_models_share_the_runtime_and_are_programmed_alone(capture: Callable[..., Any]) -> None:

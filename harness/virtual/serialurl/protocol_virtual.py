@@ -1,4 +1,4 @@
-"""Serial port of a virtual board: ``virtual://<board>[?faults=…&seed=…]``."""
+"""Serial port of a virtual board: ``virtual://<board>[?timing=…&faults=…&seed=…]``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.virtual.faults import FaultPlan, FaultyLine
 
 # Query options. Anything unknown is refused, as a typing error would otherwise go unnoticed.
-_OPTIONS = frozenset({"faults", "seed"})
+_OPTIONS = frozenset({"faults", "seed", "timing"})
 
 
 class Serial(SerialBase):
@@ -41,11 +41,11 @@ class Serial(SerialBase):
             raise SerialException("Port must be configured before it can be used.")
         if self.is_open:
             raise SerialException("Port is already open.")
-        board_id, plan = _parse(self._port)
-        from harness.virtual.registry import get_machine
+        board_id, plan, timing = _parse(self._port)
+        from harness.virtual.registry import power_on
 
         try:
-            console = get_machine(board_id).line(plan)
+            console = power_on(board_id, timing).line(plan)
         except HarnessError as error:
             raise SerialException(f"could not open port {self._port}: {error}") from error
         if not console.open(self._port, self._baudrate):
@@ -144,8 +144,8 @@ class Serial(SerialBase):
         return False
 
 
-def _parse(url: str) -> tuple[str, FaultPlan | None]:
-    """Return board id and faults of a URL."""
+def _parse(url: str) -> tuple[str, FaultPlan | None, str | None]:
+    """Return board id, faults and timing model of a URL."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for key in options:
@@ -164,14 +164,16 @@ def _parse(url: str) -> tuple[str, FaultPlan | None]:
         ) from error
     if not board.facts.emulation:
         raise SerialException(f"could not open port {url}: {board.id} cannot be emulated")
-    if not options:
-        return board.id, None
+    timing = options.get("timing")
+    if not options.keys() & {"faults", "seed"}:
+        return board.id, None, timing
     from harness.virtual.faults import parse_faults
 
     try:
-        return board.id, parse_faults(options.get("faults", ""), seed=options.get("seed", "0"))
+        plan = parse_faults(options.get("faults", ""), seed=options.get("seed", "0"))
     except ConfigError as error:
         raise SerialException(f"could not open port {url}: {error}") from error
+    return board.id, plan, timing
 
 
 __all__ = ["Serial", "serial"]

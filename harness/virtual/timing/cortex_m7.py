@@ -24,16 +24,16 @@ from harness.virtual.timing.decode import FLAGS, Instruction, decode_block
 from harness.virtual.timing.mnemonics import ADDITIVE, EARLY_BITS, PACK, SATURATE, XTA
 
 # When operands are needed, relative to the cycle of issue ([L] ReadAdvance; [J] text).
-EARLY = -1  # addresses, inline-shifted and extracted operands: EX1
-NORMAL = 0  # everything else in the ALU: EX2
+EARLY = -1  # addresses, inline-shifted and extracted operands: EX1 [L], [J]
+NORMAL = 0  # everything else in the ALU: EX2 [L]
 ACCUMULATE = 1  # "accumulate dependency is consumed a cycle later" [J]; ReadMAC 1 [L]
 STORE_DATA = 2  # "can store any result in same cycle, including ldr, ldrh, ldrb" [J]
 
 # When results are there for a NORMAL reader, relative to the cycle of issue.
 EARLY_ALU = 0  # add, sub, mov in the early ALU: to the late ALU in 0 cycles [J]
-ALU = 1
+ALU = 1  # any other result of the ALU: WriteALU [L]
 BASE_UPDATE = 0  # write-back of an address: "bypassable out of EX1" [L], [J]
-LOAD_WORD = 1  # [J], WriteLd [L]
+LOAD_WORD = 1  # word load, fast path [J], WriteLd [L]
 LOAD_PART = 2  # byte and half word: one more [J], M7SlowLoad [L]
 MULTIPLY = 2  # "1 additional cycle of result latency" [J], WriteMUL/WriteMAC [L]
 SATURATED = 2  # ssat, usat, q(d)add, q(d)sub, usad8: M7WriteSIMD2, M7WriteShSIMD2 [L]
@@ -45,14 +45,14 @@ FP_LOAD = 1  # vldr [J]
 FP_TO_CORE = 1  # vmov r, s [J]
 
 # Cycles for which an instruction holds the issue stage.
-DIVIDE = 7  # WriteDIV [L], FINDINGS
+DIVIDE = 7  # WriteDIV [L]
 FP_DIVIDE = {1: 16, 2: 30}  # vdiv; by 32-bit words [J]
 FP_SQUARE_ROOT = {1: 14, 2: 30}  # vsqrt [J], [L]
 FP_DOUBLE = {"fp": 2, "fp-mac": 7}  # vadd.d with different exponents, first vfma.d [J]
 FP_DOUBLE_MULTIPLY = 5  # vmul.d [J]
 TABLE_BRANCH = 2  # tbb, tbh: "takes two cycles to issue" [L]
 BARRIER = 3  # dmb, dsb, isb: latency 3 and single issue [L]
-DEFAULT = 1  # anything unknown, alone in its cycle
+DEFAULT = 1  # anything unknown, alone in its cycle: assumed
 
 _SETTLED = -8  # ready time of a register that the block has not written: long ago
 

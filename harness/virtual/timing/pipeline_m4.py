@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 TARGET_UNALIGNED = 1  # "branches to unaligned wide instructions take one extra cycle" [A]
 RUN_UNALIGNED = 1  # "groups of three or more unaligned wide instructions take one extra" [A]
-RUN = 3
+RUN = 3  # how many make such a group [A]
 SPLIT_LOAD = 1  # pipelining "only when targeting the same memory block" [J]
 UNALIGNED = 1  # as two accesses [T] 3.3.2
 ODD = 1  # a word from an odd address: as three accesses [T] 3.3.2

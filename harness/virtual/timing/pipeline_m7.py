@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 FETCH_BYTES = 8  # "64-bit instruction fetch bandwidth" [TRM] 1.2.3
 QUEUE_BYTES = 32  # "4x64-bit pre-fetch queue" [TRM] 1.2.3
-MISPREDICTED = 8  # [J]
+MISPREDICTED = 8  # a branch that went the other way [J]
 MISPREDICTED_EARLY = 6  # "flags have to be placed at least 3 cycles before branch" [J]
-EARLY_FLAGS = 3  # [J]
+EARLY_FLAGS = 3  # cycles between flags and branch for that [J]
 UNALIGNED = 3  # "+3 cycles as older op, +4 as younger op" [J]
 BUS_FLASH = 6  # from the miss to the flash interface and back: assumed
 BUS_RAM = 8  # the same to SRAM1 and SRAM2, behind the AXI-to-AHB bridge: assumed

@@ -124,3 +124,18 @@ def test_draw_is_a_fixed_stream() -> None:
 def test_spread_is_even_for_every_prefix() -> None:
     places = [spread(9, index, 5) / 2**64 for index in range(16)]
     assert sorted(int(place * 16) for place in places) == list(range(16))
+
+
+def test_a_resolution_holds_for_every_sample_and_changes_no_name() -> None:
+    backbone = get_backbone("mobilenet_v2_vww")
+    small = backbone.with_resolution(96)
+    samples = [small.sample(0, index) for index in range(10)]
+    assert {sample["resolution"] for sample in samples} == {(96,)}
+    for sample in samples:
+        backbone.validate(sample)
+    with pytest.raises(BackboneError, match="resolution 97"):
+        backbone.with_resolution(97)
+    with pytest.raises(BackboneError, match="resolution 96"):
+        get_backbone("ds_cnn_kws").with_resolution(96)
+    features = get_backbone("ds_cnn_ad")
+    assert features.with_resolution(32) == features

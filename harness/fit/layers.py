@@ -1,0 +1,106 @@
+"""Fit latency to what the layers of a network are: one price for each kind of work.
+
+The prices are a least-squares fit that cannot go below zero (work takes time), of relative errors,
+so that small networks count as much as large ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.backbones import get_backbone
+from harness.errors import BackboneError, FitError
+from harness.fit.features import FEATURES, count_features
+from harness.fit.model import LayerModel
+from harness.fit.score import LEVEL, Array, Split, folds_of, score
+from harness.results.record import Measurement
+
+
+def row_features(row: Measurement) -> Mapping[str, float]:
+    """Return the features of a row's network.
+
+    Raises:
+        FitError: The row has no architecture of a known backbone.
+    """
+    if row.architecture is None or row.backbone is None:
+        raise FitError(
+            f"row {row.key[:12]} has no architecture",
+            expected="rows of sampled networks",
+        )
+    try:
+        backbone = get_backbone(row.backbone)
+        return count_features(backbone.layers(backbone.from_json(row.architecture)))
+    except BackboneError as failure:
+        raise FitError(
+            f"row {row.key[:12]}: {failure.what}", expected="an architecture of its backbone"
+        ) from None
+
+
+def fit_layers(rows: Sequence[Measurement], split: Split) -> LayerModel:
+    """Fit latency_us to `FEATURES`.
+
+    Raises:
+        FitError: A row has no architecture, or no latency above zero.
+    """
+    latencies = [row.latency_us or 0.0 for row in rows]
+    if min(latencies) <= 0:
+        raise FitError("a row has no latency", expected="a latency above zero in every row")
+    counts = [row_features(row) for row in rows]
+    x: Array = np.array([[count[name] for name in FEATURES] for count in counts])
+    y: Array = np.array(latencies)
+    fitted = ~split.out
+    intercept, prices = _prices(x[fitted], y[fitted])
+    predicted = intercept + x @ prices
+    groups = split.groups
+    outside = _out_of_fold(x[fitted], y[fitted], groups[fitted])
+    half = _half_width(outside, y[fitted])
+    holdout = None
+    if split.out.any():
+        out = split.out
+        holdout = score(predicted[out], half * predicted[out], y[out], groups[out])
+    return LayerModel(
+        target="latency_us",
+        features=FEATURES,
+        coefficients=tuple(float(price) for price in prices),
+        feature_max=tuple(float(value) for value in x[fitted].max(axis=0)),
+        intercept=intercept,
+        n=int(fitted.sum()),
+        level=LEVEL,
+        relative_half_width=half,
+        train=score(predicted[fitted], half * predicted[fitted], y[fitted], groups[fitted]),
+        holdout=holdout,
+        cross_validation=score(outside, half * outside, y[fitted], groups[fitted]),
+    )
+
+
+def _prices(x: Array, y: Array) -> tuple[float, Array]:
+    """Return the intercept and a price for each column, none of them negative."""
+    from sklearn.linear_model import LinearRegression
+
+    # The intercept is a column: scikit-learn keeps the coefficients positive, but not its own.
+    columns = np.column_stack([np.ones(len(y)), x])
+    scale = columns.max(axis=0)
+    scale[scale == 0] = 1
+    regression = LinearRegression(positive=True, fit_intercept=False)
+    regression.fit(columns / scale, y, sample_weight=1 / y**2)
+    prices = regression.coef_ / scale
+    return float(prices[0]), prices[1:]
+
+
+def _out_of_fold(x: Array, y: Array, groups: npt.NDArray[Any]) -> Array:
+    predicted = np.empty_like(y)
+    for fit_on, test_on in folds_of(x, groups):
+        intercept, prices = _prices(x[fit_on], y[fit_on])
+        predicted[test_on] = intercept + x[test_on] @ prices
+    return predicted
+
+
+def _half_width(predicted: Array, y: Array) -> float:
+    # The next error is below the ⌈(n+1)·level⌉-th smallest with probability `level` (conformal).
+    errors = np.sort(np.abs(y - predicted) / predicted)
+    rank = min(len(errors), int(np.ceil((len(errors) + 1) * LEVEL)))
+    return float(errors[rank - 1])
