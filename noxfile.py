@@ -95,6 +95,15 @@ def fidelity(session: nox.Session) -> None:
 
 
 @nox.session
+def linearity(session: nox.Session) -> None:
+    """Measure 328 networks and write docs/linearity.md; half an hour on two cores."""
+    for campaign in ("linearity", "linearity_inputs"):
+        session.run("harness", "run", f"campaigns/{campaign}.toml")
+    page = ("--page", "docs/linearity.md", "--plots", "results/linearity")
+    session.run("python", "-m", "harness.cli.linearity", *page, *session.posargs)
+
+
+@nox.session
 def price(session: nox.Session) -> None:
     """Compare the speed of the timing models: nox -s price -- --kernels CMSIS-NN."""
     session.run("python", "-m", "harness.cli.price", *session.posargs)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.report.compare import arena_table, comparison_table
 from harness.report.summary import write_summary
-from harness.report.tables import Table, fit_table, measurement_table
+from harness.report.tables import Table, fit_table, measurement_table, predictor_table
 
 if TYPE_CHECKING:
     from harness.report.memory_plot import plot_memory
     from harness.report.plot import plot_latency
+    from harness.report.residual_plot import plot_residuals
 
 __all__ = [
     "Table",
@@ -20,6 +21,8 @@ __all__ = [
     "measurement_table",
     "plot_latency",
     "plot_memory",
+    "plot_residuals",
+    "predictor_table",
     "write_summary",
 ]
 
@@ -34,4 +37,8 @@ def __getattr__(name: str) -> Any:
         from harness.report.memory_plot import plot_memory
 
         return plot_memory
+    if name == "plot_residuals":
+        from harness.report.residual_plot import plot_residuals
+
+        return plot_residuals
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
