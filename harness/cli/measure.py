@@ -133,6 +133,7 @@ def print_row(row: Measurement) -> None:
         ("station", f"{row.station} ({row.board}, chip {row.chip_uid or '–'})"),
         ("latency", latency),
         ("cycles", cycles),
+        *_outliers(row),
         ("MACs", row.macs),
         ("cycles per MAC", cycles / row.macs if cycles and row.macs else None),
         *_arena(row),
@@ -180,6 +181,15 @@ def print_row(row: Measurement) -> None:
                 f"the layers add up to {total:,} cycles, {100 * row.additivity_gap:+.3f} % from "
                 "the median of the undisturbed inference"
             )
+
+
+def _outliers(row: Measurement) -> list[tuple[str, object]]:
+    """Return which repeats lie apart, nothing where none does."""
+    from harness.results.record import outliers
+
+    apart = outliers(row.cycles)
+    text = ", ".join(f"{row.cycles[index]:,} (repeat {index})" for index in apart)
+    return [("  outliers, kept", text)] if apart else []
 
 
 def _arena(row: Measurement) -> list[tuple[str, object]]:
