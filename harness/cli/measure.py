@@ -42,6 +42,9 @@ def measure(
     optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
     warmup: Annotated[int, typer.Option(min=0, help="Inferences before the timed ones.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, max=64, help="Timed inferences.")] = 3,
+    boots: Annotated[
+        int, typer.Option(min=1, max=16, help="Resets, each followed by the repeats.")
+    ] = 1,
     layers: Annotated[bool, typer.Option(help="Time each layer in a pass of its own.")] = True,
     verify_arena: Annotated[
         bool, typer.Option("--verify-arena", help="Search the smallest arena that works.")
@@ -72,6 +75,7 @@ def measure(
         "measure": {
             "warmup": warmup,
             "repeats": repeats,
+            "boots": boots,
             "layers": layers,
             "verify_arena": verify_arena,
         },
