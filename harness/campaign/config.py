@@ -110,7 +110,8 @@ class MeasureOptions(Strict):
 
     Attributes:
         warmup: Inferences before the timed ones.
-        repeats: Timed inferences.
+        repeats: Timed inferences, after each reset.
+        boots: How often the device is reset and measured anew.
         layers: Whether a separate pass times each layer.
         verify_arena: Whether the smallest arena that works is searched on the device.
         icache: Instruction cache on.
@@ -121,6 +122,7 @@ class MeasureOptions(Strict):
 
     warmup: Annotated[int, Field(ge=0, le=1000)] = 1
     repeats: Annotated[int, Field(ge=1, le=64)] = 3
+    boots: Annotated[int, Field(ge=1, le=16)] = 1
     layers: bool = True
     verify_arena: bool = False
     icache: bool = True

@@ -26,6 +26,8 @@ NETWORKS = 2
 BOARDS = ("nucleo_f746zg", "nucleo_f446re")
 _REBUILD = 0.1  # share of the kills before which the images are removed
 _ALONE = 0.5  # share of the kills that leave the campaign's child processes behind
+_AMONG_ROWS = 0.5  # share of the kills that come shortly after some row; the others come any time
+_SHORTLY_S = 0.3
 _LIMIT_S = 300.0
 _MOST_LATE = 10  # kills in a row that come after the end
 
@@ -113,8 +115,13 @@ def kill_campaigns(
             shutil.rmtree(cache / "images", ignore_errors=True)
         process = _fork(command, campaign, database, folder / "log.txt")
         alone = rng.random() < _ALONE
-        ended = _kill(process, rng.uniform(0, seconds), alone=alone)
-        if ended:
+        if rng.random() < _AMONG_ROWS:
+            # Most of a tiny campaign is its beginning and its report.
+            _wait_for_rows(process, database, rng.randrange(len(expected)))
+            delay = rng.uniform(0, _SHORTLY_S)
+        else:
+            delay = rng.uniform(0, seconds)
+        if _kill(process, delay, alone=alone):
             report.late += 1
             late += 1
             seconds *= 0.9
@@ -195,6 +202,29 @@ def _wait(process: int) -> int | None:
     os.killpg(process, signal.SIGKILL)
     os.waitpid(process, 0)
     return None
+
+
+def _wait_for_rows(process: int, database: Path, count: int) -> None:
+    """Wait until a campaign has stored so many rows, or has ended."""
+    limit = time.monotonic() + _LIMIT_S
+    while time.monotonic() < limit:
+        # Its status is left for whoever waits for it.
+        if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            return
+        if _count(database) >= count:
+            return
+        time.sleep(0.005)
+
+
+def _count(database: Path) -> int:
+    import sqlite3
+    from contextlib import closing
+
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM measurement").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0  # there is no file or no table yet
 
 
 def _kill(process: int, after_s: float, *, alone: bool) -> bool:

@@ -153,6 +153,7 @@ def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurem
     plan = CapturePlan(
         warmup=job.measure.warmup,
         repeats=job.measure.repeats,
+        boots=job.measure.boots,
         layers=job.measure.layers,
         inputs=built.prepared.inputs,
         output_bytes=tuple(len(item) for item in built.prepared.outputs),

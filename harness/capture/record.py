@@ -12,7 +12,7 @@ class CapturePlan:
 
     Attributes:
         warmup: Inferences before the timed ones.
-        repeats: Timed inferences, 1 to 64.
+        repeats: Timed inferences, 1 to 64, after each reset.
         layers: Whether a separate pass times each layer.
         inputs: Bytes of each input tensor, rewritten before every inference.
         output_bytes: Size of each output tensor.
@@ -20,6 +20,7 @@ class CapturePlan:
         baud: Console speed of the image; None takes the board's default.
         verify_arena: Whether to search for the smallest arena that works.
         elements: ... and from how many elements all operators together write.
+        boots: How often the device is reset and timed anew.
     """
 
     warmup: int
@@ -31,6 +32,7 @@ class CapturePlan:
     baud: int | None = None
     verify_arena: bool = False
     elements: int = 0
+    boots: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -168,12 +168,16 @@ class BoardSession:
         report = self._target.program(image.elf)
         flashed = time.perf_counter()
         console.clear()
-        self._target.reset_and_run()
-        boot = console.wait_for_boot(_BOOT_S)
-        identity = self._check_identity(image, boot, report.chip_uid, console)
-        first = read_time(console, self._stopwatch)
-        self._set_up(console, plan)
-        cycles = self._cycles(console, plan)
+        cycles: tuple[int, ...] = ()
+        for number in range(plan.boots):
+            if number:
+                console.restart()
+            self._target.reset_and_run()
+            boot = console.wait_for_boot(_BOOT_S)
+            identity = self._check_identity(image, boot, report.chip_uid, console)
+            first = read_time(console, self._stopwatch)
+            self._set_up(console, plan)
+            cycles += self._cycles(console, plan)
         outputs = tuple(
             self._output(console, index, size) for index, size in enumerate(plan.output_bytes)
         )

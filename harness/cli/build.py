@@ -36,6 +36,7 @@ def build(
     from harness.cli.progress import spinner
     from harness.firmware import BuildOptions
     from harness.firmware import build as build_firmware
+    from harness.firmware.linkmap import read_shares
     from harness.models import read_model, require_int8
     from harness.runtimes import RuntimeOptions, get_runtime
 
@@ -69,9 +70,14 @@ def build(
         ("static RAM", image.ram_static_bytes),
         ("  arena planned", sources.arena_planned_bytes),
     ]
+    shares = [(item.section, item.library, item.bytes) for item in read_shares(image.map)]
+    columns = ("section", "library", "bytes")
     if json:
-        print_json({key.strip().replace(" ", "_"): value for key, value in facts})
+        found: dict[str, object] = {key.strip().replace(" ", "_"): value for key, value in facts}
+        found["flash_by_library"] = [dict(zip(columns, row, strict=True)) for row in shares]
+        print_json(found)
         return
     print_table(f"{network.name} on {target.name}", ("fact", "value"), facts)
+    print_table("Flash by section and library", columns, shares)
     if image.cached:
         err().print("nothing had changed: this image was built before")

@@ -42,6 +42,9 @@ def measure(
     optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
     warmup: Annotated[int, typer.Option(min=0, help="Inferences before the timed ones.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, max=64, help="Timed inferences.")] = 3,
+    boots: Annotated[
+        int, typer.Option(min=1, max=16, help="Resets, each followed by the repeats.")
+    ] = 1,
     layers: Annotated[bool, typer.Option(help="Time each layer in a pass of its own.")] = True,
     verify_arena: Annotated[
         bool, typer.Option("--verify-arena", help="Search the smallest arena that works.")
@@ -72,6 +75,7 @@ def measure(
         "measure": {
             "warmup": warmup,
             "repeats": repeats,
+            "boots": boots,
             "layers": layers,
             "verify_arena": verify_arena,
         },
@@ -133,6 +137,7 @@ def print_row(row: Measurement) -> None:
         ("station", f"{row.station} ({row.board}, chip {row.chip_uid or '–'})"),
         ("latency", latency),
         ("cycles", cycles),
+        *_outliers(row),
         ("MACs", row.macs),
         ("cycles per MAC", cycles / row.macs if cycles and row.macs else None),
         *_arena(row),
@@ -180,6 +185,15 @@ def print_row(row: Measurement) -> None:
                 f"the layers add up to {total:,} cycles, {100 * row.additivity_gap:+.3f} % from "
                 "the median of the undisturbed inference"
             )
+
+
+def _outliers(row: Measurement) -> list[tuple[str, object]]:
+    """Return which repeats lie apart, nothing where none does."""
+    from harness.results.record import outliers
+
+    apart = outliers(row.cycles)
+    text = ", ".join(f"{row.cycles[index]:,} (repeat {index})" for index in apart)
+    return [("  outliers, kept", text)] if apart else []
 
 
 def _arena(row: Measurement) -> list[tuple[str, object]]:

@@ -9,7 +9,7 @@ from harness.firmware.image import FlashSplit, RamSplit
 
 _FLATBUFFER = ".flatbuffer"
 # Output sections of firmware_template/ld/board.ld.in.
-_FLASH = {
+FLASH_SECTIONS = {
     ".vectors": "port",
     ".port": "port",
     ".data": "port",
@@ -38,7 +38,10 @@ def read_sizes(elf: Path, weights_bytes: int = 0) -> tuple[FlashSplit, RamSplit]
     from elftools.elf.constants import SH_FLAGS
     from elftools.elf.elffile import ELFFile
 
-    flash, ram = dict.fromkeys(set(_FLASH.values()), 0), dict.fromkeys(set(_RAM.values()), 0)
+    flash, ram = (
+        dict.fromkeys(set(FLASH_SECTIONS.values()), 0),
+        dict.fromkeys(set(_RAM.values()), 0),
+    )
     flash_ends: list[tuple[int, int]] = []
     ram_ends: list[tuple[int, int]] = []
     with elf.open("rb") as stream:
@@ -47,10 +50,10 @@ def read_sizes(elf: Path, weights_bytes: int = 0) -> tuple[FlashSplit, RamSplit]
             if not section["sh_flags"] & SH_FLAGS.SHF_ALLOC or not size:
                 continue
             name = section.name
-            if name not in _FLASH and name not in _RAM:
+            if name not in FLASH_SECTIONS and name not in _RAM:
                 raise BuildError(f"section {name} of {size} bytes is not in the linker script")
-            if name in _FLASH:
-                flash[_FLASH[name]] += size
+            if name in FLASH_SECTIONS:
+                flash[FLASH_SECTIONS[name]] += size
             if name in _RAM:
                 ram[_RAM[name]] += size
             if name == _FLATBUFFER:

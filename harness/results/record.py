@@ -18,6 +18,7 @@ from typing import Any
 
 _HEX64 = re.compile(r"[0-9a-f]{64}")
 _ISSUE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_FEWEST_FOR_OUTLIERS = 5
 _MAX_INT = 2**63 - 1  # both databases store signed 64-bit integers
 
 
@@ -245,6 +246,21 @@ def gap(cycles: Sequence[int], layers: Sequence[LayerCycles]) -> float | None:
         return None
     middle = median(cycles)
     return (sum(part or 0 for part in parts) - middle) / middle if middle else None
+
+
+def outliers(cycles: Sequence[int]) -> tuple[int, ...]:
+    """Return which repeats lie apart from the others; they are kept, and the row stays as it is.
+
+    A repeat is apart when its modified z-score is above 3.5 (Iglewicz and Hoaglin, How to Detect
+    and Handle Outliers, 1993) and it is more than 0.5 % off the median: repeats that are nearly all
+    equal would make any difference one.
+    """
+    if len(cycles) < _FEWEST_FOR_OUTLIERS:
+        return ()
+    middle = median(cycles)
+    spread = median(abs(value - middle) for value in cycles)
+    limit = max(3.5 / 0.6745 * spread, 0.005 * middle)
+    return tuple(i for i, value in enumerate(cycles) if abs(value - middle) > limit)
 
 
 def best_per_key(rows: Iterable[Measurement]) -> list[Measurement]:

@@ -50,6 +50,14 @@ def test_a_whole_capture() -> None:
     assert capture.timing_model is not None and "m-hil-boot" in capture.raw_log
 
 
+def test_repeats_across_resets() -> None:
+    device = FakeDevice()
+    capture = open_session(device)[0].run(Image(), replace(PLAN, boots=3))
+    assert capture.cycles == (1000, 1001, 1002) * 3
+    assert device.commands.count(b"hil-setup") == 3
+    assert capture.raw_log.count("m-hil-boot") == 3
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
