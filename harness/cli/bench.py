@@ -68,7 +68,7 @@ def discover(
 @commands.command()
 def check(
     station: Annotated[
-        list[str] | None, typer.Argument(help="Stations [default: all of the bench].")
+        list[str] | None, typer.Argument(help="Stations (default: all of the bench).")
     ] = None,
     bench: BenchFile = None,
     json: Json = False,

@@ -24,7 +24,7 @@ Database = Annotated[
     typer.Option(
         "--db",
         envvar="HARNESS_DB",
-        help=f"Results store: a SQLAlchemy URL or a SQLite file [default: {DEFAULT_STORE}].",
+        help=f"Results store: a SQLAlchemy URL or a SQLite file (default: {DEFAULT_STORE}).",
         show_default=False,
     ),
 ]
@@ -33,7 +33,7 @@ BenchFile = Annotated[
     typer.Option(
         "--bench",
         envvar="HARNESS_BENCH",
-        help="Bench file [default: ./bench.toml, else the virtual boards].",
+        help="Bench file (default: ./bench.toml, else the virtual boards).",
         show_default=False,
     ),
 ]
@@ -42,7 +42,7 @@ StationName = Annotated[
     typer.Option(
         "--station",
         "-s",
-        help="Station of the bench [default: the first one that has the board].",
+        help="Station of the bench (default: the first one that has the board).",
         show_default=False,
     ),
 ]

@@ -58,14 +58,14 @@ def run(
         bool | None,
         typer.Option(
             "--verify-arena/--no-verify-arena",
-            help="Search the smallest arena that works [default: as the file says].",
+            help="Search the smallest arena that works (default: as the file says).",
             show_default=False,
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for table, plot and fits [default: results/<campaign name>]."),
+        typer.Option(help="Folder for table, plot and fits (default: results/<campaign name>)."),
     ] = None,
     db: Database = None,
     bench: BenchFile = None,

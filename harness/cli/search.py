@@ -86,7 +86,7 @@ def run(
     ] = None,
     fit: Annotated[
         Path | None,
-        typer.Option(help="Fit file [default: the newest that suits below results/]."),
+        typer.Option(help="Fit file (default: the newest that suits below results/)."),
     ] = None,
     margin: Annotated[
         str,
@@ -134,7 +134,7 @@ def run(
         Path | None,
         typer.Option(
             help="Give --baseline random as much learning time as this finished run had "
-            "[default: --retrain-epochs for each network]."
+            "(default: --retrain-epochs for each network)."
         ),
     ] = None,
     refine: Annotated[
@@ -145,16 +145,16 @@ def run(
         typer.Option(help="How names carry label and speaker: {label}_{speaker}_{index}.wav"),
     ] = None,
     words: Annotated[
-        str | None, typer.Option(help="Words of Speech Commands, by commas [default: its ten].")
+        str | None, typer.Option(help="Words of Speech Commands, by commas (default: its ten).")
     ] = None,
     test_speakers: Annotated[
-        str | None, typer.Option(help="Speakers to test on, by commas [default: by hash].")
+        str | None, typer.Option(help="Speakers to test on, by commas (default: by hash).")
     ] = None,
     validation_speakers: Annotated[
-        str | None, typer.Option(help="Speakers to validate on, by commas [default: by hash].")
+        str | None, typer.Option(help="Speakers to validate on, by commas (default: by hash).")
     ] = None,
     sample_rate: Annotated[
-        int | None, typer.Option(min=1000, help="Sample rate in Hz [default: the files'].")
+        int | None, typer.Option(min=1000, help="Sample rate in Hz (default: the files').")
     ] = None,
     resample: Annotated[
         bool, typer.Option("--resample", help="Convert recordings of another rate.")
@@ -168,7 +168,7 @@ def run(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder of the run [default: below results/search]."),
+        typer.Option("--out", "-o", help="Folder of the run (default: below results/search)."),
     ] = None,
     station: StationName = None,
     proof: Annotated[

@@ -41,10 +41,10 @@ def serve(
         int, typer.Option(min=0, max=65535, help="TCP port of the probe (0: any free one).")
     ] = 5555,
     flash: Annotated[
-        Path | None, typer.Option(help="File that keeps the flash [default: in the cache].")
+        Path | None, typer.Option(help="File that keeps the flash (default: in the cache).")
     ] = None,
     baud: Annotated[
-        int | None, typer.Option(min=1200, help="Console speed [default: the board's].")
+        int | None, typer.Option(min=1200, help="Console speed (default: the board's).")
     ] = None,
     json: Json = False,
 ) -> None:
