@@ -16,8 +16,9 @@ nox.options.default_venv_backend = "none"
 nox.options.error_on_external_run = False
 
 ROOT = Path(__file__).parent
-# A file's tests stay together, as they share what is costly to set up.
-PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile")
+# A file's tests stay together, as they share what is costly to set up; in the order of the folders,
+# as the long ones would come last by their number of tests.
+PARALLEL = ("-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 @nox.session

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import unicorn.unicorn_py3.unicorn as unicorn_api
 from llvmlite import binding, ir  # type: ignore[import-untyped]  # ships no stubs
-from numba import carray, cfunc, types
+from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 
 # Block counting: a header, a table from 4 KiB page to chunk, chunks from halfword to slot, and per
@@ -53,6 +53,7 @@ RX_BYTES, TX_BYTES = 1 << 16, 1 << 20
 _RXNE = 1 << 5
 _POLLIN = 1
 _WAIT_MS = 50
+_SLOW_POLLS = 16  # while every access goes through the Python model, which is not only for waiting
 _MONOTONIC = 1
 
 binding.load_library_permanently(unicorn_api.uclib._name)
@@ -244,30 +245,37 @@ def flash_store(
     return _call_store(words[CALL_STORE], engine, kind, at, size, value)
 
 
+@njit(inline="always")
+def _wait_for_input(words: Any) -> None:  # pragma: no cover
+    """Wait a while for a byte, and count it as time that passes."""
+    scratch = _pointer(words[SELF] + 8 * _SCRATCH)
+    _clock(_MONOTONIC, scratch)
+    began = words[_SCRATCH] * 1_000_000_000 + words[_SCRATCH + 1]
+    words[_SCRATCH] = words[RX_EVENT] | (_POLLIN << 32)
+    if _poll(scratch, 1, _WAIT_MS) > 0:
+        _os_read(np.int32(words[RX_EVENT]), scratch, 8)
+    _clock(_MONOTONIC, scratch)
+    words[IDLE_NS] += words[_SCRATCH] * 1_000_000_000 + words[_SCRATCH + 1] - began
+    if words[RX_HEAD] != words[RX_TAIL]:
+        words[POLLS] = 0
+
+
 @cfunc(_READ, cache=True)
 def console_read(engine: Any, offset: Any, size: Any, state: Any) -> Any:  # pragma: no cover
     """Read the console USART's status and data; wait where the firmware polls for input."""
     words = carray(state, (CONSOLE_WORDS,), dtype=np.int64)
     at = np.int64(offset)
-    if words[FAST] != 0 and at == words[STATUS_AT]:
+    if at == words[STATUS_AT]:
         if words[RX_HEAD] != words[RX_TAIL]:
             words[POLLS] = 0
-            return np.uint64(words[STATUS] | _RXNE)
-        # Two status reads with no byte sent in between are a wait for input.
-        words[POLLS] += 1
-        if words[POLLS] > 1 and words[INTERRUPTED] == 0:
-            scratch = _pointer(words[SELF] + 8 * _SCRATCH)
-            _clock(_MONOTONIC, scratch)
-            began = words[_SCRATCH] * 1_000_000_000 + words[_SCRATCH + 1]
-            words[_SCRATCH] = words[RX_EVENT] | (_POLLIN << 32)
-            if _poll(scratch, 1, _WAIT_MS) > 0:
-                _os_read(np.int32(words[RX_EVENT]), scratch, 8)
-            _clock(_MONOTONIC, scratch)
-            words[IDLE_NS] += words[_SCRATCH] * 1_000_000_000 + words[_SCRATCH + 1] - began
-            if words[RX_HEAD] != words[RX_TAIL]:
-                words[POLLS] = 0
-                return np.uint64(words[STATUS] | _RXNE)
-        return np.uint64(words[STATUS])
+        else:
+            # Status reads with no byte in between are a wait for input: two of the everyday kind.
+            words[POLLS] += 1
+            if words[POLLS] > (1 if words[FAST] != 0 else _SLOW_POLLS) and words[INTERRUPTED] == 0:
+                _wait_for_input(words)
+        if words[FAST] != 0:
+            received = _RXNE if words[RX_HEAD] != words[RX_TAIL] else 0
+            return np.uint64(words[STATUS] | received)
     if words[FAST] != 0 and at == words[RX_AT]:
         words[POLLS] = 0
         if words[RX_HEAD] == words[RX_TAIL]:
@@ -288,10 +296,11 @@ def console_write(
     """Write the console USART's data."""
     words = carray(state, (CONSOLE_WORDS,), dtype=np.int64)
     at = np.int64(offset)
+    if at == words[TX_AT]:
+        words[POLLS] = 0
     if words[FAST] == 0 or at != words[TX_AT]:
         _call_write(words[CALL_WRITE], engine, at, size, np.int64(value))
         return
-    words[POLLS] = 0
     if words[LISTENING] == 0:
         return
     if words[TX_HEAD] - words[TX_TAIL] >= TX_BYTES:

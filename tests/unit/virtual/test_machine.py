@@ -96,6 +96,18 @@ def test_waiting_for_input_takes_modelled_time_but_no_host_time(bench: Any) -> N
     assert used < 0.2
 
 
+def test_a_board_that_nobody_listens_to_leaves_the_host_alone(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    usart = bench.machine.chip.usart
+    status = usart._status_flags
+    monkeypatch.setattr(usart, "_status_flags", lambda: asked.append(1) or status())
+    bench.console.close()
+    time.sleep(0.5)
+    assert len(asked) < 200  # some before it waits, then twenty a second
+
+
 @pytest.mark.parametrize(
     ("command", "cfsr"),
     [
