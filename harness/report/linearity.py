@@ -292,29 +292,12 @@ proportion.
 
 ## The size of the input
 
-`mobilenet_v2_vww` has inputs from 50×50 to 160×160 in its search space, and the campaign above
-holds it at 96×96. With inputs of all sizes one line of ops is much worse. 40 networks of
-`campaigns/backbones.toml`, measured earlier with `cortex-m7-issue/1`, gave r² 0.949 on all fitted
-and 0.873 on the 4 held out, which had 50, 96, 112 and 160 pixels a side and errors of +49, +3, +15
-and -29 %. The line's error goes with the size of the input (correlation 0.85): at equal ops a
-larger input means narrower layers, so more outputs to requantise for each MAC and more of the MACs
-in depthwise convolutions (12 % at 50×50, 27 % at 160×160), whose MACs cost three to five times as
-much.
-
-| input | networks | slower than the line by | cycles per op | depthwise share of MACs |
-| :--- | ---: | ---: | ---: | ---: |
-| 50×50 | 4 | -29.6 % | 1.28 | 12 % |
-| 64×64 | 4 | -24.0 % | 1.47 | 14 % |
-| 80×80 | 4 | -12.8 % | 1.47 | 14 % |
-| 96×96 | 8 | -0.9 % | 1.50 | 16 % |
-| 112×112 | 6 | +0.9 % | 1.57 | 17 % |
-| 128×128 | 7 | +4.3 % | 1.43 | 14 % |
-| 144×144 | 5 | +23.2 % | 1.83 | 20 % |
-| 160×160 | 2 | +42.2 % | 2.39 | 27 % |
-
-Ops and outputs of convolutions together, fitted to the same 40, reach r² 0.997, and the layers
-predictor 0.998 on the held-out ones (MAPE 2.4 %, all within ±10 %). So the backbone of the paper is
-one at one input size, and a search over the size needs more than ops. `harness run
-campaigns/linearity_inputs.toml` measures 64 such networks with today's model; once all are measured
-this page gets a section of them.
+`mobilenet_v2_vww` has inputs from 50×50 to 160×160 in its search space. `linearity` holds it at
+96×96; `linearity_inputs` has inputs of all sizes, and there one line of ops is no latency model: r²
+0.94 on the networks it is fitted to and 0.81 on those held out, a fifth off on average, and the
+error goes with the size of the input. At equal ops a larger input means narrower layers: more
+outputs to requantise for each MAC, and more of the MACs in depthwise convolutions, whose MACs cost
+several times as much as those of 1×1 convolutions. The layers predictor knows both and is 1.6 % off
+on the same held-out networks. So the backbone of the paper is one at one input size, and a search
+over the size needs more than ops.
 """
