@@ -53,6 +53,16 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _off() -> Iterator[None]:
+    """Switch the boards off in the end: what some tests leave in them runs in circles."""
+    yield
+    from harness.virtual.registry import discard_machine
+
+    for found in EMULATED:
+        discard_machine(found.id)
+
+
 @pytest.fixture(params=EMULATED, ids=lambda board: board.id)
 def board(request: pytest.FixtureRequest) -> Board:
     found: Board = request.param
