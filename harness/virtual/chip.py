@@ -12,6 +12,7 @@ from harness.virtual.counting import BlockCounter
 from harness.virtual.cpu import Cpu
 from harness.virtual.families import build
 from harness.virtual.memory import MemoryMap
+from harness.virtual.peripherals.clocks import ResetCause
 from harness.virtual.peripherals.dwt import Dwt
 from harness.virtual.peripherals.fpb import Fpb
 from harness.virtual.peripherals.identity import (
@@ -21,7 +22,6 @@ from harness.virtual.peripherals.identity import (
     Tpiu,
     rom_tables,
 )
-from harness.virtual.peripherals.rcc import ResetCause
 from harness.virtual.peripherals.scs import CoreControl, Scs
 
 

@@ -19,7 +19,7 @@ from harness.virtual.core_debug import (
 )
 from harness.virtual.cpu import Cpu, Stop, StopKind
 from harness.virtual.exceptions import HARD_FAULT, Exceptions, Lockup
-from harness.virtual.peripherals.rcc import ResetCause
+from harness.virtual.peripherals.clocks import ResetCause
 
 _LOG = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from harness.virtual.counting import BlockCounter
 from harness.virtual.cpu import Cpu, Stop, StopKind
 from harness.virtual.exceptions import Exceptions
 from harness.virtual.memory import MemoryMap
-from harness.virtual.peripherals.rcc import ResetCause
+from harness.virtual.peripherals.clocks import ResetCause
 
 if TYPE_CHECKING:
     from harness.virtual.faults import FaultPlan, FaultyLine, Injector

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from harness.virtual.console import Console
     from harness.virtual.counting import BlockCounter
     from harness.virtual.memory import MemoryMap
+    from harness.virtual.peripherals.clocks import ResetCause
     from harness.virtual.peripherals.gpio import Pins
-    from harness.virtual.peripherals.rcc import ResetCause
 
 
 class Clocks(Protocol):

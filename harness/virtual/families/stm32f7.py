@@ -6,15 +6,10 @@ from harness.boards import Board
 from harness.virtual.console import Console
 from harness.virtual.counting import BlockCounter
 from harness.virtual.families import Blocks
+from harness.virtual.families.stm32f import put_together
 from harness.virtual.memory import MemoryMap
-from harness.virtual.peripherals.flash import FlashController
-from harness.virtual.peripherals.gpio import Pins
-from harness.virtual.peripherals.pwr import Pwr
-from harness.virtual.peripherals.rcc import AHB1ENR, APB1ENR, Rcc
-from harness.virtual.peripherals.timer import Tim2
 from harness.virtual.peripherals.usart import UsartF7
 
-_GPIO = 0x4002_0000
 _INTERRUPTS = {0x449: 98, 0x451: 110}  # by DBGMCU device id
 _PORTS = "ABCDEFGHIJK"
 _BOOT = 0x0020_0000  # BOOT0 low: from flash through ITCM
@@ -22,18 +17,13 @@ _BOOT = 0x0020_0000  # BOOT0 low: from flash through ITCM
 
 def build(board: Board, memory: MemoryMap, console: Console, counter: BlockCounter) -> Blocks:
     """Put the chip's blocks together."""
-    flash = FlashController(board, memory, counter)
-    pwr = Pwr(board)
-    rcc = Rcc(board, flash, pwr)
-    pins = Pins(_PORTS, _GPIO, rcc, AHB1ENR)
-    usart = UsartF7(board, console, rcc, pins)
-    timer = Tim2(rcc, counter, APB1ENR)
-    return Blocks(
-        flash=flash,
-        rcc=rcc,
-        pins=pins,
-        usart=usart,
-        peripherals=(flash, pwr, rcc, *pins.ports.values(), usart, timer),
+    return put_together(
+        board,
+        memory,
+        console,
+        counter,
+        usart=UsartF7,
+        ports=_PORTS,
         interrupts=_INTERRUPTS[board.facts.chip.device_id],
         boot_address=_BOOT,
     )

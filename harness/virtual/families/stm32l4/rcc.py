@@ -5,14 +5,12 @@ RM0432, chapter RCC; wait states and voltage ranges from chapters FLASH and PWR.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from harness.boards import Board
 from harness.errors import VirtualError
-from harness.virtual.bus import Master, Peripheral
+from harness.virtual.bus import Master
 from harness.virtual.families.stm32l4.flash import FlashL4
 from harness.virtual.families.stm32l4.pwr import PwrL4
-from harness.virtual.peripherals.rcc import ResetCause
+from harness.virtual.peripherals.clocks import ClockController, ResetCause, ahb_shift, apb_shift
 
 _BASE = 0x4002_1000
 _CR, _CFGR, _PLLCFGR, _CIER, _CCIPR, _BDCR, _CSR = 0x00, 0x08, 0x0C, 0x18, 0x88, 0x90, 0x94
@@ -47,12 +45,12 @@ _WITHOUT_BOOST_HZ = 80_000_000
 _RANGE2_HZ = 26_000_000
 
 
-class RccL4(Peripheral):
+class RccL4(ClockController):
     """Clock registers, and the frequencies that follow from them."""
 
     def __init__(self, board: Board, flash: FlashL4, pwr: PwrL4) -> None:
-        super().__init__("RCC", _BASE, "RM0432, RCC registers")
-        self._board = board
+        enables = {"apb1": APB1ENR1, "apb2": APB2ENR}
+        super().__init__(board, _BASE, "RM0432, RCC registers", enables)
         self._flash = flash
         self._pwr = pwr
         self.add(_CR, "CR", 0x63, writable=_CR_WRITABLE, read=self._read_cr, write=self._write_cr)
@@ -64,35 +62,14 @@ class RccL4(Peripheral):
         self.add(0x48, "AHB1ENR", 0x100)
         self.add(_BDCR, "BDCR", read=self._read_bdcr, write=self._write_bdcr)
         self.add(_CSR, "CSR", 0x600, read=self._read_csr, write=self._write_csr)
-        self.bus_enables = {"apb1": APB1ENR1, "apb2": APB2ENR}
         pwr.clocked = lambda: self.enabled(APB1ENR1, _PWREN)
         pwr.on_change = lambda: self.on_change()
-        #: Called before any clock changes.
-        self.on_change: Callable[[], None] = lambda: None
-        self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
-        #: True frequency of the reference clock over the nominal one; other than 1 is a fault.
-        self.drift = 1.0
-        #: Whether the reference clock (HSE, LSE) starts.
-        self.hse_works = True
 
     def reset(self) -> None:
         """Return to MSI; the reset flags and the backup domain survive."""
         backup = self.values[_BDCR]
         super().reset()
         self.values[_BDCR] = backup
-
-    def note(self, cause: ResetCause) -> None:
-        """Set reset flags."""
-        self.causes |= cause
-
-    def write(self, offset: int, value: int, mask: int, master: Master) -> None:
-        """Write a register and tell who depends on clocks."""
-        self.on_change()
-        super().write(offset, value, mask, master)
-
-    def enabled(self, offset: int, bit: int) -> bool:
-        """Return whether the enable bit at `offset` is set."""
-        return bool(self.values[offset] >> bit & 1)
 
     # Registers.
 
@@ -111,7 +88,7 @@ class RccL4(Peripheral):
 
     def _write_cr(self, value: int, _master: Master) -> None:
         if value & _MSIPLLEN and not self._lse_runs():
-            raise self._broken("MSIPLLEN without a running LSE", "LSERDY first", "RCC_CR")
+            raise self.broken("MSIPLLEN without a running LSE", "LSERDY first", "RCC_CR")
         before = self.values[_CR]
         # MSIRGSEL cannot be cleared, and until it is set the range is not MSIRANGE's.
         self.store(_CR, value | before & _MSIRGSEL)
@@ -129,7 +106,7 @@ class RccL4(Peripheral):
             return bool(value & _HSION)
         if source == _HSE:
             # A board that feeds OSC_IN with a clock has no crystal to start without HSEBYP.
-            clock = self._board.facts.clock
+            clock = self.board.facts.clock
             fed = clock.hse_hz is not None and self.hse_works
             return fed and bool(value & _HSEON) and (not clock.hse_bypass or bool(value & _HSEBYP))
         enabled = bool(value & _PLLON) and bool(self.values[_PLLCFGR] & _PLLREN)
@@ -159,38 +136,25 @@ class RccL4(Peripheral):
     def _check_speed(self, before: int) -> None:
         """Refuse a core clock that the chip would not run at as it is set up."""
         hclk, faulty = self.hclk_hz, max(1.0, self.drift)
-        nominal, limit = hclk / faulty, self._board.facts.clock.sysclk_hz
+        nominal, limit = hclk / faulty, self.board.facts.clock.sysclk_hz
         if nominal > limit:
-            raise self._broken(f"the core clock would be {hclk} Hz", f"at most {limit} Hz")
+            raise self.broken(f"the core clock would be {hclk} Hz", f"at most {limit} Hz")
         if nominal > _WITHOUT_BOOST_HZ and not self._pwr.boost:
-            raise self._broken(f"{hclk} Hz is selected without boost mode", "PWR_CR5.R1MODE = 0")
+            raise self.broken(f"{hclk} Hz is selected without boost mode", "PWR_CR5.R1MODE = 0")
         if nominal > _RANGE2_HZ and not self._pwr.range1:
-            raise self._broken(f"{hclk} Hz is selected in voltage range 2", "PWR_CR1.VOS = 1")
+            raise self.broken(f"{hclk} Hz is selected in voltage range 2", "PWR_CR1.VOS = 1")
         if nominal > _WITHOUT_BOOST_HZ and before < hclk // 2:
-            raise self._broken(
+            raise self.broken(
                 f"from {before} Hz to {hclk} Hz at once", "a step at half of it (HPRE) before"
             )
-        needed = int(nominal - 1) // _HZ_PER_WAIT_STATE
-        if self._flash.wait_states < needed:
-            raise self._broken(
-                f"{hclk} Hz is selected with {self._flash.wait_states} flash wait states",
-                f"FLASH_ACR.LATENCY of at least {needed} first",
-            )
-
-    def _broken(self, what: str, expected: str, where: str = "RCC_CFGR") -> VirtualError:
-        return VirtualError(
-            f"the firmware sets up a clock on which the chip would not run: {what}",
-            where=where,
-            expected=expected,
-            fix="correct the firmware's clock set-up",
-        )
+        self.check_wait_states(nominal, self._flash.wait_states, _HZ_PER_WAIT_STATE)
 
     def _write_cier(self, value: int, _master: Master) -> None:
         if value:
             raise self.unmodelled(_CIER, "enabling of interrupts by write")
 
     def _lse_runs(self) -> bool:
-        has_crystal = self._board.facts.clock.msi_hz is not None
+        has_crystal = self.board.facts.clock.msi_hz is not None
         return has_crystal and self.hse_works and bool(self.values[_BDCR] & _LSEON)
 
     def _read_bdcr(self, _master: Master) -> int:
@@ -223,11 +187,11 @@ class RccL4(Peripheral):
         pll = self.values[_PLLCFGR]
         m, n, r = (pll >> 4 & 0xF) + 1, pll >> 8 & 0x7F, 2 * ((pll >> 25 & 3) + 1)
         if n < 8:
-            raise self._broken(f"PLLN is {n}", "PLLN of 8 to 127", "RCC_PLLCFGR")
+            raise self.broken(f"PLLN is {n}", "PLLN of 8 to 127", "RCC_PLLCFGR")
         return self._source_hz(self._pll_source()) * n // (m * r)
 
     def _source_hz(self, source: int) -> int:
-        clock = self._board.facts.clock
+        clock = self.board.facts.clock
         if source == _HSI:
             return clock.hsi_hz
         if source == _HSE:
@@ -235,24 +199,22 @@ class RccL4(Peripheral):
         value = self.values[_CR]
         number = value >> 4 & 0xF if value & _MSIRGSEL else _MSI_RESET_RANGE
         if number >= len(_MSI_HZ):
-            raise self._broken(f"MSIRANGE is {number}", "0 to 11", "RCC_CR")
+            raise self.broken(f"MSIRANGE is {number}", "0 to 11", "RCC_CR")
         locked = bool(value & _MSIPLLEN) and self._lse_runs()
         return round(_MSI_HZ[number] * (self.drift if locked else 1.0))
 
     @property
     def hclk_hz(self) -> int:
         """Core clock."""
-        code = self.values[_CFGR] >> 4 & 0xF
-        shift = (1, 2, 3, 4, 6, 7, 8, 9)[code & 7] if code & 8 else 0
-        return self.sysclk_hz >> shift
+        return self.sysclk_hz >> ahb_shift(self.values[_CFGR] >> 4 & 0xF)
 
     def apb_hz(self, bus: str) -> int:
         """Clock of ``apb1`` or ``apb2``."""
-        code = self.values[_CFGR] >> (8 if bus == "apb1" else 11) & 7
-        return self.hclk_hz >> ((code & 3) + 1 if code & 4 else 0)
+        at = 8 if bus == "apb1" else 11
+        return self.hclk_hz >> apb_shift(self.values[_CFGR] >> at & 7)
 
     def usart_hz(self, number: int, bus: str) -> int | None:
         """Return the clock of LPUART `number`; None when it is the LSE, which is not modelled."""
         select = self.values[_CCIPR] >> (8 + 2 * number) & 3
-        hsi_hz = self._board.facts.clock.hsi_hz
+        hsi_hz = self.board.facts.clock.hsi_hz
         return {0: self.apb_hz(bus), 1: self.sysclk_hz, 2: hsi_hz, 3: None}[select]

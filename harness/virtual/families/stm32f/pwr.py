@@ -14,7 +14,7 @@ _ODEN, _ODSWEN = 1 << 16, 1 << 17
 _VOSRDY = 1 << 14
 
 
-class Pwr(Peripheral):
+class PwrF(Peripheral):
     """Voltage scale and over-drive registers; what is switched on is ready at once."""
 
     def __init__(self, board: Board) -> None:

@@ -5,14 +5,11 @@ RM0385 and RM0410 section 5 (STM32F7), RM0390 section 6 (STM32F446).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from enum import IntFlag
-
 from harness.boards import Board
-from harness.errors import VirtualError
-from harness.virtual.bus import Master, Peripheral
-from harness.virtual.peripherals.flash import FlashController
-from harness.virtual.peripherals.pwr import Pwr
+from harness.virtual.bus import Master
+from harness.virtual.families.stm32f.flash import FlashF
+from harness.virtual.families.stm32f.pwr import PwrF
+from harness.virtual.peripherals.clocks import ClockController, ResetCause, ahb_shift, apb_shift
 
 _BASE = 0x4002_3800
 _CR, _PLLCFGR, _CFGR, _CIR, _BDCR, _CSR = 0x00, 0x04, 0x08, 0x0C, 0x70, 0x74
@@ -46,22 +43,12 @@ _WITHOUT_OVERDRIVE_HZ = {"stm32f7": 180_000_000, "stm32f4": 168_000_000}
 _HZ_PER_WAIT_STATE = 30_000_000
 
 
-class ResetCause(IntFlag):
-    """RCC_CSR reset flags."""
-
-    BOR = 1 << 25
-    PIN = 1 << 26
-    POWER_ON = 1 << 27
-    SOFTWARE = 1 << 28
-    WATCHDOG = 1 << 29
-
-
-class Rcc(Peripheral):
+class RccF(ClockController):
     """Clock registers, and the frequencies that follow from them."""
 
-    def __init__(self, board: Board, flash: FlashController, pwr: Pwr) -> None:
-        super().__init__("RCC", _BASE, "RM0385 5.3, RM0410 5.3, RM0390 6.3")
-        self._board = board
+    def __init__(self, board: Board, flash: FlashF, pwr: PwrF) -> None:
+        enables = {"apb1": APB1ENR, "apb2": APB2ENR}
+        super().__init__(board, _BASE, "RM0385 5.3, RM0410 5.3, RM0390 6.3", enables)
         self._flash = flash
         self._pwr = pwr
         f7 = board.family == "stm32f7"
@@ -85,31 +72,6 @@ class Rcc(Peripheral):
             else ((0x8C, "DCKCFGR"), (0x90, "CKGATENR"), (0x94, "DCKCFGR2"))
         )
         self.add_storage(kernel_clocks)
-        self.bus_enables = {"apb1": APB1ENR, "apb2": APB2ENR}
-        #: Called before any clock changes.
-        self.on_change: Callable[[], None] = lambda: None
-        self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
-        #: True frequency of the external clock over the nominal one; other than 1 is a fault.
-        self.drift = 1.0
-        #: Whether the external clock starts.
-        self.hse_works = True
-
-    def reset(self) -> None:
-        """Return to HSI; the reset flags survive until RMVF."""
-        super().reset()
-
-    def note(self, cause: ResetCause) -> None:
-        """Set reset flags."""
-        self.causes |= cause
-
-    def write(self, offset: int, value: int, mask: int, master: Master) -> None:
-        """Write a register and tell who depends on clocks."""
-        self.on_change()
-        super().write(offset, value, mask, master)
-
-    def enabled(self, offset: int, bit: int) -> bool:
-        """Return whether the enable bit at `offset` is set."""
-        return bool(self.values[offset] >> bit & 1)
 
     # Registers.
 
@@ -132,7 +94,7 @@ class Rcc(Peripheral):
             return bool(value & _HSION)
         if source == _HSE:
             # A board that feeds OSC_IN with a clock has no crystal to start without HSEBYP.
-            clock = self._board.facts.clock
+            clock = self.board.facts.clock
             return (
                 self.hse_works
                 and bool(value & _HSEON)
@@ -154,30 +116,17 @@ class Rcc(Peripheral):
     def _write_cfgr(self, value: int, _master: Master) -> None:
         self.values[_CFGR] = value
         if value & 3 == 3:
-            raise self._broken(
+            raise self.broken(
                 "SW selects nothing (3 is not allowed)", "0 (HSI), 1 (HSE) or 2 (PLL)"
             )
         hclk = self.hclk_hz
-        limit = self._board.facts.clock.sysclk_hz
+        limit = self.board.facts.clock.sysclk_hz
         if hclk > limit * max(1.0, self.drift):
-            raise self._broken(f"the core clock would be {hclk} Hz", f"at most {limit} Hz")
+            raise self.broken(f"the core clock would be {hclk} Hz", f"at most {limit} Hz")
         nominal = hclk / max(1.0, self.drift)
-        if nominal > _WITHOUT_OVERDRIVE_HZ[self._board.family] and not self._pwr.overdrive:
-            raise self._broken(f"{hclk} Hz is selected without over-drive", "PWR over-drive first")
-        needed = int(nominal - 1) // _HZ_PER_WAIT_STATE
-        if self._flash.wait_states < needed:
-            raise self._broken(
-                f"{hclk} Hz is selected with {self._flash.wait_states} flash wait states",
-                f"FLASH_ACR.LATENCY of at least {needed} first",
-            )
-
-    def _broken(self, what: str, expected: str) -> VirtualError:
-        return VirtualError(
-            f"the firmware sets up a clock on which the chip would not run: {what}",
-            where="RCC_CFGR",
-            expected=expected,
-            fix="correct the firmware's clock set-up",
-        )
+        if nominal > _WITHOUT_OVERDRIVE_HZ[self.board.family] and not self._pwr.overdrive:
+            raise self.broken(f"{hclk} Hz is selected without over-drive", "PWR over-drive first")
+        self.check_wait_states(nominal, self._flash.wait_states, _HZ_PER_WAIT_STATE)
 
     def _write_cir(self, value: int, _master: Master) -> None:
         if value & 0x7F00:
@@ -197,7 +146,7 @@ class Rcc(Peripheral):
     @property
     def sysclk_hz(self) -> int:
         """System clock that the registers give."""
-        clock = self._board.facts.clock
+        clock = self.board.facts.clock
         source = self._active()
         if source == _HSI:
             return clock.hsi_hz
@@ -206,30 +155,28 @@ class Rcc(Peripheral):
         pll = self.values[_PLLCFGR]
         m, n, p = pll & 0x3F, pll >> 6 & 0x1FF, 2 * ((pll >> 16 & 3) + 1)
         if m < 2 or n < 50:
-            raise self._broken(f"PLLM is {m} and PLLN {n}", "PLLM of 2 to 63 and PLLN of 50 to 432")
+            raise self.broken(f"PLLM is {m} and PLLN {n}", "PLLM of 2 to 63 and PLLN of 50 to 432")
         base = self._hse_hz if self._pll_source() == _HSE else clock.hsi_hz
         return base * n // (m * p)
 
     @property
     def _hse_hz(self) -> int:
-        return round(self._board.facts.clock.reference_hz * self.drift)
+        return round(self.board.facts.clock.reference_hz * self.drift)
 
     @property
     def hclk_hz(self) -> int:
         """Core clock."""
-        code = self.values[_CFGR] >> 4 & 0xF
-        shift = (1, 2, 3, 4, 6, 7, 8, 9)[code & 7] if code & 8 else 0
-        return self.sysclk_hz >> shift
+        return self.sysclk_hz >> ahb_shift(self.values[_CFGR] >> 4 & 0xF)
 
     def apb_hz(self, bus: str) -> int:
         """Clock of ``apb1`` or ``apb2``."""
-        code = self.values[_CFGR] >> (10 if bus == "apb1" else 13) & 7
-        return self.hclk_hz >> ((code & 3) + 1 if code & 4 else 0)
+        at = 10 if bus == "apb1" else 13
+        return self.hclk_hz >> apb_shift(self.values[_CFGR] >> at & 7)
 
     def usart_hz(self, number: int, bus: str) -> int | None:
         """Return the clock of USART `number`; None when it is the LSE, which is not modelled."""
-        if self._board.family != "stm32f7":
+        if self.board.family != "stm32f7":
             return self.apb_hz(bus)
         select = self.values[_DCKCFGR2_F7] >> (2 * (number - 1)) & 3
-        clock = self._board.facts.clock
+        clock = self.board.facts.clock
         return {0: self.apb_hz(bus), 1: self.sysclk_hz, 2: clock.hsi_hz, 3: None}[select]
