@@ -88,7 +88,11 @@ class FollowUp:
             and Fingerprint.of(row) == self.fit.fingerprint
             and not held_out(architecture_id(row))
         ]
-        return fit_rows([*old, *new], degraded="degraded" in self.fit.statuses)
+        return fit_rows(
+            [*old, *new],
+            degraded="degraded" in self.fit.statuses,
+            predictor=self.fit.predictor,
+        )
 
     def _rows_of_the_fit(self) -> list[Measurement]:
         wanted = {*self.fit.keys, *self.fit.holdout_keys}

@@ -20,6 +20,7 @@ from harness.search import (
 from harness.search.logs import logs_in, tensorboard
 from harness.search.record import Method
 from harness.search.retrain import Trained, TrainOptions, TrainReport, train
+from harness.search.trials import challenge, right_ones
 
 if TYPE_CHECKING:
     from harness.campaign.follow_up import FollowUp
@@ -67,12 +68,7 @@ def _search(work: Work) -> Found:
         contenders = [derived, *kept]
     architecture, tried = contenders[0], list[_Tried]()
     if plan.trial_epochs:
-        contenders += _hand_designed(plan, cost_model)
-        options = replace(plan.train, epochs=plan.trial_epochs)
-        # A larger network for each trial to learn from would take longer than the trial.
-        plain = replace(work, plan=replace(plan, distill=False))
-        tried = _try(plain, list(dict.fromkeys(contenders)), options, "trial")
-        architecture = _best(tried).architecture
+        architecture, tried = _trials(work, contenders, _hand_designed(plan, cost_model))
     trained = _train(work, architecture, plan.train, "network")
     return Found(
         architecture,
@@ -83,6 +79,25 @@ def _search(work: Work) -> Found:
         refinement=refinement,
         learning_s=result.seconds + trained.seconds + sum(one.trained.seconds for one in tried),
     )
+
+
+def _trials(
+    work: Work, contenders: Sequence[Architecture], champion: Architecture | None
+) -> tuple[Architecture, list[_Tried]]:
+    """Train each for a few epochs; what is hand-designed stays unless it is clearly beaten."""
+    plan = work.plan
+    # A larger network for each trial to learn from would take longer than the trial.
+    plain = replace(work, plan=replace(plan, distill=False))
+    options = replace(plan.train, epochs=plan.trial_epochs)
+    known = [] if champion is None else [champion]
+    tried = _try(plain, list(dict.fromkeys([*contenders, *known])), options, "trial")
+    if champion is None:
+        return _best(tried).architecture, tried
+    right = {one.architecture: right_ones(one.trained.model, plan.dataset.validation)
+             for one in tried}  # fmt: skip
+    others = [architecture for architecture in right if architecture != champion]
+    place = challenge(right[champion], [right[architecture] for architecture in others])
+    return champion if place is None else others[place], tried
 
 
 def _uniform(work: Work) -> Found:
@@ -169,16 +184,14 @@ def _as_json(tried: Sequence[_Tried], cost_model: CostModel) -> tuple[dict[str, 
     )
 
 
-def _hand_designed(plan: SearchPlan, cost_model: CostModel) -> list[Architecture]:
+def _hand_designed(plan: SearchPlan, cost_model: CostModel) -> Architecture | None:
     """Return the hand-designed network that meets the budgets, if one does."""
     try:
-        return [
-            uniform_architecture(
-                plan.backbone, cost_model, plan.budgets, input_shape=plan.dataset.input_shape
-            )
-        ]
+        return uniform_architecture(
+            plan.backbone, cost_model, plan.budgets, input_shape=plan.dataset.input_shape
+        )
     except BudgetsInfeasible:
-        return []
+        return None
 
 
 def _train(work: Work, architecture: Architecture, options: TrainOptions, name: str) -> Trained:

@@ -36,7 +36,8 @@ class SearchPlan:
         train: Settings of the final training.
         distill: Distil from the hand-designed network of twice the budgets.
         trial_epochs: The search's finalists and the hand-designed network are trained for so many
-            epochs, and the best on the validation split is the result; 0: the supernet decides.
+            epochs; a finalist that is clearly better on the validation split is the result, else
+            the hand-designed network. 0: the supernet decides.
         candidates: Networks that the random baseline tries.
         training_seconds: What the random baseline may spend on learning in all; each network gets
             an equal part.

@@ -123,6 +123,7 @@ def _record(
             "fingerprint": {**fingerprint, "flags": list(fingerprint["flags"])},
             "sram_overhead_bytes": found.cost_model.sram_overhead_bytes,
             "margin": str(found.cost_model.margin),
+            "predictor": fit.predictor,
         },
         architecture=found.architecture,
         predicted=found.cost_model.predict(found.architecture),

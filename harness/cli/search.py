@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 DEFAULT_BOARD = "nucleo_f746zg"
 DEFAULT_EPOCHS = 20
 DEFAULT_RETRAIN_EPOCHS = 60
-DEFAULT_TRIAL_EPOCHS = 12
+DEFAULT_TRIAL_EPOCHS = 20
 DEFAULT_CANDIDATES = 8
 THREADS = "2"
 METHODS = ("random", "uniform")
@@ -104,8 +104,9 @@ def run(
         int,
         typer.Option(
             min=0,
-            help="Epochs that the best of the search and the hand-designed network are tried for, "
-            "to take the best on the validation split (0: the search decides alone).",
+            help="Epochs that the best of the search and the hand-designed network are tried for; "
+            "what is hand-designed stays unless it is clearly beaten on the validation split (0: the "
+            "search decides alone).",
         ),
     ] = DEFAULT_TRIAL_EPOCHS,
     batch: Annotated[int, typer.Option(min=2, help="Batch size.")] = 64,

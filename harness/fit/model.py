@@ -258,6 +258,11 @@ class Fit:
         return self.fingerprint.backbone is None
 
     @property
+    def predictor(self) -> Predictor:
+        """Return the best that latency can be predicted from with this fit."""
+        return "ops" if self.layers is None else "layers"
+
+    @property
     def throughput_ops_per_s(self) -> float:
         """Return the backbone's op throughput in ops per second."""
         return 1e6 / self.latency.slope

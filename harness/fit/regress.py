@@ -89,8 +89,7 @@ def fit_rows(
         pooled: Let backbones mix, to compare with the fit per backbone; good for nothing else.
         min_rows: Fewest distinct architectures to fit on (three at the very least).
         holdout_share: Share of architectures to hold out, 0 for none.
-        predictor: ``layers`` fits latency to what the layers are as well (`harness.fit.layers`);
-            a search keeps to ops.
+        predictor: ``layers`` fits latency to what the layers are as well (`harness.fit.layers`).
 
     Raises:
         FitError: No or too few rows, rows of several configurations, rows without ops or

@@ -190,11 +190,12 @@ def _search(run: SearchRun) -> str:
     ]
     if run.candidates:
         lines.append(
-            "Its finalists and the hand-designed network were each trained for a few epochs, and "
-            "the best of them on the validation split was taken."
+            "Its finalists and the hand-designed network were each trained for a few epochs. The "
+            "hand-designed one stays unless another is better on the validation split by more than "
+            "one standard error."
         )
         if run.architecture not in found.finalists and run.refinement is None:
-            lines.append("That is the hand-designed one.")
+            lines.append("It stayed.")
     return " ".join(lines) + "\n"
 
 

@@ -17,6 +17,7 @@ from harness.errors import FitError, SearchError
 from harness.fit import Fit, LinearModel
 from harness.results.record import Measurement
 from harness.search.budgets import Budgets, PredictedCost
+from harness.search.counts import Counts, counts_of
 
 
 class Margin(StrEnum):
@@ -32,7 +33,8 @@ class CostModel:
 
     Attributes:
         backbone: Search space, for the task's number of classes.
-        fit: Latency, arena and flash as lines over ops, working memory and parameters.
+        fit: Latency, arena and flash as lines over ops, working memory and parameters; latency by
+            the prices of layers where the fit has them.
         sram_overhead_bytes: Static RAM besides the arena, and stack; None when unknown.
         margin: What is held against a budget.
     """
@@ -103,52 +105,38 @@ class CostModel:
 
     def predict(self, architecture: Architecture) -> PredictedCost:
         """Return the predicted cost of `architecture`, one of this backbone's."""
-        cost = self.backbone.cost(architecture)
-        return self.of_counts(cost.ops, cost.parameters, cost.working_memory_bytes)
+        return self.of_counts(counts_of(self.backbone, architecture))
 
-    def of_counts(
-        self, ops: float, parameters: float, working_memory_bytes: float
-    ) -> PredictedCost:
+    def of_counts(self, counts: Counts) -> PredictedCost:
         """Return the predicted cost of a network, or of an expectation, by its counts."""
-        fit = self.fit
-        bounds = self.bounds(ops, parameters, working_memory_bytes)
-        plain = replace(self, margin=Margin.NONE).bounds(ops, parameters, working_memory_bytes)
-        outside = tuple(
-            model.feature
-            for model, count in (
-                (fit.latency, ops), (fit.arena, working_memory_bytes), (fit.flash, parameters)
-            )
-            if model is not None and not model.feature_min <= count <= model.feature_max
-        )  # fmt: skip
+        bounds = self.bounds(counts)
+        plain = replace(self, margin=Margin.NONE).bounds(counts)
         return PredictedCost(
-            ops=round(ops),
-            parameters=round(parameters),
-            working_memory_bytes=round(working_memory_bytes),
+            ops=round(counts.ops),
+            parameters=round(counts.parameters),
+            working_memory_bytes=round(counts.working_memory_bytes),
             latency_us=plain["latency_us"],
             latency_bound_us=bounds["latency_us"],
             sram_bytes=_whole(plain["sram_bytes"]),
             sram_bound_bytes=_whole(bounds["sram_bytes"]),
             flash_bytes=_whole(plain["flash_bytes"]),
             flash_bound_bytes=_whole(bounds["flash_bytes"]),
-            extrapolated=outside,
+            extrapolated=self._outside(counts),
         )
 
-    def bounds(self, ops: Any, parameters: Any, working_memory_bytes: Any) -> dict[str, Any]:
+    def bounds(self, counts: Counts) -> dict[str, Any]:
         """Return what each budget is compared with, None where the fit does not know.
 
         Args:
-            ops: Number or tensor, as are the others; the results are of the same kind.
-            parameters: Weights and biases, in elements.
-            working_memory_bytes: Maximum over nodes of inputs + outputs.
+            counts: Numbers or tensors; the results are of the same kind.
         """
         arena, overhead = self.fit.arena, self.sram_overhead_bytes
         sram = flash = None
         if arena is not None and overhead is not None:
-            sram = self._upper(arena, working_memory_bytes) + overhead
+            sram = self._upper(arena, counts.working_memory_bytes) + overhead
         if self.fit.flash is not None:
-            flash = self._upper(self.fit.flash, parameters)
-        latency = self._upper(self.fit.latency, ops)
-        return {"latency_us": latency, "sram_bytes": sram, "flash_bytes": flash}
+            flash = self._upper(self.fit.flash, counts.parameters)
+        return {"latency_us": self._latency(counts), "sram_bytes": sram, "flash_bytes": flash}
 
     def require(self, budgets: Budgets) -> None:
         """Check that every budget can be predicted.
@@ -162,11 +150,37 @@ class CostModel:
             if self.sram_overhead_bytes is None:
                 raise SearchError(
                     "a budget for SRAM needs the static RAM and stack besides the arena",
-                    expected="measured rows of this configuration that have them",
-                    fix="measure with `harness run`, or search without a budget for SRAM",
+                    expected="the rows that the fit was made of",
+                    fix="name their store with --db, or search without a budget for SRAM",
                 )
         if budgets.flash_bytes is not None:
             self.fit.predict_flash(0)
+
+    def _latency(self, counts: Counts) -> Any:
+        model = self.fit.layers
+        if model is None:
+            return self._upper(self.fit.latency, counts.ops)
+        value = model.intercept
+        for name, coefficient in zip(model.features, model.coefficients, strict=True):
+            value = value + coefficient * counts.features[name]
+        return value if self.margin is Margin.NONE else value * (1 + model.relative_half_width)
+
+    def _outside(self, counts: Counts) -> tuple[str, ...]:
+        """Return the counts that lie outside the range that was measured."""
+        fit, layers = self.fit, self.fit.layers
+        lines = [(fit.arena, counts.working_memory_bytes), (fit.flash, counts.parameters)]
+        if layers is None:
+            lines.insert(0, (fit.latency, counts.ops))
+        outside = [
+            model.feature
+            for model, count in lines
+            if model is not None and not model.feature_min <= count <= model.feature_max
+        ]
+        if layers is not None:
+            most = zip(layers.features, layers.feature_max, strict=True)
+            beyond = [name for name, largest in most if counts.features[name] > largest]
+            outside += [name for name in beyond if name not in outside]
+        return tuple(outside)
 
     def _upper(self, model: LinearModel, count: Any) -> Any:
         value = model.intercept + model.slope * count

@@ -3,29 +3,23 @@
 Decisions are independent, so the expectation of a convolution's MACs is the product of those of
 its widths. Working memory is the maximum over nodes of expected inputs + outputs (MicroNets
 section 5). Everything is float64: at one-hot decisions the counts are exact integers, equal to
-those of `Backbone.cost`.
+those of `counts_of`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from keras import ops
 
+from harness.fit.features import ALIGNMENT, FEATURES
+from harness.search.counts import Counts
 from harness.search.decisions import agreement, padded
 from harness.search.grid import Grid
 from harness.search.skeleton import SuperBlock, SuperConv
 from harness.search.supernet import width_name
-
-
-class Counts(NamedTuple):
-    """Expected counts, as float64 tensors; the fields are those of `Cost`."""
-
-    ops: Any
-    parameters: Any
-    working_memory_bytes: Any
 
 
 def expected_counts(grid: Grid, weights: Mapping[str, Any]) -> Counts:
@@ -42,6 +36,7 @@ def expected_counts(grid: Grid, weights: Mapping[str, Any]) -> Counts:
         2 * ops.sum(ops.stack(walk.macs)),
         ops.sum(ops.stack(walk.parameters)),
         ops.max(ops.stack(walk.memory)),
+        walk.features,
     )
 
 
@@ -52,23 +47,24 @@ class _Walk:
         self._grid, self._weights = grid, weights
         height, width, channels = grid.skeleton.input_shape
         self._size = (height, width)
-        self._width = ops.one_hot(ops.array(channels), channels + 1, dtype="float64")
+        self._width = _exactly(channels)
         self.macs: list[Any] = []
         self.parameters: list[Any] = []
         self.memory: list[Any] = []
+        self.features: dict[str, Any] = {
+            name: ops.convert_to_tensor(0.0, "float64") for name in FEATURES
+        }
 
     def conv(self, conv: SuperConv, present: Any = 1.0) -> None:
-        source, before = _mean(self._width), prod(self._size)
+        into, before = self._width, prod(self._size)
         self._shrink(conv.stride)
         if conv.width is not None:
             widths = self._grid.widths[conv.width]
             rows = ops.one_hot(ops.array(widths), widths[-1] + 1, dtype="float64")
             self._width = ops.matmul(self._weights[width_name(conv.width)], rows)
-        sink, after = _mean(self._width), prod(self._size)
-        weights = prod(conv.kernel) * sink * (1.0 if conv.depthwise else source)
-        self.macs.append(present * (after * weights))
-        self.parameters.append(present * (weights + sink))
-        self.memory.append(present * (before * source + after * sink))
+        self._weights_of(conv.kernel, into, self._width, present, depthwise=conv.depthwise)
+        source, sink = _mean(into), _mean(self._width)
+        self.memory.append(present * (before * source + prod(self._size) * sink))
 
     def block(self, block: SuperBlock) -> None:
         width, size = self._width, self._size
@@ -79,27 +75,72 @@ class _Walk:
         if block.residual:
             same = agreement(width, self._width)
             self.memory.append(present * (3 * prod(size) * _mean(same)))
+            self._count("added_elements", present * (prod(size) * _mean(same)))
+            self._count("layers", present * ops.sum(same))
         if gate is None:
             return
         if block.stride > 1:
             self.memory.append(gate[0] * ((prod(size) + prod(self._size)) * _mean(width)))
+            self._count("pooled_elements", gate[0] * (prod(size) * _mean(width)))
+            self._count("layers", gate[0])
         channels = max(width.shape[0], self._width.shape[0]) - 1
         kept, skipped = padded(self._width, channels), padded(width, channels)
         self._width = gate[1] * kept + gate[0] * skipped
 
     def classifier(self, classes: int) -> None:
         width = _mean(self._width)
-        self.macs.append(classes * width)
-        self.parameters.append(classes * width + classes)
         self.memory += [(prod(self._size) + 1) * width, width + classes]
         self.memory.append(ops.cast(2 * classes, "float64"))  # reshape to logits
+        self._count("pooled_elements", prod(self._size) * width)
+        self._count("layers", 2.0)  # pool and reshape
+        self._size = (1, 1)
+        into, self._width = self._width, _exactly(classes)
+        self._weights_of((1, 1), into, self._width, 1.0)
+
+    def _weights_of(
+        self,
+        kernel: tuple[int, int],
+        into: Any,
+        out: Any,
+        present: Any,
+        *,
+        depthwise: bool = False,
+    ) -> None:
+        """Count a layer with weights, from its distributions of input and output channels."""
+        taps, after, sink = prod(kernel), prod(self._size), _mean(out)
+        unaligned_sink = _mean(out, lambda channels: channels % ALIGNMENT)
+        self._count("layers", present)
+        if depthwise:
+            weights = taps * sink
+            self._count("depthwise_macs", present * (after * weights))
+            self._count("unaligned_depthwise_macs", present * (after * taps * unaligned_sink))
+        else:
+            source = _mean(into)
+            unaligned_source = _mean(into, lambda channels: taps * channels % ALIGNMENT)
+            weights = taps * sink * source
+            macs = present * (after * weights)
+            self._count("pointwise_macs" if taps == 1 else "conv_macs", macs)
+            self._count("conv_outputs", present * (after * sink))
+            self._count("unaligned_input_macs", present * (after * taps * sink * unaligned_source))
+            self._count("unaligned_output_macs", present * (after * taps * source * unaligned_sink))
+        self.macs.append(present * (after * weights))
+        self.parameters.append(present * (weights + sink))
+        self._count("parameters", present * (weights + sink))
+
+    def _count(self, feature: str, value: Any) -> None:
+        self.features[feature] = self.features[feature] + value
 
     def _shrink(self, stride: int) -> None:
         height, width = self._size
         self._size = (-(-height // stride), -(-width // stride))
 
 
-def _mean(distribution: Any) -> Any:
-    """Return the sum of channel counts, each with its weight."""
-    counts = ops.arange(distribution.shape[0], dtype="float64")
-    return ops.sum(counts * distribution)
+def _exactly(channels: int) -> Any:
+    return ops.one_hot(ops.array(channels), channels + 1, dtype="float64")
+
+
+def _mean(distribution: Any, where: Callable[[int], int] | None = None) -> Any:
+    """Return the sum of channel counts, each with its weight; only of those `where` is not 0."""
+    counts = range(distribution.shape[0])
+    taken = [float(count) if where is None or where(count) else 0.0 for count in counts]
+    return ops.sum(ops.array(taken, dtype="float64") * distribution)

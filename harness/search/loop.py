@@ -202,6 +202,7 @@ def _identity(
         "options": asdict(options),
         "fit": {name: [model.intercept, model.slope, model.residual_std]
                 for name, model in models.items() if model is not None},
+        "layers": None if fit.layers is None else asdict(fit.layers)["coefficients"],
         "cost model": [cost_model.sram_overhead_bytes, str(cost_model.margin)],
     }  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 from harness.backbones import Architecture, Backbone
 from harness.backbones.draw import Draw, key_of
 from harness.errors import SearchError
-from harness.fit import Fit, LinearModel
+from harness.fit import Fit, LinearModel, Prediction
 from harness.fit.select import architecture_id, held_out, network_id
 from harness.results.record import Measurement
 from harness.search.cost_model import CostModel
@@ -115,7 +115,7 @@ def local_error(fit: Fit, rows: Sequence[Measurement]) -> LocalError:
             "the fit was made of some of these rows",
             expected="rows that it has not seen, for an error that means something",
         )
-    return _error([(fit.latency, row) for row in rows])
+    return _error([(fit, row) for row in rows])
 
 
 def local_errors(
@@ -142,20 +142,21 @@ def local_errors(
     for row in added:
         identity = architecture_id(row)
         others = [other for other in everything if architecture_id(other) != identity]
-        pairs.append((fit_rows(others, degraded=degraded).latency, row))
+        again = fit_rows(others, degraded=degraded, predictor=before.predictor)
+        pairs.append((again, row))
     return local_error(before, added), _error(pairs)
 
 
-def _error(pairs: Sequence[tuple[LinearModel, Measurement]]) -> LocalError:
+def _error(pairs: Sequence[tuple[Fit, Measurement]]) -> LocalError:
     errors, halves, inside = [], [], 0
-    for model, row in pairs:
+    for fit, row in pairs:
         if row.ops is None or row.latency_us is None:
             raise SearchError(
                 f"row {row.key[:12]} has no ops or latency", expected="rows that were measured"
             )
-        prediction = model.predict(row.ops)
+        prediction = _prediction(fit, row, row.ops)
         errors.append(100 * (prediction.value - row.latency_us) / row.latency_us)
-        halves.append(100 * model.half_width(row.ops) / row.latency_us)
+        halves.append(100 * (prediction.high - prediction.value) / row.latency_us)
         inside += prediction.low <= row.latency_us <= prediction.high
     if not errors:
         raise SearchError("there are no rows to compare the fit with")
@@ -168,6 +169,14 @@ def _error(pairs: Sequence[tuple[LinearModel, Measurement]]) -> LocalError:
         inside=inside / count,
         half_width_pct=sum(halves) / count,
     )
+
+
+def _prediction(fit: Fit, row: Measurement, ops: int) -> Prediction:
+    if fit.layers is None:
+        return fit.predict(ops)
+    from harness.fit.layers import row_features
+
+    return fit.layers.predict(row_features(row))
 
 
 def _on_grid(grid: Grid, architecture: Architecture) -> Point:

@@ -15,6 +15,7 @@ from harness.backbones import Architecture
 from harness.search.augment import NO_AUGMENTATION, augmenter
 from harness.search.budgets import Budgets
 from harness.search.cost_model import CostModel
+from harness.search.counts import Counts
 from harness.search.expected import expected_counts
 from harness.search.feasible import prior
 from harness.search.grid import Grid
@@ -87,7 +88,7 @@ class Trainer:
                 )  # fmt: skip
                 architecture_totals += [float(figure) for figure in figures]
                 architecture_steps += 1
-        counts = [float(count) for count in self._counts(temperature)]
+        counts = self._counts(temperature).numbers()
         if searching:
             self._raise_multipliers(counts, penalty)
         weight_means = weight_totals / len(batches)
@@ -101,7 +102,7 @@ class Trainer:
             architecture_loss=None if means is None else float(means[0]),
             architecture_accuracy=None if means is None else float(means[1]),
             temperature=options.temperature(epoch),
-            expected=self._cost_model.of_counts(*counts),
+            expected=self._cost_model.of_counts(counts),
             multipliers=dict(self._multipliers),
             seconds=time.perf_counter() - started,
         )
@@ -164,7 +165,7 @@ class Trainer:
         self._step += 1
         return tf.constant([self._options.seed, self._step], tf.int64)
 
-    def _counts(self, temperature: Any) -> Any:
+    def _counts(self, temperature: Any) -> Counts:
         return expected_counts(self._grid, self._net.expected(temperature))
 
     def _sample(self, temperature: Any, seed: Any) -> Any:
@@ -204,9 +205,9 @@ class Trainer:
         self._architecture_optimizer.apply(gradients, variables)
         return loss, accuracy
 
-    def _price(self, counts: Any, multipliers: Any, penalty: Any) -> Any:
+    def _price(self, counts: Counts, multipliers: Any, penalty: Any) -> Any:
         """Return the augmented Lagrangian's term (Nocedal and Wright 2006, section 17.4)."""
-        bounds = self._cost_model.bounds(*counts)
+        bounds = self._cost_model.bounds(counts)
         price = tf.constant(0.0, tf.float64)
         for place, (name, limit) in enumerate(self._limits.items()):
             excess = bounds[name] / limit - 1.0
@@ -214,8 +215,8 @@ class Trainer:
             price += (pushed**2 - multipliers[place] ** 2) / (2 * penalty)
         return price
 
-    def _raise_multipliers(self, counts: list[float], penalty: float) -> None:
-        bounds = self._cost_model.bounds(*counts)
+    def _raise_multipliers(self, counts: Counts, penalty: float) -> None:
+        bounds = self._cost_model.bounds(counts)
         for name, limit in self._limits.items():
             excess = bounds[name] / limit - 1
             self._multipliers[name] = max(0.0, self._multipliers[name] + penalty * excess)

@@ -107,13 +107,14 @@ def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness)
     data = found.json()
     assert len(data["search"]["trajectory"]) == 2
     assert list(Path("searched/logs").rglob("events*"))
-    # Its finalists are tried against the hand-designed network, and the best is taken.
+    # Its finalists are tried against the hand-designed network, which stays unless one is better.
     by_hand = uniform_of(data)
     tried = {json.dumps(item["architecture"]): item for item in data["candidates"]}
     finalists = [json.dumps(item) for item in data["search"]["finalists"]]
     assert set(tried) == {*finalists, by_hand}
-    best = max(item["validation_accuracy"] for item in tried.values())
-    assert tried[json.dumps(data["architecture"])]["validation_accuracy"] == best
+    taken = json.dumps(data["architecture"])
+    accuracy = {network: item["validation_accuracy"] for network, item in tried.items()}
+    assert taken == by_hand or accuracy[taken] > accuracy[by_hand]
     assert data["training_seconds"] > sum(item["seconds"] for item in tried.values())
     again = ready(
         *arguments("--epochs", 2, "--trial-epochs", 1, "--out", "searched", "--json")

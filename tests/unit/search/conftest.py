@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from harness import data
 from harness.backbones import get_backbone
 from harness.data.dataset import Dataset, Split, make_dataset
-from harness.fit import Fingerprint, Fit, LinearModel, Metrics
+from harness.fit import Fingerprint, Fit, LayerModel, LinearModel, Metrics
+from harness.fit.features import FEATURES
 from harness.fit.model import SCHEMA_VERSION
 from harness.search import CostModel
 
@@ -79,6 +81,32 @@ def fit_for(backbone: str, **fingerprint: object) -> Fit:
     )
 
 
+def with_layers(fit: Fit) -> Fit:
+    """Return `fit` with prices of layers like those of the virtual NUCLEO-F746ZG."""
+    prices = dict.fromkeys(FEATURES, 0.0) | {
+        "conv_macs": 0.012,
+        "pointwise_macs": 0.005,
+        "depthwise_macs": 0.02,
+        "conv_outputs": 0.05,
+        "added_elements": 0.03,
+        "layers": 20.0,
+    }
+    model = LayerModel(
+        target="latency_us",
+        features=FEATURES,
+        coefficients=tuple(prices.values()),
+        feature_max=(1e8,) * len(FEATURES),
+        intercept=100.0,
+        n=40,
+        level=0.95,
+        relative_half_width=0.03,
+        train=_METRICS,
+        holdout=None,
+        cross_validation=_METRICS,
+    )
+    return replace(fit, layers=model)
+
+
 def cost_model_for(name: str, classes: int | None = None, margin: str = "interval") -> CostModel:
     backbone = get_backbone(name)
     if classes is not None:
@@ -120,6 +148,12 @@ def few(digits: Dataset) -> Dataset:
 def fit_for_fixture() -> Callable[..., Fit]:
     """Return the function that makes a fit."""
     return fit_for
+
+
+@pytest.fixture(scope="session", name="with_layers")
+def with_layers_fixture() -> Callable[[Fit], Fit]:
+    """Return the function that gives a fit prices of layers."""
+    return with_layers
 
 
 @pytest.fixture(scope="session", name="cost_model_for")

@@ -32,6 +32,29 @@ def test_predictions_are_the_fits_and_bounds_are_their_upper_ends(
     assert PredictedCost.from_json(predicted.to_json()) == predicted
 
 
+def test_latency_is_that_of_the_layers_where_the_fit_has_them(
+    fit_for: Callable[..., Fit], with_layers: Callable[[Fit], Fit]
+) -> None:
+    fit = with_layers(fit_for("ds_cnn_kws"))
+    architecture = KWS.sample(1, 4)
+    expected = fit.predict_network(KWS.layers(architecture))
+    predicted = CostModel.from_fits(fit, KWS).predict(architecture)
+    assert predicted.latency_us == pytest.approx(expected.value)
+    assert predicted.latency_bound_us == pytest.approx(expected.high)
+    plain = CostModel.from_fits(fit, KWS, margin="none").predict(architecture)
+    assert plain.latency_bound_us == pytest.approx(expected.value)
+
+
+def test_what_layers_were_not_measured_is_said(
+    fit_for: Callable[..., Fit], with_layers: Callable[[Fit], Fit]
+) -> None:
+    fit = with_layers(fit_for("ds_cnn_kws"))
+    assert fit.layers is not None
+    narrow = replace(fit.layers, feature_max=(0.0, *fit.layers.feature_max[1:]))
+    model = CostModel.from_fits(replace(fit, layers=narrow), KWS)
+    assert model.predict(KWS.sample(1, 4)).extrapolated[-1] == fit.layers.features[0]
+
+
 def test_without_margin_the_prediction_is_held_against_the_budget(
     fit_for: Callable[..., Fit],
 ) -> None:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from harness.backbones import backbone_names, get_backbone
 from harness.errors import BudgetsInfeasible
+from harness.fit import Fit
 from harness.search import Budgets, CostModel, Grid, derive, search_grid
 from harness.search.feasible import smallest_feasible
 from harness.search.grid import full_grid
@@ -58,6 +60,19 @@ def test_the_derived_network_meets_the_budgets_and_uses_them(
             bounds = derived.predicted.bounds()
             used = [(bounds[item] or 0) / limit for item, limit in budgets.items()]
             assert max(used) > 0.95
+
+
+def test_prices_of_layers_leave_more_of_the_budget_to_the_network(
+    cost_model_for: Models, with_layers: Callable[[Fit], Fit]
+) -> None:
+    lines = cost_model_for("ds_cnn_kws")
+    layers = replace(lines, fit=with_layers(lines.fit))
+    budgets = BUDGETS["ds_cnn_kws"]
+    grid = grid_of("ds_cnn_kws", layers, budgets)
+    derived = derive(grid, layers, budgets, logits_of(grid, 0, 3.0))
+    assert derived.predicted == layers.predict(derived.architecture)
+    assert derived.predicted.meets(budgets)
+    assert not lines.predict(derived.architecture).meets(budgets)
 
 
 def test_what_meets_the_budgets_is_left_as_it_is(cost_model_for: Models) -> None:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from harness.backbones import Architecture, backbone_names, get_backbone
 from harness.errors import SearchError
-from harness.fit import Fit, fit_rows
+from harness.fit import fit_rows
+from harness.fit.model import Predictor
 from harness.fit.select import held_out, network_id
 from harness.results.fake import fake_measurement, key_of
 from harness.results.record import Measurement
@@ -83,9 +85,10 @@ def measured(architectures: Sequence[Architecture], bent: float = 0.0) -> list[M
     return rows
 
 
-def test_rows_near_the_optimum_make_the_fit_better_there(fit_for: Callable[..., Fit]) -> None:
+@pytest.mark.parametrize("predictor", get_args(Predictor))
+def test_rows_near_the_optimum_make_the_fit_better_there(predictor: Predictor) -> None:
     old = measured([KWS.sample(0, index) for index in range(24)])
-    before = fit_rows(old)
+    before = fit_rows(old, predictor=predictor)
     model = CostModel.from_fits(before, KWS)
     centre = centre_of("ds_cnn_kws")
     added = measured(choose(KWS, model, centre, 8, seed=0), bent=0.2)
@@ -95,7 +98,7 @@ def test_rows_near_the_optimum_make_the_fit_better_there(fit_for: Callable[..., 
     assert first.bias_pct < -10  # the old line lies below them
     assert second.mape_pct < first.mape_pct
     # The fixed holdout stays what it was.
-    after = fit_rows([*old, *added])
+    after = fit_rows([*old, *added], predictor=predictor)
     assert after.holdout_keys == before.holdout_keys
 
 

@@ -1,0 +1,39 @@
+"""What a network is counted by: what fits predict its cost from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from harness.backbones import Architecture, Backbone
+from harness.fit.features import count_features
+
+
+class Counts(NamedTuple):
+    """Counts of a network, or expected ones of a supernet: numbers, or float64 tensors.
+
+    Attributes:
+        ops: Operations, two for each multiply-accumulate.
+        parameters: Weights and biases, in elements.
+        working_memory_bytes: Maximum over nodes of inputs + outputs.
+        features: What the layers are, by name; see `harness.fit.features.FEATURES`.
+    """
+
+    ops: Any
+    parameters: Any
+    working_memory_bytes: Any
+    features: Mapping[str, Any]
+
+    def numbers(self) -> Counts:
+        """Return the counts as floats."""
+        features = {name: float(value) for name, value in self.features.items()}
+        return Counts(
+            float(self.ops), float(self.parameters), float(self.working_memory_bytes), features
+        )
+
+
+def counts_of(backbone: Backbone, architecture: Architecture) -> Counts:
+    """Return the counts of one network."""
+    cost = backbone.cost(architecture)
+    features = count_features(backbone.layers(architecture))
+    return Counts(cost.ops, cost.parameters, cost.working_memory_bytes, features)

@@ -1,0 +1,41 @@
+"""Choose among networks that were each trained for a few epochs, on the validation split alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from harness.data import Split
+
+
+def right_ones(model: keras.Model, split: Split) -> NDArray[np.bool_]:
+    """Return which inputs of a split a network puts into their class: bool of shape (n,)."""
+    from harness.search.evaluate import float_logits
+
+    right: NDArray[np.bool_] = float_logits(model, split.x).argmax(axis=1) == split.y
+    return right
+
+
+def challenge(champion: NDArray[np.bool_], challengers: Sequence[NDArray[np.bool_]]) -> int | None:
+    """Return the best challenger's place if it clearly beats the champion, else None.
+
+    Clearly: by more than one standard error of the difference on the same inputs (the rule of one
+    standard error: Breiman et al. 1984, section 3.4.3; paired, as in McNemar's test). With few
+    inputs the best of several is mostly the luckiest.
+
+    Args:
+        champion: What is known to work: which inputs it has right, of shape (n,).
+        challengers: The same of each other network, the first of equals winning.
+    """
+    if not challengers:
+        return None
+    place = max(range(len(challengers)), key=lambda index: challengers[index].mean())
+    difference = challengers[place].astype(float) - champion
+    error = float(difference.std()) / math.sqrt(len(difference))
+    return place if float(difference.mean()) > error else None
