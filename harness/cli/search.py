@@ -105,8 +105,8 @@ def run(
         typer.Option(
             min=0,
             help="Epochs that the best of the search and the hand-designed network are tried for; "
-            "what is hand-designed stays unless it is clearly beaten on the validation split (0: the "
-            "search decides alone).",
+            "what is hand-designed stays unless it is clearly beaten on the validation split "
+            "(0: the search decides alone).",
         ),
     ] = DEFAULT_TRIAL_EPOCHS,
     batch: Annotated[int, typer.Option(min=2, help="Batch size.")] = 64,
