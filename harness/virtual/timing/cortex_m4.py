@@ -15,10 +15,8 @@ successor. Left out: flash wait states and the ART accelerator, bus contention, 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-
-from harness.virtual.timing.decode import Instruction, decode_block
+from harness.virtual.timing.decode import Instruction
+from harness.virtual.timing.issue import IssueModel
 
 ALU = 1  # data processing, DSP and every multiply, long ones included [T]
 LOAD = 2  # [T]; one less where the next instruction is a load or store (pipelined)
@@ -42,46 +40,21 @@ _MEMORY = frozenset({"load", "store"})
 _FP_ARITHMETIC = frozenset({"fp", "fp-mac", "fp-div"})
 
 
-class CortexM4:
+class CortexM4(IssueModel):
     """Price basic blocks of a Cortex-M4 from the reference manual's table."""
 
     name = "cortex-m4-issue"
     version = "2"
-    observes = False
 
-    def __init__(self) -> None:
-        self._prices: dict[bytes, int] = {}
-        self._unknown: Counter[str] = Counter()
-
-    @property
-    def unknown(self) -> Mapping[str, int]:
-        """Mnemonics priced at `DEFAULT`, with how many distinct blocks met them."""
-        return dict(self._unknown)
-
-    def price_block(self, code: bytes, address: int) -> int:
-        """Return the modelled cycles of one execution; at least 1 for a block that is not empty."""
-        del address  # the refill's dependence on alignment is within its documented range
-        price = self._prices.get(code)
-        if price is None:
-            block = list(decode_block(code))
-            self._unknown.update({i.name for i in block if i.unit == "unknown"})
-            price = self._prices[code] = _price(block)
-        return price
-
-    def price_events(self, code: bytes, address: int) -> tuple[int, ...]:
-        """Return nothing: this model prices no events."""
-        del code, address
-        return ()
+    def price(self, block: list[Instruction]) -> int:
+        """Return the modelled cycles of one execution."""
+        return block_cycles(block) + sum(_refill(instruction) for instruction in block)
 
 
 def block_cycles(block: list[Instruction]) -> int:
     """Return the cycles of `block` without the refill after a taken branch."""
     following: list[Instruction | None] = [*block[1:], None]
     return sum(_cost(one, then) for one, then in zip(block, following, strict=True))
-
-
-def _price(block: list[Instruction]) -> int:
-    return block_cycles(block) + sum(_refill(instruction) for instruction in block)
 
 
 def _cost(instruction: Instruction, then: Instruction | None) -> int:

@@ -17,10 +17,8 @@ store buffer, fetch alignment. Left out, making it dearer: pairing a taken branc
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-
-from harness.virtual.timing.decode import FLAGS, Instruction, decode_block
+from harness.virtual.timing.decode import FLAGS, Instruction
+from harness.virtual.timing.issue import IssueModel
 from harness.virtual.timing.mnemonics import ADDITIVE, EARLY_BITS, PACK, SATURATE, XTA
 
 # When operands are needed, relative to the cycle of issue ([L] ReadAdvance; [J] text).
@@ -69,7 +67,7 @@ _SATURATING = SATURATE | {"qadd", "qsub", "usad8", "usada8"}  # [L]
 _FP_UNITS = frozenset({"fp", "fp-mac", "fp-div"})
 
 
-class CortexM7:
+class CortexM7(IssueModel):
     """Price basic blocks of a Cortex-M7 by the dual-issue rules in the module's text.
 
     A block that branches back to its own start is priced as one iteration in the steady state, so
@@ -78,48 +76,23 @@ class CortexM7:
 
     name = "cortex-m7-issue"
     version = "2"
-    observes = False
 
-    def __init__(self) -> None:
-        self._prices: dict[bytes, int] = {}
-        self._unknown: Counter[str] = Counter()
-
-    @property
-    def unknown(self) -> Mapping[str, int]:
-        """Mnemonics priced at `DEFAULT`, with how many distinct blocks met them."""
-        return dict(self._unknown)
-
-    def price_block(self, code: bytes, address: int) -> int:
-        """Return the modelled cycles of one execution; at least 1 for a block that is not empty."""
-        del address  # no rule depends on it so far; the fetch unit is not modelled
-        price = self._prices.get(code)
-        if price is None:
-            block = list(decode_block(code))
-            self._unknown.update({i.name for i in block if i.unit == "unknown"})
-            price = self._prices[code] = _price(block)
-        return price
-
-    def price_events(self, code: bytes, address: int) -> tuple[int, ...]:
-        """Return nothing: this model prices no events."""
-        del code, address
-        return ()
+    def price(self, block: list[Instruction]) -> int:
+        """Return the modelled cycles of one execution."""
+        if not block:
+            return 0
+        pipeline = _Pipeline()
+        once = pipeline.run(block)
+        if not loops_to_itself(block):
+            return once
+        # Two more rounds: the first settles what the loop carries, the second is the steady state.
+        settled = pipeline.run(block)
+        return pipeline.run(block) - settled
 
 
 def issue_cycles(block: list[Instruction]) -> int:
     """Return the cycles to issue `block` once, from a fresh cycle."""
     return _Pipeline().run(block)
-
-
-def _price(block: list[Instruction]) -> int:
-    if not block:
-        return 0
-    pipeline = _Pipeline()
-    once = pipeline.run(block)
-    if not loops_to_itself(block):
-        return once
-    # Two more rounds: the first settles what the loop carries, the second is the steady state.
-    settled = pipeline.run(block)
-    return pipeline.run(block) - settled
 
 
 def loops_to_itself(block: list[Instruction]) -> bool:
