@@ -38,6 +38,8 @@ class CoreLoop:
         debug: Debug registers.
         console: Told when the core stops.
         enter_reset: Puts the chip in its reset state.
+        execute: Executes an instruction at PC that the emulator does not know; False if it is
+            undefined.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class CoreLoop:
         debug: CoreDebug,
         console: Console,
         enter_reset: Callable[[ResetCause], None],
+        execute: Callable[[], bool] | None = None,
     ) -> None:
         self._name = name
         self._cpu = cpu
@@ -57,6 +60,7 @@ class CoreLoop:
         self._debug = debug
         self._console = console
         self._enter_reset = enter_reset
+        self._execute_unknown = execute
         self._state = threading.Condition()
         self._halt_wanted = False
         self._reset_wanted = False
@@ -154,6 +158,11 @@ class CoreLoop:
             except HarnessError as error:
                 self._fail(error)
                 self._stay_locked_up()
+            except Exception as bug:
+                # Whoever waits for the core must hear of it: nobody looks at this thread.
+                _LOG.exception("%s: bug in the virtual board", self._name)
+                self._fail(VirtualError(f"bug in the virtual board: {bug!r}", where=self._place()))
+                self._stay_locked_up()
             with self._state:
                 self.active = False
                 self._state.notify_all()
@@ -195,6 +204,9 @@ class CoreLoop:
         if stop.kind in (StopKind.BREAKPOINT, StopKind.BKPT) and self._debug.enabled:
             self._debug.stopped(DFSR_BKPT)
             return False
+        execute = self._execute_unknown if stop.kind is StopKind.UNDEFINED else None
+        if execute is not None and execute():
+            return True
         return self.take(stop)
 
     def take(self, stop: Stop) -> bool:

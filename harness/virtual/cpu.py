@@ -170,6 +170,7 @@ class Cpu:
         self._breakpoints: dict[int, int] = {}
         self._step_over: int | None = None
         self._hit = False
+        self.fpu_enabled = False
         self.counter = counter
         # Largest first: after a smaller one, Unicorn 2.1 gives a memory internal addresses that
         # others have too, and stores to RAM then throw translated flash code away.
@@ -368,6 +369,7 @@ class Cpu:
 
     def enable_fpu(self, enabled: bool) -> None:
         """Follow CPACR; Unicorn's M-profile looks at the A-profile's FPEXC instead."""
+        self.fpu_enabled = enabled
         self._engine.reg_write(arm.UC_ARM_REG_FPEXC, _FPEXC_EN if enabled else 0)
 
     def set_breakpoints(self, addresses: Iterable[int]) -> None:

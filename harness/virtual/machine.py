@@ -21,6 +21,7 @@ from harness.virtual.core_debug import DFSR_VCATCH, VC_CORERESET, CoreDebug
 from harness.virtual.core_loop import CoreLoop
 from harness.virtual.counting import BlockCounter
 from harness.virtual.cpu import Cpu, Stop, StopKind
+from harness.virtual.double import DoubleUnit
 from harness.virtual.exceptions import Exceptions
 from harness.virtual.memory import MemoryMap
 from harness.virtual.peripherals.clocks import ResetCause
@@ -94,6 +95,8 @@ class VirtualMachine:
         )
         self._chip.connect(self.cpu, self._set_breakpoints)
         self.debug = CoreDebug(self, self._chip.scs.values)
+        # Unicorn's Cortex-M7 has single precision only.
+        wide = board.facts.core.fpu == "fpv5-d16"
         self._loop = CoreLoop(
             board.id,
             self.cpu,
@@ -102,6 +105,7 @@ class VirtualMachine:
             self.debug,
             self.console,
             self._enter_reset,
+            DoubleUnit(self.cpu, self.memory).execute if wide else None,
         )
         counter.idle = self._idle
         self._enter_reset(ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN)
