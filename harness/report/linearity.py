@@ -254,7 +254,7 @@ hash, is held out of every fit; r² is judged around the held-out networks' own 
 _NOTES = """## Method
 
 **Ops.** Ordinary least squares of latency on op count, as the paper has it. A fit file has it in
-`latency`, and a search uses it.
+`latency`; a search uses it where the file has no prices of layers.
 
 **Layers.** `harness fit --predictor layers` (`predictor = "layers"` under `[fit]`) adds `layers` to
 the fit file; `Fit.predict_network(backbone.layers(architecture))` predicts from it. Latency is a
