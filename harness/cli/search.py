@@ -275,7 +275,12 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare runs: accuracy against measured latency, means over seeds, which budgets hold."""
-    from harness.report.search_compare import means_table, runs_table, write_comparison
+    from harness.report.search_compare import (
+        differences_table,
+        means_table,
+        runs_table,
+        write_comparison,
+    )
     from harness.search.record import read_run
 
     found = [read_run(path) for path in _folders(runs)]
@@ -283,8 +288,9 @@ def compare(
     if json:
         print_json({"page": str(page), "runs": [run.to_json() for run in found]})
         return
-    print_ready_table(means_table(found))
-    print_ready_table(runs_table(found))
+    for table in (means_table(found), differences_table(found), runs_table(found)):
+        if table is not None:
+            print_ready_table(table)
     err().print(f"  page: {page}", markup=False, soft_wrap=True)
 
 

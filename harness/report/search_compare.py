@@ -21,6 +21,9 @@ _KIB = 1024
 def check_comparable(runs: Sequence[SearchRun]) -> None:
     """Refuse runs whose accuracy or latency cannot be compared.
 
+    Seeds may divide the data differently (each testing on another speaker), but all methods of a
+    seed have to divide it alike.
+
     Raises:
         ResultsError: Names what differs: backbone, board, data or source.
     """
@@ -29,9 +32,12 @@ def check_comparable(runs: Sequence[SearchRun]) -> None:
     facts = {
         "backbone": {run.backbone for run in runs},
         "board": {run.board for run in runs},
-        "data": {run.dataset["fingerprint"] for run in runs},
+        "data": {_data_text(run) for run in runs},
         "source": {run.measured.source for run in runs if run.measured},
     }
+    for seed in sorted({run.seed for run in runs}):
+        own = {run.dataset["fingerprint"] for run in runs if run.seed == seed}
+        facts[f"division of the data for seed {seed}"] = own
     differing = {name: sorted(values) for name, values in facts.items() if len(values) > 1}
     if differing:
         lines = [f"{name}: {', '.join(values)}" for name, values in differing.items()]
@@ -57,15 +63,16 @@ def runs_table(runs: Sequence[SearchRun]) -> Table:
             text.number(_measured(run, "flash_bytes", _KIB), 1),
             holds_text(run),
             f"{100 * run.accuracy:.2f}",
+            _tested_on(run),
             text.number(run.training_seconds, 0),
         )
         for run in sorted(runs, key=lambda run: (_size(run.budgets), run.method, run.seed))
     )
     heads = (
         "method", "seed", "budgets", "Mop", "predicted ms", "measured ms", "off %", "SRAM KiB",
-        "flash KiB", "budgets hold", "int8 accuracy %", "learning s",
+        "flash KiB", "budgets hold", "int8 accuracy %", "tested on", "learning s",
     )  # fmt: skip
-    return Table("Runs", heads, rows, frozenset({0, 2, 9}))
+    return Table("Runs", heads, rows, frozenset({0, 2, 9, 11}))
 
 
 def means_table(runs: Sequence[SearchRun]) -> Table:
@@ -96,6 +103,31 @@ def means_table(runs: Sequence[SearchRun]) -> Table:
     return Table("Means over the seeds", heads, tuple(rows), frozenset({0, 1, 6}))
 
 
+def differences_table(runs: Sequence[SearchRun]) -> Table | None:
+    """Return by how much the search is ahead of each baseline, seed by seed; None without pairs.
+
+    Where each seed tests on another speaker, this says more than the means: speakers differ more
+    than methods do.
+    """
+    by_place = {(budgets_text(run.budgets), run.method, run.seed): run for run in runs}
+    budgets = {budgets_text(run.budgets): _size(run.budgets) for run in runs}
+    rows = []
+    for name in sorted(budgets, key=lambda name: budgets[name]):
+        for baseline in ("random", "uniform"):
+            ahead = {
+                seed: 100 * (run.accuracy - by_place[name, baseline, seed].accuracy)
+                for (other, method, seed), run in sorted(by_place.items())
+                if other == name and method == "search" and (name, baseline, seed) in by_place
+            }
+            if ahead:
+                each = ", ".join(f"{value:+.2f}" for value in ahead.values())
+                rows.append((name, baseline, f"{mean(ahead.values()):+.2f}", each))
+    if not rows:
+        return None
+    heads = ("budgets", "against", "mean difference", "by seed")
+    return Table("The search's int8 accuracy, in points", heads, tuple(rows), frozenset({0, 1, 3}))
+
+
 def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:
     """Write ``compare.md`` and ``compare.png``.
 
@@ -116,6 +148,11 @@ def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:
         "## Means over the seeds\n",
         means_table(runs).markdown(),
         "*spread* is the standard deviation over the seeds.\n",
+    ]
+    differences = differences_table(runs)
+    if differences is not None:
+        parts += ["## The search against the baselines, in points\n", differences.markdown()]
+    parts += [
         "## Runs\n",
         runs_table(runs).markdown(),
     ]
@@ -143,6 +180,20 @@ def holds_text(run: SearchRun) -> str:
     if broken:
         return f"NO: {', '.join(broken)}"
     return "yes" if all(run.holds.values()) else "not measured"
+
+
+def _data_text(run: SearchRun) -> str:
+    data = run.dataset
+    return (
+        f"{data['name']} ({len(data['classes'])} classes, {sum(data['samples'].values())} samples)"
+    )
+
+
+def _tested_on(run: SearchRun) -> str:
+    division = run.dataset["division"]
+    if division.get("by") == "speaker":
+        return text.name(", ".join(division["test"]))
+    return f"{run.dataset['samples']['test']} samples"
 
 
 def _measured(run: SearchRun, name: str, scale: float) -> float | None:

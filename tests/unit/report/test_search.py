@@ -11,7 +11,12 @@ import pytest
 from harness.backbones import get_backbone
 from harness.errors import ResultsError, SearchError
 from harness.report.search import error_pct, write_search_page
-from harness.report.search_compare import means_table, runs_table, write_comparison
+from harness.report.search_compare import (
+    differences_table,
+    means_table,
+    runs_table,
+    write_comparison,
+)
 from harness.report.search_plot import front
 from harness.search import Budgets, EpochReport, PredictedCost, SearchOptions, SearchResult
 from harness.search.record import FILE, Measured, SearchRun, read_run
@@ -174,6 +179,26 @@ def test_runs_of_different_data_or_boards_are_not_compared(tmp_path: Path) -> No
         write_comparison([make_run(), other], tmp_path)
     with pytest.raises(ResultsError, match="no runs"):
         write_comparison([], tmp_path)
+
+
+def test_seeds_may_test_on_other_speakers_but_methods_of_a_seed_may_not(tmp_path: Path) -> None:
+    def divided(method: str, seed: int, accuracy: float, fingerprint: str) -> SearchRun:
+        run = make_run(method, seed, accuracy)
+        return replace(run, dataset={**run.dataset, "fingerprint": fingerprint})
+
+    runs = [
+        divided("search", 0, 0.92, "a"),
+        divided("search", 1, 0.80, "b"),
+        divided("uniform", 0, 0.90, "a"),
+        divided("uniform", 1, 0.81, "b"),
+    ]
+    table = differences_table(runs)
+    assert table is not None
+    assert table.rows[0][1:] == ("uniform", "+0.50", "+2.00, -1.00")
+    assert "+2.00, -1.00" in write_comparison(runs, tmp_path).read_text(encoding="utf-8")
+    assert differences_table(runs[:2]) is None
+    with pytest.raises(ResultsError, match="division of the data for seed 1: b, c"):
+        write_comparison([*runs, divided("random", 1, 0.7, "c")], tmp_path)
 
 
 def test_front_keeps_what_nothing_beats() -> None:
