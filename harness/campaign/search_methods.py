@@ -10,7 +10,6 @@ from harness.backbones import Architecture
 from harness.campaign.search_plan import SearchPlan, Work
 from harness.errors import BudgetsInfeasible, SearchError
 from harness.search import (
-    Budgets,
     CostModel,
     SearchResult,
     random_architectures,
@@ -198,11 +197,10 @@ def _train(work: Work, architecture: Architecture, options: TrainOptions, name: 
     plan = work.plan
     work.watcher.stage(f"train {name}")
     if plan.distill:
-        doubled = {key: value * 2 for key, value in plan.budgets.items()}
         teacher = uniform_architecture(
             plan.backbone,
             plan.cost_model,
-            Budgets(**doubled),  # type: ignore[arg-type]  # doubled whole bytes stay whole
+            plan.budgets.times(2),
             input_shape=plan.dataset.input_shape,
         )
         options = replace(options, distill_from=teacher)

@@ -34,6 +34,11 @@ class Budgets:
                     f"the budget {spec.name} is {value}", expected="a number above 0, or none"
                 )
 
+    def times(self, factor: int) -> Self:
+        """Return every budget that is set, multiplied."""
+        scaled = {spec.name: getattr(self, spec.name) for spec in fields(self)}
+        return type(self)(**{name: value and value * factor for name, value in scaled.items()})
+
     def items(self) -> tuple[tuple[str, float], ...]:
         """Return the budgets that are set, as (name, bound)."""
         pairs = ((spec.name, getattr(self, spec.name)) for spec in fields(self))
