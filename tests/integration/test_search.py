@@ -26,6 +26,7 @@ max_working_memory_bytes = 16000
 repeats = 1
 layers = false
 [fit]
+predictor = "layers"
 """
 LATENCY_MS, SRAM_KIB, FLASH_KIB = 30, 24, 64
 
