@@ -105,7 +105,8 @@ class CostModel:
 
     def predict(self, architecture: Architecture) -> PredictedCost:
         """Return the predicted cost of `architecture`, one of this backbone's."""
-        return self.of_counts(counts_of(self.backbone, architecture))
+        priced = self.fit.layers is not None
+        return self.of_counts(counts_of(self.backbone, architecture, features=priced))
 
     def of_counts(self, counts: Counts) -> PredictedCost:
         """Return the predicted cost of a network, or of an expectation, by its counts."""

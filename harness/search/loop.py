@@ -202,7 +202,9 @@ def _identity(
         "options": asdict(options),
         "fit": {name: [model.intercept, model.slope, model.residual_std]
                 for name, model in models.items() if model is not None},
-        "layers": None if fit.layers is None else asdict(fit.layers)["coefficients"],
+        "layers": None if fit.layers is None else [
+            fit.layers.intercept, fit.layers.relative_half_width, *fit.layers.coefficients
+        ],
         "cost model": [cost_model.sram_overhead_bytes, str(cost_model.margin)],
     }  # fmt: skip
 

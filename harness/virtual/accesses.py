@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.bus import Bus, BusFault, Master
 from harness.virtual.cpu import Cpu
-from harness.virtual.families import Flash
 from harness.virtual.memory import MemoryMap
+from harness.virtual.peripherals.flash import FlashInterface
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class CoreAccesses:
         name: str,
         bus: Bus,
         memory: MemoryMap,
-        flash: Flash,
+        flash: FlashInterface,
         stop: Callable[[HarnessError], None],
     ) -> None:
         self._name = name
@@ -118,7 +118,7 @@ class DebuggerAccesses:
         self,
         bus: Bus,
         memory: MemoryMap,
-        flash: Flash,
+        flash: FlashInterface,
         cpu: Cpu,
         paused: Callable[[], AbstractContextManager[None]],
     ) -> None:

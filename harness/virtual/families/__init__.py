@@ -6,11 +6,10 @@ core's own blocks) is in `harness.virtual.peripherals`; nothing there knows a fa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness.errors import VirtualError
 from harness.virtual.bus import Peripheral
@@ -21,77 +20,9 @@ if TYPE_CHECKING:
     from harness.virtual.console import Console
     from harness.virtual.counting import BlockCounter
     from harness.virtual.memory import MemoryMap
-    from harness.virtual.peripherals.clocks import ResetCause
+    from harness.virtual.peripherals.clocks import ClockController
+    from harness.virtual.peripherals.flash import FlashInterface
     from harness.virtual.peripherals.gpio import Pins
-
-
-class Clocks(Protocol):
-    """What others need of a clock controller.
-
-    Attributes:
-        on_change: Called before any clock changes.
-        drift: True frequency of the reference clock over the nominal one; other than 1 is a fault.
-        hse_works: Whether the reference clock starts; False is a fault.
-    """
-
-    on_change: Callable[[], None]
-    drift: float
-    hse_works: bool
-
-    @property
-    def bus_enables(self) -> Mapping[str, int]:
-        """Offset of the register with the enable bits of ``apb1`` and ``apb2``."""
-        ...
-
-    @property
-    def hclk_hz(self) -> int:
-        """Core clock."""
-        ...
-
-    def apb_hz(self, bus: str) -> int:
-        """Clock of ``apb1`` or ``apb2``."""
-        ...
-
-    def usart_hz(self, number: int, bus: str) -> int | None:
-        """Return the clock of UART `number`; None when it is one that is not modelled."""
-        ...
-
-    def enabled(self, offset: int, bit: int) -> bool:
-        """Return whether the enable bit of the register at `offset` is set."""
-        ...
-
-    def note(self, cause: ResetCause) -> None:
-        """Set reset flags."""
-        ...
-
-
-class Flash(Protocol):
-    """What others need of a flash interface.
-
-    Attributes:
-        invalidate: Called before code in [start, end) changes.
-        after_erase: Faults: called with (sector or None, first offset) of what was erased.
-        after_programming: Faults: called with the range that may have been programmed.
-        state: Words of the compiled callbacks.
-    """
-
-    invalidate: Callable[[int, int], None]
-    after_erase: Callable[[int | None, int], None] | None
-    after_programming: Callable[[int, int], bool] | None
-    state: Any
-
-    @property
-    def page(self) -> native.Page:
-        """The compiled callbacks of its register page."""
-        ...
-
-    def program(self, offset: int, size: int, value: int) -> bool:
-        """Take a store to the array by the core."""
-        ...
-
-    def program_now(self, offset: int, size: int, value: int) -> bool:
-        """Take a store to the array by the debugger."""
-        ...
 
 
 class ConsolePort(Protocol):
@@ -122,8 +53,8 @@ class Blocks:
         freeze_registers: Registers of DBGMCU behind CR, by offset.
     """
 
-    flash: Flash
-    rcc: Clocks
+    flash: FlashInterface
+    rcc: ClockController
     pins: Pins
     usart: ConsolePort
     peripherals: tuple[Peripheral, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from enum import IntFlag
 
@@ -20,8 +21,8 @@ class ResetCause(IntFlag):
     WATCHDOG = 1 << 29
 
 
-class ClockController(Peripheral):
-    """Base of a family's RCC; see `harness.virtual.families.Clocks` for what others need of it.
+class ClockController(Peripheral, ABC):
+    """Base of a family's RCC.
 
     Args:
         board: Its clock facts.
@@ -41,6 +42,19 @@ class ClockController(Peripheral):
         self.drift = 1.0
         #: Whether the reference clock starts; False is a fault.
         self.hse_works = True
+
+    @property
+    @abstractmethod
+    def hclk_hz(self) -> int:
+        """Core clock."""
+
+    @abstractmethod
+    def apb_hz(self, bus: str) -> int:
+        """Clock of ``apb1`` or ``apb2``."""
+
+    @abstractmethod
+    def usart_hz(self, number: int, bus: str) -> int | None:
+        """Return the clock of UART `number`; None when it is one that is not modelled."""
 
     def note(self, cause: ResetCause) -> None:
         """Set reset flags; they survive a reset until the firmware removes them."""

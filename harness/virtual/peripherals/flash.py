@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from harness.virtual import native
@@ -22,8 +23,8 @@ def _ignore(_start: int, _end: int) -> None:
     """Stand in until the core is known."""
 
 
-class FlashInterface(Peripheral):
-    """Base of a family's flash interface; see `harness.virtual.families.Flash`.
+class FlashInterface(Peripheral, ABC):
+    """Base of a family's flash interface.
 
     SR and CR live in the words of the compiled callbacks, which may read and write them.
 
@@ -51,6 +52,15 @@ class FlashInterface(Peripheral):
         self.after_erase: Callable[[int | None, int], None] | None = None
         self.after_programming: Callable[[int, int], bool] | None = None
         self._touched: tuple[int, int] | None = None
+
+    def add_control(self, sr: int, cr: int, *, clearable: int) -> None:
+        """Add SR, of which writing a one clears the bits in `clearable`, and CR."""
+
+        def clear(value: int, _master: Master) -> None:
+            self.sr &= ~(value & clearable)
+
+        self.add(sr, "SR", read=self.read_sr, write=clear)
+        self.add(cr, "CR", read=lambda _master: self.cr, write=self.write_cr)
 
     def add_keys(self, key: int, option_key: int) -> None:
         """Add the key registers at these offsets."""
@@ -94,9 +104,17 @@ class FlashInterface(Peripheral):
         self._key_step = self._option_step = 0
         self._keys_blocked = False
 
+    def read_sr(self, _master: Master) -> int:
+        """Return SR."""
+        return self.sr
+
+    @abstractmethod
+    def write_cr(self, value: int, _master: Master) -> None:
+        """Take a write to CR."""
+
+    @abstractmethod
     def unlock_options(self) -> None:
         """Let option bytes be written: both keys came in their order."""
-        raise NotImplementedError
 
     # Keys.
 
@@ -122,13 +140,13 @@ class FlashInterface(Peripheral):
 
     # The array.
 
+    @abstractmethod
     def program(self, offset: int, size: int, value: int) -> bool:
         """Take a store of `size` bytes to the array; the caller then writes `value` raw.
 
         Returns:
             False if the store is refused; the error flag says why.
         """
-        raise NotImplementedError
 
     def program_now(self, offset: int, size: int, value: int) -> bool:
         """Take a store by the debugger."""

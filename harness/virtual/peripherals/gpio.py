@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from harness.boards.model import Pin
 from harness.virtual.bus import Master, Peripheral, read_zero
-from harness.virtual.families import Clocks
+from harness.virtual.peripherals.clocks import ClockController
 
 _MODER, _PUPDR, _IDR, _ODR, _BSRR, _AFRL = 0x00, 0x0C, 0x10, 0x14, 0x18, 0x20
 # Ports A and B start with the debug pins in their alternate function.
@@ -27,7 +27,7 @@ class Gpio(Peripheral):
         enable_register: Offset of the register with its enable bit.
     """
 
-    def __init__(self, letter: str, base: int, rcc: Clocks, enable_register: int) -> None:
+    def __init__(self, letter: str, base: int, rcc: ClockController, enable_register: int) -> None:
         index = ord(letter) - ord("A")
         super().__init__(f"GPIO{letter}", base + 0x400 * index, "RM0385 6.4, RM0390 7.4")
         self._rcc = rcc
@@ -80,7 +80,7 @@ class Pins:
     """All ports of a chip."""
 
     def __init__(
-        self, letters: Iterable[str], base: int, rcc: Clocks, enable_register: int
+        self, letters: Iterable[str], base: int, rcc: ClockController, enable_register: int
     ) -> None:
         self.ports = {letter: Gpio(letter, base, rcc, enable_register) for letter in letters}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from harness.virtual.bus import Master, Peripheral, read_zero
 from harness.virtual.counting import BlockCounter
-from harness.virtual.families import Clocks
+from harness.virtual.peripherals.clocks import ClockController
 
 _BASE = 0x4000_0000
 _TIM2EN = 0
@@ -24,7 +24,7 @@ class Tim2(Peripheral):
         enable_register: Offset of the register with its enable bit.
     """
 
-    def __init__(self, rcc: Clocks, counter: BlockCounter, enable_register: int) -> None:
+    def __init__(self, rcc: ClockController, counter: BlockCounter, enable_register: int) -> None:
         super().__init__("TIM2", _BASE, "RM0385 26.4, RM0390 17.4")
         self._rcc = rcc
         self._enable_register = enable_register

@@ -11,7 +11,7 @@ from harness.errors import VirtualError
 from harness.virtual import native
 from harness.virtual.bus import Master, Peripheral, read_zero
 from harness.virtual.console import Console
-from harness.virtual.families import Clocks
+from harness.virtual.peripherals.clocks import ClockController
 from harness.virtual.peripherals.gpio import Pins
 
 _PE_FE_NF_ORE_IDLE, _ORE, _RXNE, _TC, _TXE = 0x1F, 1 << 3, 1 << 5, 1 << 6, 1 << 7
@@ -25,7 +25,7 @@ class Usart(Peripheral):
     """What both layouts share. `status`, `data` and `control` say where they keep it."""
 
     def __init__(
-        self, board: Board, console: Console, rcc: Clocks, pins: Pins, manual: str
+        self, board: Board, console: Console, rcc: ClockController, pins: Pins, manual: str
     ) -> None:
         facts = board.facts.console
         super().__init__(facts.peripheral, facts.base, manual)
@@ -159,7 +159,7 @@ class Usart(Peripheral):
 class UsartF7(Usart):
     """ISR, ICR, RDR and TDR."""
 
-    def __init__(self, board: Board, console: Console, rcc: Clocks, pins: Pins) -> None:
+    def __init__(self, board: Board, console: Console, rcc: ClockController, pins: Pins) -> None:
         super().__init__(board, console, rcc, pins, "RM0385 31.8, RM0410 34.8")
         self._cr1, self._brr, self._enable_bit = 0x00, 0x0C, 1 << 0
         console.place(self.base & 0xFFF, status=0x1C, receive=0x24, transmit=0x28)
@@ -192,7 +192,7 @@ class UsartF7(Usart):
 class UsartF4(Usart):
     """SR and DR."""
 
-    def __init__(self, board: Board, console: Console, rcc: Clocks, pins: Pins) -> None:
+    def __init__(self, board: Board, console: Console, rcc: ClockController, pins: Pins) -> None:
         super().__init__(board, console, rcc, pins, "RM0390 25.6")
         self._cr1, self._brr, self._enable_bit = 0x0C, 0x08, 1 << 13
         console.place(self.base & 0xFFF, status=0x00, receive=0x04, transmit=0x04)

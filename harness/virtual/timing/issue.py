@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
 
 from harness.virtual.timing.decode import Instruction, decode_block
 
 
-class IssueModel:
+class IssueModel(ABC):
     """Base of the models without caches, flash or branches: each block has one price."""
 
     name: str
@@ -24,9 +25,9 @@ class IssueModel:
         """Mnemonics priced at the default, with how many distinct blocks met them."""
         return dict(self._unknown)
 
+    @abstractmethod
     def price(self, block: list[Instruction]) -> int:
         """Return the modelled cycles of one execution."""
-        raise NotImplementedError
 
     def price_block(self, code: bytes, address: int) -> int:
         """Return the modelled cycles of one execution; at least 1 for a block that is not empty."""

@@ -116,6 +116,29 @@ def test_resumed_is_uninterrupted(
         run(told.append)
 
 
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_search(
+    model: CostModel,
+    some_digits: Dataset,
+    whole: tuple[SearchResult, list[EpochReport], Path, Path],
+) -> None:
+    """From its start, as far as the first epoch that learns decisions."""
+    again: list[EpochReport] = []
+
+    class Enough(Exception):
+        pass
+
+    def told(report: EpochReport) -> None:
+        again.append(_timeless(report))
+        if report.phase == "search":
+            raise Enough
+
+    with pytest.raises(Enough):
+        search(model.backbone, some_digits, model, BUDGETS, QUICK, on_epoch=told)
+    assert len(again) == QUICK.warmup_epochs + 1
+    assert again == [_timeless(report) for report in whole[1][: len(again)]]
+
+
 def _timeless(report: EpochReport) -> EpochReport:
     return replace(report, seconds=0.0)
 

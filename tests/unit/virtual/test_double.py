@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from harness.boards import load_board
+from harness.virtual.double import DoubleUnit
 from harness.virtual.machine import VirtualMachine
 
 pytestmark = pytest.mark.skipif(
@@ -75,8 +76,8 @@ class Core:
         self.machine.write_memory(CODE, Path(files[1]).read_bytes())
         self.machine.code_changed()
 
-    def run(self, *values: float, r1: int = 0) -> tuple[int, int]:
-        """Return what the code leaves in d0, as bits, and in r1."""
+    def start(self, *values: float, r1: int = 0) -> None:
+        """Run the code on d0 to d3 and r1."""
         padded = [*values, 0.0, 0.0, 0.0, 0.0][:4]
         self.machine.write_memory(SPACE, struct.pack("<4d", *padded))
         cpu = self.machine.cpu
@@ -85,8 +86,13 @@ class Core:
         cpu.pc = CODE
         self.machine.redirected()  # without firmware the core is locked up
         self.machine.resume()
+
+    def run(self, *values: float, r1: int = 0) -> tuple[int, int]:
+        """Return what the code leaves in d0, as bits, and in r1."""
+        self.start(*values, r1=r1)
         self.machine.wait_halted(10)
         assert self.machine.halted
+        cpu = self.machine.cpu
         return struct.unpack("<Q", self.machine.read_memory(SPACE, 8))[0], cpu.read_register(2)
 
 
@@ -106,8 +112,12 @@ def operands(count: int = 40) -> Iterator[tuple[float, float, float]]:
     for first in SPECIAL:
         for second in random.sample(SPECIAL, 6):
             yield random.choice(SPECIAL), first, second
+
+    def number() -> float:
+        return random.uniform(-9, 9) * 10.0 ** random.randint(-9, 9)
+
     for _ in range(count):
-        yield tuple(random.uniform(-9, 9) * 10.0 ** random.randint(-9, 9) for _ in range(3))  # type: ignore[misc]
+        yield number(), number(), number()
 
 
 @pytest.mark.parametrize("text", BINARY)
@@ -192,6 +202,32 @@ def test_conversions_to_four_bytes(core: Core, text: str, value: float, expected
 def test_conversions_from_four_bytes(core: Core, text: str, word: int, expected: float) -> None:
     core.assemble(f"vmov s4, s5, r1, r1\n{text}")
     assert core.run(r1=word)[0] == bits(expected)
+
+
+TOWARDS_ZERO = "vmrs r2, FPSCR\norr r2, r2, #0xC00000\nvmsr FPSCR, r2\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "bug", "expected"),
+    [
+        (TOWARDS_ZERO, False, "instruction is not modelled"),
+        # Nobody looks at the core's thread: a bug there must not leave others waiting for it.
+        ("", True, "bug in the virtual board: ZeroDivisionError"),
+    ],
+)
+def test_what_cannot_be_executed_stops_the_core_and_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, bug: bool, expected: str
+) -> None:
+    machine = VirtualMachine(load_board("nucleo_f767zi"))
+    core = Core(machine, tmp_path)
+    if bug:
+        monkeypatch.setattr(DoubleUnit, "_read", lambda *_: 1 // 0)
+    core.assemble(before + "vadd.f64 d0, d1, d2")
+    core.start(0.0, 1.0, 2.0)
+    machine.wait_halted(10)
+    assert machine.locked_up and machine.error is not None
+    assert expected in machine.error.what
+    machine.close()
 
 
 def test_fixed_point(core: Core) -> None:

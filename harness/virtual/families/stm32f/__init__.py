@@ -7,11 +7,12 @@ from collections.abc import Callable
 from harness.boards import Board
 from harness.virtual.console import Console
 from harness.virtual.counting import BlockCounter
-from harness.virtual.families import Blocks, Clocks
+from harness.virtual.families import Blocks
 from harness.virtual.families.stm32f.flash import FlashF
 from harness.virtual.families.stm32f.pwr import PwrF
 from harness.virtual.families.stm32f.rcc import AHB1ENR, APB1ENR, RccF
 from harness.virtual.memory import MemoryMap
+from harness.virtual.peripherals.clocks import ClockController
 from harness.virtual.peripherals.gpio import Pins
 from harness.virtual.peripherals.timer import Tim2
 from harness.virtual.peripherals.usart import Usart
@@ -25,7 +26,7 @@ def put_together(
     console: Console,
     counter: BlockCounter,
     *,
-    usart: Callable[[Board, Console, Clocks, Pins], Usart],
+    usart: Callable[[Board, Console, ClockController, Pins], Usart],
     ports: str,
     interrupts: int,
     boot_address: int = 0,

@@ -46,8 +46,7 @@ class FlashF(FlashInterface):
         self._share_with_compiled()
         self.add(ACR, "ACR", writable=_ACR_BITS[board.family])
         self.add_keys(_KEYR, _OPTKEYR)
-        self.add(_SR, "SR", read=self._read_sr, write=self._write_sr)
-        self.add(_CR, "CR", read=self._read_cr, write=self._write_cr)
+        self.add_control(_SR, _CR, clearable=_SR_CLEARABLE)
         option = _OPTCR_RESET[board.facts.chip.device_id]
         self.add(_OPTCR, "OPTCR", option, write=self._write_options)
         if board.family == "stm32f7":
@@ -81,17 +80,13 @@ class FlashF(FlashInterface):
             raise self.unmodelled(_OPTCR, "change of the option bytes by write")
         self.values[_OPTCR] = (self.values[_OPTCR] & ~1) | (value & 1)
 
-    def _read_sr(self, _master: Master) -> int:
+    def read_sr(self, _master: Master) -> int:
+        """Return SR; what was programmed is then as it should be."""
         self._settle()
         return self.sr
 
-    def _write_sr(self, value: int, _master: Master) -> None:
-        self.sr &= ~(value & _SR_CLEARABLE)
-
-    def _read_cr(self, _master: Master) -> int:
-        return self.cr
-
-    def _write_cr(self, value: int, _master: Master) -> None:
+    def write_cr(self, value: int, _master: Master) -> None:
+        """Start an erase, or prepare programming."""
         self._settle()
         if self.cr & LOCK:
             return  # RM0385 3.7.5: CR takes nothing while it is locked

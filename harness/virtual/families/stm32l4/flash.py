@@ -48,8 +48,7 @@ class FlashL4(FlashInterface):
         self.add(ACR, "ACR", 0x600, writable=0x7F0F)
         self.add(_PDKEYR, "PDKEYR", read=read_zero)
         self.add_keys(_KEYR, _OPTKEYR)
-        self.add(_SR, "SR", read=self._read_sr, write=self._write_sr)
-        self.add(_CR, "CR", read=self._read_cr, write=self._write_cr)
+        self.add_control(_SR, _CR, clearable=_SR_CLEARABLE)
         self.add(_ECCR, "ECCR")
         self.add(_OPTR, "OPTR", _OPTR_RESET, write=self._write_options)
 
@@ -70,16 +69,8 @@ class FlashL4(FlashInterface):
         if not self.cr & _OPTLOCK and value != self.values[_OPTR]:
             raise self.unmodelled(_OPTR, "change of the option bytes by write")
 
-    def _read_sr(self, _master: Master) -> int:
-        return self.sr
-
-    def _write_sr(self, value: int, _master: Master) -> None:
-        self.sr &= ~(value & _SR_CLEARABLE)
-
-    def _read_cr(self, _master: Master) -> int:
-        return self.cr
-
-    def _write_cr(self, value: int, _master: Master) -> None:
+    def write_cr(self, value: int, _master: Master) -> None:
+        """Start an erase, or prepare programming."""
         if self.cr & LOCK:
             return  # CR takes nothing while it is locked
         if value & (_OPTSTRT | _OBL_LAUNCH | _FSTPG):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from harness.boards import Board
 from harness.virtual.bus import Master
 from harness.virtual.console import Console
-from harness.virtual.families import Clocks
+from harness.virtual.peripherals.clocks import ClockController
 from harness.virtual.peripherals.gpio import Pins
 from harness.virtual.peripherals.usart import UsartF7
 
@@ -20,7 +20,7 @@ _SCALE = 256
 class Lpuart(UsartF7):
     """The console."""
 
-    def __init__(self, board: Board, console: Console, rcc: Clocks, pins: Pins) -> None:
+    def __init__(self, board: Board, console: Console, rcc: ClockController, pins: Pins) -> None:
         super().__init__(board, console, rcc, pins)
         self.manual = "RM0432, LPUART registers"
         for offset in (0x10, 0x14):  # GTPR and RTOR are the USART's
