@@ -37,7 +37,7 @@ def _plugin() -> type:
         def should_load(self) -> bool:
             """Load only where the emulator is installed (extra ``virtual``)."""
             # Where the probe's own module is what imports pyOCD, it registers itself when loaded.
-            probe = sys.modules.get("harness.virtual.probe")
+            probe = sys.modules.get("harness.virtual.ports.probe")
             half_loaded = probe is not None and not hasattr(probe, "VirtualProbe")
             installed = all(find_spec(name) is not None for name in ("unicorn", "numba"))
             if installed and half_loaded:
@@ -46,7 +46,7 @@ def _plugin() -> type:
 
         def load(self) -> type:
             """Register the harness's targets and return the probe class."""
-            from harness.virtual.probe import VirtualProbe
+            from harness.virtual.ports.probe import VirtualProbe
 
             _register_targets()
             return VirtualProbe

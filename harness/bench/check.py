@@ -125,8 +125,8 @@ def try_serial(url: str) -> None:
 
     if url.startswith(VIRTUAL_SERIAL):
         packages = serial.protocol_handler_packages
-        if "harness.virtual.serialurl" not in packages:
-            packages.append("harness.virtual.serialurl")
+        if "harness.virtual.ports.serialurl" not in packages:
+            packages.append("harness.virtual.ports.serialurl")
     try:
         options: dict[str, Any] = {} if "://" in url else {"exclusive": True}
         serial.serial_for_url(url, timeout=0, **options).close()

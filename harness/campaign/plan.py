@@ -255,7 +255,7 @@ def _files(config: CampaignConfig) -> Iterator[ModelSpec]:
 
 
 def _timing(board: Board, station: Station) -> str:
-    from harness.virtual.timing import get_model
+    from harness.virtual.time import get_model
 
     model = get_model(board.facts.core.cpu, board, name=station.timing)
     return f"{model.name}/{model.version}"

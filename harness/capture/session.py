@@ -385,7 +385,7 @@ class BoardSession:
     def _timing_model(self) -> str | None:
         if self._station.source != "emulated":
             return None
-        from harness.virtual.timing import get_model
+        from harness.virtual.time import get_model
 
         core = self._board.facts.core.cpu
         model = get_model(core, self._board, name=self._station.timing)
@@ -408,7 +408,7 @@ def open_port(station: Station, baud: int) -> Any:
     """
     import serial
 
-    package = "harness.virtual.serialurl"
+    package = "harness.virtual.ports.serialurl"
     if package not in serial.protocol_handler_packages:
         serial.protocol_handler_packages.append(package)
     try:

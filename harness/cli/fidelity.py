@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.virtual.timing import NAMES
+from harness.virtual.time import NAMES
 
 _ROOT = Path(__file__).parents[2]
 

@@ -54,8 +54,8 @@ def serve(
     """
     from harness.boards import load_board
     from harness.cli.output import err
-    from harness.virtual.serve import Served
-    from harness.virtual.serve import serve as serve_board
+    from harness.virtual.ports.serve import Served
+    from harness.virtual.ports.serve import serve as serve_board
 
     def ready(served: Served) -> None:
         if json:

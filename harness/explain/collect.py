@@ -16,8 +16,8 @@ import numpy as np
 
 from harness.errors import VirtualError
 from harness.explain.record import Explanation, LayerSplit, Split
-from harness.virtual.timing.decode import decode_block
-from harness.virtual.timing.events import NAMES
+from harness.virtual.time.decode import decode_block
+from harness.virtual.time.events import NAMES
 
 if TYPE_CHECKING:
     from harness.campaign.measure import Built

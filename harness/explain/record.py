@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from harness.virtual.timing.events import DCACHE_FLASH, DCACHE_RAM, FETCH_JUMP, FETCH_NEXT, NAMES
+from harness.virtual.time.events import DCACHE_FLASH, DCACHE_RAM, FETCH_JUMP, FETCH_NEXT, NAMES
 
 #: Causes in the order of every split: full use of the issue slots, what the issue rules add to it,
 #: and then one per event.

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from harness.fidelity.constants import constants_of, sources_of
 from harness.fidelity.truths import KERNELS_COMMIT, Check
-from harness.virtual.timing import cortex_m4, cortex_m7, pipeline_m4, pipeline_m7
-from harness.virtual.timing.events import DCACHE_FLASH, DCACHE_RAM, FETCH_JUMP, NAMES
+from harness.virtual.time import cortex_m4, cortex_m7, pipeline_m4, pipeline_m7
+from harness.virtual.time.events import DCACHE_FLASH, DCACHE_RAM, FETCH_JUMP, NAMES
 
 _HEAD = """# How far the modelled cycles can be believed
 
@@ -183,7 +183,7 @@ def _constants() -> str:
     parts = []
     for module in (pipeline_m7, cortex_m7, pipeline_m4, cortex_m4):
         name = module.__name__.rpartition(".")[2]
-        parts.append(f"### `harness/virtual/timing/{name}.py`\n\n")
+        parts.append(f"### `harness/virtual/time/{name}.py`\n\n")
         parts += [f"- {source}\n" for source in sources_of(module)]
         rows = ((f"`{c.name}`", c.value, c.source) for c in constants_of(module))
         parts.append("\n" + _table(("constant", "value", "what, and its source"), rows) + "\n")

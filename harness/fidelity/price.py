@@ -21,7 +21,7 @@ from harness.boards import load_board
 from harness.fidelity import replay
 from harness.fidelity.source import network_source
 from harness.models import read_model
-from harness.virtual.timing.decode import decode_block
+from harness.virtual.time.decode import decode_block
 
 if TYPE_CHECKING:
     from harness.boards import Board

@@ -14,8 +14,8 @@ from harness.fidelity.source import CYCLES_WORDS, TOTAL
 
 if TYPE_CHECKING:
     from harness.boards import Board
-    from harness.virtual.counting import BlockCost
     from harness.virtual.machine import VirtualMachine
+    from harness.virtual.time.counting import BlockCost
 
 _RUN_S = 300
 _STACK_BYTES = 8192

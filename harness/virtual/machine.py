@@ -13,23 +13,23 @@ from typing import TYPE_CHECKING
 
 from harness.boards import Board
 from harness.errors import HarnessError, VirtualError
-from harness.virtual.accesses import CoreAccesses, DebuggerAccesses
-from harness.virtual.bus import Bus, Master
-from harness.virtual.chip import Chip
-from harness.virtual.console import Console
-from harness.virtual.core_debug import DFSR_VCATCH, VC_CORERESET, CoreDebug
-from harness.virtual.core_loop import CoreLoop
-from harness.virtual.counting import BlockCounter
-from harness.virtual.cpu import Cpu, Stop, StopKind
-from harness.virtual.double import DoubleUnit
-from harness.virtual.exceptions import Exceptions
-from harness.virtual.memory import MemoryMap
-from harness.virtual.peripherals.clocks import ResetCause
+from harness.virtual.chip.bus import Bus, Master
+from harness.virtual.chip.chip import Chip
+from harness.virtual.chip.memory import MemoryMap
+from harness.virtual.chip.peripherals.clocks import ResetCause
+from harness.virtual.core.accesses import CoreAccesses, DebuggerAccesses
+from harness.virtual.core.cpu import Cpu, Stop, StopKind
+from harness.virtual.core.debug import DFSR_VCATCH, VC_CORERESET, CoreDebug
+from harness.virtual.core.double import DoubleUnit
+from harness.virtual.core.exceptions import Exceptions
+from harness.virtual.core.loop import CoreLoop
+from harness.virtual.ports.console import Console
+from harness.virtual.time.counting import BlockCounter
 
 if TYPE_CHECKING:
     from harness.virtual.faults import FaultPlan, FaultyLine, Injector
-    from harness.virtual.observer import Observer
-    from harness.virtual.timing import TimingModel
+    from harness.virtual.time import TimingModel
+    from harness.virtual.time.observer import Observer
 
 Price = Callable[[bytes, int], int]
 
@@ -321,7 +321,7 @@ class VirtualMachine:
         model = self.model
         if not model.observes:
             return None
-        from harness.virtual.observer import Observer
+        from harness.virtual.time.observer import Observer
 
         observer = Observer(self.board, self.memory, counter.address, counter.place)
         counter.observe(observer, model.price_events)
@@ -331,7 +331,7 @@ class VirtualMachine:
     @cached_property
     def model(self) -> TimingModel:
         """The timing model of the board."""
-        from harness.virtual.timing import get_model
+        from harness.virtual.time import get_model
 
         return get_model(self.board.facts.core.cpu, self.board, name=self._timing)
 

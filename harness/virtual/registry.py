@@ -7,7 +7,7 @@ import threading
 from harness.boards import load_board
 from harness.errors import VirtualError
 from harness.virtual.machine import VirtualMachine
-from harness.virtual.timing import get_model
+from harness.virtual.time import get_model
 
 _machines: dict[str, VirtualMachine] = {}
 _machines_lock = threading.Lock()

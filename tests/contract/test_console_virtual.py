@@ -22,7 +22,7 @@ URL = "virtual://nucleo_f746zg"
 
 @pytest.fixture(autouse=True)
 def handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    packages = [*serial.protocol_handler_packages, "harness.virtual.serialurl"]
+    packages = [*serial.protocol_handler_packages, "harness.virtual.ports.serialurl"]
     monkeypatch.setattr(serial, "protocol_handler_packages", packages)
     yield
     from harness.virtual.registry import discard_machine
@@ -139,8 +139,8 @@ def test_a_wrong_url_says_what_is_wrong(url: str, message: str) -> None:
 
 
 def test_unread_output_beyond_the_limit_is_reported(port: Any) -> None:
-    from harness.virtual import native
     from harness.virtual.registry import get_machine
+    from harness.virtual.time import native
 
     words = get_machine("nucleo_f746zg").console._words
     words[native.TX_HEAD] = words[native.TX_TAIL] + native.TX_BYTES

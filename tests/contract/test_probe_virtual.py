@@ -103,7 +103,7 @@ def test_memory_of_every_width(session: Any) -> None:
 
 def test_plain_access_port_transfers(session: Any) -> None:
     """The path of a probe without fast memory access, as a remote probe's client may use it."""
-    from harness.virtual.access_port import BD0, CSW, DRW, TAR
+    from harness.virtual.ports.access_port import BD0, CSW, DRW, TAR
 
     probe = session.probe
     probe.write_ap(CSW, 0x2300_0012)
@@ -288,7 +288,7 @@ def test_an_error_reaches_a_remote_client(session: Any) -> None:
 def test_a_closed_probe_is_refused() -> None:
     from pyocd.core import exceptions
 
-    from harness.virtual.probe import VirtualProbe
+    from harness.virtual.ports.probe import VirtualProbe
 
     probe = VirtualProbe.get_probe_with_id("virtual:nucleo_f746zg")
     assert probe is not None
@@ -344,7 +344,7 @@ def test_pyocd_lists_the_boards_without_starting_the_emulator() -> None:
 
 @pytest.mark.parametrize(
     "first",
-    ["harness.virtual.probe", "harness.pyocd_plugin", "harness.flash", "pyocd.core.session"],
+    ["harness.virtual.ports.probe", "harness.pyocd_plugin", "harness.flash", "pyocd.core.session"],
 )
 def test_boards_are_found_whichever_module_is_imported_first(first: str) -> None:
     code = (
@@ -364,7 +364,7 @@ def test_boards_are_found_whichever_module_is_imported_first(first: str) -> None
 def test_another_process_flashes_a_served_board(tmp_path: Path) -> None:
     import serial
 
-    from harness.virtual.serve import Served, serve
+    from harness.virtual.ports.serve import Served, serve
 
     image = tmp_path / "image.bin"
     image.write_bytes(bytes(range(1, 200)) * 100)

@@ -1,4 +1,4 @@
-"""The console's wire with faults on it, in the place of `harness.virtual.console.Console`."""
+"""The console's wire with faults on it, in the place of `harness.virtual.ports.console.Console`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from serial import SerialException
 
-from harness.virtual.console import Console
 from harness.virtual.faults.injector import Injector, Schedule
+from harness.virtual.ports.console import Console
 
 if TYPE_CHECKING:
     from harness.virtual.machine import VirtualMachine

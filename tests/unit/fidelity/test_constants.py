@@ -10,7 +10,7 @@ import pytest
 
 from harness.fidelity.constants import constants_of, sources_of
 from harness.fidelity.page import _constants
-from harness.virtual.timing import cortex_m4, cortex_m7, pipeline_m4, pipeline_m7
+from harness.virtual.time import cortex_m4, cortex_m7, pipeline_m4, pipeline_m7
 
 PAGE = Path(__file__).parents[3] / "docs" / "fidelity.md"
 

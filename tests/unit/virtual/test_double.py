@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from harness.boards import load_board
-from harness.virtual.double import DoubleUnit
+from harness.virtual.core.double import DoubleUnit
 from harness.virtual.machine import VirtualMachine
 
 pytestmark = pytest.mark.skipif(

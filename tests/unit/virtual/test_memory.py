@@ -6,7 +6,7 @@ import pytest
 
 from harness.boards import load_board
 from harness.errors import VirtualError
-from harness.virtual.memory import MemoryMap
+from harness.virtual.chip.memory import MemoryMap
 
 
 def test_flash_is_erased_and_aliased() -> None:

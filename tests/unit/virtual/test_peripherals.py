@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.errors import VirtualError
-from harness.virtual.bus import BusFault, Master
+from harness.virtual.chip.bus import BusFault, Master
 
 FLASH, RCC, PWR = 0x4002_3C00, 0x4002_3800, 0x4000_7000
 KEYR, SR, CR = FLASH + 0x04, FLASH + 0x0C, FLASH + 0x10

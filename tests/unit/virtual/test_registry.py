@@ -25,8 +25,8 @@ URL = f"virtual://{BOARD}"
 def _off() -> Iterator[None]:
     from harness.virtual.registry import discard_machine
 
-    if "harness.virtual.serialurl" not in serial.protocol_handler_packages:
-        serial.protocol_handler_packages.append("harness.virtual.serialurl")
+    if "harness.virtual.ports.serialurl" not in serial.protocol_handler_packages:
+        serial.protocol_handler_packages.append("harness.virtual.ports.serialurl")
     discard_machine(BOARD)
     yield
     discard_machine(BOARD)

@@ -9,7 +9,7 @@ import pytest
 
 from harness.boards import load_board
 from harness.errors import VirtualError
-from harness.virtual.bus import BusFault, Master
+from harness.virtual.chip.bus import BusFault, Master
 from harness.virtual.machine import VirtualMachine
 
 FLASH, RCC, PWR = 0x4002_2000, 0x4002_1000, 0x4000_7000

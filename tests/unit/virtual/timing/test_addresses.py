@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.virtual.timing.addresses import Access, Sum, derive
+from harness.virtual.time.addresses import Access, Sum, derive
 
 FLASH, RAM = 0x0800_0000, 0x2000_0000
 PROGRAMS = [

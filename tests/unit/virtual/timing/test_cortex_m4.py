@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.virtual.timing import get_model
+from harness.virtual.time import get_model
 
 # (name, assembly, machine code, cycles)
 SNIPPETS = [

@@ -1,6 +1,6 @@
 """Micro-benchmarks of the Cortex-M7 model: a few instructions and the cycles that the rules give.
 
-The rules and where they were measured are named in `harness.virtual.timing.cortex_m7`. Bytes are
+The rules and where they were measured are named in `harness.virtual.time.cortex_m7`. Bytes are
 what GNU as makes of the text beside them; `test_assembled_bytes` checks that where it is installed.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.virtual.timing import get_model
+from harness.virtual.time import get_model
 
 # (name, assembly, machine code, cycles)
 SNIPPETS = [

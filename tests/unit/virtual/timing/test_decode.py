@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import VirtualError
-from harness.virtual.timing import get_model
-from harness.virtual.timing.decode import FLAGS, decode, decode_block
+from harness.virtual.time import get_model
+from harness.virtual.time.decode import FLAGS, decode, decode_block
 
 
 def test_splits_16_and_32_bit_encodings() -> None:

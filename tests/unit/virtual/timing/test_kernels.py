@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness.virtual.timing import get_model
-from harness.virtual.timing.decode import decode, decode_block
+from harness.virtual.time import get_model
+from harness.virtual.time.decode import decode, decode_block
 
 pytestmark = [
     pytest.mark.skipif(

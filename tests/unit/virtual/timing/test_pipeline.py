@@ -21,11 +21,11 @@ pytest.importorskip(
 
 from harness.boards import load_board
 from harness.errors import VirtualError
-from harness.virtual.counting import BlockCost
 from harness.virtual.machine import VirtualMachine
-from harness.virtual.timing import events, get_model
-from harness.virtual.timing.pipeline_m4 import SPLIT_LOAD, TARGET_UNALIGNED
-from harness.virtual.timing.pipeline_m7 import (
+from harness.virtual.time import events, get_model
+from harness.virtual.time.counting import BlockCost
+from harness.virtual.time.pipeline_m4 import SPLIT_LOAD, TARGET_UNALIGNED
+from harness.virtual.time.pipeline_m7 import (
     BUS_FLASH,
     MISPREDICTED,
     MISPREDICTED_EARLY,

@@ -1,0 +1,1 @@
+"""What surrounds the core on the chip: memories, bus and register blocks."""

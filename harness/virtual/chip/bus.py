@@ -1,0 +1,204 @@
+"""Connect the core and the debugger to registers; refuse what is not modelled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from harness.errors import VirtualError
+
+
+class Master(Enum):
+    """Who makes an access."""
+
+    CORE = "core"
+    DEBUGGER = "debugger"
+
+
+class BusFault(Exception):
+    """The bus answers with an error; the core takes a fault, the debugger sees one."""
+
+
+Reader = Callable[[Master], int]
+Writer = Callable[[int, Master], None]
+
+
+def read_zero(_master: Master) -> int:
+    """Read a register that has no value to read."""
+    return 0
+
+
+def ignore_write(_value: int, _master: Master) -> None:
+    """Take a write that has no effect."""
+
+
+@dataclass(slots=True)
+class Register:
+    """One 32-bit register.
+
+    Attributes:
+        name: Name in the manual.
+        reset: Value after reset.
+        writable: Bits that a write changes; others keep their value.
+        read: Computes the value instead of the stored one.
+        write: Called with the merged value instead of storing it.
+    """
+
+    name: str
+    reset: int = 0
+    writable: int = 0xFFFF_FFFF
+    read: Reader | None = None
+    write: Writer | None = None
+
+
+class Peripheral:
+    """A block of registers.
+
+    Attributes:
+        name: Name in the manual, for messages.
+        base: First address.
+        size: Bytes of address space it decodes.
+        manual: Manual and section that the layout is taken from.
+        values: Stored value of each register by offset.
+    """
+
+    size = 0x400
+
+    def __init__(self, name: str, base: int, manual: str) -> None:
+        self.name = name
+        self.base = base
+        self.manual = manual
+        self.registers: dict[int, Register] = {}
+        self.values: dict[int, int] = {}
+
+    def add(
+        self,
+        offset: int,
+        name: str,
+        reset: int = 0,
+        *,
+        writable: int = 0xFFFF_FFFF,
+        read: Reader | None = None,
+        write: Writer | None = None,
+    ) -> None:
+        """Declare a register."""
+        self.registers[offset] = Register(name, reset, writable, read, write)
+        self.values[offset] = reset
+
+    def add_storage(self, names: Iterable[tuple[int, str]], reset: int = 0) -> None:
+        """Declare registers that only keep what is written."""
+        for offset, name in names:
+            self.add(offset, name, reset)
+
+    def reset(self) -> None:
+        """Return every register to its reset value."""
+        for offset, register in self.registers.items():
+            self.values[offset] = register.reset
+
+    def check_access(self) -> str | None:
+        """Return why the core cannot use the block now (no clock), None if it can."""
+        return None
+
+    def read(self, offset: int, master: Master) -> int:
+        """Read the 32-bit register at `offset` (a multiple of 4)."""
+        register = self.registers.get(offset)
+        if register is None:
+            raise self.unmodelled(offset, "read")
+        return self.values[offset] if register.read is None else register.read(master)
+
+    def write(self, offset: int, value: int, mask: int, master: Master) -> None:
+        """Write the bits of `mask` of the register at `offset`."""
+        register = self.registers.get(offset)
+        if register is None:
+            raise self.unmodelled(offset, "write")
+        if mask != 0xFFFF_FFFF and register.write is None:
+            value = (self.values[offset] & ~mask) | (value & mask)
+        if register.write is not None:
+            register.write(value, master)
+        else:
+            self.store(offset, value)
+
+    def store(self, offset: int, value: int) -> None:
+        """Store the writable bits of `value`."""
+        writable = self.registers[offset].writable
+        self.values[offset] = (self.values[offset] & ~writable) | (value & writable)
+
+    def unmodelled(self, offset: int, verb: str) -> VirtualError:
+        """Describe an access to a register that is not modelled."""
+        return VirtualError(
+            f"{verb} of {self.base + offset:#010x}, which is not modelled "
+            f"({self.name}, offset {offset:#x})",
+            expected=f"a register of {self.name} that the virtual board has ({self.manual})",
+            fix="use a real board, or add the register to harness/virtual/chip/peripherals",
+            address=self.base + offset,
+            block=self.name,
+        )
+
+
+class Bus:
+    """Peripherals by address."""
+
+    def __init__(self, peripherals: Iterable[Peripheral]) -> None:
+        self.peripherals = tuple(peripherals)
+        #: Blocks by address >> 10.
+        self.by_block: dict[int, Peripheral] = {}
+        for peripheral in self.peripherals:
+            first = peripheral.base >> 10
+            last = (peripheral.base + peripheral.size - 1) >> 10
+            for block in range(first, last + 1):
+                self.by_block[block] = peripheral
+
+    def pages(self) -> list[int]:
+        """Return the first addresses of the 4 KiB pages that hold registers."""
+        return sorted({block >> 2 << 12 for block in self.by_block})
+
+    def read(self, address: int, size: int, master: Master) -> int:
+        """Read `size` bytes (1, 2 or 4) at `address`.
+
+        Raises:
+            VirtualError: Nothing there is modelled.
+            BusFault: The chip answers with an error.
+        """
+        peripheral = self._find(address, "read", master)
+        if size == 4 and not address & 3:
+            return peripheral.read(address - peripheral.base, master)
+        shift = (address & 3) * 8
+        word = peripheral.read((address & ~3) - peripheral.base, master)
+        return (word >> shift) & ((1 << 8 * size) - 1)
+
+    def write(self, address: int, size: int, value: int, master: Master) -> None:
+        """Write `size` bytes at `address`; raises as `read`."""
+        peripheral = self._find(address, "write", master)
+        if size == 4 and not address & 3:
+            peripheral.write(address - peripheral.base, value, 0xFFFF_FFFF, master)
+            return
+        shift = (address & 3) * 8
+        mask = ((1 << 8 * size) - 1) << shift
+        peripheral.write((address & ~3) - peripheral.base, (value << shift) & mask, mask, master)
+
+    def _find(self, address: int, verb: str, master: Master) -> Peripheral:
+        peripheral = self.by_block.get(address >> 10)
+        if peripheral is None:
+            raise unmodelled(address, verb)
+        if master is Master.CORE:
+            reason = peripheral.check_access()
+            if reason is not None:
+                raise VirtualError(
+                    f"{verb} of {address:#010x} ({peripheral.name}): {reason}",
+                    expected="the firmware to enable a peripheral's clock before using it",
+                    fix="correct the firmware; on the chip the access is lost",
+                    address=address,
+                    block=peripheral.name,
+                )
+        return peripheral
+
+
+def unmodelled(address: int, verb: str) -> VirtualError:
+    """Describe an access outside every modelled block."""
+    return VirtualError(
+        f"{verb} of {address:#010x}, where no peripheral is modelled",
+        expected="a peripheral that the virtual board has",
+        fix="use a real board, or add the peripheral to harness/virtual/chip/peripherals",
+        address=address,
+    )

@@ -1,0 +1,83 @@
+"""One module or folder per family of chips: which register blocks a chip has, and how they act.
+
+A family's ``build`` puts its blocks together. What several families share (GPIO ports, timer, the
+core's own blocks) is in `harness.virtual.chip.peripherals`; nothing there knows a family.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Protocol
+
+from harness.errors import VirtualError
+from harness.virtual.chip.bus import Peripheral
+
+if TYPE_CHECKING:
+    from harness.boards import Board
+    from harness.virtual.chip.memory import MemoryMap
+    from harness.virtual.chip.peripherals.clocks import ClockController
+    from harness.virtual.chip.peripherals.flash import FlashInterface
+    from harness.virtual.chip.peripherals.gpio import Pins
+    from harness.virtual.ports.console import Console
+    from harness.virtual.time import native
+    from harness.virtual.time.counting import BlockCounter
+
+
+class ConsolePort(Protocol):
+    """What others need of the console's UART."""
+
+    @property
+    def page(self) -> native.Page:
+        """The compiled callbacks of its register page."""
+        ...
+
+    def slow_down(self) -> None:
+        """Send the next access through the checks."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The register blocks of a chip that are its family's own.
+
+    Attributes:
+        flash: Flash interface.
+        rcc: Clock and reset controller.
+        pins: GPIO ports.
+        usart: The console.
+        peripherals: All of them, and what nobody else needs to know.
+        interrupts: How many the chip has (vector table).
+        boot_address: Where the vectors are read at reset.
+        freeze_registers: Registers of DBGMCU behind CR, by offset.
+    """
+
+    flash: FlashInterface
+    rcc: ClockController
+    pins: Pins
+    usart: ConsolePort
+    peripherals: tuple[Peripheral, ...]
+    interrupts: int
+    boot_address: int = 0
+    freeze_registers: tuple[tuple[int, str], ...] = field(
+        default=((0x8, "APB1_FZ"), (0xC, "APB2_FZ"))
+    )
+
+
+def build(board: Board, memory: MemoryMap, console: Console, counter: BlockCounter) -> Blocks:
+    """Put the blocks of a board's chip together.
+
+    Raises:
+        VirtualError: The family is not emulated.
+    """
+    name = f"{__name__}.{board.family}"
+    if find_spec(name) is None:
+        raise VirtualError(
+            f"the family '{board.family}' cannot be emulated",
+            where=board.manifest,
+            expected="a module of that name in harness/virtual/chip/families",
+            family=board.family,
+        )
+    found: Blocks = import_module(name).build(board, memory, console, counter)
+    return found

@@ -1,0 +1,153 @@
+"""Flash interface: unlock keys, sector erase, mass erase and programming.
+
+RM0385 and RM0410 section 3 (STM32F7), RM0390 section 3 (STM32F446).
+"""
+
+from __future__ import annotations
+
+from harness.boards import Board
+from harness.virtual.chip.bus import Master
+from harness.virtual.chip.memory import MemoryMap
+from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface
+from harness.virtual.time import native
+from harness.virtual.time.counting import BlockCounter
+
+_BASE = 0x4002_3C00
+_KEYR, _OPTKEYR, _SR, _CR, _OPTCR, _OPTCR1 = 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18
+
+_PGAERR, _PGPERR, _SEQERR = 1 << 5, 1 << 6, 1 << 7
+_SR_CLEARABLE = 0x1F3
+_PG, _SER, _MER, _STRT = 1 << 0, 1 << 1, 1 << 2, 1 << 16
+_PSIZE_SHIFT = 8
+
+# ACR: the ART accelerator has one enable on the F7, three on the F4.
+_ACR_BITS = {"stm32f7": 0x0000_0B0F, "stm32f4": 0x0000_1F0F}
+_CR_BITS = {"stm32f7": 0x8301_83FF, "stm32f4": 0x8301_837F}
+# Option bytes as delivered, by DBGMCU device id: no protection, single bank.
+_OPTCR_RESET = {0x449: 0xC0FF_AAFD, 0x451: 0xFFFF_AAFD, 0x421: 0x0FFF_AAED}
+_OPTCR1_RESET = 0x0040_0080  # boot from 0x00200000 (BOOT0 low) or 0x00100000
+
+
+class FlashF(FlashInterface):
+    """The flash interface registers and what they do to the flash array.
+
+    Args:
+        board: Sector map and chip.
+        memory: Where the array is.
+        counter: Knows where code has run.
+    """
+
+    def __init__(self, board: Board, memory: MemoryMap, counter: BlockCounter) -> None:
+        super().__init__(_BASE, "RM0385 3.7, RM0410 3.7, RM0390 3.8", memory.flash, counter)
+        self._sectors = [(a - board.flash.origin, n) for a, n in board.sectors()]
+        self._fixups: list[tuple[int, bytes]] = []
+        self._snb_mask = 0x1F if board.facts.chip.device_id == 0x451 else 0xF
+        self._cr_bits = _CR_BITS[board.family]
+        self._share_with_compiled()
+        self.add(ACR, "ACR", writable=_ACR_BITS[board.family])
+        self.add_keys(_KEYR, _OPTKEYR)
+        self.add_control(_SR, _CR, clearable=_SR_CLEARABLE)
+        option = _OPTCR_RESET[board.facts.chip.device_id]
+        self.add(_OPTCR, "OPTCR", option, write=self._write_options)
+        if board.family == "stm32f7":
+            self.add(_OPTCR1, "OPTCR1", _OPTCR1_RESET, writable=0)
+
+    def _share_with_compiled(self) -> None:
+        """Let the compiled callbacks read and program where nothing depends on it."""
+        words = self._words
+        words[native.OFFSET] = _BASE & 0xFFF
+        words[native.CONTENT] = self.memory.address
+        words[native.CONTENT_BYTES] = self.memory.bytes
+        words[native.ORIGINS] = len(self.memory.origins)
+        for index, origin in enumerate(self.memory.origins):
+            words[native.ORIGIN + index] = origin
+
+    def reset(self) -> None:
+        """Lock the controller; the array keeps its content."""
+        self._settle()
+        super().reset()
+
+    def unlock_options(self) -> None:
+        """Clear OPTLOCK."""
+        self.values[_OPTCR] &= ~1
+
+    # Registers.
+
+    def _write_options(self, value: int, _master: Master) -> None:
+        if self.values[_OPTCR] & 1:
+            return
+        if value & ~3 != self.values[_OPTCR] & ~3 or value & 2:
+            raise self.unmodelled(_OPTCR, "change of the option bytes by write")
+        self.values[_OPTCR] = (self.values[_OPTCR] & ~1) | (value & 1)
+
+    def read_sr(self, _master: Master) -> int:
+        """Return SR; what was programmed is then as it should be."""
+        self._settle()
+        return self.sr
+
+    def write_cr(self, value: int, _master: Master) -> None:
+        """Start an erase, or prepare programming."""
+        self._settle()
+        if self.cr & LOCK:
+            return  # RM0385 3.7.5: CR takes nothing while it is locked
+        self.cr = value & self._cr_bits
+        if value & LOCK:
+            self.locked()
+        if value & _STRT:
+            self._erase(value)
+            self.cr &= ~_STRT
+
+    # The array.
+
+    def _erase(self, cr: int) -> None:
+        if cr & _PG or not cr & (_SER | _MER):
+            self.sr |= _SEQERR
+            return
+        number = (cr >> 3) & self._snb_mask
+        if cr & _MER:
+            start, count = 0, self.memory.bytes
+        else:
+            if number >= len(self._sectors):
+                self.sr |= _SEQERR
+                return
+            start, count = self._sectors[number]
+        self.erase(start, count, None if cr & _MER else number)
+
+    def program(self, offset: int, size: int, value: int) -> bool:
+        """Take a store of `size` bytes to the array; the caller then writes `value` raw.
+
+        Programming only clears bits, so the byte-wise AND is put right at the next access to the
+        controller (which the sequence demands: wait for BSY).
+
+        Returns:
+            False if the store is refused; the error flag says why.
+        """
+        cr = self.cr
+        if cr & LOCK or not cr & _PG or cr & (_SER | _MER):
+            return self.refuse(_SEQERR)
+        width = 1 << ((cr >> _PSIZE_SHIFT) & 3)
+        # 64-bit parallelism needs external VPP; such stores reach here as two words.
+        if size != width and not (width == 8 and size == 4):
+            return self.refuse(_PGPERR)
+        if offset % size:
+            return self.refuse(_PGAERR)
+        self.changing(offset, size)
+        old = bytes(self.memory.data[offset : offset + size])
+        new = bytes(a & b for a, b in zip(old, value.to_bytes(size, "little"), strict=True))
+        if int.from_bytes(new, "little") != value:
+            self._fixups.append((offset, new))
+            self._words[native.PENDING] = 1
+        self.done()
+        return True
+
+    def program_now(self, offset: int, size: int, value: int) -> bool:
+        """Take a store by the debugger."""
+        taken = super().program_now(offset, size, value)
+        self._settle()
+        return taken
+
+    def _settle(self) -> None:
+        for offset, content in self._fixups:
+            self.memory.data[offset : offset + len(content)] = content
+        self._fixups.clear()
+        self._words[native.PENDING] = 0

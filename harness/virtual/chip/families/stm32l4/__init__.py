@@ -1,0 +1,64 @@
+"""STM32L4+ as the STM32L4R5 has it (RM0432)."""
+
+from __future__ import annotations
+
+from harness.boards import Board
+from harness.boards.model import Pin
+from harness.virtual.chip.families import Blocks
+from harness.virtual.chip.families.stm32l4.flash import FlashL4
+from harness.virtual.chip.families.stm32l4.lpuart import Lpuart
+from harness.virtual.chip.families.stm32l4.pwr import PwrL4
+from harness.virtual.chip.families.stm32l4.rcc import AHB2ENR, APB1ENR1, RccL4
+from harness.virtual.chip.memory import MemoryMap
+from harness.virtual.chip.peripherals.gpio import Pins
+from harness.virtual.chip.peripherals.timer import Tim2
+from harness.virtual.ports.console import Console
+from harness.virtual.time.counting import BlockCounter
+
+_GPIO = 0x4800_0000
+_INTERRUPTS = 95
+_PORTS = "ABCDEFGHI"
+# Pins start as analog inputs, but for the debug pins of ports A and B.
+_ANALOG = 0xFFFF_FFFF
+_MODER_RESET = {"A": 0xABFF_FFFF, "B": 0xFFFF_FEBF}
+_PULLS_RESET = {"A": 0x6400_0000, "B": 0x0000_0100}
+_SPEED_RESET = {"A": 0x0C00_0000}
+_IO2 = "G", 2  # PG2 to PG15 are supplied by VDDIO2
+_FREEZE = ((0x8, "APB1FZR1"), (0xC, "APB1FZR2"), (0x10, "APB2FZR"))
+
+
+class _PinsL4(Pins):
+    """Ports whose pins in the VDDIO2 domain are dead until the firmware says it is supplied."""
+
+    def __init__(self, rcc: RccL4, pwr: PwrL4) -> None:
+        super().__init__(_PORTS, _GPIO, rcc, AHB2ENR)
+        self._pwr = pwr
+        for letter, port in self.ports.items():
+            port.registers[0x00].reset = _MODER_RESET.get(letter, _ANALOG)
+            port.registers[0x08].reset = _SPEED_RESET.get(letter, 0)
+            port.registers[0x0C].reset = _PULLS_RESET.get(letter, 0)
+            port.reset()
+
+    def connected(self, pin: Pin) -> bool:
+        """Return whether `pin` is switched to the board's use of it, and supplied."""
+        supplied = pin.port != _IO2[0] or pin.pin < _IO2[1] or self._pwr.io2_valid
+        return supplied and super().connected(pin)
+
+
+def build(board: Board, memory: MemoryMap, console: Console, counter: BlockCounter) -> Blocks:
+    """Put the chip's blocks together."""
+    flash = FlashL4(board, memory, counter)
+    pwr = PwrL4()
+    rcc = RccL4(board, flash, pwr)
+    pins = _PinsL4(rcc, pwr)
+    uart = Lpuart(board, console, rcc, pins)
+    timer = Tim2(rcc, counter, APB1ENR1)
+    return Blocks(
+        flash=flash,
+        rcc=rcc,
+        pins=pins,
+        usart=uart,
+        peripherals=(flash, pwr, rcc, *pins.ports.values(), uart, timer),
+        interrupts=_INTERRUPTS,
+        freeze_registers=_FREEZE,
+    )

@@ -1,0 +1,40 @@
+"""LPUART of the STM32L4+, without its FIFO: a USART of the second generation with a finer divider.
+
+RM0432, chapter LPUART.
+"""
+
+from __future__ import annotations
+
+from harness.boards import Board
+from harness.virtual.chip.bus import Master
+from harness.virtual.chip.peripherals.clocks import ClockController
+from harness.virtual.chip.peripherals.gpio import Pins
+from harness.virtual.chip.peripherals.usart import UsartF7
+from harness.virtual.ports.console import Console
+
+_BRR, _PRESC = 0x0C, 0x2C
+_LEAST = 0x300  # "forbidden to write values less than 0x300"
+_SCALE = 256
+
+
+class Lpuart(UsartF7):
+    """The console."""
+
+    def __init__(self, board: Board, console: Console, rcc: ClockController, pins: Pins) -> None:
+        super().__init__(board, console, rcc, pins)
+        self.manual = "RM0432, LPUART registers"
+        for offset in (0x10, 0x14):  # GTPR and RTOR are the USART's
+            del self.registers[offset], self.values[offset]
+        self.registers[_BRR].writable = 0xF_FFFF
+        self.add(_PRESC, "PRESC", write=self._write_prescaler)
+
+    @property
+    def baud(self) -> int | None:
+        """Rate that the registers give; None without a divider or a clock."""
+        divider = self.values[_BRR]
+        clock = self._rcc.usart_hz(self._number, self._facts.bus)
+        return None if clock is None or divider < _LEAST else round(_SCALE * clock / divider)
+
+    def _write_prescaler(self, value: int, _master: Master) -> None:
+        if value & 0xF:
+            raise self.unmodelled(_PRESC, "prescaler by write")

@@ -1,0 +1,73 @@
+"""Power control of the STM32L4+: voltage range, boost, backup domain, supply of port G.
+
+RM0432, chapter PWR.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.virtual.chip.bus import Master, Peripheral
+
+_BASE = 0x4000_7000
+_CR1, _CR2, _SR1, _SR2, _CR5 = 0x00, 0x04, 0x10, 0x14, 0x80
+_DBP, _IOSV, _R1MODE = 1 << 8, 1 << 9, 1 << 8
+_RANGE1 = 1
+
+
+def _always() -> bool:
+    """Stand in until the clock controller is known."""
+    return True
+
+
+def _ignore() -> None:
+    """Stand in until someone wants to know."""
+
+
+class PwrL4(Peripheral):
+    """Voltage range and supplies; what is switched on is ready at once."""
+
+    def __init__(self) -> None:
+        super().__init__("PWR", _BASE, "RM0432, PWR registers")
+        #: Whether RCC clocks the block.
+        self.clocked: Callable[[], bool] = _always
+        #: Called before anything changes.
+        self.on_change: Callable[[], None] = _ignore
+        self.add(_CR1, "CR1", 0x0200, writable=0x471F)
+        self.add(_CR2, "CR2", writable=0x06FF)
+        self.add_storage(((0x08, "CR3"),), 0x8000)
+        self.add_storage(((0x0C, "CR4"),))
+        self.add(_SR1, "SR1", writable=0)
+        # REGLPF and VOSF are zero: the regulator is at its range at once.
+        self.add(_SR2, "SR2", 0x0100, writable=0)
+        self.add(0x18, "SCR")
+        self.add(_CR5, "CR5", _R1MODE, writable=_R1MODE)
+
+    def check_access(self) -> str | None:
+        """Refuse while RCC has the block off."""
+        return None if self.clocked() else "its clock is off (RCC_APB1ENR1 bit 28)"
+
+    def write(self, offset: int, value: int, mask: int, master: Master) -> None:
+        """Write a register and tell who depends on supplies."""
+        self.on_change()
+        super().write(offset, value, mask, master)
+
+    @property
+    def range1(self) -> bool:
+        """Whether the regulator is in range 1."""
+        return self.values[_CR1] >> 9 & 3 == _RANGE1
+
+    @property
+    def boost(self) -> bool:
+        """Whether the regulator is in range 1 boost mode."""
+        return self.range1 and not self.values[_CR5] & _R1MODE
+
+    @property
+    def backup_writable(self) -> bool:
+        """Whether the backup domain takes writes."""
+        return bool(self.values[_CR1] & _DBP)
+
+    @property
+    def io2_valid(self) -> bool:
+        """Whether the firmware has declared VDDIO2 present."""
+        return bool(self.values[_CR2] & _IOSV)

@@ -1,0 +1,194 @@
+"""What flash interfaces have in common: keys and locks, status, who is told of changes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from harness.virtual.chip.bus import BusFault, Master, Peripheral, read_zero
+from harness.virtual.chip.memory import ERASED, Memory
+from harness.virtual.time import native
+from harness.virtual.time.counting import BlockCounter
+
+ACR = 0x00
+LOCK = 1 << 31
+_KEYS = (0x4567_0123, 0xCDEF_89AB)
+_OPTION_KEYS = (0x0819_2A3B, 0x4C5D_6E7F)
+_EOP, _EOPIE = 1 << 0, 1 << 24
+
+Invalidate = Callable[[int, int], None]
+
+
+def _ignore(_start: int, _end: int) -> None:
+    """Stand in until the core is known."""
+
+
+class FlashInterface(Peripheral, ABC):
+    """Base of a family's flash interface.
+
+    SR and CR live in the words of the compiled callbacks, which may read and write them.
+
+    Args:
+        base: Address of the first register.
+        source: Reference manual and section.
+        memory: The array.
+        counter: Knows where code has run, whose change must be announced.
+    """
+
+    def __init__(self, base: int, source: str, memory: Memory, counter: BlockCounter) -> None:
+        super().__init__("FLASH", base, source)
+        self.memory = memory
+        self.state = native.state_words(native.FLASH_WORDS)
+        self._words = memoryview(self.state)
+        self._words[native.CR] = LOCK
+        self._words[native.COUNTER] = counter.address
+        self._key_step = self._option_step = 0
+        self._keys_blocked = False
+        #: Called before code in [start, end) changes, for every address the flash appears at.
+        self.invalidate: Invalidate = _ignore
+        #: Faults: called with (sector or None, first offset) of what was erased, and with the
+        #: range of offsets that may have been programmed once the interface is locked again (True
+        #: if there was anything).
+        self.after_erase: Callable[[int | None, int], None] | None = None
+        self.after_programming: Callable[[int, int], bool] | None = None
+        self._touched: tuple[int, int] | None = None
+
+    def add_control(self, sr: int, cr: int, *, clearable: int) -> None:
+        """Add SR, of which writing a one clears the bits in `clearable`, and CR."""
+
+        def clear(value: int, _master: Master) -> None:
+            self.sr &= ~(value & clearable)
+
+        self.add(sr, "SR", read=self.read_sr, write=clear)
+        self.add(cr, "CR", read=lambda _master: self.cr, write=self.write_cr)
+
+    def add_keys(self, key: int, option_key: int) -> None:
+        """Add the key registers at these offsets."""
+        self.add(key, "KEYR", read=read_zero, write=self._write_key)
+        self.add(option_key, "OPTKEYR", read=read_zero, write=self._write_option_key)
+
+    @property
+    def page(self) -> native.Page:
+        """The compiled callbacks of the controller's page."""
+        return native.Page(
+            self.base & ~0xFFF, native.flash_read.address, native.flash_write.address, self.state
+        )
+
+    @property
+    def sr(self) -> int:
+        """Status register."""
+        return self._words[native.SR]
+
+    @sr.setter
+    def sr(self, value: int) -> None:
+        self._words[native.SR] = value
+
+    @property
+    def cr(self) -> int:
+        """Control register."""
+        return self._words[native.CR]
+
+    @cr.setter
+    def cr(self, value: int) -> None:
+        self._words[native.CR] = value
+
+    @property
+    def wait_states(self) -> int:
+        """ACR.LATENCY."""
+        return self.values[ACR] & 0xF
+
+    def reset(self) -> None:
+        """Lock the controller; the array keeps its content."""
+        super().reset()
+        self.sr, self.cr = 0, LOCK
+        self._key_step = self._option_step = 0
+        self._keys_blocked = False
+
+    def read_sr(self, _master: Master) -> int:
+        """Return SR."""
+        return self.sr
+
+    @abstractmethod
+    def write_cr(self, value: int, _master: Master) -> None:
+        """Take a write to CR."""
+
+    @abstractmethod
+    def unlock_options(self) -> None:
+        """Let option bytes be written: both keys came in their order."""
+
+    # Keys.
+
+    def _write_key(self, value: int, _master: Master) -> None:
+        if not self.cr & LOCK and not self._keys_blocked:
+            return
+        if self._keys_blocked or value != _KEYS[self._key_step]:
+            # RM0385 3.3.5: a wrong key locks CR until the next reset and gives a bus error.
+            self._keys_blocked = True
+            raise BusFault
+        self._key_step += 1
+        if self._key_step == len(_KEYS):
+            self._key_step = 0
+            self.cr &= ~LOCK
+
+    def _write_option_key(self, value: int, _master: Master) -> None:
+        if value != _OPTION_KEYS[self._option_step]:
+            self._option_step = 0
+            raise BusFault
+        self._option_step = (self._option_step + 1) % len(_OPTION_KEYS)
+        if self._option_step == 0:
+            self.unlock_options()
+
+    # The array.
+
+    @abstractmethod
+    def program(self, offset: int, size: int, value: int) -> bool:
+        """Take a store of `size` bytes to the array; the caller then writes `value` raw.
+
+        Returns:
+            False if the store is refused; the error flag says why.
+        """
+
+    def program_now(self, offset: int, size: int, value: int) -> bool:
+        """Take a store by the debugger."""
+        if not self.program(offset, size, value):
+            return False
+        self.memory.data[offset : offset + size] = value.to_bytes(size, "little")
+        return True
+
+    def erase(self, start: int, count: int, sector: int | None) -> None:
+        """Erase `count` bytes at offset `start`: one sector, or None for more than one."""
+        self.changing(start, count)
+        self.memory.data[start : start + count] = bytes([ERASED]) * count
+        if self.after_erase is not None:
+            self.after_erase(sector, start)
+        self.touch(start, count)
+        self.done()
+
+    def refuse(self, flag: int) -> bool:
+        """Set an error flag and return False."""
+        self.sr |= flag
+        return False
+
+    def touch(self, start: int, count: int) -> None:
+        """Remember what may have changed since the controller was last locked."""
+        low, high = self._touched or (start, start + count)
+        self._touched = min(low, start), max(high, start + count)
+
+    def locked(self) -> None:
+        """Tell who waits for programming to be over."""
+        if self.after_programming is None or self._touched is None:
+            return
+        start, end = self._touched
+        self.changing(start, end - start)
+        if self.after_programming(start, end):
+            self._touched = None
+
+    def changing(self, start: int, count: int) -> None:
+        """Announce a change, at every address the array appears at."""
+        for origin in self.memory.origins:
+            self.invalidate(origin + start, origin + start + count)
+
+    def done(self) -> None:
+        """End an operation. RM0385 3.7.4: EOP is only set when its interrupt is enabled."""
+        if self.cr & _EOPIE:
+            self.sr |= _EOP

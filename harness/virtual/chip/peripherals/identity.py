@@ -1,0 +1,155 @@
+"""CoreSight identification registers and ROM tables, and the chip's own identification.
+
+ARMv7-M ARM B3.2 and appendix B (component ids); RM0385 section 40, RM0390 section 33 (DBGMCU, ROM
+table), RM0385 section 41, RM0390 section 34 (unique id, flash size).
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from harness.boards import Board
+from harness.virtual.chip.bus import Master, Peripheral, ignore_write, read_zero
+
+_JEDEC_ARM = (0x3B, 4)  # identity code, continuation code
+_JEDEC_ST = (0x20, 0)
+_CLASS_GENERIC, _CLASS_ROM, _CLASS_DEBUG = 0xE, 0x1, 0x9
+
+SCS, DWT, FPB, ITM, TPIU = 0xE000_E000, 0xE000_1000, 0xE000_2000, 0xE000_0000, 0xE004_0000
+DBGMCU = 0xE004_2000
+
+
+def add_ids(
+    block: Peripheral,
+    part: int,
+    component_class: int = _CLASS_GENERIC,
+    jedec: tuple[int, int] = _JEDEC_ARM,
+) -> None:
+    """Add PIDR0-7 and CIDR0-3 to a block of 4 KiB."""
+    code, continuation = jedec
+    values = (
+        (0xFD0, continuation),
+        (0xFD4, 0),
+        (0xFD8, 0),
+        (0xFDC, 0),
+        (0xFE0, part & 0xFF),
+        (0xFE4, part >> 8 | (code & 0xF) << 4),
+        (0xFE8, 0x8 | code >> 4),
+        (0xFEC, 0),
+        (0xFF0, 0x0D),
+        (0xFF4, component_class << 4),
+        (0xFF8, 0x05),
+        (0xFFC, 0xB1),
+    )
+    for offset, value in values:
+        block.add(offset, f"ID{offset:x}", value, writable=0)
+
+
+class RomTable(Peripheral):
+    """A table of the components behind the debug port."""
+
+    size = 0x1000
+
+    def __init__(self, base: int, part: int, jedec: tuple[int, int], components: tuple[int, ...]):
+        super().__init__(f"ROM table {base:#x}", base, "ARMv7-M ARM B3.2")
+        for index, component in enumerate(components):
+            entry = (component - base) & 0xFFFF_F000 | 0x3
+            self.add(4 * index, f"ENTRY{index}", entry, writable=0)
+        # An entry of zero ends the table; the rest up to 0xEFF is reserved and reads as zero.
+        for offset in range(4 * len(components), 0xF00, 4):
+            self.add(offset, "END", 0, writable=0)
+        self.add(0xFCC, "MEMTYPE", 1, writable=0)
+        add_ids(self, part, _CLASS_ROM, jedec)
+
+
+def rom_tables(board: Board) -> tuple[int, list[RomTable]]:
+    """Return the address that the AP's BASE names and the tables.
+
+    The Cortex-M7's components are behind two more tables (Cortex-M7 TRM 2.3, RM0385 40.11.1).
+    """
+    device, ppb = board.facts.chip.device_id, 0xE00F_F000
+    components = (SCS, DWT, FPB, ITM)
+    if board.facts.core.cpu == "cortex-m4":
+        return ppb, [RomTable(ppb, device, _JEDEC_ST, (*components, TPIU))]
+    chip, processor = 0xE00F_D000, 0xE00F_E000
+    return chip, [
+        RomTable(chip, device, _JEDEC_ST, (processor, TPIU)),
+        RomTable(processor, 0x4C8, _JEDEC_ARM, (ppb,)),
+        RomTable(ppb, 0x4C7, _JEDEC_ARM, components),
+    ]
+
+
+class Dbgmcu(Peripheral):
+    """Device id and the debugger's freeze bits."""
+
+    def __init__(self, board: Board, freeze_registers: tuple[tuple[int, str], ...]) -> None:
+        super().__init__("DBGMCU", DBGMCU, "RM0385 40.16, RM0390 33.16")
+        chip = board.facts.chip
+        self.add(0x0, "IDCODE", chip.revision_id << 16 | chip.device_id, writable=0)
+        self.add(0x4, "CR", writable=0xFF)
+        self.add_storage(freeze_registers)
+
+    def reset(self) -> None:
+        """Keep everything: only a power-on reset clears it."""
+
+
+class DeviceSignature(Peripheral):
+    """96-bit unique id and flash size in system memory."""
+
+    def __init__(self, board: Board) -> None:
+        chip = board.facts.chip
+        base = chip.uid_address & ~0x3FF
+        super().__init__("device signature", base, "RM0385 41, RM0390 34")
+        self.uid = unique_id(board.id)
+        for index in range(3):
+            word = int.from_bytes(self.uid[4 * index : 4 * index + 4], "little")
+            self.add(chip.uid_address - base + 4 * index, f"UID{index}", word, writable=0)
+        size = chip.flash_size_address - base
+        self.add(size & ~3, "F_SIZE", (board.flash.bytes >> 10) << 8 * (size & 3), writable=0)
+
+
+def unique_id(board_id: str) -> bytes:
+    """Return the virtual chip's 96-bit id: the same for a board everywhere, and none of ST's.
+
+    ST's ids hold wafer coordinates and a lot number in ASCII; these start with ``VIRT``.
+    """
+    return b"VIRT" + hashlib.sha256(f"virtual:{board_id}".encode()).digest()[:8]
+
+
+class Tpiu(Peripheral):
+    """Trace port registers; no trace leaves the virtual chip."""
+
+    size = 0x1000
+
+    def __init__(self) -> None:
+        super().__init__("TPIU", TPIU, "ARMv7-M ARM C1.10")
+        self.add(0x000, "SSPSR", 0xB, writable=0)
+        self.add_storage(((0x004, "CSPSR"), (0x010, "ACPR"), (0x0F0, "SPPR"), (0x304, "FFCR")))
+        self.add(0x300, "FFSR", 0x8, writable=0)
+        # CoreSight management registers that are not implemented read as zero (ADIv5.2 D1.2).
+        for offset in range(0xFA8, 0xFC8, 4):
+            self.add(offset, f"RES{offset:x}", 0, writable=0)
+        self.add(0xFA0, "CLAIMSET", 0xF, writable=0)
+        self.add(0xFA4, "CLAIMCLR", 0, writable=0)
+        self.add(0xFC8, "TYPE", 0xCA1, writable=0)
+        self.add(0xFCC, "DEVTYPE", 0x11, writable=0)
+        add_ids(self, 0x9A1, _CLASS_DEBUG)
+
+
+def _ready(_master: Master) -> int:
+    return 1  # the stimulus port takes another write
+
+
+class Itm(Peripheral):
+    """Instrumentation trace; what is written goes nowhere, as with no listener."""
+
+    size = 0x1000
+
+    def __init__(self, locked: bool) -> None:
+        super().__init__("ITM", ITM, "ARMv7-M ARM C1.7")
+        for port in range(32):
+            self.add(4 * port, f"STIM{port}", read=_ready, write=ignore_write)
+        self.add_storage(((0xE00, "TER"), (0xE40, "TPR"), (0xE80, "TCR")))
+        self.add(0xFB0, "LAR", read=read_zero, write=ignore_write)
+        self.add(0xFB4, "LSR", 1 if locked else 0, writable=0)
+        add_ids(self, 0x001)

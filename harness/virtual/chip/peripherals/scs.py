@@ -1,0 +1,285 @@
+"""System control space: processor identification, faults, caches, SysTick, NVIC, MPU, debug.
+
+ARMv7-M ARM B3.2 (system control), B3.3 (SysTick), B3.4 (NVIC), B3.5 (MPU), B2.2.7 (caches), C1.6
+(debug); Cortex-M4 and Cortex-M7 TRMs for identification values.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Protocol
+
+from harness.boards import Board
+from harness.virtual.chip.bus import Master, Peripheral, ignore_write, read_zero
+from harness.virtual.chip.peripherals.identity import SCS, add_ids
+from harness.virtual.core import mpu
+from harness.virtual.core.mpu import Mpu
+
+VTOR, AIRCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR = (
+    0xD08, 0xD0C, 0xD24, 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38,
+)  # fmt: skip
+CCR, CPACR, CSSELR, DHCSR, DCRSR, DCRDR, DEMCR = 0xD14, 0xD88, 0xD84, 0xDF0, 0xDF4, 0xDF8, 0xDFC
+_CCR_CACHES = 0x0003_0000
+_ICSR, _CCSIDR, _STIR = 0xD04, 0xD80, 0xF00
+_SYST_CSR, _SYST_RVR, _SYST_CVR = 0x010, 0x014, 0x018
+_MPU_TYPE, _MPU_CTRL, _MPU_RNR, _MPU_RBAR = 0xD90, 0xD94, 0xD98, 0xD9C
+_ICIALLU, _ICIMVAU = 0xF50, 0xF58
+_VECTKEY, _VECTKEY_READ = 0x05FA, 0xFA05
+_SYSRESETREQ, _VECTCLRACTIVE, _VECTRESET, _PRIGROUP = 1 << 2, 1 << 1, 1 << 0, 0x700
+
+# (offset, name, Cortex-M4, Cortex-M7), from the TRMs' register summaries.
+_ID_REGISTERS = (
+    (0xD40, "ID_PFR0", 0x0000_0030, 0x0000_0030),
+    (0xD44, "ID_PFR1", 0x0000_0200, 0x0000_0200),
+    (0xD48, "ID_DFR0", 0x0010_0000, 0x0010_0000),
+    (0xD4C, "ID_AFR0", 0, 0),
+    (0xD50, "ID_MMFR0", 0x0010_0030, 0x0010_0030),
+    (0xD54, "ID_MMFR1", 0, 0),
+    (0xD58, "ID_MMFR2", 0x0100_0000, 0x0100_0000),
+    (0xD5C, "ID_MMFR3", 0, 0),
+    (0xD60, "ID_ISAR0", 0x0110_1110, 0x0110_1110),
+    (0xD64, "ID_ISAR1", 0x0211_2000, 0x0211_2000),
+    (0xD68, "ID_ISAR2", 0x2123_2231, 0x2023_2231),
+    (0xD6C, "ID_ISAR3", 0x0111_1131, 0x0111_1131),
+    (0xD70, "ID_ISAR4", 0x0131_0132, 0x0131_0132),
+    (0xD74, "ID_ISAR5", 0, 0),
+    (0xD78, "CLIDR", 0, 0x0900_0003),
+    (0xD7C, "CTR", 0x8000_C000, 0x8303_C003),
+)
+_CACHE_MAINTENANCE = (
+    (0xF5C, "DCIMVAC"), (0xF60, "DCISW"), (0xF64, "DCCMVAU"), (0xF68, "DCCMVAC"),
+    (0xF6C, "DCCSW"), (0xF70, "DCCIMVAC"), (0xF74, "DCCISW"), (0xF78, "BPIALL"),
+)  # fmt: skip
+_M7_STORAGE = (
+    (0xF90, "ITCMCR"), (0xF94, "DTCMCR"), (0xF98, "AHBPCR"), (0xF9C, "CACR"), (0xFA0, "AHBSCR"),
+    (0xFA8, "ABFSR"),
+)  # fmt: skip
+
+
+class CoreControl(Protocol):
+    """What the system control space does to the core."""
+
+    def request_reset(self) -> None:
+        """Reset the chip (AIRCR.SYSRESETREQ)."""
+
+    def fpu_changed(self, enabled: bool) -> None:
+        """Follow CPACR."""
+
+    def code_changed(self) -> None:
+        """Drop what is remembered of code in RAM (instruction cache maintenance)."""
+
+    def caches_changed(self, *, instruction: bool, data: bool) -> None:
+        """Follow CCR.IC and CCR.DC."""
+
+    def debug_read(self, offset: int, master: Master) -> int:
+        """Read DHCSR or DCRDR."""
+
+    def debug_write(self, offset: int, value: int, master: Master) -> None:
+        """Write DHCSR, DCRSR, DCRDR or DEMCR."""
+
+
+class Scs(Peripheral):
+    """System control space.
+
+    Args:
+        board: Its core.
+        control: What writes act on.
+        boot_address: Where the vectors are read at reset.
+        interrupts: How many the chip has.
+    """
+
+    size = 0x1000
+
+    def __init__(
+        self, board: Board, control: CoreControl, boot_address: int, interrupts: int
+    ) -> None:
+        super().__init__("SCS", SCS, "ARMv7-M ARM B3.2")
+        self._board = board
+        self._control = control
+        self._interrupts = interrupts
+        self._m7 = board.facts.core.cpu == "cortex-m7"
+        #: False is a fault: the caches stay off.
+        self.caches_work = True
+        #: Where the vectors are read at reset.
+        self.boot_address = boot_address
+        self._add_system_control()
+        self._add_systick_and_nvic()
+        self._add_mpu()
+        self._add_fpu_and_caches()
+        for offset, name in (
+            (DHCSR, "DHCSR"),
+            (DCRSR, "DCRSR"),
+            (DCRDR, "DCRDR"),
+            (DEMCR, "DEMCR"),
+        ):
+            self.add(
+                offset,
+                name,
+                read=partial(control.debug_read, offset),
+                write=partial(control.debug_write, offset),
+            )
+        add_ids(self, 0x00C)
+
+    def reset(self) -> None:
+        """Return to reset values; the debug registers and DFSR survive."""
+        kept = self.values[DFSR]
+        super().reset()
+        self.values[DFSR] = kept
+        self.mpu.enabled = False
+        self._follow_ccr()
+
+    @property
+    def fpu_enabled(self) -> bool:
+        """Whether CPACR gives full access to CP10 and CP11."""
+        return self.values[CPACR] >> 20 & 0xF == 0xF
+
+    def _add_system_control(self) -> None:
+        facts = self._board.facts.core
+        lines = (self._interrupts + 31) // 32 - 1
+        self.add(0x004, "ICTR", lines, writable=0)
+        self.add(0x008, "ACTLR")
+        self.add(0xD00, "CPUID", facts.cpuid, writable=0)
+        self.add(_ICSR, "ICSR", write=self._write_icsr)
+        self.add(VTOR, "VTOR", self.boot_address, writable=0xFFFF_FF80)
+        self.add(AIRCR, "AIRCR", _VECTKEY_READ << 16, write=self._write_aircr)
+        self.add(0xD10, "SCR", writable=0x16)
+        # STKALIGN reads as one; on the M7 branch prediction is always on (BP).
+        ccr = 0x0004_0200 if self._m7 else 0x200
+        self.add(CCR, "CCR", ccr, writable=0x0003_031B, write=self._write_ccr)
+        self.add_storage(((0xD18, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3")))
+        self.add(SHCSR, "SHCSR", writable=0x0007_0000)
+        for offset, name in ((CFSR, "CFSR"), (HFSR, "HFSR"), (DFSR, "DFSR"), (0xD3C, "AFSR")):
+            self.add(offset, name, write=partial(self._clear, offset))
+        self.add_storage(((MMFAR, "MMFAR"), (BFAR, "BFAR")))
+        for offset, name, m4, m7 in _ID_REGISTERS:
+            self.add(offset, name, m7 if self._m7 else m4, writable=0)
+
+    def _add_systick_and_nvic(self) -> None:
+        self.add(_SYST_CSR, "SYST_CSR", 0x4, write=self._write_systick)
+        self.add(_SYST_RVR, "SYST_RVR", writable=0x00FF_FFFF)
+        self.add(_SYST_CVR, "SYST_CVR", write=self._clear_systick)
+        self.add(0x01C, "SYST_CALIB", 0x4000_0000, writable=0)
+        for index in range(4):
+            self.add(0x100 + 4 * index, f"NVIC_ISER{index}", write=self._write_enable)
+            for base, name in ((0x180, "ICER"), (0x280, "ICPR")):
+                self.add(base + 4 * index, f"NVIC_{name}{index}", write=ignore_write)
+            self.add(0x200 + 4 * index, f"NVIC_ISPR{index}", write=self._write_enable)
+            self.add(0x300 + 4 * index, f"NVIC_IABR{index}", writable=0)
+        self.add_storage((0x400 + 4 * n, f"NVIC_IPR{n}") for n in range(28))
+        self.add(_STIR, "STIR", read=read_zero, write=self._write_enable)
+
+    def _add_mpu(self) -> None:
+        self.mpu = Mpu(self._board.facts.memory)
+        self.add(_MPU_TYPE, "MPU_TYPE", mpu.REGIONS << 8, writable=0)
+        self.add(_MPU_CTRL, "MPU_CTRL", writable=0x7, write=self._write_mpu_ctrl)
+        self.add(_MPU_RNR, "MPU_RNR", writable=mpu.REGIONS - 1)
+        for alias in range(4):
+            base = _MPU_RBAR + 8 * alias
+            self.add(base, f"MPU_RBAR_A{alias}", read=self._read_rbar, write=self._write_rbar)
+            self.add(base + 4, f"MPU_RASR_A{alias}", read=self._read_rasr, write=self._write_rasr)
+
+    def _add_fpu_and_caches(self) -> None:
+        double = self._board.facts.core.fpu == "fpv5-d16"
+        self.add(CPACR, "CPACR", writable=0x00F0_0000, write=self._write_cpacr)
+        self.add(0xF34, "FPCCR", 0xC000_0000)
+        self.add_storage(((0xF38, "FPCAR"), (0xF3C, "FPDSCR")))
+        self.add(0xF40, "MVFR0", 0x1011_0221 if double else 0x1011_0021, writable=0)
+        self.add(0xF44, "MVFR1", 0x1200_0011 if double else 0x1100_0011, writable=0)
+        self.add(0xF48, "MVFR2", 0x40 if self._m7 else 0, writable=0)
+        if not self._m7:
+            return
+        self.add(CSSELR, "CSSELR", writable=0xF)
+        self.add(_CCSIDR, "CCSIDR", writable=0, read=self._read_ccsidr)
+        # The model's memory is always coherent, so that maintenance has nothing to write back.
+        for offset, name in _CACHE_MAINTENANCE:
+            self.add(offset, name, read=read_zero, write=ignore_write)
+        for offset, name in ((_ICIALLU, "ICIALLU"), (_ICIMVAU, "ICIMVAU")):
+            self.add(offset, name, read=read_zero, write=self._maintain_icache)
+        self.add_storage(_M7_STORAGE)
+
+    def _clear_systick(self, _value: int, _master: Master) -> None:
+        self.values[_SYST_CVR] = 0
+
+    def _maintain_icache(self, _value: int, _master: Master) -> None:
+        self._control.code_changed()
+
+    def _clear(self, offset: int, value: int, _master: Master) -> None:
+        self.values[offset] &= ~value
+
+    def _write_icsr(self, value: int, _master: Master) -> None:
+        if value & 0x9400_0000:
+            raise self.unmodelled(_ICSR, "pending of an interrupt by write")
+
+    def _write_aircr(self, value: int, _master: Master) -> None:
+        if value >> 16 != _VECTKEY:
+            return
+        self.values[AIRCR] = _VECTKEY_READ << 16 | value & _PRIGROUP
+        if value & (_SYSRESETREQ | _VECTRESET):
+            self._control.request_reset()
+
+    def _write_systick(self, value: int, _master: Master) -> None:
+        if value & 1:
+            raise self.unmodelled(_SYST_CSR, "starting of the SysTick timer by write")
+        self.values[_SYST_CSR] = value & 0x6
+
+    def _write_enable(self, value: int, _master: Master) -> None:
+        if value:
+            raise self.unmodelled(0x100, "enabling of an interrupt by write")
+
+    def _write_ccr(self, value: int, _master: Master) -> None:
+        self.store(CCR, value if self.caches_work else value & ~_CCR_CACHES)
+        self._follow_ccr()
+
+    def _follow_ccr(self) -> None:
+        enabled = self.values[CCR]
+        self._control.caches_changed(
+            instruction=bool(enabled & 1 << 17), data=bool(enabled & 1 << 16)
+        )
+
+    def _write_cpacr(self, value: int, _master: Master) -> None:
+        self.store(CPACR, value)
+        self._control.fpu_changed(self.fpu_enabled)
+
+    def _write_mpu_ctrl(self, value: int, _master: Master) -> None:
+        self.store(_MPU_CTRL, value)
+        self.mpu.enabled = bool(self.values[_MPU_CTRL] & 1)
+        if self.mpu.enabled and not self.values[_MPU_CTRL] & 1 << 2:
+            raise self.unmodelled(
+                _MPU_CTRL, "MPU without its default map (PRIVDEFENA), set by write"
+            )
+        self._check_mpu(_MPU_CTRL)
+
+    def _check_mpu(self, offset: int) -> None:
+        number = self.mpu.unmodelled()
+        if number is not None:
+            raise self.unmodelled(
+                offset, f"protection of memory by MPU region {number}, set by write"
+            )
+
+    def _read_rbar(self, _master: Master) -> int:
+        return self.mpu.base(self.values[_MPU_RNR])
+
+    def _write_rbar(self, value: int, _master: Master) -> None:
+        self.values[_MPU_RNR] = self.mpu.set_base(self.values[_MPU_RNR], value)
+        self._check_mpu(_MPU_RBAR)
+
+    def _read_rasr(self, _master: Master) -> int:
+        return self.mpu.attributes(self.values[_MPU_RNR])
+
+    def _write_rasr(self, value: int, _master: Master) -> None:
+        self.mpu.set_attributes(self.values[_MPU_RNR], value)
+        self._check_mpu(_MPU_RBAR)
+
+    def _read_ccsidr(self, _master: Master) -> int:
+        caches = self._board.facts.caches
+        selected = self.values[CSSELR]
+        if selected >> 1:
+            return 0
+        size, ways = (
+            (caches.icache_bytes, caches.icache_ways)
+            if selected & 1
+            else (caches.dcache_bytes, caches.dcache_ways)
+        )
+        sets = size // (ways * caches.line_bytes)
+        words = caches.line_bytes // 4
+        return 0xF << 28 | (sets - 1) << 13 | (ways - 1) << 3 | words.bit_length() - 3

@@ -1,0 +1,214 @@
+"""The console USART, in the STM32F7's and the STM32F4's register layout.
+
+RM0385 section 31.8, RM0410 section 34.8 (F7); RM0390 section 25.6 (F446).
+Transmission takes no modelled time; a byte waits for the firmware to take it.
+"""
+
+from __future__ import annotations
+
+from harness.boards import Board
+from harness.errors import VirtualError
+from harness.virtual.chip.bus import Master, Peripheral, read_zero
+from harness.virtual.chip.peripherals.clocks import ClockController
+from harness.virtual.chip.peripherals.gpio import Pins
+from harness.virtual.ports.console import Console
+from harness.virtual.time import native
+
+_PE_FE_NF_ORE_IDLE, _ORE, _RXNE, _TC, _TXE = 0x1F, 1 << 3, 1 << 5, 1 << 6, 1 << 7
+_INTERRUPTS = 0x1F0  # PEIE, TXEIE, TCIE, RXNEIE, IDLEIE in CR1 of both layouts
+_TE, _RE, _OVER8 = 1 << 3, 1 << 2, 1 << 15
+# A receiver follows a rate that is off by a few per cent (RM0385 31.5.5).
+_TOLERANCE = 0.03
+
+
+class Usart(Peripheral):
+    """What both layouts share. `status`, `data` and `control` say where they keep it."""
+
+    def __init__(
+        self, board: Board, console: Console, rcc: ClockController, pins: Pins, manual: str
+    ) -> None:
+        facts = board.facts.console
+        super().__init__(facts.peripheral, facts.base, manual)
+        self._facts = facts
+        self._number = int("".join(c for c in facts.peripheral if c.isdigit()))
+        self._console = console
+        self._rcc = rcc
+        self._pins = pins
+        self._errors = 0
+        self._ready = False
+        self._enable_bit = 0
+        self._cr1 = 0
+        self._brr = 0
+
+    def reset(self) -> None:
+        """Switch the USART off; bytes on their way to it are lost."""
+        super().reset()
+        self._errors = 0
+        self._configure()
+
+    def check_access(self) -> str | None:
+        """Refuse while RCC has the USART off."""
+        word, bit = divmod(self._facts.enable_bit, 32)
+        if self._rcc.enabled(self._rcc.bus_enables[self._facts.bus] + 4 * word, bit):
+            return None
+        return f"its clock is off (RCC_{self._facts.bus.upper()}ENR bit {self._facts.enable_bit})"
+
+    def _configure(self) -> None:
+        cr1 = self.values[self._cr1]
+        if cr1 & _INTERRUPTS:
+            raise VirtualError(
+                f"{self.name}_CR1 = {cr1:#010x} enables an interrupt; interrupts are not modelled",
+                expected="a firmware that polls the console",
+                address=self.base + self._cr1,
+                block=self.name,
+            )
+        self.slow_down()
+        self._ready = bool(cr1 & self._enable_bit)
+        self._console.set_receiver(self._ready and bool(cr1 & _RE))
+
+    def _write_rate(self, value: int, _master: Master) -> None:
+        self.slow_down()
+        self.store(self._brr, value)
+
+    def _write_control(self, value: int, _master: Master) -> None:
+        self.store(self._cr1, value)
+        self._configure()
+
+    @property
+    def baud(self) -> int | None:
+        """Rate that the registers give; None without a divider or a clock."""
+        divider = self.values[self._brr]
+        clock = self._rcc.usart_hz(self._number, self._facts.bus)
+        if self.values[self._cr1] & _OVER8:
+            # USARTDIV's fraction has three bits; F7 doubles the clock (RM0385 31.5.4).
+            divider = divider & 0xFFF0 | (divider & 7) << 1
+            clock = None if clock is None else 2 * clock
+        return None if clock is None or divider < 16 else round(clock / divider)
+
+    @property
+    def page(self) -> native.Page:
+        """The compiled callbacks of the USART's page."""
+        return native.Page(
+            self.base & ~0xFFF,
+            native.console_read.address,
+            native.console_write.address,
+            self._console.state,
+        )
+
+    def slow_down(self) -> None:
+        """Send the next access through the checks: something it depends on has changed."""
+        self._console.set_fast(None)
+
+    def _speed_up(self) -> None:
+        """Leave the data path to the compiled callbacks, as every check has passed."""
+        control, pins, facts = self.values[self._cr1], self._pins, self._facts
+        both = control & (_TE | _RE) == _TE | _RE
+        if both and pins.connected(facts.rx) and pins.connected(facts.tx) and not self._errors:
+            self._console.set_fast(self._status_flags())
+
+    def _status_flags(self) -> int:
+        raise NotImplementedError
+
+    def _status(self, _master: Master) -> int:
+        flags = self._status_flags() | self._errors
+        if self._ready and self._pins.connected(self._facts.rx) and self._console.waiting:
+            flags |= _RXNE
+        return flags
+
+    def _receive(self, master: Master) -> int:
+        if not self._ready:
+            return 0
+        if master is Master.DEBUGGER:
+            return self._console.peek()
+        self._check_rate()
+        if self._distort(0) == 0:
+            self._speed_up()
+        return self._distort(self._console.take())
+
+    def _send(self, value: int, _master: Master) -> None:
+        if not self._ready or not self.values[self._cr1] & _TE:
+            return
+        if not self._pins.connected(self._facts.tx):
+            return  # the byte is sent, but no pin carries it
+        self._check_rate()
+        if self._distort(value) == value:
+            self._speed_up()
+        self._console.put(self._distort(value) & 0xFF)
+
+    def _rate_differs(self) -> bool:
+        host, own = self._console.baud, self.baud
+        return host is not None and (own is None or abs(own - host) > _TOLERANCE * host)
+
+    def _distort(self, byte: int) -> int:
+        """Return what the other side samples when a wrong clock makes the rate wrong."""
+        wrong = self._rcc.drift != 1.0 and self._rate_differs()
+        return byte ^ 0xA5 if wrong else byte
+
+    def _check_rate(self) -> None:
+        host = self._console.baud
+        own = self.baud
+        if self._rate_differs() and self._rcc.drift == 1.0:
+            raise VirtualError(
+                f"the firmware talks at {own or 0} baud, the console is opened at {host}",
+                where=self.name,
+                expected="the same rate on both sides",
+                fix="open the console with the firmware's baud rate",
+            )
+
+
+class UsartF7(Usart):
+    """ISR, ICR, RDR and TDR."""
+
+    def __init__(self, board: Board, console: Console, rcc: ClockController, pins: Pins) -> None:
+        super().__init__(board, console, rcc, pins, "RM0385 31.8, RM0410 34.8")
+        self._cr1, self._brr, self._enable_bit = 0x00, 0x0C, 1 << 0
+        console.place(self.base & 0xFFF, status=0x1C, receive=0x24, transmit=0x28)
+        self.add(0x00, "CR1", writable=0x1FFF_FFFF, write=self._write_control)
+        self.add_storage(((0x04, "CR2"), (0x08, "CR3")))
+        self.add(0x0C, "BRR", writable=0xFFFF, write=self._write_rate)
+        self.add_storage(((0x10, "GTPR"), (0x14, "RTOR")))
+        self.add(0x18, "RQR", read=read_zero, write=self._write_request)
+        self.add(0x1C, "ISR", writable=0, read=self._status)
+        self.add(0x20, "ICR", read=read_zero, write=self._write_clear)
+        self.add(0x24, "RDR", writable=0, read=self._receive)
+        self.add(0x28, "TDR", write=self._send)
+
+    def _status_flags(self) -> int:
+        cr1 = self.values[0x00]
+        # TEACK and REACK follow TE and RE while the USART is on.
+        acknowledged = (cr1 & _TE) << 18 | (cr1 & _RE) << 20 if self._ready else 0
+        return _TXE | _TC | acknowledged
+
+    def _write_clear(self, value: int, _master: Master) -> None:
+        self._errors &= ~(value & _PE_FE_NF_ORE_IDLE)
+
+    def _write_request(self, value: int, _master: Master) -> None:
+        if value & ~0x18:
+            raise self.unmodelled(0x18, "request by write")
+        if value & 0x08:  # RXFRQ drops the byte in RDR
+            self._console.take()
+
+
+class UsartF4(Usart):
+    """SR and DR."""
+
+    def __init__(self, board: Board, console: Console, rcc: ClockController, pins: Pins) -> None:
+        super().__init__(board, console, rcc, pins, "RM0390 25.6")
+        self._cr1, self._brr, self._enable_bit = 0x0C, 0x08, 1 << 13
+        console.place(self.base & 0xFFF, status=0x00, receive=0x04, transmit=0x04)
+        self.add(0x00, "SR", read=self._status, write=self._write_status)
+        self.add(0x04, "DR", read=self._read_data, write=self._send)
+        self.add(0x08, "BRR", writable=0xFFFF, write=self._write_rate)
+        self.add(0x0C, "CR1", writable=0xBFFF, write=self._write_control)
+        self.add_storage(((0x10, "CR2"), (0x14, "CR3"), (0x18, "GTPR")))
+
+    def _status_flags(self) -> int:
+        return _TXE | _TC
+
+    def _write_status(self, value: int, _master: Master) -> None:
+        """Take writes of 0 to TC and RXNE; both are levels here."""
+
+    def _read_data(self, master: Master) -> int:
+        if master is Master.CORE:
+            self._errors = 0  # cleared by reading SR, then DR
+        return self._receive(master)

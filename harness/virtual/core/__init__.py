@@ -1,0 +1,1 @@
+"""The emulated core: registers, exceptions, memory accesses, debug state."""

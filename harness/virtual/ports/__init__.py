@@ -1,0 +1,1 @@
+"""How tools reach a virtual board: debug probe, console, both served to other processes."""

@@ -1,0 +1,281 @@
+"""The wire between the console USART and whoever opens the board's serial URL.
+
+Two rings of bytes in memory that the compiled callbacks of the USART (`native.console_read`,
+`native.console_write`) share with this module, and an event file descriptor for each direction.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+
+from harness.errors import HarnessError, VirtualError
+from harness.virtual.time import native
+
+# The core looks at "the reader waits" right after it has stored a byte; a wake-up that is lost
+# between the two sides' caches costs one of these.
+_SLICE_S = 0.02
+
+
+class Console:
+    """The two directions of a board's console."""
+
+    def __init__(self) -> None:
+        self.state = native.state_words(native.CONSOLE_WORDS)
+        self._words = memoryview(self.state)
+        self._rx = native.ring(native.RX_BYTES)
+        self._tx = native.ring(native.TX_BYTES)
+        self._rx_bytes = memoryview(self._rx)
+        self._tx_bytes = memoryview(self._tx)
+        flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
+        self._rx_event, self._tx_event = os.eventfd(0, flags), os.eventfd(0, flags)
+        self._poll = select.poll()
+        self._poll.register(self._tx_event, select.POLLIN)
+        words = self._words
+        words[native.RX_RING], words[native.TX_RING] = self._rx.ctypes.data, self._tx.ctypes.data
+        words[native.RX_EVENT], words[native.TX_EVENT] = self._rx_event, self._tx_event
+        words[native.SELF] = self.state.ctypes.data
+        self._lock = threading.Lock()  # guards the core's end of the ring to the core
+        self._reading = threading.Lock()
+        self._receiving = False
+        self._owner: str | None = None
+        self._error: HarnessError | None = None
+        self._powered = True
+        self._baud: int | None = None
+
+    # The core's side.
+
+    def place(self, offset: int, *, status: int, receive: int, transmit: int) -> None:
+        """Say where in its page the USART's registers are."""
+        words = self._words
+        words[native.STATUS_AT] = offset + status
+        words[native.RX_AT] = offset + receive
+        words[native.TX_AT] = offset + transmit
+
+    def set_fast(self, status: int | None) -> None:
+        """Let the compiled callbacks move bytes, with these status flags; None stops them."""
+        if status is not None:
+            self._words[native.STATUS] = status
+        self._words[native.FAST] = int(status is not None)
+
+    def set_receiver(self, on: bool) -> None:
+        """Switch the receiver; bytes that arrive while it is off are lost."""
+        with self._lock:
+            self._receiving = on
+            if not on:
+                self._words[native.RX_TAIL] = self._words[native.RX_HEAD]
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a byte waits for the core."""
+        return self._words[native.RX_HEAD] != self._words[native.RX_TAIL]
+
+    def peek(self) -> int:
+        """Return the next byte for the core without taking it; 0 when there is none."""
+        tail = self._words[native.RX_TAIL] % native.RX_BYTES
+        return self._rx_bytes[tail] if self.waiting else 0
+
+    @property
+    def received_address(self) -> int:
+        """Host address of a word that is set to one when the core takes a byte; 0 for none."""
+        return self._words[native.RECEIVED]
+
+    @received_address.setter
+    def received_address(self, value: int) -> None:
+        self._words[native.RECEIVED] = value
+
+    def take(self) -> int:
+        """Take the next byte for the core; 0 when there is none."""
+        byte = self.peek()
+        if self.waiting:
+            self._words[native.RX_TAIL] += 1
+            if self.received_address:
+                ctypes.c_int64.from_address(self.received_address).value = 1
+        return byte
+
+    def put(self, byte: int) -> None:
+        """Send a byte to the host; with nobody listening it is lost, as in the probe's bridge."""
+        words = self._words
+        if not words[native.LISTENING]:
+            return
+        if words[native.TX_HEAD] - words[native.TX_TAIL] >= native.TX_BYTES:
+            words[native.LOST] += 1
+            return
+        self._tx_bytes[words[native.TX_HEAD] % native.TX_BYTES] = byte
+        words[native.TX_HEAD] += 1
+        os.eventfd_write(self._tx_event, 1)
+
+    def interrupt(self, on: bool) -> None:
+        """End the core's waiting for input, and do not let it wait while `on`."""
+        self._words[native.INTERRUPTED] = int(on)
+        if on and self._powered:
+            os.eventfd_write(self._rx_event, 1)
+
+    def take_idle_ns(self) -> int:
+        """Return how long the core has waited for input since the last call."""
+        idle = self._words[native.IDLE_NS]
+        self._words[native.IDLE_NS] = 0
+        return idle
+
+    def add_idle_ns(self, idle: int) -> None:
+        """Let the core have waited for longer; the core must not be running."""
+        self._words[native.IDLE_NS] += idle
+
+    def fail(self, error: HarnessError | None) -> None:
+        """Deliver `error` to the reader after the bytes that came before it; None clears it."""
+        self._error = error
+        self.wake()
+
+    def power_off(self) -> None:
+        """Close the wire for good."""
+        self._powered = False
+        os.eventfd_write(self._tx_event, 1)
+        with self._reading, self._lock:
+            # Nothing uses the descriptors from here on: each use looks at `_powered` first.
+            os.close(self._rx_event)
+            os.close(self._tx_event)
+
+    # The host's side.
+
+    @property
+    def baud(self) -> int | None:
+        """Rate of the host's side, None while nobody has the console open."""
+        return self._baud
+
+    @baud.setter
+    def baud(self, value: int | None) -> None:
+        self._baud = value
+        self.set_fast(None)  # the rates are compared at the next byte
+
+    def open(self, owner: str, baud: int) -> bool:
+        """Take the console; False if somebody has it."""
+        with self._lock:
+            if self._owner is not None:
+                return False
+            self._owner = owner
+        self.baud = baud
+        self.discard_input()
+        self._words[native.LISTENING] = 1
+        return True
+
+    def close(self) -> None:
+        """Give the console back; a pending `read` returns."""
+        self._words[native.LISTENING] = 0
+        self.baud = None
+        self._owner = None
+        self.wake()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes to the core.
+
+        Raises:
+            VirtualError: The board has stopped on an error, or was powered off.
+        """
+        self._check()
+        for start in range(0, len(data), native.RX_BYTES // 2):
+            self._write(data[start : start + native.RX_BYTES // 2])
+
+    def _write(self, data: bytes) -> None:
+        words = self._words
+        while True:
+            with self._lock:
+                if not self._receiving or not self._powered:
+                    return
+                head = words[native.RX_HEAD]
+                if head - words[native.RX_TAIL] + len(data) <= native.RX_BYTES:
+                    at = head % native.RX_BYTES
+                    first = min(len(data), native.RX_BYTES - at)
+                    self._rx_bytes[at : at + first] = data[:first]
+                    self._rx_bytes[: len(data) - first] = data[first:]
+                    words[native.RX_HEAD] = head + len(data)
+                    os.eventfd_write(self._rx_event, 1)
+                    return
+            self._check()
+            time.sleep(_SLICE_S)  # the firmware does not keep up
+
+    def read(self, count: int, timeout: float | None, cancelled: Callable[[], bool]) -> bytes:
+        """Return up to `count` bytes; fewer when `timeout` passes (None: never) or it is closed.
+
+        Raises:
+            VirtualError: The board has stopped on an error, and all bytes before it were read.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        out = bytearray()
+        with self._reading:
+            while True:
+                out += self._take_sent(count - len(out))
+                if len(out) == count or self._owner is None or cancelled():
+                    return bytes(out)
+                if self._error is not None or not self._powered:
+                    # What was sent just before the error must not be overtaken by it.
+                    out += self._take_sent(count - len(out))
+                    if not out:
+                        self._check()
+                    return bytes(out)
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return bytes(out)
+                self._wait(_SLICE_S if left is None else min(left, _SLICE_S))
+
+    def _wait(self, seconds: float) -> None:
+        words = self._words
+        words[native.READER_WAITS] = 1
+        nothing = words[native.TX_HEAD] == words[native.TX_TAIL]
+        if nothing and self._poll.poll(1000 * seconds):
+            os.eventfd_read(self._tx_event)
+        words[native.READER_WAITS] = 0
+
+    def _take_sent(self, count: int) -> bytes:
+        words = self._words
+        tail = words[native.TX_TAIL]
+        count = min(count, words[native.TX_HEAD] - tail)
+        if count <= 0:
+            if words[native.LOST]:
+                lost, words[native.LOST] = words[native.LOST], 0
+                raise VirtualError(
+                    f"{lost} bytes of the console were lost, as nobody read them",
+                    expected=f"a reader that lets at most {native.TX_BYTES} bytes pile up",
+                    fix="read the console while the firmware talks",
+                )
+            return b""
+        at = tail % native.TX_BYTES
+        first = min(count, native.TX_BYTES - at)
+        data = bytes(self._tx_bytes[at : at + first]) + bytes(self._tx_bytes[: count - first])
+        words[native.TX_TAIL] = tail + count
+        return data
+
+    def _check(self) -> None:
+        if not self._powered:
+            raise VirtualError("the virtual board was powered off")
+        if self._error is not None and self.unread == 0:
+            raise self._error
+
+    def wake(self) -> None:
+        """Make a pending `read` look at its cancellation again."""
+        if self._powered:
+            os.eventfd_write(self._tx_event, 1)
+
+    @property
+    def unread(self) -> int:
+        """Bytes that the host can read at once."""
+        return self._words[native.TX_HEAD] - self._words[native.TX_TAIL]
+
+    @property
+    def in_waiting(self) -> int:
+        """Bytes that the host can read at once; raises as `read`."""
+        self._check()
+        return self.unread
+
+    def discard_input(self) -> None:
+        """Drop what the host has not read."""
+        self._words[native.TX_TAIL] = self._words[native.TX_HEAD]
+        self._words[native.LOST] = 0
+
+    def discard_output(self) -> None:
+        """Drop what the core has not read."""
+        with self._lock:
+            self._words[native.RX_TAIL] = self._words[native.RX_HEAD]

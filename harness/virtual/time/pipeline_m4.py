@@ -1,0 +1,91 @@
+"""Cortex-M4 with branches as they went, and the flash accelerator of the STM32F4 and L4.
+
+Sources as in `cortex_m4`, and:
+
+- [A] "Instruction alignment", compendium.i-0.nl: measured with DWT, code in flash, data in SRAM2.
+- [RM] ST RM0390 3.4: flash lines of 128 bits; with the accelerator 64 lines of code and 8 of data
+  are kept, least recently used out first, and the next line of code is prefetched. Code that the
+  prefetch brought is not kept. A read of flash takes wait states + 1 cycles.
+- [L4] The STM32L4 reads 64 bits at a time in two banks, and keeps 32 lines of 4 x 64 bits of code
+  and 8 of data (ST, heads of ``stm32l4xx_hal_flash.c``; RM0351 3.3.5). How such a line is filled is
+  not said: here each 64 bits is read and replaced by itself. Its prefetch stays off, as at reset
+  and in ST's HAL (``PREFETCH_ENABLE 0``); then every line that missed is kept.
+
+Left out: contention between code and data reads of flash, and on the bus matrix; the data-dependent
+time of divides (the middle of the range is taken).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from harness.virtual.time import events
+from harness.virtual.time.cortex_m4 import REFILL, CortexM4, block_cycles
+from harness.virtual.time.decode import Instruction, decode_block
+
+if TYPE_CHECKING:
+    from harness.boards import Board
+
+TARGET_UNALIGNED = 1  # "branches to unaligned wide instructions take one extra cycle" [A]
+RUN_UNALIGNED = 1  # "groups of three or more unaligned wide instructions take one extra" [A]
+RUN = 3  # how many make such a group [A]
+SPLIT_LOAD = 1  # pipelining "only when targeting the same memory block" [J]
+UNALIGNED = 1  # as two accesses [T] 3.3.2
+ODD = 1  # a word from an odd address: as three accesses [T] 3.3.2
+
+
+class PipelineM4:
+    """Price blocks and their events on a Cortex-M4 of an STM32F4 or L4."""
+
+    name = "cortex-m4-pipeline"
+    version = "1"
+    observes = True
+
+    def __init__(self, board: Board) -> None:
+        self._table = CortexM4()
+        self._wait_states = board.facts.clock.flash_wait_states
+        accelerator = board.facts.caches.accelerator
+        self._line_bytes = accelerator.line_bytes if accelerator else 0
+        self._prefetch = accelerator is not None and accelerator.prefetch
+
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Mnemonics priced at the default, with how many distinct blocks met them."""
+        return self._table.unknown
+
+    def price_block(self, code: bytes, address: int) -> int:
+        """Return the cycles of one execution whose branch is not taken."""
+        self._table.price_block(code, address)  # counts what is unknown
+        block = list(decode_block(code))
+        return block_cycles(block) + RUN_UNALIGNED * _unaligned_runs(block, address)
+
+    def price_events(self, code: bytes, address: int) -> tuple[int, ...]:
+        """Return the cycles of each kind of event."""
+        block = list(decode_block(code))
+        prices = [0] * events.EVENTS
+        prices[events.TAKEN] = REFILL
+        wide = bool(block) and block[0].halfwords == 2 and address % 4 != 0
+        prices[events.ENTERED] = TARGET_UNALIGNED if wide else 0
+        prices[events.FETCH_JUMP] = self._wait_states
+        prices[events.FETCH_NEXT] = self._wait_states
+        if self._prefetch:
+            # The next line is on its way while the core works through the one before.
+            cycles = block_cycles(block) * self._line_bytes // max(1, len(code))
+            prices[events.FETCH_NEXT] = max(0, self._wait_states + 1 - cycles)
+        prices[events.DCACHE_FLASH] = self._wait_states
+        prices[events.SPLIT_LOAD] = SPLIT_LOAD
+        prices[events.UNALIGNED] = UNALIGNED
+        prices[events.ODD] = ODD
+        return tuple(prices)
+
+
+def _unaligned_runs(block: list[Instruction], address: int) -> int:
+    """Return how many runs of `RUN` or more wide instructions are not aligned to a word."""
+    runs = length = 0
+    at = address
+    for instruction in block:
+        length = length + 1 if instruction.halfwords == 2 and at % 4 else 0
+        runs += length == RUN
+        at += 2 * instruction.halfwords
+    return runs

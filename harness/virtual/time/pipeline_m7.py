@@ -1,0 +1,97 @@
+"""Cortex-M7 with its fetch unit, branches, caches and the STM32F7's memories.
+
+The issue rules are those of `cortex_m7`; sources as there, and:
+
+- [TRM] Arm, *Cortex-M7 Processor Technical Reference Manual* (DDI 0489F): 1.2.3 (prefetch unit),
+  5.9 (caches: critical word first, streaming), 5.9.2 (store buffer of four 64-bit entries that
+  merge).
+- [RM] ST RM0385 and RM0410, 3.3 (flash read: wait states + 1 cycles for 256 bits on AXI, which is
+  a whole cache line; the ART accelerator serves the ITCM interface only).
+
+Assumed, as no public measurement was found; `docs/fidelity.md` shows how much each matters:
+`BUS_FLASH` and `BUS_RAM`, the predictor (a two-bit counter per branch, the return stack always
+right), and the caches' replacement (least recently used of two ways for code, a counter over the
+ways for data). Left out: a full store buffer and write-backs (both go on beside the core), the
+overlap of a line fill with later instructions, contention between code and data on the bus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from harness.virtual.time import events
+from harness.virtual.time.cortex_m7 import CortexM7, issue_cycles, loops_to_itself
+from harness.virtual.time.decode import FLAGS, Instruction, decode_block
+
+if TYPE_CHECKING:
+    from harness.boards import Board
+
+FETCH_BYTES = 8  # "64-bit instruction fetch bandwidth" [TRM] 1.2.3
+QUEUE_BYTES = 32  # "4x64-bit pre-fetch queue" [TRM] 1.2.3
+MISPREDICTED = 8  # a branch that went the other way [J]
+MISPREDICTED_EARLY = 6  # "flags have to be placed at least 3 cycles before branch" [J]
+EARLY_FLAGS = 3  # cycles between flags and branch for that [J]
+UNALIGNED = 3  # "+3 cycles as older op, +4 as younger op" [J]
+BUS_FLASH = 6  # from the miss to the flash interface and back: assumed
+BUS_RAM = 8  # the same to SRAM1 and SRAM2, behind the AXI-to-AHB bridge: assumed
+
+
+class PipelineM7:
+    """Price blocks and their events on a Cortex-M7 of an STM32F7."""
+
+    name = "cortex-m7-pipeline"
+    version = "1"
+    observes = True
+
+    def __init__(self, board: Board) -> None:
+        self._issue = CortexM7()
+        self._flash = board.facts.clock.flash_wait_states + 1 + BUS_FLASH
+        self._ram = 1 + BUS_RAM
+
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Mnemonics priced at the default, with how many distinct blocks met them."""
+        return self._issue.unknown
+
+    def price_block(self, code: bytes, address: int) -> int:
+        """Return the cycles to issue the block, or to fetch it where that takes longer."""
+        return max(self._issue.price_block(code, address), fetch_cycles(code, address))
+
+    def price_events(self, code: bytes, address: int) -> tuple[int, ...]:
+        """Return the cycles of each kind of event."""
+        cycles = self.price_block(code, address)
+        prices = [0] * events.EVENTS
+        prices[events.MISPREDICTED] = _mispredicted(list(decode_block(code)))
+        prices[events.FETCH_JUMP] = self._flash
+        # The queue covers for the fetch while the core works through what is in it.
+        covered = cycles * QUEUE_BYTES // max(1, len(code))
+        prices[events.FETCH_NEXT] = max(0, self._flash - covered)
+        prices[events.DCACHE_FLASH] = self._flash
+        prices[events.DCACHE_RAM] = self._ram
+        prices[events.UNALIGNED] = UNALIGNED
+        return tuple(prices)
+
+
+def fetch_cycles(code: bytes, address: int) -> int:
+    """Return the cycles to fetch a block, 64 aligned bits each.
+
+    A block that loops to itself starts anew in each round; any other shares its first 64 bits with
+    what comes before it.
+    """
+    if not code:
+        return 0
+    windows = (address + len(code) - 1) // FETCH_BYTES - address // FETCH_BYTES
+    block = list(decode_block(code))
+    return windows + 1 if loops_to_itself(block) else windows
+
+
+def _mispredicted(block: list[Instruction]) -> int:
+    """Return the cost of a wrong prediction of the branch that ends the block."""
+    if not block or block[-1].branch != "conditional" or FLAGS not in block[-1].normal:
+        return MISPREDICTED
+    setters = [n for n, i in enumerate(block[:-1]) if FLAGS in i.writes]
+    if not setters:
+        return MISPREDICTED_EARLY  # by an earlier block
+    since = issue_cycles(block) - issue_cycles(block[: setters[-1] + 1])
+    return MISPREDICTED_EARLY if since >= EARLY_FLAGS else MISPREDICTED
