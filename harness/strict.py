@@ -1,60 +1,84 @@
-"""Turn parsed JSON or TOML into frozen records; unknown keys are errors with a suggestion."""
+"""Records to JSON, and parsed JSON or TOML to records; an unknown key is an error."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, HarnessError
+
+_STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+_SHOWN = 8
+_ADAPTERS: dict[Any, TypeAdapter[Any]] = {}
 
 
 class Strict(BaseModel):
-    """Base of every record that is read from a file: frozen, no unknown keys, no coercion."""
+    """Base of every record that a user's file holds: frozen, no unknown keys, no coercion."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-M = TypeVar("M", bound=BaseModel)
+    model_config = _STRICT
 
 
-def parse(
-    record: type[M],
-    data: Mapping[str, Any],
-    *,
-    where: str,
-    error: type[ConfigError] = ConfigError,
-) -> M:
-    """Build `record` from `data`.
+R = TypeVar("R")
 
-    Args:
-        record: The pydantic model to build.
-        data: Parsed file content.
-        where: File name (and section) for messages.
-        error: The `ConfigError` branch to raise.
+
+def to_json(record: object) -> dict[str, Any]:
+    """Return a dataclass or pydantic model as plain JSON values, by field name.
 
     Raises:
-        ConfigError: Every problem at once: key path, value, what was expected.
+        ValueError: It holds NaN, an infinity or something that JSON has no form for.
+    """
+    data: dict[str, Any] = _adapter(type(record)).dump_python(
+        (record,), mode="json", warnings="error"
+    )[0]
+    json.dumps(data, allow_nan=False)
+    return data
+
+
+def from_json(
+    kind: type[R],
+    data: object,
+    *,
+    where: str,
+    error: type[HarnessError] = ConfigError,
+    fix: str | None = None,
+) -> R:
+    """Build a frozen dataclass or pydantic model from parsed JSON or TOML.
+
+    Args:
+        kind: The record to build. A field without a default must be there.
+        data: Parsed content, an object for most records.
+        where: File name (and section) for messages.
+        error: Branch of `HarnessError` to raise.
+        fix: Advice of the message; by default, to correct `where`.
+
+    Raises:
+        HarnessError: Every problem at once: key path, value, what was expected.
     """
     try:
         # Through JSON, as strict mode then takes lists for tuples and strings for enumerations.
-        return record.model_validate_json(json.dumps(data, default=str))
+        record: R = _adapter(kind).validate_json(json.dumps([data], default=str))[0]
+        return record
     except ValidationError as failure:
-        problems = [_describe(record, item) for item in failure.errors()]
-    shown = problems[:8]
+        problems = [_describe(kind, item) for item in failure.errors()]
+    shown = problems[:_SHOWN]
     if len(problems) > len(shown):
         shown.append(f"... and {len(problems) - len(shown)} more")
     raise error(
         shown[0] if len(shown) == 1 else "\n".join([f"{len(problems)} problems:", *shown]),
         where=where,
-        fix=f"correct {where} and run the command again",
+        fix=fix or f"correct {where} and run the command again",
         problems=problems,
     )
+
+
+parse = from_json
 
 
 def read_toml(path: Path, *, error: type[ConfigError] = ConfigError) -> dict[str, Any]:
@@ -92,43 +116,52 @@ def suggest(name: str, known: Sequence[str]) -> str:
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
-def _describe(record: type[BaseModel], item: Any) -> str:
-    location = [part for part in item["loc"] if not _is_tag(part)]
-    path = ".".join(str(part) for part in location) or "(top level)"
-    if item["type"] == "extra_forbidden":
-        known = _fields_at(record, item["loc"][:-1])
-        hint = suggest(str(item["loc"][-1]), known)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:
+        # In a tuple, as pydantic passes a configuration on to dataclasses, but takes none for one.
+        _ADAPTERS[kind] = TypeAdapter(tuple[kind], config=_STRICT)
+    return _ADAPTERS[kind]
+
+
+def _describe(kind: Any, item: Any) -> str:
+    location = item["loc"][1:]  # without the position in the tuple
+    path = ".".join(str(part) for part in location if not str(part).startswith("function-"))
+    path = path or "(top level)"
+    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        known = _fields_at(kind, location[:-1])
+        hint = suggest(str(location[-1]), known)
         return f"unknown key '{path}'{hint or '; known: ' + ', '.join(sorted(known))}"
-    if item["type"] == "missing":
+    if item["type"].startswith("missing"):
         return f"key '{path}' is missing"
     value = item.get("input")
     shown = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
-    return f"key '{path}' is {shown}: {item['msg'].removeprefix('Value error, ')}"
+    return f"key '{path}' is {shown[:80]}: {item['msg'].removeprefix('Value error, ')}"
 
 
-def _is_tag(part: object) -> bool:
-    return isinstance(part, str) and part.startswith("function-")
-
-
-def _fields_at(record: type[BaseModel], location: Sequence[Any]) -> list[str]:
-    """Return the keys that are known at `location` inside `record`."""
-    current: Any = record
+def _fields_at(kind: type, location: Sequence[Any]) -> list[str]:
+    """Return the keys that are known at `location` inside `kind`."""
+    current: Any = kind
     for part in location:
-        if isinstance(part, int):
-            continue
-        fields = _models_in(current)
-        current = next(
-            (model.model_fields[part].annotation for model in fields if part in model.model_fields),
-            None,
-        )
-    names = [name for model in _models_in(current) for name in model.model_fields]
-    return names
+        if not isinstance(part, int):
+            found = (_hints(record).get(part) for record in _records_in(current))
+            current = next((hint for hint in found if hint is not None), None)
+    return [name for record in _records_in(current) for name in _hints(record)]
 
 
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _hints(record: Any) -> dict[str, Any]:
+    if issubclass(record, BaseModel):
+        return {name: field.annotation for name, field in record.model_fields.items()}
+    hints = get_type_hints(record)
+    return {field.name: hints[field.name] for field in fields(record) if field.init}
+
+
+def _records_in(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and (
+        is_dataclass(annotation) or issubclass(annotation, BaseModel)
+    ):
         return [annotation]
-    found: list[type[BaseModel]] = []
-    for argument in getattr(annotation, "__args__", ()):
-        found.extend(_models_in(argument))
-    return found
+    return [
+        record
+        for argument in getattr(annotation, "__args__", ())
+        for record in _records_in(argument)
+    ]

@@ -5,7 +5,9 @@ Light to import: numpy and TensorFlow are loaded by the methods that need them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from harness.backbones.architecture import Architecture, parse_architecture
 from harness.backbones.backbone import WIDTH_STEP, Backbone
@@ -65,11 +67,11 @@ def get_backbone(name: str) -> Backbone:
         ) from None
 
 
-def architecture_from_json(data: str) -> Architecture:
-    """Read an architecture of whichever backbone it names.
+def architecture_from_json(data: str | Mapping[str, Any]) -> Architecture:
+    """Read an architecture of the backbone that it names.
 
     Raises:
         BackboneError: It is malformed or outside its search space.
     """
-    name, _ = parse_architecture(data)
-    return get_backbone(name).from_json(data)
+    name, decisions = parse_architecture(data)
+    return get_backbone(name).architecture(**decisions)

@@ -44,6 +44,18 @@ class Architecture:
             "decisions": {name: list(values) for name, values in self.decisions},
         }
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> Any:
+        """Let `harness.strict` read and write this form where a record holds an architecture."""
+        from pydantic_core import core_schema
+
+        from harness.backbones import architecture_from_json
+
+        return core_schema.no_info_plain_validator_function(
+            architecture_from_json,
+            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_json),
+        )
+
     def dumps(self) -> str:
         """Return the canonical JSON text that `id` is the hash of."""
         return json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
