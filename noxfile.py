@@ -90,9 +90,9 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def fidelity(session: nox.Session) -> None:
-    """Hold the timing models against published latencies: nox -s fidelity -- --kernels CMSIS-NN."""
-    page = ("--page", "docs/fidelity.md", "--optimization=-O2", "--optimization=-Os")
-    session.run("python", "-m", "harness.cli.fidelity", *page, *session.posargs)
+    """Compare the timing models with published latencies: nox -s fidelity -- --kernels CMSIS-NN."""
+    flags = ("--write", "--optimization=-O2", "--optimization=-Os")
+    session.run("python", "-m", "studies.fidelity", *flags, *session.posargs)
 
 
 @nox.session
@@ -107,7 +107,7 @@ def linearity(session: nox.Session) -> None:
 @nox.session
 def price(session: nox.Session) -> None:
     """Compare the speed of the timing models: nox -s price -- --kernels CMSIS-NN."""
-    session.run("python", "-m", "harness.cli.price", *session.posargs)
+    session.run("python", "-m", "tools.price", *session.posargs)
 
 
 @nox.session

@@ -8,11 +8,9 @@ from types import ModuleType
 
 import pytest
 
-from harness.fidelity.constants import constants_of, sources_of
-from harness.fidelity.page import _constants
 from harness.virtual.time import cortex_m4, cortex_m7, pipeline_m4, pipeline_m7
-
-PAGE = Path(__file__).parents[3] / "docs" / "fidelity.md"
+from studies.fidelity.constants import constants_of, sources_of
+from studies.fidelity.page import PAGE, constants
 
 
 @pytest.mark.parametrize("module", [pipeline_m7, cortex_m7, pipeline_m4, cortex_m4])
@@ -25,7 +23,7 @@ def test_every_constant_names_a_source_or_is_marked_as_assumed(module: ModuleTyp
 
 
 def test_the_page_has_the_constants_of_the_code() -> None:
-    assert _constants() in PAGE.read_text(encoding="utf-8")
+    assert constants() in PAGE.read_text(encoding="utf-8")
 
 
 def test_a_constant_without_a_word_is_refused(

@@ -10,8 +10,8 @@ import pytest
 
 from harness.boards import load_board
 from harness.errors import ConfigError
-from harness.fidelity import replay
-from harness.fidelity.source import convolution_source
+from studies.fidelity import replay
+from studies.fidelity.source import convolution_source
 
 HEADER = """#pragma once
 #include "arm_math_types.h"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError, VirtualError
-from harness.fidelity.source import CYCLES_WORDS, TOTAL
+from studies.fidelity.source import CYCLES_WORDS, TOTAL
 
 if TYPE_CHECKING:
     from harness.boards import Board

@@ -1,4 +1,4 @@
-"""Hold the timing models against published latencies, and write `docs/fidelity.md`."""
+"""Compare the timing models with published latencies; update the tables of docs/fidelity.md."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import sys
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.firmware.toolchain import find_toolchain
 from harness.virtual.time import NAMES
-
-_ROOT = Path(__file__).parents[2]
+from studies.fidelity.page import PAGE, tables
+from studies.fidelity.truths import check_all
+from studies.published import MODELS
+from studies.tables import replace_tables
 
 
 def main() -> None:
-    """Run the checks and print or write the page."""
+    """Run the checks; print each, then write or print the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kernels", type=Path, required=True, metavar="CMSIS-NN",
                         help="a tree of CMSIS-NN, as of December 2020")  # fmt: skip
-    parser.add_argument("--models", type=Path, default=_ROOT.parent / "shared/models")
-    parser.add_argument("--optimization", action="append", default=[], metavar="FLAG")
-    parser.add_argument("--page", type=Path, help="where to write the page; else it is printed")
+    parser.add_argument("--models", type=Path, default=MODELS)
+    parser.add_argument("--optimization", action="append", default=[], metavar="FLAG",
+                        help="a further compiler flag to compare")  # fmt: skip
+    parser.add_argument("--write", action="store_true", help=f"replace the tables of {PAGE.name}; "
+                        "else the page is printed")  # fmt: skip
     options = parser.parse_args()
-    from harness.fidelity.page import render
-    from harness.fidelity.truths import check_all
-    from harness.firmware.toolchain import find_toolchain
-
     checks = []
     try:
         for check in check_all(
@@ -41,9 +42,9 @@ def main() -> None:
             )
     except HarnessError as error:
         sys.exit(str(error))
-    page = render(checks, find_toolchain().name)
-    if options.page:
-        options.page.write_text(page)
+    page = replace_tables(PAGE.read_text(), tables(checks, find_toolchain().name))
+    if options.write:
+        PAGE.write_text(page)
     else:
         sys.stdout.write(page)
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.boards import load_board
-from harness.fidelity import replay
-from harness.fidelity.source import convolution_source, network_source
 from harness.models import read_model
+from studies.fidelity import replay
+from studies.fidelity.source import convolution_source, network_source
 
 KERNELS_COMMIT = "a2d499c9"
 KWS_M = "micronets/kws_micronet_m_int8.tflite"

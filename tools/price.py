@@ -1,4 +1,4 @@
-"""What modelled time costs: the same network on QEMU, bare Unicorn, and each kind of counting.
+"""Speed of the timing models beside counting alone, bare Unicorn and QEMU, on the same network.
 
 Rates are instructions per second of *processor* time, so that a busy machine changes them little.
 The difference of a long and a short run leaves out start-up, translation and decoding.
@@ -6,10 +6,12 @@ The difference of a long and a short run leaves out start-up, translation and de
 
 from __future__ import annotations
 
+import argparse
 import os
 import resource
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.boards import load_board
-from harness.fidelity import replay
-from harness.fidelity.source import network_source
+from harness.errors import HarnessError
 from harness.models import read_model
 from harness.virtual.time.decode import decode_block
+from studies.fidelity import replay
+from studies.fidelity.source import network_source
+from studies.published import MODELS
 
 if TYPE_CHECKING:
     from harness.boards import Board
@@ -155,6 +159,29 @@ def _instructions(elf: Path, board: Board) -> int:
         machine.close()
 
 
-def processors() -> str:
-    """Return how many processors share the load, and the load."""
-    return f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+def main() -> None:
+    """Run the comparison and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kernels", type=Path, required=True, metavar="CMSIS-NN",
+                        help="a tree of CMSIS-NN, as of December 2020")  # fmt: skip
+    network = MODELS / "micronets/kws_micronet_m_int8.tflite"
+    parser.add_argument("--model", type=Path, default=network)
+    parser.add_argument("--board", default="nucleo_f746zg")
+    options = parser.parse_args()
+    sys.stdout.write(
+        f"{options.model.stem} on {options.board}, {os.cpu_count()} processors, "
+        f"load {os.getloadavg()[0]:.1f}\n"
+    )
+    try:
+        for rate in rates(options.kernels, options.model, options.board):
+            sys.stdout.write(
+                f"{rate.name:<30}{rate.per_second:8.1f} million instructions per second of "
+                f"processor time ({rate.instructions / 1e6:.0f} million in {rate.seconds:.2f} s)\n"
+            )
+            sys.stdout.flush()
+    except HarnessError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Studies of the harness, run from a checkout: ``python -m studies.NAME``."""

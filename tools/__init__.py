@@ -1,0 +1,1 @@
+"""Programs for developers of the harness, run from a checkout: ``python -m tools.NAME``."""
