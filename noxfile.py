@@ -67,16 +67,22 @@ def benchmark(session: nox.Session) -> None:
 
     With a TFLM library in HARNESS_TFLM, with one firmware for many models as well.
     """
-    session.run("python", "-m", "harness.cli.benchmark", *session.posargs)
+    session.run("python", "-m", "tools.benchmark", *session.posargs)
     if "HARNESS_TFLM" in os.environ and not session.posargs:
         tflm = ("--runtime", "tflm", "--one-firmware")
-        session.run("python", "-m", "harness.cli.benchmark", *tflm)
+        session.run("python", "-m", "tools.benchmark", *tflm)
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
     """Run 5,000 measurements under random faults on virtual boards; minutes."""
-    session.run("python", "-m", "harness.cli.soak", *session.posargs)
+    session.run("python", "-m", "tools.soak", *session.posargs)
+
+
+@nox.session
+def kills(session: nox.Session) -> None:
+    """Kill 200 campaigns at random moments and let each finish; minutes."""
+    session.run("python", "-m", "tools.kills", *session.posargs)
 
 
 @nox.session

@@ -288,7 +288,7 @@ BY_HAND = (
         "as valid 0, finished rows lost 0, untyped failures 0, jobs unfinished 0",
     ),
     (
-        "nox -s soak -- --kills 200",
+        "nox -s kills",
         "240 campaigns killed (seeds 6 to 9: 85, 85, 30 and 40), 138 of them without the processes "
         "they had started, and run again: 520 rows compared, cycles included; reruns that failed "
         "0, finished rows lost 0, figures that differ 0",
@@ -304,7 +304,7 @@ BY_HAND = (
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    from harness.campaign.soak import tiny_network
+    from harness.models.synthetic import tiny_network
 
     folder = tmp_path_factory.mktemp("networks")
     paths = []
@@ -451,7 +451,7 @@ def test_a_station_that_another_process_holds(
 
 @pytest.mark.slow
 def test_a_short_soak(tmp_path: Path) -> None:
-    from harness.campaign.soak import soak
+    from tools.soak import soak
 
     heavy = "drop:2e-5,garble:2e-5,probe:3e-4,reset:3e-5,vanish:2e-5,hardfault:5e-3,flip:0.1"
     report = soak(60, tmp_path, faults=heavy, boards=(BOARD,))

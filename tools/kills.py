@@ -1,26 +1,33 @@
-"""Kill a campaign at random moments, run it again, and compare with an undisturbed run.
+"""Kill campaigns at random moments, run them again, and compare with an undisturbed run.
 
-Every run is a process of its own, forked from this one so that modules are loaded already: what is
-killed is the campaign and not the interpreter's start. Networks and built images are cached by
-content as ever; now and then the images are removed, so that builds are killed as well.
+Every run is a process forked from this one, with all modules loaded, so that kills hit the campaign
+and not the start of the interpreter. Networks and built images are cached by content as usual; from
+time to time the images are removed, so that builds are killed as well. Exit code 1 if a rerun
+fails, or a row is lost or differs.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import random
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from harness.campaign.soak import FIGURES, tiny_network
+from harness.errors import EXIT_FAILED
+from harness.models.synthetic import tiny_network
 from harness.results.record import Measurement
+from tools.soak import FIGURES, counted
 
 NETWORKS = 2
 BOARDS = ("nucleo_f746zg", "nucleo_f446re")
@@ -31,13 +38,29 @@ _SHORTLY_S = 0.3
 _LIMIT_S = 300.0
 _MOST_LATE = 10  # kills in a row that come after the end
 
+# What a campaign imports: loaded before the first one is forked.
+_MODULES = (
+    "capstone",
+    "harness.campaign.outcome",
+    "harness.capture.session",
+    "harness.cli.progress",
+    "harness.firmware",
+    "harness.flash.target",
+    "harness.report",
+    "harness.results.store",
+    "harness.runtimes.aot",
+    "harness.virtual.machine",
+    "matplotlib.pyplot",
+    "pyocd.core.session",
+)
+
 Command = Callable[[Path, Path], int]
 """Runs a campaign file into a database; returns the exit code."""
 
 
 @dataclass(slots=True)
 class Kills:
-    """What came of it.
+    """Result of killing campaigns.
 
     Attributes:
         kills: Campaigns that were killed before they ended.
@@ -81,7 +104,7 @@ def kill_campaigns(
     cache: Path,
     boards: Sequence[str] = BOARDS,
     seed: int = 1,
-    heard: Callable[[Kills], None] | None = None,
+    on_kill: Callable[[Kills], None] | None = None,
 ) -> Kills:
     """Kill a campaign `count` times, each time a new one, and let it finish after each.
 
@@ -92,7 +115,7 @@ def kill_campaigns(
         cache: The harness's cache folder.
         boards: Virtual boards that share the work.
         seed: Of the moments.
-        heard: Called after each kill.
+        on_kill: Called after each kill.
     """
     start = time.perf_counter()
     rng = random.Random(seed)
@@ -146,8 +169,8 @@ def kill_campaigns(
             # As long as a whole campaign: other work may come and go on this machine.
             seconds = 0.5 * seconds + 0.5 * (time.perf_counter() - began)
         _remove(database)
-        if heard is not None:
-            heard(report)
+        if on_kill is not None:
+            on_kill(report)
     if late:
         report.failed.append(f"{late} kills in a row came after the campaign's end")
     report.seconds = time.perf_counter() - start
@@ -276,3 +299,68 @@ def _differences(
 def _remove(database: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         database.with_name(database.name + suffix).unlink(missing_ok=True)
+
+
+def run_campaign(campaign: Path, database: Path) -> int:
+    """Run `harness run`; return its exit code."""
+    from harness.cli.app import main
+
+    try:
+        main(["run", str(campaign), "--db", str(database)])
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
+
+
+def _print_progress(report: Kills) -> None:
+    if report.kills % 10 == 0:
+        sys.stderr.write(f"{report.kills} killed\n")
+
+
+def text(report: Kills) -> str:
+    """Return the figures for people."""
+    lines = [
+        f"{report.kills} campaigns killed in {report.seconds:.0f} s, and run again",
+        f"  rows finished at kill: {counted(report.finished_at_kill)} (rows: kills)",
+        f"  without its children:  {report.alone}",
+        f"  images to be built:    {report.rebuilt}",
+        f"  kills after the end:   {report.late} (not counted)",
+        f"  rows compared:         {report.rows}",
+        f"  reruns that failed:    {len(report.failed)}",
+        f"  finished rows lost:    {len(report.lost)}",
+        f"  figures that differ:   {len(report.differing)}",
+    ]
+    return "\n".join([*lines, *(report.failed + report.lost + report.differing)[:20]]) + "\n"
+
+
+def main() -> None:
+    """Kill campaigns and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--board", action="append", dest="boards", choices=BOARDS)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    for module in _MODULES:
+        import_module(module)
+    with tempfile.TemporaryDirectory(prefix="harness-kills-") as folder:
+        cache = Path(folder) / "cache"
+        os.environ["HARNESS_CACHE"] = str(cache)
+        report = kill_campaigns(
+            options.kills,
+            Path(folder),
+            run_campaign,
+            cache=cache,
+            boards=options.boards or BOARDS,
+            seed=options.seed,
+            on_kill=_print_progress,
+        )
+    sys.stdout.write(
+        json.dumps(report.as_json(), indent=2) + "\n" if options.json else text(report)
+    )
+    if not report.passed:
+        sys.exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()
