@@ -83,7 +83,7 @@ def pointwise(channels: Sequence[int], pixels: int = 4, seed: int = 1) -> bytes:
     """Return a chain of 1×1 convolutions with the given channel counts."""
     import numpy as np
 
-    from harness.models.synthetic import ModelWriter
+    from harness.testing import ModelWriter
 
     rng = np.random.default_rng(seed)
     writer = ModelWriter()

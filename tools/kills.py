@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import EXIT_FAILED
-from harness.models.synthetic import tiny_network
 from harness.results.record import Measurement
+from harness.testing import tiny_network
 from tools.soak import FIGURES, counted
 
 NETWORKS = 2

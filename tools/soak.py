@@ -204,8 +204,8 @@ def _jobs(measurements: int, folder: Path, boards: Sequence[str]) -> list[Job]:
     from harness.bench import virtual_bench
     from harness.campaign.config import CampaignConfig
     from harness.campaign.plan import plan
-    from harness.models.synthetic import tiny_network
     from harness.strict import parse
+    from harness.testing import tiny_network
 
     names = []
     for seed in (1, 2):

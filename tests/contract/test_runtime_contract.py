@@ -22,8 +22,8 @@ import pytest
 from harness.boards import load_board
 from harness.errors import ConfigError, ModelError, RuntimeUnsupported
 from harness.models import TFLiteModel, read_model
-from harness.models.synthetic import ModelWriter
 from harness.runtimes import RUNTIME_KERNELS, GeneratedSources, Runtime, RuntimeOptions, get_runtime
+from harness.testing import ModelWriter
 
 FAKE = Path(__file__).parents[1] / "fake_tflm"
 BOARD = load_board("nucleo_f746zg")

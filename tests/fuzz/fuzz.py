@@ -192,7 +192,7 @@ def _lines() -> list[bytes]:
 
 def _models() -> list[bytes]:
     """Return small networks of our own, and the published ones where they are at hand."""
-    from harness.models.synthetic import tiny_network
+    from harness.testing import tiny_network
 
     found = [tiny_network(seed) for seed in (1, 2)]
     shared = Path(os.environ.get("HARNESS_SHARED", ROOT.parent / "shared")) / "models"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.models.synthetic import ModelWriter
+from harness.testing import ModelWriter
 
 Harness = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("virtual_board")

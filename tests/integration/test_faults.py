@@ -304,7 +304,7 @@ BY_HAND = (
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    from harness.models.synthetic import tiny_network
+    from harness.testing import tiny_network
 
     folder = tmp_path_factory.mktemp("networks")
     paths = []

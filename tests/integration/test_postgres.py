@@ -18,9 +18,9 @@ from urllib.parse import quote
 import pytest
 
 from harness.errors import ResultsError
-from harness.results.fake import fake_measurement
 from harness.results.schema import VERSION_TABLE, metadata
 from harness.results.store import Store
+from harness.testing import fake_measurement
 
 _HOW = "install PostgreSQL's server (Debian: apt install postgresql) to run these tests"
 _PASSWORD = "s3cret w@rd/%"

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.models.synthetic import ModelWriter
 from harness.results import open_store
+from harness.testing import ModelWriter
 
 pytestmark = [pytest.mark.usefixtures("virtual_board"), pytest.mark.slow]
 FAKE = Path(__file__).parents[1] / "fake_tflm"

@@ -23,9 +23,9 @@ from harness.errors import (
     SchemaMismatch,
 )
 from harness.models import TFLiteModel, read_model
-from harness.models.synthetic import ModelWriter
 from harness.runtimes import RuntimeOptions
 from harness.runtimes.tflm import TflmRuntime
+from harness.testing import ModelWriter
 
 pytestmark = [pytest.mark.usefixtures("virtual_board"), pytest.mark.slow]
 FAKE = Path(__file__).parents[1] / "fake_tflm"

@@ -34,9 +34,9 @@ from harness.errors import (
 )
 from harness.firmware import BuildOptions
 from harness.results import open_store
-from harness.results.fake import fake_measurement
 from harness.results.store import Store
 from harness.runtimes import RuntimeOptions
+from harness.testing import fake_measurement
 
 Outcome = Callable[[int], None]
 

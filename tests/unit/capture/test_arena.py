@@ -12,8 +12,8 @@ from harness.bench import load_bench
 from harness.boards import load_board
 from harness.capture import ArenaPartReading, BoardSession, CapturePlan
 from harness.capture.arena import GRANULARITY, smallest_arena
-from harness.capture.fake import FakeDevice, FakePort, FakeTarget
 from harness.errors import DeviceError
+from harness.testing import FakeDevice, FakePort, FakeTarget
 
 PLAN = CapturePlan(
     warmup=1, repeats=3, layers=True, inputs=(bytes(490),), output_bytes=(12,), macs=1000

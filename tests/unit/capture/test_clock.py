@@ -9,8 +9,8 @@ import pytest
 from harness import protocol
 from harness.capture.clock import HostStopwatch, check_clock, read_time
 from harness.capture.console import Console
-from harness.capture.fake import FakeDevice, FakePort
 from harness.errors import ClockError, CounterError
+from harness.testing import FakeDevice, FakePort
 
 HZ = 216_000_000
 

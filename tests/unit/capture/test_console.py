@@ -7,8 +7,8 @@ import pytest
 
 from harness import protocol
 from harness.capture.console import Console
-from harness.capture.fake import FakeDevice, FakePort
 from harness.errors import CaptureError, CaptureTimeout, DeviceError, DeviceHang
+from harness.testing import FakeDevice, FakePort
 
 
 def make(device: FakeDevice) -> tuple[Console, FakePort]:

@@ -10,8 +10,8 @@ import pytest
 from harness.bench import load_bench
 from harness.boards import load_board
 from harness.capture import BoardSession, CapturePlan
-from harness.capture.fake import FakeDevice, FakePort, FakeTarget
 from harness.errors import BenchError, CaptureTimeout, CounterError, IdentityError, ImageCorrupt
+from harness.testing import FakeDevice, FakePort, FakeTarget
 
 PLAN = CapturePlan(
     warmup=1, repeats=3, layers=True, inputs=(bytes(490),), output_bytes=(12,), macs=1000

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.results import open_store
-from harness.results.fake import fake_failure, fake_measurement
+from harness.testing import fake_failure, fake_measurement
 
 Harness = Callable[..., Any]
 ROOT = Path(__file__).parents[3]

@@ -13,8 +13,8 @@ import pytest
 from harness.backbones import get_backbone
 from harness.fit import fit_rows, load_fit, save_fit
 from harness.results import open_store
-from harness.results.fake import fake_measurement
 from harness.search import Budgets, CostModel, sram_overhead, uniform_architecture
+from harness.testing import fake_measurement
 
 Harness = Callable[..., Any]
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.errors import FitError
 from harness.fit import Fit, fit_rows, load_fit, save_fit
-from harness.results.fake import fake_measurement
+from harness.testing import fake_measurement
 
 
 @pytest.fixture(scope="module")

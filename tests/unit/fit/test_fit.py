@@ -16,7 +16,8 @@ from harness.errors import FitError
 from harness.fit import Fingerprint, fit_all, fit_rows, group_rows
 from harness.fit.select import architecture_id, held_out
 from harness.results import Measurement, Status
-from harness.results.fake import fake_measurement, key_of
+from harness.testing import fake_measurement
+from harness.testing.rows import key_of
 
 
 def rows_on_a_line(

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ModelError
 from harness.models.graph import read_model, require_int8
-from harness.models.inspect import summarize
-from harness.models.synthetic import ModelWriter
+from harness.testing import ModelWriter
 
 
 def small_model() -> bytes:
@@ -95,17 +94,6 @@ def test_costs():
     assert graph.weights_bytes == 24 + 16 + 36 + 12
     assert graph.working_memory_bytes == 48 + 48
     assert [layer.macs for layer in graph.layers()] == [conv, depthwise, 0, 0, dense, 0]
-
-
-def test_summary_is_plain_data():
-    import json
-
-    summary = summarize(read_model(CONTENT, name="small"))
-    again = json.loads(json.dumps(summary.to_dict()))
-    assert again["name"] == "small"
-    assert again["operators"]["CONV_2D"] == 1
-    assert again["inputs"][0]["zero_point"] == 3
-    assert again["file_bytes"] == len(CONTENT)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from harness.fit.features import count_features
 from harness.report.linearity import Study, linearity_page, study_rows
 from harness.report.residual_plot import plot_residuals
 from harness.results import Measurement
-from harness.results.fake import fake_measurement
+from harness.testing import fake_measurement
 
 NETWORKS = 30
 PRICES = {"pointwise_macs": 0.005, "depthwise_macs": 0.03, "unaligned_input_macs": 0.002}

@@ -12,7 +12,8 @@ from harness.report import memory as parts
 from harness.report.compare import has_several
 from harness.report.memory import split_memory
 from harness.report.memory_plot import row_labels
-from harness.results.fake import fake_failure, fake_measurement, key_of
+from harness.testing import fake_failure, fake_measurement
+from harness.testing.rows import key_of
 
 
 def test_the_parts_add_up_to_what_the_board_has() -> None:

@@ -13,7 +13,7 @@ from harness.errors import FitError
 from harness.fit import Fit, fit_all, fit_rows
 from harness.report import plot_latency
 from harness.results import Measurement
-from harness.results.fake import fake_measurement
+from harness.testing import fake_measurement
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from harness.fit import fit_all, fit_rows
 from harness.report import fit_table, measurement_table, write_summary
 from harness.report import text as words
 from harness.report.tables import Table
-from harness.results.fake import fake_failure, fake_measurement
+from harness.testing import fake_failure, fake_measurement
 
 
 def test_what_all_rows_share_is_in_the_title() -> None:

@@ -12,8 +12,8 @@ import pytest
 from harness.errors import ResultsError
 from harness.results import open_store
 from harness.results.equivalence import Verdict, compare_rows
-from harness.results.fake import fake_measurement
 from harness.results.record import Measurement, summarise_cycles
+from harness.testing import fake_measurement
 
 
 def rows(count: int, factor: float = 1.0, spread: float = 0.0, **changes: Any) -> list[Measurement]:

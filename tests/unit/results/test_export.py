@@ -10,8 +10,8 @@ import pytest
 
 from harness.errors import ResultsError
 from harness.results import LayerCycles
-from harness.results.fake import fake_failure, fake_measurement
 from harness.results.store import Filter, Store
+from harness.testing import fake_failure, fake_measurement
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.results import LayerCycles, Source, Status, best_per_key, gap, summarise_cycles
-from harness.results.fake import START, fake_failure, fake_measurement
+from harness.testing import fake_failure, fake_measurement
+from harness.testing.rows import START
 
 
 @pytest.mark.parametrize(

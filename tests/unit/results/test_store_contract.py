@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from harness.errors import ResultsError
 from harness.results import LayerCycles, Measurement, Status
-from harness.results.fake import START, fake_failure, fake_measurement, key_of
 from harness.results.store import Filter, Store
+from harness.testing import fake_failure, fake_measurement
+from harness.testing.rows import START, key_of
 
 _wild_text = st.text(st.characters(), max_size=12)  # NUL and lone surrogates among them
 _integers = st.integers(-(2**63) + 1, 2**63 - 1)
@@ -214,7 +215,7 @@ def test_threads_share_a_store(store: Store) -> None:
 
 _FILL = """
 import sys
-from harness.results.fake import fake_measurement
+from harness.testing import fake_measurement
 from harness.results.store import Store
 
 with Store.open(sys.argv[1]) as store:

@@ -16,9 +16,10 @@ import pytest
 from harness.errors import ResultsError
 from harness.results import open_store
 from harness.results.connect import parse_url, shown
-from harness.results.fake import fake_failure, fake_measurement, key_of
 from harness.results.schema import HEAD, VERSION_TABLE, metadata
 from harness.results.store import Filter, Store
+from harness.testing import fake_failure, fake_measurement
+from harness.testing.rows import key_of
 
 
 def _reason(failure: pytest.ExceptionInfo[ResultsError]) -> object:
@@ -27,7 +28,7 @@ def _reason(failure: pytest.ExceptionInfo[ResultsError]) -> object:
 
 _ENDLESS = """
 import itertools, sys
-from harness.results.fake import fake_measurement
+from harness.testing import fake_measurement
 from harness.results.store import Store
 
 with Store.open(sys.argv[1]) as store:
@@ -252,7 +253,7 @@ def test_a_migration_that_fails_leaves_no_trace(
 def test_a_store_survives_a_fork(tmp_path: Path) -> None:
     script = """
 import os, sys
-from harness.results.fake import fake_measurement
+from harness.testing import fake_measurement
 from harness.results.store import Store
 
 store = Store.open(sys.argv[1])

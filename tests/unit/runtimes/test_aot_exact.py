@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.models.graph import TFLiteModel, read_model
-from harness.models.synthetic import ModelWriter
+from harness.testing import ModelWriter
 
 KERNELS = ("cmsis_nn", "portable")
 ACTIVATIONS = ("NONE", "RELU", "RELU6")

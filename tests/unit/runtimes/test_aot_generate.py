@@ -8,10 +8,10 @@ import pytest
 
 from harness.errors import ConfigError, ModelError, RuntimeUnsupported
 from harness.models.graph import read_model
-from harness.models.synthetic import ModelWriter
 from harness.runtimes import RuntimeOptions, get_runtime
 from harness.runtimes.aot.emit import layer_name
 from harness.runtimes.aot.lower import supported_operators
+from harness.testing import ModelWriter
 
 
 def softmax_writer():

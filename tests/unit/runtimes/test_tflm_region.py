@@ -11,7 +11,6 @@ import pytest
 from harness.boards import load_board
 from harness.errors import BoardError, RuntimeUnsupported
 from harness.models import read_model
-from harness.models.synthetic import ModelWriter
 from harness.runtimes.tflm.region import (
     MODEL_OFFSET,
     STAGING_BYTES,
@@ -19,6 +18,7 @@ from harness.runtimes.tflm.region import (
     region_content,
     region_symbols,
 )
+from harness.testing import ModelWriter
 
 BOARD = load_board("nucleo_f746zg")
 

@@ -11,7 +11,6 @@ import pytest
 from harness.boards import load_board
 from harness.errors import ConfigError, RuntimeUnsupported
 from harness.models import read_model
-from harness.models.synthetic import ModelWriter
 from harness.runtimes import RuntimeOptions
 from harness.runtimes.tflm import TflmRuntime
 from harness.runtimes.tflm.layout import RESOLVER, Layout, understand
@@ -24,6 +23,7 @@ from harness.runtimes.tflm.resolver import (
     parse_methods,
     resolver_source,
 )
+from harness.testing import ModelWriter
 
 FAKE = Path(__file__).parents[2] / "fake_tflm"
 NEW = """

@@ -8,8 +8,8 @@ import pytest
 from harness.backbones import get_backbone
 from harness.errors import FitError, SearchError
 from harness.fit import Fit
-from harness.results.fake import fake_measurement
 from harness.search import Budgets, CostModel, PredictedCost, sram_overhead
+from harness.testing import fake_measurement
 
 KWS = get_backbone("ds_cnn_kws")
 

@@ -11,10 +11,11 @@ from harness.errors import SearchError
 from harness.fit import fit_rows
 from harness.fit.model import Predictor
 from harness.fit.select import held_out, network_id
-from harness.results.fake import fake_measurement, key_of
 from harness.results.record import Measurement
 from harness.search import CostModel
 from harness.search.refine import choose, local_error, local_errors
+from harness.testing import fake_measurement
+from harness.testing.rows import key_of
 
 KWS = get_backbone("ds_cnn_kws")
 

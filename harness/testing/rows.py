@@ -1,7 +1,4 @@
-"""Make measurements without a board, for tests and for trying out fits and plots.
-
-They are plainly artificial (round numbers, station ``fake``) and no command stores them.
-"""
+"""Rows without a board: round numbers from station ``fake``; no command stores them."""
 
 from __future__ import annotations
 

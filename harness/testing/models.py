@@ -1,12 +1,4 @@
-"""Write small .tflite files from scratch, without TensorFlow: for tests and self-checks.
-
-Example:
-    >>> writer = ModelWriter()
-    >>> x = writer.tensor((1, 4), scale=0.5)
-    >>> y = writer.tensor((1, 4), scale=1 / 256, zero_point=-128)
-    >>> writer.operator("SOFTMAX", [x], [y], beta=1.0)
-    >>> content = writer.finish([x], [y])
-"""
+"""Write small .tflite files without TensorFlow."""
 
 from __future__ import annotations
 

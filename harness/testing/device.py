@@ -1,7 +1,6 @@
-"""A device that exists in memory only: the wire grammar behind a pyserial-like port.
+"""A device in memory: the wire grammar behind a port with pyserial's interface.
 
-For tests of whatever talks to a device, ours and yours; nothing it says is ever stored by the
-harness. `FakeDevice.mangle` damages what it sends, line by line.
+`FakeDevice.mangle` damages what it sends, line by line.
 """
 
 from __future__ import annotations
