@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from functools import lru_cache
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -25,3 +28,18 @@ def cache_dir() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
     root = Path(base) if base else Path.home() / ".cache"
     return root.expanduser().resolve() / "tinyml-harness"
+
+
+@lru_cache(maxsize=1)
+def git_revision() -> str | None:
+    """Return the revision of the checkout that this runs from, None for an installed wheel."""
+    folder = data_dir("boards").parent
+    if not (folder / ".git").exists() or shutil.which("git") is None:
+        return None
+    asked = subprocess.run(
+        ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return asked.stdout.strip() or None if asked.returncode == 0 else None

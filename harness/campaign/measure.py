@@ -17,6 +17,7 @@ from harness.campaign.prepare import Prepared
 from harness.capture import CapturePlan
 from harness.errors import HarnessError, RuntimeUnsupported
 from harness.models import TFLiteModel, read_model
+from harness.paths import git_revision
 from harness.protocol import TRUSTED_CLOCKS
 from harness.results.record import LayerCycles, Measurement, Status, gap, summarise_cycles
 from harness.runtimes import GeneratedSources, RuntimeOptions, get_runtime
@@ -344,23 +345,3 @@ def _layers(sources: GeneratedSources, capture: Capture) -> tuple[LayerCycles, .
         )
         for layer in capture.layers
     )
-
-
-@lru_cache(maxsize=1)
-def git_revision() -> str | None:
-    """Return the revision of the checkout that this runs from, None for an installed wheel."""
-    import shutil
-    import subprocess
-
-    from harness.paths import data_dir
-
-    folder = data_dir("boards").parent
-    if not (folder / ".git").exists() or shutil.which("git") is None:
-        return None
-    asked = subprocess.run(
-        ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return asked.stdout.strip() or None if asked.returncode == 0 else None

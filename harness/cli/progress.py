@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.errors import HarnessError
     from harness.results.record import Measurement
     from harness.search import EpochReport
-    from harness.search.retrain import TrainReport
+    from harness.search.training.train import TrainReport
 
 
 def make_progress() -> Progress:

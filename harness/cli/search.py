@@ -25,7 +25,7 @@ from harness.cli.output import (
 from harness.cli.search_setup import (
     choose_fit,
     load_data,
-    make_follow_up,
+    make_measure,
     make_plan,
     numbers,
     split,
@@ -33,8 +33,6 @@ from harness.cli.search_setup import (
 from harness.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
-    from harness.campaign.follow_up import FollowUp
-    from harness.campaign.search_plan import SearchPlan
     from harness.search.record import SearchRun
 
 DEFAULT_BOARD = "nucleo_f746zg"
@@ -187,9 +185,12 @@ def run(
     The same command run again goes on where it was.
     """
     from harness.backbones import get_backbone
+    from harness.cli.progress import SearchWatcher
     from harness.errors import ConfigError
+    from harness.report.search import write_search_page
     from harness.results import open_store
     from harness.search import Budgets
+    from harness.search.run import run_search
 
     # Training may take the cores that converting leaves to a firmware build.
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
@@ -256,8 +257,15 @@ def run(
             refine=refine,
             folder=out,
         )
-        follow = make_follow_up(chosen, store, bench, station, library, seed) if proof else None
-        found = _run(plan, follow)
+        with SearchWatcher() as watcher:
+            measure = (
+                make_measure(chosen, store, bench, station, library, seed, watcher)
+                if proof
+                else None
+            )
+            found = run_search(plan, measure, watcher)
+            watcher.stage("page")
+            write_search_page(found, plan.folder)
     page = plan.folder / "search.md"
     if json:
         print_json({**found.to_json(), "folder": str(plan.folder), "page": str(page)})
@@ -300,18 +308,6 @@ def _folders(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         inner = sorted(file.parent for file in path.glob("*/search.json")) if path.is_dir() else []
         found += inner if inner and not (path / "search.json").is_file() else [path]
-    return found
-
-
-def _run(plan: SearchPlan, follow: FollowUp | None) -> SearchRun:
-    from harness.campaign.searching import run_search
-    from harness.cli.progress import SearchWatcher
-    from harness.report.search import write_search_page
-
-    with SearchWatcher() as watcher:
-        found = run_search(plan, follow, watcher)
-        watcher.stage("page")
-        write_search_page(found, plan.folder)
     return found
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.output import err
 
 if TYPE_CHECKING:
-    from harness.campaign.follow_up import FollowUp
-    from harness.campaign.search_plan import SearchPlan
+    from harness.backbones import Architecture
+    from harness.cli.progress import SearchWatcher
     from harness.data import Dataset
     from harness.fit import Fit
+    from harness.results.record import Measurement
     from harness.results.store import Store
+    from harness.search.plan import Measure, SearchPlan
 
 
 def choose_fit(
@@ -100,12 +103,12 @@ def make_plan(
         FitError: The fit lacks what a budget needs.
         SearchError: `like` is no finished run.
     """
-    from harness.campaign.search_plan import SearchPlan
     from harness.errors import ConfigError
     from harness.search import CostModel, Margin, SearchOptions, sram_overhead
-    from harness.search.augment import NO_AUGMENTATION
+    from harness.search.plan import SearchPlan
     from harness.search.record import read_run
-    from harness.search.retrain import TrainOptions
+    from harness.search.training.augment import NO_AUGMENTATION
+    from harness.search.training.train import TrainOptions
 
     if margin not in list(Margin):
         raise ConfigError(f"there is no margin '{margin}'", expected=f"one of {', '.join(Margin)}")
@@ -133,6 +136,7 @@ def make_plan(
         train=TrainOptions(**train, augmentation=varied),
         training_seconds=read_run(like).training_seconds if like else None,
         folder=where,
+        fit_rows=tuple(rows),
         **known,
     )
 
@@ -151,35 +155,44 @@ def _default_folder(board: str, known: dict[str, Any]) -> Path:
     return Path("results/search") / re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))
 
 
-def make_follow_up(
+def make_measure(
     fit: Fit,
     store: Store,
     bench: str | None,
     station: str | None,
     libraries: list[str] | None,
     seed: int,
-) -> FollowUp:
-    """Return how networks are measured as the fit's were.
+    watcher: SearchWatcher,
+) -> Measure:
+    """Return what measures networks as the fit's rows were measured.
 
     Raises:
         HarnessError: The bench or the compiler is not ready.
     """
     from harness.bench import load_bench
-    from harness.campaign.follow_up import FollowUp
+    from harness.campaign.networks import measure_networks
     from harness.cli.library import chosen_library
     from harness.firmware.toolchain import ensure_toolchain
 
     ensure_toolchain()
     runtime, kernels = fit.fingerprint.runtime or "", fit.fingerprint.kernels or ""
     library = chosen_library(runtime, kernels, libraries)
-    return FollowUp(
-        fit=fit,
-        bench=load_bench(Path(bench) if bench else None),
-        store=store,
-        station=station,
-        libraries={kernels: library} if library else None,
-        seed=seed,
-    )
+    plugged = load_bench(Path(bench) if bench else None)
+
+    def measure(networks: Sequence[Path] | Sequence[Architecture], title: str) -> list[Measurement]:
+        with watcher.bench(title) as listener:
+            return measure_networks(
+                networks,
+                fit.fingerprint,
+                plugged,
+                store,
+                listener,
+                station=station,
+                libraries={kernels: library} if library else None,
+                seed=seed,
+            )
+
+    return measure
 
 
 def split(text: str | None) -> tuple[str, ...]:

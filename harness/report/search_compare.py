@@ -12,7 +12,7 @@ from harness.files import draft_of
 from harness.report import text
 from harness.report.search import error_pct
 from harness.report.tables import Table
-from harness.search.budgets import Budgets
+from harness.search.cost.budgets import Budgets
 from harness.search.record import SearchRun
 
 _KIB = 1024

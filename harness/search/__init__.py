@@ -6,14 +6,14 @@ loads when it is used.
 
 from __future__ import annotations
 
-from harness.search.baselines import random_architectures, uniform_architecture
-from harness.search.budgets import Budgets, PredictedCost
-from harness.search.cost_model import CostModel, Margin, sram_overhead
-from harness.search.derive import Derived, derive
-from harness.search.feasible import search_grid
-from harness.search.grid import Grid, full_grid
-from harness.search.loop import search
-from harness.search.options import EpochReport, SearchOptions, SearchResult
+from harness.search.choice.baselines import random_architectures, uniform_architecture
+from harness.search.choice.derive import Derived, derive
+from harness.search.cost.budgets import Budgets, PredictedCost
+from harness.search.cost.cost_model import CostModel, Margin, sram_overhead
+from harness.search.space.feasible import search_grid
+from harness.search.space.grid import Grid, full_grid
+from harness.search.supernet.options import EpochReport, SearchOptions, SearchResult
+from harness.search.supernet.search import search
 
 __all__ = [
     "Budgets",

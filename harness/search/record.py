@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 
 from harness.backbones import Architecture, architecture_from_json
 from harness.errors import HarnessError, SearchError
-from harness.search.budgets import Budgets, PredictedCost
-from harness.search.options import SearchResult
+from harness.search.cost.budgets import Budgets, PredictedCost
+from harness.search.supernet.options import SearchResult
 
 SCHEMA_VERSION = 2
 FILE = "search.json"

@@ -14,7 +14,7 @@ from harness.search import (
     search_grid,
     uniform_architecture,
 )
-from harness.search.feasible import prior
+from harness.search.space.feasible import prior
 
 SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
 BUDGETS = {

@@ -11,8 +11,8 @@ from harness.backbones import backbone_names, get_backbone
 from harness.errors import BudgetsInfeasible
 from harness.fit import Fit
 from harness.search import Budgets, CostModel, Grid, derive, search_grid
-from harness.search.feasible import smallest_feasible
-from harness.search.grid import full_grid
+from harness.search.space.feasible import smallest_feasible
+from harness.search.space.grid import full_grid
 
 SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
 BUDGETS = {

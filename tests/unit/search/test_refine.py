@@ -13,7 +13,7 @@ from harness.fit.model import Predictor
 from harness.fit.select import held_out, network_id
 from harness.results.record import Measurement
 from harness.search import CostModel
-from harness.search.refine import choose, local_error, local_errors
+from harness.search.choice.refine import choose, local_error, local_errors
 from harness.testing import fake_measurement
 from harness.testing.rows import key_of
 

@@ -18,11 +18,11 @@ from harness.data.features import SoundFeatures
 from harness.errors import BackboneError, ModelError, SearchError
 from harness.models import read_model
 from harness.models.reference import run_tflite
-from harness.search.augment import Augmentation, augmenter, for_features, warps
-from harness.search.evaluate import evaluate, find_anomalies, float_logits, int8_logits
-from harness.search.quantise import quantise, representative
-from harness.search.retrain import Trained, TrainOptions, TrainReport, train
-from harness.search.schedule import cosine
+from harness.search.training.augment import Augmentation, augmenter, for_features, warps
+from harness.search.training.evaluate import evaluate, find_anomalies, float_logits, int8_logits
+from harness.search.training.quantise import quantise, representative
+from harness.search.training.schedule import cosine
+from harness.search.training.train import Trained, TrainOptions, TrainReport, train
 
 EPOCHS = 6
 

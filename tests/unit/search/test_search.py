@@ -24,7 +24,7 @@ from harness.search import (
     search,
     uniform_architecture,
 )
-from harness.search.state import FILE
+from harness.search.training.checkpoint import FILE
 
 BUDGETS = Budgets(26_000, 20 * 1024, 48 * 1024)
 QUICK = SearchOptions(

@@ -8,9 +8,9 @@ import pytest
 
 from harness.backbones import Architecture, backbone_names, get_backbone
 from harness.search import full_grid
-from harness.search.decisions import Branch, Choice, Mask, Width
-from harness.search.grid import thinned
-from harness.search.supernet import Supernet
+from harness.search.space.grid import thinned
+from harness.search.supernet.decisions import Branch, Choice, Mask, Width
+from harness.search.supernet.network import Supernet
 
 SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.search.trials import challenge
+from harness.search.choice.trials import challenge
 
 
 def right(count: int, of: int = 400) -> np.ndarray:

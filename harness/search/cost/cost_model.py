@@ -16,8 +16,8 @@ from harness.backbones import Architecture, Backbone
 from harness.errors import FitError, SearchError
 from harness.fit import Fit, LinearModel
 from harness.results.record import Measurement
-from harness.search.budgets import Budgets, PredictedCost
-from harness.search.counts import Counts, counts_of
+from harness.search.cost.budgets import Budgets, PredictedCost
+from harness.search.cost.counts import Counts, counts_of
 
 
 class Margin(StrEnum):

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.backbones import Architecture
-from harness.search.budgets import Budgets, PredictedCost
-from harness.search.cost_model import CostModel
-from harness.search.feasible import smallest_feasible
-from harness.search.grid import Grid, Point
+from harness.search.cost.budgets import Budgets, PredictedCost
+from harness.search.cost.cost_model import CostModel
+from harness.search.space.feasible import smallest_feasible
+from harness.search.space.grid import Grid, Point
 
 Logits = Mapping[str, Sequence[float]]
 """Logits of each decision's options, by the decision's name."""

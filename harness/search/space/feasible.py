@@ -10,10 +10,10 @@ from harness.backbones import WIDTH_STEP, Architecture, Backbone
 from harness.backbones.layers import Shape
 from harness.backbones.space import FULL_SCALE
 from harness.errors import BudgetsInfeasible
-from harness.search.budgets import Budgets, PredictedCost
-from harness.search.cost_model import CostModel
-from harness.search.grid import Grid, Point, full_grid, thinned
-from harness.search.skeleton import Key
+from harness.search.cost.budgets import Budgets, PredictedCost
+from harness.search.cost.cost_model import CostModel
+from harness.search.space.grid import Grid, Point, full_grid, thinned
+from harness.search.space.skeleton import Key
 
 _DS_CNN_DEPTHS = (4, 5)  # DS-CNN S and M have four blocks, L has five (Zhang et al. 2017)
 

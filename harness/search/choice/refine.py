@@ -11,14 +11,15 @@ from typing import Any
 
 from harness.backbones import Architecture, Backbone
 from harness.backbones.draw import Draw, key_of
-from harness.errors import SearchError
-from harness.fit import Fit, LinearModel, Prediction
+from harness.errors import FitError, SearchError
+from harness.fit import Fingerprint, Fit, LinearModel, Prediction, fit_rows
 from harness.fit.select import architecture_id, held_out, network_id
-from harness.results.record import Measurement
-from harness.search.cost_model import CostModel
-from harness.search.grid import Grid, Point, full_grid
+from harness.results.record import Measurement, best_per_key
+from harness.search.cost.cost_model import CostModel
+from harness.search.space.grid import Grid, Point, full_grid
 
 _CANDIDATES = 200
+_SHOWN = 4
 _NEAR = 0.3  # ops of a neighbour, relative to the centre's
 _STRETCH = 25  # widths of a neighbour, in percent of the centre's
 
@@ -103,6 +104,52 @@ def choose(
     return tuple(chosen)
 
 
+def require_rows(fit: Fit, rows: Sequence[Measurement], where: str | None = None) -> None:
+    """Check that all rows of a fit are at hand.
+
+    Raises:
+        FitError: Names those that are missing.
+    """
+    wanted = {*fit.keys, *fit.holdout_keys}
+    if missing := sorted(wanted - {row.key for row in rows}):
+        raise FitError(
+            f"{len(missing)} of the fit's {len(wanted)} rows are not in the store",
+            where=where,
+            expected=", ".join(key[:12] for key in missing[:_SHOWN]),
+            fix="name the store that the fit was made from with --db",
+        )
+
+
+def fit_again(
+    fit: Fit, rows: Sequence[Measurement], measured: Sequence[Measurement]
+) -> tuple[Fit, list[Measurement], list[Measurement]]:
+    """Return a fit of `rows` and new measurements, the rows it uses, and those that are new.
+
+    The held-out architectures stay what they were: a new one that its hash puts into the holdout
+    is neither fitted nor tested on.
+
+    Raises:
+        FitError: Nothing can be fitted.
+    """
+    known = {*fit.keys, *fit.holdout_keys}
+    new = [
+        row
+        for row in measured
+        if row.key not in known
+        and row.usable
+        and Fingerprint.of(row) == fit.fingerprint
+        and not held_out(architecture_id(row))
+    ]
+    everything = [*best_per_key(rows), *new]
+    again = fit_rows(everything, degraded="degraded" in fit.statuses, predictor=fit.predictor)
+    used = {*again.keys, *again.holdout_keys}
+    return (
+        again,
+        [row for row in everything if row.key in used],
+        [row for row in new if row.key in used],
+    )
+
+
 def local_error(fit: Fit, rows: Sequence[Measurement]) -> LocalError:
     """Return how well `fit` predicts the latency of `rows`, which it must not have been made of.
 
@@ -134,8 +181,6 @@ def local_errors(
     Raises:
         SearchError, FitError: Rows are missing, or too few to fit.
     """
-    from harness.fit import fit_rows
-
     everything = {row.key: row for row in (*rows, *added)}.values()
     degraded = "degraded" in before.statuses
     pairs = []

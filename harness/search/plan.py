@@ -1,21 +1,23 @@
-"""What to search and how, and what every part of a search works with."""
+"""What to search and how, and what every stage of a search works with."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from harness.backbones import Backbone
-from harness.search import Budgets, CostModel, EpochReport, SearchOptions
+from harness.backbones import Architecture, Backbone
+from harness.results.record import Measurement
+from harness.search.cost.budgets import Budgets
+from harness.search.cost.cost_model import CostModel
 from harness.search.record import Method
-from harness.search.retrain import TrainOptions, TrainReport
+from harness.search.supernet.options import EpochReport, SearchOptions
+from harness.search.training.train import TrainOptions, TrainReport
 
 if TYPE_CHECKING:
-    from harness.campaign.follow_up import FollowUp
     from harness.data import Dataset
 
 
@@ -26,12 +28,13 @@ class SearchPlan:
     Attributes:
         method: The search, or a baseline.
         backbone: With as many classes as the data.
-        dataset: What to learn.
+        dataset: Data to train on.
         source: Where the data came from, for the record.
-        cost_model: What networks cost.
-        fit_file: Where its fit came from, for the record.
+        cost_model: Predicts what networks cost.
+        fit_file: File of its fit, for the record.
+        fit_rows: The rows that the fit was made of, as far as they are at hand; `refine` needs all.
         budgets: Upper bounds.
-        seed: Of everything.
+        seed: Seeds every random choice.
         search: Settings of the search phase.
         train: Settings of the final training.
         distill: Distil from the hand-designed network of twice the budgets.
@@ -39,7 +42,7 @@ class SearchPlan:
             epochs; a finalist that is clearly better on the validation split is the result, else
             the hand-designed network. 0: the supernet decides.
         candidates: Networks that the random baseline tries.
-        training_seconds: What the random baseline may spend on learning in all; each network gets
+        training_seconds: What the random baseline may spend on training in all; each network gets
             an equal part.
         refine: Networks to measure near the optimum before the network is derived; 0: none.
         folder: Where everything of the run goes.
@@ -55,6 +58,7 @@ class SearchPlan:
     seed: int
     search: SearchOptions
     train: TrainOptions
+    fit_rows: tuple[Measurement, ...] = ()
     distill: bool = False
     trial_epochs: int = 0
     candidates: int = 8
@@ -63,20 +67,34 @@ class SearchPlan:
     folder: Path = field(default_factory=Path)
 
 
+class Measure(Protocol):
+    """Measures networks on a board, exactly as the fit's own rows were measured."""
+
+    def __call__(
+        self, networks: Sequence[Path] | Sequence[Architecture], title: str
+    ) -> list[Measurement]:
+        """Return a row of each network, in their order.
+
+        Args:
+            networks: Full-int8 .tflite files, or architectures of the fit's backbone.
+            title: Name of the stage, for the progress display.
+
+        Raises:
+            BenchError: The station is not ready, or failed.
+        """
+
+
 class Watcher(Protocol):
-    """Hears how a search goes; the command line draws progress bars from it."""
+    """Follows a search; the command line draws progress bars from it."""
 
     def stage(self, name: str) -> None:
-        """Tell that the next stage begins."""
+        """Begin the next stage."""
 
     def searched(self, report: EpochReport) -> None:
-        """Tell that an epoch of the search is over."""
+        """Note the end of an epoch of the search."""
 
     def trained(self, report: TrainReport, network: str) -> None:
-        """Tell that an epoch of a training is over."""
-
-    def bench(self, title: str) -> Any:
-        """Return a context manager that yields a campaign's listener."""
+        """Note the end of an epoch of a training."""
 
 
 class Clock:
@@ -98,16 +116,23 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A plan at work.
+    """A plan being carried out.
 
     Attributes:
         plan: What to do.
-        follow: How to measure; None: nothing is measured.
-        watcher: Hears progress.
+        measure: Measures on the board; None: nothing is measured.
+        watcher: Follows progress.
         clock: Adds up what each stage takes.
     """
 
     plan: SearchPlan
-    follow: FollowUp | None
+    measure: Measure | None
     watcher: Watcher
     clock: Clock
+
+    @contextmanager
+    def stage(self, name: str, clock: str | None = None) -> Iterator[None]:
+        """Show a stage and add its time to the clock, under `clock` if that is given."""
+        self.watcher.stage(name)
+        with self.clock(clock or name):
+            yield

@@ -1,7 +1,6 @@
-"""Search, train, quantise, prove: the stages in their order, and what they leave in a folder.
+"""Search, train, quantise, verify: the stages in their order, and what they leave in a folder.
 
-The search itself knows no bench: it hands over architectures and a model, and gets rows and a
-fit back through the ordinary campaign (`follow_up`).
+The search knows no bench: it hands networks to a measuring function and gets rows back.
 """
 
 from __future__ import annotations
@@ -13,50 +12,50 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import __version__
-from harness.campaign.search_methods import METHODS, Found
-from harness.campaign.search_plan import Clock, SearchPlan, Watcher, Work
 from harness.errors import SearchError
 from harness.files import draft_of
+from harness.paths import git_revision
 from harness.results.record import Measurement
+from harness.search.choice.refine import require_rows
+from harness.search.methods import METHODS, Found
+from harness.search.plan import Clock, Measure, SearchPlan, Watcher, Work
 from harness.search.record import FILE, Measured, SearchRun
-
-if TYPE_CHECKING:
-    from harness.campaign.follow_up import FollowUp
-    from harness.campaign.runner import Listener
 
 MODEL = "model.tflite"
 FEATURES = "features.json"
 
 
-def run_search(plan: SearchPlan, follow: FollowUp | None, watcher: Watcher) -> SearchRun:
+def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> SearchRun:
     """Find, train, quantise, evaluate and measure a network; write everything into the folder.
 
-    The same plan run again goes on where it was: after an epoch of the search or of a training,
-    or after a measurement.
+    The same plan run again continues after the last finished epoch of the search or of a training,
+    or after the last measurement.
 
     Args:
         plan: What to do.
-        follow: How to measure; None: no proof (and no refinement).
-        watcher: Hears progress.
+        measure: Measures on the board; None: the result is not verified (and nothing refined).
+        watcher: Follows progress.
 
     Raises:
-        BudgetsInfeasible: No network meets the budgets; raised before anything is learned.
+        BudgetsInfeasible: No network meets the budgets; raised before anything is trained.
+        FitError: `refine` lacks rows of the fit.
         SearchError: The folder belongs to another run, or options do not fit together.
-        CampaignError: The station failed.
+        BenchError: The station failed.
     """
-    from harness.search.evaluate import evaluate
-    from harness.search.quantise import quantise
+    from harness.search.training.evaluate import evaluate
+    from harness.search.training.quantise import quantise
 
-    if plan.refine and follow is None:
-        raise SearchError("--refine measures, --no-proof does not", expected="one of them")
-    work = Work(plan, follow, watcher, Clock())
+    if plan.refine:
+        if measure is None:
+            raise SearchError("--refine measures, --no-proof does not", expected="one of them")
+        require_rows(plan.cost_model.fit, plan.fit_rows)
+    work = Work(plan, measure, watcher, Clock())
     plan.folder.mkdir(parents=True, exist_ok=True)
     found = METHODS[plan.method](work)
-    watcher.stage("quantise and evaluate")
-    with work.clock("quantise and evaluate"):
+    with work.stage("quantise and evaluate"):
         content = quantise(found.trained.model, plan.dataset, seed=plan.seed)
         evaluation = {
             name: evaluate(content, split, plan.dataset.classes, found.trained.model).to_json()
@@ -68,20 +67,18 @@ def run_search(plan: SearchPlan, follow: FollowUp | None, watcher: Watcher) -> S
         draft.write_bytes(content)
     _write_json(plan.folder / FEATURES, _features(plan))
     measured = None
-    if follow is not None:
-        watcher.stage("proof")
-        with work.clock("proof"), watcher.bench("proof") as listener:
-            measured = _prove(follow, model, listener)
+    if measure is not None:
+        with work.stage("verify"):
+            measured = _measured(measure([model], "verify")[0])
     run = _record(plan, found, evaluation, measured, work.clock.seconds)
     _write_json(plan.folder / FILE, run.to_json())
     return run
 
 
-def _prove(follow: FollowUp, model: Path, listener: Listener) -> Measured:
-    row: Measurement = follow.prove([model], listener)[0]
+def _measured(row: Measurement) -> Measured:
     return Measured(
         key=row.key,
-        station=row.station or follow.station or "",
+        station=row.station or "",
         source=row.source.value,
         timing_model=row.timing_model,
         status=row.status.value,
@@ -147,7 +144,7 @@ def _record(
 
 
 def _features(plan: SearchPlan) -> dict[str, Any]:
-    """Return what a device must know to make the network's input and to read its output."""
+    """Return what a device needs to make the network's input and to read its output."""
     return {
         "dataset": plan.dataset.name,
         "classes": list(plan.dataset.classes),
@@ -157,7 +154,6 @@ def _features(plan: SearchPlan) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str | None]:
-    from harness.campaign.measure import git_revision
     from harness.models.convert import converter_version
 
     return {

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.backbones import Architecture, Backbone
 from harness.errors import SearchError
-from harness.search.augment import Augmentation, for_features
-from harness.search.state import load_state, save_state
+from harness.search.training.augment import Augmentation, for_features
+from harness.search.training.checkpoint import load_state, save_state
 
 if TYPE_CHECKING:
     import keras
 
     from harness.data import Dataset
-    from harness.search.fitting import Fitting
+    from harness.search.training.steps import Fitting
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +213,7 @@ def _run(
     from harness.models.convert import load_tensorflow
 
     load_tensorflow()
-    from harness.search.fitting import Fitting  # Keras takes seconds to import
+    from harness.search.training.steps import Fitting  # Keras takes seconds to import
 
     identity = {
         "backbone": backbone.name,

@@ -11,7 +11,7 @@ from harness.backbones import Architecture, Backbone
 from harness.backbones.layers import Shape
 from harness.backbones.space import Slot
 from harness.errors import BackboneError, SearchError
-from harness.search.skeleton import Key, Skeleton, SuperBlock, skeleton_of
+from harness.search.space.skeleton import Key, Skeleton, SuperBlock, skeleton_of
 
 
 @dataclass(frozen=True, slots=True)

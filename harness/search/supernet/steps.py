@@ -12,15 +12,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from harness.backbones import Architecture
-from harness.search.augment import NO_AUGMENTATION, augmenter
-from harness.search.budgets import Budgets
-from harness.search.cost_model import CostModel
-from harness.search.counts import Counts
-from harness.search.expected import expected_counts
-from harness.search.feasible import prior
-from harness.search.grid import Grid
-from harness.search.options import EpochReport, Samples, SearchData, SearchOptions
-from harness.search.supernet import Supernet
+from harness.search.cost.budgets import Budgets
+from harness.search.cost.cost_model import CostModel
+from harness.search.cost.counts import Counts
+from harness.search.space.feasible import prior
+from harness.search.space.grid import Grid
+from harness.search.supernet.expected import expected_counts
+from harness.search.supernet.network import Supernet
+from harness.search.supernet.options import EpochReport, Samples, SearchData, SearchOptions
+from harness.search.training.augment import NO_AUGMENTATION, augmenter
 
 
 class Trainer:

@@ -15,11 +15,11 @@ from typing import Any
 from keras import ops
 
 from harness.fit.features import ALIGNMENT, FEATURES
-from harness.search.counts import Counts
-from harness.search.decisions import agreement, padded
-from harness.search.grid import Grid
-from harness.search.skeleton import SuperBlock, SuperConv
-from harness.search.supernet import width_name
+from harness.search.cost.counts import Counts
+from harness.search.space.grid import Grid
+from harness.search.space.skeleton import SuperBlock, SuperConv
+from harness.search.supernet.decisions import agreement, padded
+from harness.search.supernet.network import width_name
 
 
 def expected_counts(grid: Grid, weights: Mapping[str, Any]) -> Counts:

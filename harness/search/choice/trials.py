@@ -7,19 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import keras
     import numpy as np
     from numpy.typing import NDArray
-
-    from harness.data import Split
-
-
-def right_ones(model: keras.Model, split: Split) -> NDArray[np.bool_]:
-    """Return which inputs of a split a network puts into their class: bool of shape (n,)."""
-    from harness.search.evaluate import float_logits
-
-    right: NDArray[np.bool_] = float_logits(model, split.x).argmax(axis=1) == split.y
-    return right
 
 
 def challenge(champion: NDArray[np.bool_], challengers: Sequence[NDArray[np.bool_]]) -> int | None:

@@ -13,18 +13,18 @@ import numpy as np
 from harness.backbones import Backbone
 from harness.backbones.layers import Shape
 from harness.errors import SearchError
-from harness.search.augment import for_features
-from harness.search.budgets import Budgets
-from harness.search.cost_model import CostModel
-from harness.search.derive import Derived, derive
-from harness.search.feasible import search_grid
-from harness.search.grid import Grid
-from harness.search.logs import tensorboard
-from harness.search.options import EpochReport, SearchData, SearchOptions, SearchResult
-from harness.search.state import load_state, save_state
+from harness.search.choice.derive import Derived, derive
+from harness.search.cost.budgets import Budgets
+from harness.search.cost.cost_model import CostModel
+from harness.search.space.feasible import search_grid
+from harness.search.space.grid import Grid
+from harness.search.supernet.options import EpochReport, SearchData, SearchOptions, SearchResult
+from harness.search.training.augment import for_features
+from harness.search.training.checkpoint import load_state, save_state
+from harness.search.training.logs import tensorboard
 
 if TYPE_CHECKING:
-    from harness.search.training import Trainer
+    from harness.search.supernet.steps import Trainer
 
 _DEFAULTS = SearchOptions()
 
@@ -76,7 +76,7 @@ def search(
     from harness.models.convert import load_tensorflow
 
     load_tensorflow()
-    from harness.search.training import Trainer  # TensorFlow takes seconds to import
+    from harness.search.supernet.steps import Trainer  # TensorFlow takes seconds to import
 
     trainer = Trainer(grid, dataset, cost_model, budgets, options)
     trajectory: list[EpochReport] = []

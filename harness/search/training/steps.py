@@ -13,9 +13,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from harness.data import Dataset
-from harness.search.augment import NO_AUGMENTATION, augmenter
-from harness.search.retrain import TrainOptions
-from harness.search.schedule import cosine
+from harness.search.training.augment import NO_AUGMENTATION, augmenter
+from harness.search.training.schedule import cosine
+from harness.search.training.train import TrainOptions
 
 _EVALUATION_BATCH = 256
 _TIMED_STEPS = 5

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from harness.backbones import Architecture, Backbone, architecture_from_json
 from harness.backbones.layers import Shape
 from harness.errors import SearchError
-from harness.search.augment import Augmentation
-from harness.search.budgets import Budgets, PredictedCost
-from harness.search.grid import Grid
-from harness.search.skeleton import skeleton_of
+from harness.search.cost.budgets import Budgets, PredictedCost
+from harness.search.space.grid import Grid
+from harness.search.space.skeleton import skeleton_of
+from harness.search.training.augment import Augmentation
 
 
 class Samples(Protocol):

@@ -6,10 +6,10 @@ from harness.backbones import Architecture, Backbone
 from harness.backbones.draw import Draw, key_of
 from harness.backbones.layers import Shape
 from harness.errors import BudgetsInfeasible
-from harness.search.budgets import Budgets
-from harness.search.cost_model import CostModel
-from harness.search.feasible import search_grid, smallest_feasible, uniform
-from harness.search.grid import Grid, Point
+from harness.search.cost.budgets import Budgets
+from harness.search.cost.cost_model import CostModel
+from harness.search.space.feasible import search_grid, smallest_feasible, uniform
+from harness.search.space.grid import Grid, Point
 
 _SWEEPS = 10  # passes over all decisions, after which the start is forgotten
 

@@ -1,29 +1,26 @@
-"""How a network is come to: the search, and the baselines that it has to beat."""
+"""Search methods and baselines: how a run finds its network."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.backbones import Architecture
-from harness.campaign.search_plan import SearchPlan, Work
 from harness.errors import BudgetsInfeasible, SearchError
-from harness.search import (
-    CostModel,
-    SearchResult,
-    random_architectures,
-    search,
-    uniform_architecture,
-)
-from harness.search.logs import logs_in, tensorboard
+from harness.fit import save_fit
+from harness.search.choice.baselines import random_architectures, uniform_architecture
+from harness.search.choice.derive import derive
+from harness.search.choice.refine import choose, fit_again, local_errors
+from harness.search.choice.trials import challenge
+from harness.search.cost.cost_model import CostModel
+from harness.search.plan import Measure, SearchPlan, Work
 from harness.search.record import Method
-from harness.search.retrain import Trained, TrainOptions, TrainReport, train
-from harness.search.trials import challenge, right_ones
-
-if TYPE_CHECKING:
-    from harness.campaign.follow_up import FollowUp
-    from harness.campaign.runner import Listener
+from harness.search.supernet.options import SearchResult
+from harness.search.supernet.search import search
+from harness.search.training.evaluate import float_logits
+from harness.search.training.logs import logs_in, tensorboard
+from harness.search.training.train import Trained, TrainOptions, TrainReport, train
 
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
@@ -46,8 +43,7 @@ class Found:
 
 def _search(work: Work) -> Found:
     plan = work.plan
-    work.watcher.stage("search")
-    with work.clock("search"):
+    with work.stage("search"):
         result = search(
             plan.backbone,
             plan.dataset,
@@ -59,10 +55,9 @@ def _search(work: Work) -> Found:
             log_dir=logs_in(plan.folder / LOGS / "search"),
         )
     cost_model, contenders, refinement = plan.cost_model, list(result.finalists), None
-    if plan.refine and work.follow is not None:
-        work.watcher.stage("refine")
-        with work.clock("refine"), work.watcher.bench("refine") as listener:
-            cost_model, derived, refinement = _refine(plan, work.follow, result, listener)
+    if plan.refine and work.measure is not None:
+        with work.stage("refine"):
+            cost_model, derived, refinement = _refine(plan, work.measure, result)
         kept = [item for item in contenders if cost_model.predict(item).meets(plan.budgets)]
         contenders = [derived, *kept]
     architecture, tried = contenders[0], list[_Tried]()
@@ -92,8 +87,12 @@ def _trials(
     tried = _try(plain, list(dict.fromkeys([*contenders, *known])), options, "trial")
     if champion is None:
         return _best(tried).architecture, tried
-    right = {one.architecture: right_ones(one.trained.model, plan.dataset.validation)
-             for one in tried}  # fmt: skip
+    validation = plan.dataset.validation
+    right = {
+        one.architecture: float_logits(one.trained.model, validation.x).argmax(axis=1)
+        == validation.y
+        for one in tried
+    }
     others = [architecture for architecture in right if architecture != champion]
     place = challenge(right[champion], [right[architecture] for architecture in others])
     return champion if place is None else others[place], tried
@@ -195,7 +194,6 @@ def _hand_designed(plan: SearchPlan, cost_model: CostModel) -> Architecture | No
 
 def _train(work: Work, architecture: Architecture, options: TrainOptions, name: str) -> Trained:
     plan = work.plan
-    work.watcher.stage(f"train {name}")
     if plan.distill:
         teacher = uniform_architecture(
             plan.backbone,
@@ -205,7 +203,7 @@ def _train(work: Work, architecture: Architecture, options: TrainOptions, name: 
         )
         options = replace(options, distill_from=teacher)
     logs = logs_in(plan.folder / LOGS / f"train-{name}")
-    with work.clock("train"), tensorboard(logs) as log:
+    with work.stage(f"train {name}", "train"), tensorboard(logs) as log:
 
         def told(report: TrainReport) -> None:
             log(report.epoch, _figures(report))
@@ -231,21 +229,12 @@ def _figures(report: TrainReport) -> dict[str, float | None]:
 
 
 def _refine(
-    plan: SearchPlan, follow: FollowUp, result: SearchResult, listener: Listener
+    plan: SearchPlan, measure: Measure, result: SearchResult
 ) -> tuple[CostModel, Architecture, dict[str, Any]]:
     """Measure near the optimum, fit again, and derive again from what the search has learned."""
-    from harness.fit import save_fit
-    from harness.search import derive
-    from harness.search.refine import choose, local_errors
-
     before = plan.cost_model.fit
     chosen = choose(plan.backbone, plan.cost_model, result.architecture, plan.refine, plan.seed)
-    after = follow.refine(chosen, listener)
-    rows = follow.store.query(with_layers=False)
-    known = {*before.keys, *before.holdout_keys}
-    used = {*after.keys, *after.holdout_keys}
-    fitted = [row for row in rows if row.key in used]
-    added = [row for row in fitted if row.key not in known]
+    after, fitted, added = fit_again(before, plan.fit_rows, measure(chosen, "refine"))
     errors = local_errors(before, fitted, added) if added else None
     cost_model = replace(plan.cost_model, fit=after)
     grid = result.grid(plan.backbone, plan.dataset.input_shape)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from harness.backbones import Architecture
 from harness.backbones.draw import Draw, key_of
-from harness.search.decisions import Branch, Choice, Mask, Width, agreement, padded
-from harness.search.grid import Grid
-from harness.search.skeleton import Key, SuperBlock, SuperConv
+from harness.search.space.grid import Grid
+from harness.search.space.skeleton import Key, SuperBlock, SuperConv
+from harness.search.supernet.decisions import Branch, Choice, Mask, Width, agreement, padded
 
 _BATCH_NORM_EPSILON = 1e-3  # as in the networks that backbones build
 _BATCH_NORM_MOMENTUM = 0.9  # a search has a few hundred steps, not tens of thousands

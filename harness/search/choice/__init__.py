@@ -1,0 +1,1 @@
+"""Choose one network: derivation, baselines, trials, and what to measure near the optimum."""

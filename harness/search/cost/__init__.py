@@ -1,0 +1,1 @@
+"""What networks cost on a board: counts, predictions from a fit, budgets."""

@@ -1,0 +1,1 @@
+"""The supernet and the search phase, which trains its weights and decisions in turns."""

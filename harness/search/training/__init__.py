@@ -1,0 +1,1 @@
+"""Train one network: options, steps, checkpoints; then quantise and evaluate it."""
