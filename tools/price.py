@@ -102,7 +102,7 @@ def _bare(elf: Path) -> float:
     from elftools.elf.elffile import ELFFile
     from unicorn import arm_const as arm
 
-    engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+    engine = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
     engine.ctl_set_cpu_model(arm.UC_CPU_ARM_CORTEX_M7)
     for origin, size in ((0x0800_0000, 1 << 20), (0x2000_0000, 1 << 19), (0xE000_0000, 1 << 20)):
         engine.mem_map(origin, size)
@@ -113,7 +113,6 @@ def _bare(elf: Path) -> float:
                 engine.mem_write(segment["p_paddr"], segment.data())
     stack, entry = (int.from_bytes(engine.mem_read(0x0800_0000 + n, 4), "little") for n in (0, 4))
     engine.reg_write(arm.UC_ARM_REG_SP, stack)
-    engine.reg_write(arm.UC_ARM_REG_FPEXC, 1 << 30)
     began = time.thread_time()
     try:
         engine.emu_start(entry | 1, 0xFFFF_FFFF)

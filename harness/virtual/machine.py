@@ -20,7 +20,6 @@ from harness.virtual.chip.peripherals.clocks import ResetCause
 from harness.virtual.core.accesses import CoreAccesses, DebuggerAccesses
 from harness.virtual.core.cpu import Cpu, Stop, StopKind
 from harness.virtual.core.debug import DFSR_VCATCH, VC_CORERESET, CoreDebug
-from harness.virtual.core.double import DoubleUnit
 from harness.virtual.core.exceptions import Exceptions
 from harness.virtual.core.loop import CoreLoop
 from harness.virtual.ports.console import Console
@@ -95,8 +94,6 @@ class VirtualMachine:
         )
         self._chip.connect(self.cpu, self._set_breakpoints)
         self.debug = CoreDebug(self, self._chip.scs.values)
-        # Unicorn's Cortex-M7 has single precision only.
-        wide = board.facts.core.fpu == "fpv5-d16"
         self._loop = CoreLoop(
             board.id,
             self.cpu,
@@ -105,7 +102,6 @@ class VirtualMachine:
             self.debug,
             self.console,
             self._enter_reset,
-            DoubleUnit(self.cpu, self.memory).execute if wide else None,
         )
         counter.idle = self._idle
         self._enter_reset(ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN)

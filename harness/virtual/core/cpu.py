@@ -33,7 +33,6 @@ _GENERAL = (
 )
 _REGISTERS = {
     **dict(enumerate(_GENERAL)),
-    16: arm.UC_ARM_REG_XPSR,
     17: arm.UC_ARM_REG_MSP,
     18: arm.UC_ARM_REG_PSP,
     33: arm.UC_ARM_REG_FPSCR,
@@ -45,8 +44,9 @@ _SPECIAL = (  # byte lanes of REGSEL 20
     arm.UC_ARM_REG_FAULTMASK,
     arm.UC_ARM_REG_CONTROL,
 )
-SP, LR, PC, XPSR, MSP, PSP = 13, 14, 15, 16, 17, 18
+SP, LR, PC, XPSR, MSP, PSP, SPECIAL = 13, 14, 15, 16, 17, 18, 20
 XPSR_THUMB = 1 << 24
+_HARD_FAULT = 3
 
 
 _STORE_CFUNC = ctypes.CFUNCTYPE(
@@ -157,7 +157,7 @@ class Cpu:
         pages: Iterable[native.Page],
         flash_state: Any,
     ) -> None:
-        self._engine: Any = unicorn.Uc(uc.UC_ARCH_ARM, uc.UC_MODE_THUMB | uc.UC_MODE_MCLASS)
+        self._engine: Any = unicorn.Uc(uc.UC_ARCH_ARM, uc.UC_MODE_THUMB)
         self._engine.ctl_set_cpu_model(_MODELS[model])
         # Translations pile up over many firmware images until this is full (default: 1 GiB).
         self._engine.ctl_set_tcg_buffer_size(_TRANSLATION_BYTES)
@@ -334,30 +334,47 @@ class Cpu:
         """Read a register by its DCRSR number."""
         if number == PC:
             return self._pc
-        if number == 20:
+        if number == SPECIAL:
             values = (self._engine.reg_read(r) & 0xFF for r in _SPECIAL)
             return int.from_bytes(bytes(values), "little")
+        if number == XPSR:
+            return int(self._engine.reg_read(arm.UC_ARM_REG_XPSR)) & 0xFFFF_FFFF
         return int(self._engine.reg_read(_REGISTERS[number])) & 0xFFFF_FFFF
 
     def write_register(self, number: int, value: int) -> None:
         """Write a register by its DCRSR number."""
         if number == PC:
             self._pc = value & _PC_MASK
-        elif number == 20:
-            for register, byte in zip(_SPECIAL, struct.pack("<I", value), strict=True):
-                self._engine.reg_write(register, byte)
+        elif number == XPSR:
+            self._write_xpsr(value)
+        elif number == SPECIAL:
+            self._write_special(value)
         else:
             self._engine.reg_write(_REGISTERS[number], value)
 
+    def _write_xpsr(self, value: int) -> None:
+        self._engine.reg_write(arm.UC_ARM_REG_XPSR_NZCVQG, value)
+        # Only this write makes Unicorn notice that the mode or the privilege changed.
+        self._engine.reg_write(arm.UC_ARM_REG_APSR_NZCV, value)
+
+    def _write_special(self, value: int) -> None:
+        # Unicorn ignores these writes in unprivileged mode, and those to SPSEL in handler mode.
+        xpsr = self.read_register(XPSR)
+        self._engine.reg_write(arm.UC_ARM_REG_XPSR, xpsr & ~0x1FF | _HARD_FAULT)
+        self._engine.reg_write(arm.UC_ARM_REG_CONTROL, 0)
+        self._engine.reg_write(arm.UC_ARM_REG_XPSR, xpsr & ~0x1FF)
+        for register, byte in zip(_SPECIAL, struct.pack("<I", value), strict=True):
+            self._engine.reg_write(register, byte)
+        self._write_xpsr(xpsr)
+
     def has_register(self, number: int) -> bool:
         """Return whether DCRSR number `number` names a register of the core."""
-        return number in (PC, 20) or number in _REGISTERS
+        return number in (PC, XPSR, SPECIAL) or number in _REGISTERS
 
     def reset(self, stack: int, entry: int) -> None:
         """Give the registers their values after reset (ARMv7-M ARM B1.5.5)."""
-        self._engine.reg_write(arm.UC_ARM_REG_XPSR, XPSR_THUMB)
-        for register in _SPECIAL:
-            self._engine.reg_write(register, 0)
+        self.write_register(XPSR, XPSR_THUMB)
+        self.write_register(SPECIAL, 0)
         for register in _GENERAL:
             self._engine.reg_write(register, 0)
         self._engine.reg_write(arm.UC_ARM_REG_PSP, 0)

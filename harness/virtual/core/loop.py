@@ -38,8 +38,6 @@ class CoreLoop:
         debug: Debug registers.
         console: Told when the core stops.
         enter_reset: Puts the chip in its reset state.
-        execute: Executes an instruction at PC that the emulator does not know; False if it is
-            undefined.
     """
 
     def __init__(
@@ -51,7 +49,6 @@ class CoreLoop:
         debug: CoreDebug,
         console: Console,
         enter_reset: Callable[[ResetCause], None],
-        execute: Callable[[], bool] | None = None,
     ) -> None:
         self._name = name
         self._cpu = cpu
@@ -60,7 +57,6 @@ class CoreLoop:
         self._debug = debug
         self._console = console
         self._enter_reset = enter_reset
-        self._execute_unknown = execute
         self._state = threading.Condition()
         self._halt_wanted = False
         self._reset_wanted = False
@@ -204,9 +200,6 @@ class CoreLoop:
         if stop.kind in (StopKind.BREAKPOINT, StopKind.BKPT) and self._debug.enabled:
             self._debug.stopped(DFSR_BKPT)
             return False
-        execute = self._execute_unknown if stop.kind is StopKind.UNDEFINED else None
-        if execute is not None and execute():
-            return True
         return self.take(stop)
 
     def take(self, stop: Stop) -> bool:

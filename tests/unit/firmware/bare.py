@@ -61,7 +61,7 @@ class BareChip:
         self._time = 0
         self.jump = 0  # cycles that pass before the next reading but one of the cycle counter
         self._readings = 0
-        self.uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self.uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
         model = "UC_CPU_ARM_CORTEX_M4" if cpu == "cortex-m4" else "UC_CPU_ARM_CORTEX_M7"
         self.uc.ctl_set_cpu_model(getattr(arm_const, model))
         self.uc.mem_map(0x0800_0000, 2 << 20)
@@ -84,7 +84,6 @@ class BareChip:
                 self.symbols[symbol.name] = symbol["st_value"]
         stack, self._pc = struct.unpack("<II", self.uc.mem_read(0x0800_0000, 8))
         self.uc.reg_write(arm_const.UC_ARM_REG_SP, stack)
-        self.uc.reg_write(arm_const.UC_ARM_REG_FPEXC, 1 << 30)
 
     def send(self, data: bytes = b"", *, timeout_s: float = 20) -> bytes:
         """Send `data`; run until the firmware waits for more, and return what it said."""
