@@ -6,25 +6,23 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import __version__
 from harness.backbones import get_backbone
-from harness.boards import load_board
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
 from harness.capture import CapturePlan
-from harness.errors import HarnessError, RuntimeUnsupported
+from harness.errors import HarnessError
 from harness.models import TFLiteModel, read_model
 from harness.paths import git_revision
 from harness.protocol import TRUSTED_CLOCKS
 from harness.results.record import LayerCycles, Measurement, Status, gap, summarise_cycles
-from harness.runtimes import GeneratedSources, RuntimeOptions, get_runtime
+from harness.runtimes import GeneratedSources, get_runtime
 
 if TYPE_CHECKING:
     from harness.capture import Capture
-    from harness.firmware import BuildOptions, FirmwareImage
+    from harness.firmware import FirmwareImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,78 +50,30 @@ def build_job(job: Job, prepared: Prepared, *, slot: int = 0) -> Built:
     """Generate and build the firmware of a job.
 
     Raises:
-        RuntimeUnsupported: The runtime cannot take the network.
+        RuntimeUnsupported: The runtime, or the firmware shared by many models, cannot take the
+            network.
         BuildError: The compiler or linker refused it.
     """
+    from harness.firmware import build
+    from harness.firmware.shared import build_shared
+
     model = read_model(prepared.content, name=job.spec.name)
     start = time.perf_counter()
-    make = _shared_image if job.one_firmware else _own_image
-    sources, image, generated = make(job, model, slot)
-    built = time.perf_counter()
+    if job.one_firmware:
+        shared = build_shared(job.board, job.runtime, job.build, slot=slot)
+        sources = shared.sources_for(model)
+        generated = time.perf_counter()
+        image = shared.image_for(model)
+    else:
+        sources = get_runtime(job.runtime.runtime).generate(model, job.runtime, job.board)
+        generated = time.perf_counter()
+        image = build(job.board, model, sources, job.build, slot=slot)
     seconds = {
         "convert": prepared.seconds,
         "generate": generated - start,
-        "build": built - generated,
+        "build": time.perf_counter() - generated,
     }
     return Built(job, prepared, model, sources, image, seconds)
-
-
-def _own_image(
-    job: Job, model: TFLiteModel, slot: int
-) -> tuple[GeneratedSources, FirmwareImage, float]:
-    """Return sources and image with the model inside, and when they were generated."""
-    from harness.firmware import build
-
-    sources = get_runtime(job.runtime.runtime).generate(model, job.runtime, job.board)
-    generated = time.perf_counter()
-    return sources, build(job.board, model, sources, job.build, slot=slot), generated
-
-
-def _shared_image(
-    job: Job, model: TFLiteModel, slot: int
-) -> tuple[GeneratedSources, FirmwareImage, float]:
-    """Return the same for a runtime that stays on the board while models come and go.
-
-    Raises:
-        RuntimeUnsupported: The model has operators that the shared image is not built with.
-    """
-    from harness.firmware.shared import with_model
-    from harness.runtimes.tflm import TflmRuntime
-
-    runtime = TflmRuntime()
-    operators = runtime.shared_operators(job.runtime)
-    missing = {operator.name for operator in model.graph.operators} - set(operators)
-    if missing:
-        raise RuntimeUnsupported(
-            f"model '{model.name}' has operators that one firmware for many models is not built "
-            f"with: {', '.join(sorted(missing))}",
-            where=model.name,
-            expected=f"only {', '.join(operators)}",
-            fix="measure it with an image of its own (one_firmware = false)",
-        )
-    version = tuple(sorted(runtime.identity(job.runtime).items()))
-    shared, base = _shared(job.board.id, job.runtime, job.build, operators, version, slot)
-    sources = runtime.describe(model, shared)
-    generated = time.perf_counter()
-    return sources, with_model(base, job.board, model, sources), generated
-
-
-@lru_cache(maxsize=8)
-def _shared(
-    board_id: str,
-    options: RuntimeOptions,
-    build: BuildOptions,
-    operators: tuple[str, ...],
-    version: tuple[tuple[str, str], ...],  # noqa: ARG001 - another library is another image
-    slot: int,
-) -> tuple[GeneratedSources, FirmwareImage]:
-    """Return the shared image; once a campaign, because the library's files are looked through."""
-    from harness.firmware.shared import build_shared
-    from harness.runtimes.tflm import TflmRuntime
-
-    board = load_board(board_id)
-    sources = TflmRuntime().generate_shared(operators, options, board)
-    return sources, build_shared(board, sources, build, slot=slot)
 
 
 class Session(Protocol):

@@ -1,9 +1,8 @@
-"""One firmware, many models: an image of the runtime alone, and the model as a second segment.
+"""One firmware for many models: built once per configuration, then each model beside it.
 
-`build_one` is all that a caller needs: it builds the runtime with `build_shared`, or finds it built
-before, and makes the image of each model on it in milliseconds (`with_model`). Both segments are in
-its ELF, so that it is programmed and verified like any other: the flasher finds the sectors of the
-runtime unchanged and writes those of the model region only.
+`build_shared` compiles a runtime without a model; `SharedImage.image_for` puts a model beside it in
+milliseconds. Both segments are in the ELF, so that it is programmed and verified like any other:
+the flasher finds the sectors of the runtime unchanged and writes those of the model region only.
 """
 
 from __future__ import annotations
@@ -12,21 +11,21 @@ import contextlib
 import hashlib
 import struct
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.boards import Board
-from harness.errors import BuildError, ConfigError, ImageTooLarge
+from harness.boards import Board, load_board
+from harness.errors import BuildError, ConfigError, ImageTooLarge, RuntimeUnsupported
 from harness.files import draft_of
-from harness.firmware.image import BuildOptions, FirmwareImage, FlashSplit
+from harness.firmware.image import BuildOptions, FirmwareImage
 from harness.paths import cache_dir
+from harness.runtimes import GeneratedSources, RuntimeOptions, SharedFirmware, get_runtime
 
 if TYPE_CHECKING:
     from harness.models.graph import TFLiteModel
-    from harness.runtimes import GeneratedSources, RuntimeOptions
 
 _KEPT = 64  # images of single models; anyone who uses one has just made it
 _EHDR = struct.Struct("<16sHHIIIIIHHHHHH")
@@ -35,79 +34,124 @@ _EM_ARM, _ET_EXEC, _PT_LOAD, _PF_RX = 40, 2, 1, 5
 _EABI5_HARD = 0x0500_0400
 
 
-def build_one(
-    board: Board,
-    model: TFLiteModel,
-    runtime: RuntimeOptions,
-    options: BuildOptions | None = None,
-    *,
-    slot: int = 0,
-    on_log: Callable[[str], None] | None = None,
-) -> tuple[GeneratedSources, FirmwareImage]:
-    """Return what `generate` and `build` would for a model, on a runtime that all models share.
+@dataclass(frozen=True, slots=True)
+class SharedImage:
+    """A built runtime that models are put beside.
 
-    The runtime has TFLM's common operators, and those that the model needs besides.
-
-    Raises:
-        ConfigError: The runtime is not `tflm`, or its library cannot be had.
-        RuntimeUnsupported: The library lacks an operator, or the model does not fit.
-        HarnessError: As `build_shared`.
+    Attributes:
+        runtime: Generated the sources, and describes models.
+        board: What it was built for; declares a model region.
+        operators: TFLite operators that the image has.
+        sources: From `SharedFirmware.generate_shared`.
+        image: The image without a model.
     """
-    from harness.models.graph import require_int8
-    from harness.runtimes.tflm import TflmRuntime
 
-    if runtime.runtime != TflmRuntime.name:
-        raise ConfigError(
-            f"the {runtime.runtime} runtime compiles the model in",
-            expected="one_firmware with runtime tflm only",
+    runtime: SharedFirmware
+    board: Board
+    operators: tuple[str, ...]
+    sources: GeneratedSources
+    image: FirmwareImage
+
+    def sources_for(self, model: TFLiteModel) -> GeneratedSources:
+        """Return what `Runtime.generate` would say of a model.
+
+        Raises:
+            RuntimeUnsupported: The model has operators that the image is not built with.
+        """
+        missing = {operator.name for operator in model.graph.operators} - set(self.operators)
+        if missing:
+            raise RuntimeUnsupported(
+                f"model '{model.name}' has operators that one firmware for many models is not "
+                f"built with: {', '.join(sorted(missing))}",
+                where=model.name,
+                expected=f"only {', '.join(self.operators)}",
+                fix="measure it with an image of its own (one_firmware = false)",
+            )
+        return self.runtime.describe(model, self.sources)
+
+    def image_for(self, model: TFLiteModel) -> FirmwareImage:
+        """Return the image with a model; nothing is compiled.
+
+        Its build id is the runtime's, which is what the device reports; the device reads the
+        model's id from the model region.
+
+        Raises:
+            RuntimeUnsupported: The model does not fit the region, or its inputs the staging memory.
+        """
+        start = time.perf_counter()
+        origin, content = self.runtime.model_segment(model, self.board)
+        elf = _elf([*_segments(self.image.elf, self.image.sha256), (origin, content)])
+        weights, sizes = model.graph.weights_bytes, self.image.sizes
+        return replace(
+            self.image,
+            elf=_store(self.image, model, elf),
+            sha256=hashlib.sha256(elf).hexdigest(),
+            model_name=model.name,
+            model_sha256=model.sha256,
+            sizes=replace(
+                sizes,
+                weights=weights,
+                graph=sizes.graph + len(content) - weights,
+                total=sizes.total + len(content),
+            ),
+            cached=True,
+            seconds=time.perf_counter() - start,
         )
-    require_int8(model)
-    tflm = TflmRuntime()
-    common = tflm.shared_operators(runtime)
-    extra = sorted(set(model.graph.operator_counts()) - set(common))
-    shared = tflm.generate_shared((*common, *extra), runtime, board)
-    image = build_shared(board, shared, options, slot=slot, on_log=on_log)
-    sources = tflm.describe(model, shared)
-    return sources, with_model(image, board, model, sources)
 
 
 def build_shared(
     board: Board,
-    sources: GeneratedSources,
-    options: BuildOptions | None = None,
+    options: RuntimeOptions,
+    build: BuildOptions | None = None,
     *,
+    operators: tuple[str, ...] | None = None,
     slot: int = 0,
-    jobs: int | None = None,
-    cache_dir: Path | None = None,
-    on_log: Callable[[str], None] | None = None,
-) -> FirmwareImage:
+) -> SharedImage:
     """Build the runtime without a model, or return it when it was built before.
 
     Args:
         board: A board that declares a model region.
-        sources: From the runtime's `generate_shared`.
-        options: Compiler and board options.
+        options: A runtime that can serve many models (`SharedFirmware`), and its kernels.
+        build: Compiler and board options.
+        operators: TFLite operators of the image; by default those that the runtime suggests.
         slot: Preferred project folder.
-        jobs: Compiler processes at a time.
-        cache_dir: Where projects and images live instead of `harness.paths.cache_dir()`.
-        on_log: Called with every line that PlatformIO prints.
 
     Raises:
+        ConfigError: The runtime compiles the model in.
         ImageTooLarge: The runtime reaches into the model region.
-        HarnessError: As `harness.firmware.build`.
+        HarnessError: As `SharedFirmware.generate_shared` and `harness.firmware.build`.
     """
+    runtime = _runtime(options.runtime)
+    version = tuple(sorted(get_runtime(options.runtime).identity(options).items()))
+    wanted = operators or runtime.shared_operators(options)
+    return _shared(board.id, options, build or BuildOptions(), wanted, version, slot)
+
+
+def _runtime(name: str) -> SharedFirmware:
+    runtime = get_runtime(name)
+    if isinstance(runtime, SharedFirmware):
+        return runtime
+    raise ConfigError(
+        f"the {name} runtime compiles the model in",
+        expected="one_firmware with runtime tflm only",
+    )
+
+
+@lru_cache(maxsize=8)
+def _shared(
+    board_id: str,
+    options: RuntimeOptions,
+    build: BuildOptions,
+    operators: tuple[str, ...],
+    version: tuple[tuple[str, str], ...],  # noqa: ARG001 - another library is another image
+    slot: int,
+) -> SharedImage:
+    """Build the image once per process, as the library's files are searched each time."""
     from harness.firmware.builder import build_image
 
-    image = build_image(
-        board,
-        None,
-        sources,
-        options or BuildOptions(),
-        slot=slot,
-        jobs=jobs,
-        cache=cache_dir,
-        on_log=on_log,
-    )
+    board, runtime = load_board(board_id), _runtime(options.runtime)
+    sources = runtime.generate_shared(operators, options, board)
+    image = build_image(board, None, sources, build, slot=slot, jobs=None, cache=None, on_log=None)
     region = board.model_region
     if region is None:
         raise BuildError(f"{board.id} declares no model region", where=board.manifest)
@@ -122,50 +166,7 @@ def build_shared(
             region="FLASH",
             overflow_bytes=image.sizes.total - room,
         )
-    return image
-
-
-def with_model(
-    image: FirmwareImage, board: Board, model: TFLiteModel, sources: GeneratedSources
-) -> FirmwareImage:
-    """Return the image of a model on a shared runtime; nothing is compiled.
-
-    Its build id is the runtime's, which is what the device says; the model's id it reads from the
-    model region.
-
-    Args:
-        image: From `build_shared`.
-        board: The same board.
-        model: An int8 model; every operator must be one that the image was built with.
-        sources: From the runtime's `describe`: facts of the model.
-
-    Raises:
-        RuntimeUnsupported: The model does not fit the region, or its inputs the staging memory.
-    """
-    from harness.runtimes.tflm.region import model_region, region_content
-
-    start = time.perf_counter()
-    content = region_content(model, board)
-    elf = _elf([*_segments(image.elf, image.sha256), (model_region(board).origin, content)])
-    path = _store(image, model, elf)
-    runtime = image.sizes
-    return replace(
-        image,
-        elf=path,
-        sha256=hashlib.sha256(elf).hexdigest(),
-        model_name=model.name,
-        model_sha256=model.sha256,
-        sizes=FlashSplit(
-            weights=sources.weights_bytes,
-            graph=runtime.graph + len(content) - sources.weights_bytes,
-            kernels=runtime.kernels,
-            runtime=runtime.runtime,
-            port=runtime.port,
-            total=runtime.total + len(content),
-        ),
-        cached=True,
-        seconds=time.perf_counter() - start,
-    )
+    return SharedImage(runtime, board, operators, sources, image)
 
 
 @lru_cache(maxsize=8)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from harness.errors import ConfigError
 
@@ -139,6 +139,43 @@ class Runtime(Protocol):
 
         Raises:
             RuntimeUnsupported: Names every operator that the runtime cannot take, and why.
+        """
+        ...
+
+
+@runtime_checkable
+class SharedFirmware(Protocol):
+    """What a `Runtime` offers besides where one firmware can serve many models.
+
+    The firmware is generated for a list of operators, without a model; models are written to a
+    flash region of their own (`harness.firmware.shared`).
+    """
+
+    def shared_operators(self, options: RuntimeOptions) -> tuple[str, ...]:
+        """Return the TFLite operators that the firmware is generated with by default."""
+        ...
+
+    def generate_shared(
+        self, operators: Sequence[str], options: RuntimeOptions, board: Board
+    ) -> GeneratedSources:
+        """Generate the sources of a firmware for models of these operators.
+
+        Raises:
+            RuntimeUnsupported: The runtime lacks an operator.
+            BoardError: The board declares no model region.
+        """
+        ...
+
+    def describe(self, model: TFLiteModel, shared: GeneratedSources) -> GeneratedSources:
+        """Return `shared` with the layers and tensors of a model that runs on it."""
+        ...
+
+    def model_segment(self, model: TFLiteModel, board: Board) -> tuple[int, bytes]:
+        """Return the address and the content of a model's flash region.
+
+        Raises:
+            RuntimeUnsupported: The model does not fit the region, or its inputs the staging memory.
+            BoardError: The board declares no model region.
         """
         ...
 

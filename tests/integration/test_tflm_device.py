@@ -104,11 +104,11 @@ def refusal(
 def test_one_firmware_gives_the_numbers_of_one_image(
     timing: str, capture: Callable[..., Any]
 ) -> None:
-    from harness.firmware.shared import build_one
+    from harness.firmware.shared import build_shared
 
     for size in (8, 16, 12):
         model = pools(size)
-        _, shared = build_one(BOARD, model, OPTIONS)
+        shared = build_shared(BOARD, OPTIONS).image_for(model)
         first, second = capture(shared, model), capture(own_image(model), model)
         assert first.memory.arena_used == second.memory.arena_used
         if timing == "issue":  # the same instructions, whatever their addresses
@@ -119,9 +119,9 @@ def test_one_firmware_gives_the_numbers_of_one_image(
 
 
 def test_models_share_the_runtime_and_are_programmed_alone(capture: Callable[..., Any]) -> None:
-    from harness.firmware.shared import build_one
+    from harness.firmware.shared import build_shared
 
-    images = [build_one(BOARD, pools(size), OPTIONS)[1] for size in (8, 16)]
+    images = [build_shared(BOARD, OPTIONS).image_for(pools(size)) for size in (8, 16)]
     assert images[0].build_id == images[1].build_id
     assert images[0].sha256 != images[1].sha256
     for image, size in zip(images, (8, 16), strict=True):
@@ -132,29 +132,28 @@ def test_models_share_the_runtime_and_are_programmed_alone(capture: Callable[...
 
 def test_only_the_model_s_sectors_are_programmed() -> None:
     from harness.bench import virtual_bench
-    from harness.firmware.shared import build_one
+    from harness.firmware.shared import build_shared
     from harness.flash import open_target
 
     station = virtual_bench().station(f"virtual-{BOARD.id}")
+    shared = build_shared(BOARD, OPTIONS)
     with open_target(station, BOARD) as target:
-        target.program(build_one(BOARD, pools(8), OPTIONS)[1].elf)
-        report = target.program(build_one(BOARD, pools(16), OPTIONS)[1].elf)
+        target.program(shared.image_for(pools(8)).elf)
+        report = target.program(shared.image_for(pools(16)).elf)
     assert report.sectors_erased == 1
     assert report.bytes_unchanged > report.bytes_programmed
 
 
 def test_a_missing_operator_is_tflm_s_message(session: Any, capture: Callable[..., Any]) -> None:
-    from harness.firmware.shared import build_shared, with_model
+    from harness.firmware.shared import build_shared
 
-    shared = RUNTIME.generate_shared(("MAX_POOL_2D",), OPTIONS, BOARD)
-    image = build_shared(BOARD, shared)
+    shared = build_shared(BOARD, OPTIONS, operators=("MAX_POOL_2D",))
     model = pools()
-    faulty = with_model(image, BOARD, model, RUNTIME.describe(model, shared))
-    text = refusal(session, faulty, model, OperatorMissing)
+    text = refusal(session, shared.image_for(model), model, OperatorMissing)
     assert "Didn't find op for builtin opcode '22'" in text
     assert "(code 3)" in text
     fitting = pools(reshape=False)
-    capture(with_model(image, BOARD, fitting, RUNTIME.describe(fitting, shared)), fitting)
+    capture(shared.image_for(fitting), fitting)
 
 
 def test_another_schema_version_is_refused(session: Any) -> None:
@@ -193,10 +192,10 @@ def test_a_model_larger_than_the_free_memory_is_tflm_s_message(session: Any) -> 
 
 
 def test_a_damaged_model_region_is_refused(session: Any, tmp_path: Path) -> None:
-    from harness.firmware.shared import build_one
+    from harness.firmware.shared import build_shared
 
     model = pools()
-    _, image = build_one(BOARD, model, OPTIONS)
+    image = build_shared(BOARD, OPTIONS).image_for(model)
     damaged = bytearray(image.elf.read_bytes())
     damaged[-1] ^= 1
     elf = tmp_path / "damaged.elf"
@@ -223,8 +222,7 @@ def test_an_empty_model_region_is_a_device_that_answers() -> None:
     from harness.flash import open_target
 
     station = virtual_bench().station(f"virtual-{BOARD.id}")
-    operators = RUNTIME.shared_operators(OPTIONS)
-    image = build_shared(BOARD, RUNTIME.generate_shared(operators, OPTIONS, BOARD))
+    image = build_shared(BOARD, OPTIONS).image
     with open_target(station, BOARD) as target:
         target.program(erased_region(BOARD))
     model = pools()
@@ -248,11 +246,10 @@ def test_the_log_of_2022_is_recognised(session: Any, tmp_path: Path) -> None:
     manifest = {"name": "old", "version": "1.0.0", "build": flags}
     (old / "library.json").write_text(json.dumps(manifest))
     options = replace(OPTIONS, library=f"symlink://{old}")
-    from harness.firmware.shared import build_shared, with_model
+    from harness.firmware.shared import build_shared
 
-    shared = RUNTIME.generate_shared(("MAX_POOL_2D",), options, BOARD)
     model = pools()
-    image = with_model(build_shared(BOARD, shared), BOARD, model, RUNTIME.describe(model, shared))
+    image = build_shared(BOARD, options, operators=("MAX_POOL_2D",)).image_for(model)
     assert "Didn't find op for builtin opcode" in refusal(session, image, model)
 
 
@@ -261,7 +258,7 @@ def test_a_crash_in_a_kernel_of_one_firmware_is_told_with_its_place(
 ) -> None:
     # The ELF that is flashed has the model and no symbols: they are beside the shared runtime's.
     from harness.errors import CoreFault
-    from harness.firmware.shared import build_one
+    from harness.firmware.shared import build_shared
 
     crashing = tmp_path / "crashing"
     shutil.copytree(FAKE, crashing)
@@ -273,8 +270,8 @@ def test_a_crash_in_a_kernel_of_one_firmware_is_told_with_its_place(
     kernel.write_text(text.replace(old, f"    {crash}\n{old}"))
     line = 1 + kernel.read_text()[: kernel.read_text().index(crash)].count("\n")
     options = replace(OPTIONS, library=f"symlink://{crashing}")
-    _, sound = build_one(BOARD, pools(8), options)
-    _, image = build_one(BOARD, pools(12), options)
+    shared = build_shared(BOARD, options)
+    sound, image = shared.image_for(pools(8)), shared.image_for(pools(12))
     assert sound.build_id == image.build_id and sound.elf != image.elf
     said = refusal(session, image, pools(12), CoreFault)
     assert "undefined instruction" in said

@@ -21,7 +21,7 @@ from harness.campaign.plan import ModelSpec, file_spec
 from harness.campaign.prepare import prepare
 from harness.errors import ConfigError
 from harness.firmware import build
-from harness.firmware.shared import build_one
+from harness.firmware.shared import build_shared
 from harness.models import read_model
 from harness.runtimes import RuntimeOptions, get_runtime
 from harness.runtimes.tflm.layout import KERNELS
@@ -88,7 +88,7 @@ def measured(spec: ModelSpec, board: Board, kernels: str, *, shared: bool = Fals
     prepared = prepare(spec)
     model = read_model(prepared.content, name=spec.name)
     if shared:
-        _, image = build_one(board, model, options)
+        image = build_shared(board, options).image_for(model)
     else:
         image = build(board, model, get_runtime("tflm").generate(model, options, board))
     plan = CapturePlan(

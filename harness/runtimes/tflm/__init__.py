@@ -84,17 +84,16 @@ class TflmRuntime:
         files = emit.embedded_files(model, entries, options.kernels)
         return _sources(layout, options, entries, files, model)
 
+    def shared_operators(self, options: RuntimeOptions) -> tuple[str, ...]:
+        """Return the common operators that the library has: what every backbone needs."""
+        from harness.runtimes.tflm import resolver
+
+        return resolver.known_operators(_layout(options), COMMON_OPERATORS)
+
     def generate_shared(
         self, operators: Sequence[str], options: RuntimeOptions, board: Board
     ) -> GeneratedSources:
-        """Generate the sources of an image without a model, for many models.
-
-        The model is read from the board's model region; `harness.firmware.shared` writes it there.
-
-        Args:
-            operators: TFLite builtin names; no other operator runs on the image.
-            options: `library`, and `kernels` that it has.
-            board: Its model region is where the image looks.
+        """Generate the sources of an image for models of these operators, see `SharedFirmware`.
 
         Raises:
             RuntimeUnsupported: The library lacks an operator.
@@ -116,11 +115,11 @@ class TflmRuntime:
         """Return the facts of `model` as it runs on a shared image: layers, tensors, versions."""
         return replace(shared, **_model_facts(model))
 
-    def shared_operators(self, options: RuntimeOptions) -> tuple[str, ...]:
-        """Return the common operators that the library has: what every backbone needs."""
-        from harness.runtimes.tflm import resolver
+    def model_segment(self, model: TFLiteModel, board: Board) -> tuple[int, bytes]:
+        """Return where the model region is, and its header and model, see `SharedFirmware`."""
+        from harness.runtimes.tflm import region
 
-        return resolver.known_operators(_layout(options), COMMON_OPERATORS)
+        return region.model_region(board).origin, region.region_content(model, board)
 
 
 def _layout(options: RuntimeOptions) -> Layout:
