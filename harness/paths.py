@@ -8,6 +8,9 @@ import subprocess
 from functools import lru_cache
 from pathlib import Path
 
+DEFAULT_BOARD = "nucleo_f746zg"
+DEFAULT_STORE = "results/measurements.sqlite"
+
 _PACKAGE = Path(__file__).resolve().parent
 
 

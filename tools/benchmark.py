@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.cli.library import with_libraries
+from harness.campaign.config import with_libraries
 from harness.runtimes import RUNTIMES
 
 _STAGES = ("convert", "generate", "build", "flash", "run", "store")

@@ -5,6 +5,8 @@ Nothing here opens a station or imports a heavy package; `plan.py` turns it into
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +16,8 @@ from pydantic import Field, model_validator
 from harness.errors import CampaignError, ConfigError
 from harness.runtimes import RUNTIME_KERNELS
 from harness.strict import Strict, parse, read_toml
+
+LIBRARY_VARIABLE = "HARNESS_TFLM"
 
 Optimization = Literal["-O0", "-O1", "-O2", "-O3", "-Os", "-Ofast"]
 
@@ -198,6 +202,45 @@ def read_campaign(path: Path, *, models: Path | None = None, **overrides: Any) -
     return config.model_copy(update={"models": resolved, "runtimes": runtimes})
 
 
+def configure(
+    path: Path,
+    *,
+    stations: Sequence[str] = (),
+    samples: int | None = None,
+    seed: int | None = None,
+    models: Path | None = None,
+    library: Sequence[str] | None = None,
+    verify_arena: bool | None = None,
+) -> CampaignConfig:
+    """Read a campaign file and replace what is given; None and empty leave it as the file says.
+
+    Args:
+        path: TOML file.
+        stations: Stations instead of the file's stations and boards.
+        samples: Networks per backbone.
+        seed: Seed of sampling, weights and inputs.
+        models: See `read_campaign`.
+        library: See `with_libraries`.
+        verify_arena: Search for the smallest arena that works.
+
+    Raises:
+        CampaignError, ConfigError: As `read_campaign` and `with_libraries`.
+    """
+    overrides: dict[str, Any] = {"seed": seed}
+    if stations:
+        overrides |= {"stations": list(stations), "boards": []}
+    config = read_campaign(path, models=models, **overrides)
+    if samples is not None:
+        backbones = tuple(
+            entry.model_copy(update={"samples": samples}) for entry in config.backbones
+        )
+        config = config.model_copy(update={"backbones": backbones})
+    if verify_arena is not None:
+        measure = config.measure.model_copy(update={"verify_arena": verify_arena})
+        config = config.model_copy(update={"measure": measure})
+    return with_libraries(config, library)
+
+
 def find_model(folder: Path, name: str) -> Path:
     """Return ``folder/name``, else the one file of that name anywhere below `folder`.
 
@@ -252,6 +295,31 @@ def parse_libraries(specs: Sequence[str]) -> tuple[str | None, dict[str, str]]:
         else:
             general = absolute_library(text, Path.cwd())
     return general, by_kernels
+
+
+def with_libraries(config: CampaignConfig, specs: Sequence[str] | None) -> CampaignConfig:
+    """Return the campaign with the libraries of the command line, else its own, else $HARNESS_TFLM.
+
+    Raises:
+        ConfigError: A spec is there twice, or one is given that nothing uses.
+    """
+    runtimes = config.runtimes
+    if specs:
+        if all(sweep.name != "tflm" for sweep in runtimes):
+            raise ConfigError(
+                "only the tflm runtime takes a library",
+                where="--library",
+                fix="add --runtime tflm, or leave --library out",
+            )
+        general, by_kernels = parse_libraries(specs)
+        runtimes = tuple(
+            sweep.with_libraries(general, by_kernels, override=True) for sweep in runtimes
+        )
+    general, by_kernels = parse_libraries(shlex.split(os.environ.get(LIBRARY_VARIABLE, "")))
+    runtimes = tuple(
+        sweep.with_libraries(general, by_kernels, override=False) for sweep in runtimes
+    )
+    return config.model_copy(update={"runtimes": runtimes})
 
 
 def absolute_library(spec: str, base: Path) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.library import Kernels, Libraries, Runtime, check_runtime, with_libraries
+from harness.cli.library import Kernels, Libraries, Runtime, check_runtime
 from harness.cli.output import Json, print_json, print_table
 
 if TYPE_CHECKING:
@@ -72,26 +72,26 @@ def _explained(
     model: Path, board: str, runtime: str, kernels: str, level: str, library: list[str] | None
 ) -> Explanation:
     from harness.bench import load_bench
-    from harness.campaign.config import CampaignConfig
+    from harness.campaign.config import MeasureOptions
+    from harness.campaign.entry import one_model
     from harness.campaign.measure import build_job
     from harness.campaign.plan import plan
     from harness.campaign.prepare import prepare
     from harness.cli.progress import spinner
-    from harness.errors import ConfigError
     from harness.explain.collect import explain as collect
     from harness.firmware.toolchain import ensure_toolchain
-    from harness.strict import parse
 
     check_runtime(runtime, kernels)
-    data: dict[str, Any] = {
-        "name": "explain",
-        "models": [str(model.resolve())],
-        "boards": [board],
-        "runtimes": [{"name": runtime, "kernels": [kernels], "optimization": [level]}],
-        "measure": {"warmup": 1, "repeats": 1, "layers": True},
-    }
-    config = parse(CampaignConfig, data, where="the command line", error=ConfigError)
-    config = with_libraries(config, library)
+    config = one_model(
+        model,
+        name="explain",
+        board=board,
+        runtime=runtime,
+        kernels=kernels,
+        library=library,
+        optimization=level,
+        measure=MeasureOptions(warmup=1, repeats=1),
+    )
     ensure_toolchain()
     job = plan(config, load_bench(None))[0]
     with spinner("reference outputs"):

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.output import DEFAULT_STORE, Database, err
+from harness.cli.output import Database, err
+from harness.paths import DEFAULT_STORE
 
 
 def register(app: typer.Typer, name: str) -> None:

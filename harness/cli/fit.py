@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.output import DEFAULT_STORE, Database, Json, print_json, print_outcome
+from harness.cli.output import Database, Json, print_json, print_outcome
 from harness.errors import EXIT_FAILED
+from harness.paths import DEFAULT_STORE
 
 Predictor = Literal["ops", "layers"]
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.errors import ConfigError
 from harness.runtimes import RUNTIME_KERNELS, RUNTIMES
-
-if TYPE_CHECKING:
-    from harness.campaign.config import CampaignConfig
 
 ENVIRONMENT = "HARNESS_TFLM"
 
@@ -65,37 +60,10 @@ def chosen_library(runtime: str, kernels: str, specs: Sequence[str] | None) -> s
     Raises:
         ConfigError: As `with_libraries`.
     """
-    from harness.campaign.config import CampaignConfig
+    from harness.campaign.config import CampaignConfig, with_libraries
     from harness.strict import parse
 
     sweep = {"name": runtime, "kernels": [kernels]}
     data = {"name": "one", "boards": ["any"], "models": ["one"], "runtimes": [sweep]}
     config = parse(CampaignConfig, data, where="the command line", error=ConfigError)
     return with_libraries(config, specs).runtimes[0].library_for(kernels)
-
-
-def with_libraries(config: CampaignConfig, specs: Sequence[str] | None) -> CampaignConfig:
-    """Return the campaign with the libraries of the command line, else its own, else $HARNESS_TFLM.
-
-    Raises:
-        ConfigError: A spec is there twice, or one is given that nothing uses.
-    """
-    from harness.campaign.config import parse_libraries
-
-    runtimes = config.runtimes
-    if specs:
-        if all(sweep.name != "tflm" for sweep in runtimes):
-            raise ConfigError(
-                "only the tflm runtime takes a library",
-                where="--library",
-                fix="add --runtime tflm, or leave --library out",
-            )
-        general, by_kernels = parse_libraries(specs)
-        runtimes = tuple(
-            sweep.with_libraries(general, by_kernels, override=True) for sweep in runtimes
-        )
-    general, by_kernels = parse_libraries(shlex.split(os.environ.get(ENVIRONMENT, "")))
-    runtimes = tuple(
-        sweep.with_libraries(general, by_kernels, override=False) for sweep in runtimes
-    )
-    return config.model_copy(update={"runtimes": runtimes})

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.output import DEFAULT_STORE
 from harness.errors import HarnessError
+from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.results import Measurement

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.library import Kernels, Libraries, Runtime, check_runtime, with_libraries
+from harness.cli.library import Kernels, Libraries, Runtime, check_runtime
 from harness.cli.output import (
-    DEFAULT_STORE,
     BenchFile,
     Database,
     Json,
@@ -18,11 +17,10 @@ from harness.cli.output import (
     print_json,
     print_table,
 )
+from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.results.record import Measurement
-
-DEFAULT_BOARD = "nucleo_f746zg"
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -57,61 +55,37 @@ def measure(
 ) -> None:
     """Build, flash and measure a model; print latency, memory, flash and layers."""
     from harness.bench import load_bench
-    from harness.campaign.config import CampaignConfig
-    from harness.campaign.plan import plan
-    from harness.errors import ConfigError
-    from harness.firmware.toolchain import ensure_toolchain
+    from harness.campaign.config import MeasureOptions
+    from harness.campaign.entry import measure_job, one_model, plan_now
+    from harness.cli.progress import spinner
     from harness.results import open_store
-    from harness.strict import parse
 
     if optimization and not optimization.startswith("-"):
         optimization = f"-{optimization}" if optimization.startswith("O") else f"-O{optimization}"
     check_runtime(runtime, kernels)
-    data: dict[str, Any] = {
-        "name": "measure",
-        "seed": seed,
-        "models": [str(model.resolve())],
-        "runtimes": [{"name": runtime, "kernels": [kernels], "optimization": [optimization]}],
-        "measure": {
-            "warmup": warmup,
-            "repeats": repeats,
-            "boots": boots,
-            "layers": layers,
-            "verify_arena": verify_arena,
-        },
-    }
-    data |= {"stations": [station]} if station else {"boards": [board]}
-    config = parse(CampaignConfig, data, where="the command line", error=ConfigError)
-    config = with_libraries(config, library)
-    where = load_bench(Path(bench) if bench else None)
-    ensure_toolchain()
-    job = plan(config, where)[0]
+    config = one_model(
+        model,
+        name="measure",
+        board=board,
+        station=station,
+        runtime=runtime,
+        kernels=kernels,
+        library=library,
+        optimization=optimization,
+        seed=seed,
+        measure=MeasureOptions(
+            warmup=warmup, repeats=repeats, boots=boots, layers=layers, verify_arena=verify_arena
+        ),
+    )
+    (job,) = plan_now(config, load_bench(Path(bench) if bench else None))
     with open_store(db or DEFAULT_STORE) as store:
-        row = None if again else store.get(job.key)
-        if row is None or not row.usable:
-            row = measure_now(job)
-            store.add(row)
-        else:
-            err().print("measured before; --again measures once more")
+        row, fresh = measure_job(job, store, again=again, step=spinner)
+    if not fresh:
+        err().print("measured before; --again measures once more")
     if json:
         print_json(as_json(row))
     else:
         print_row(row)
-
-
-def measure_now(job: Any) -> Measurement:
-    """Prepare, build and run one job in this process."""
-    from harness.campaign.measure import build_job, run_job
-    from harness.campaign.prepare import prepare
-    from harness.capture import BoardSession
-    from harness.cli.progress import spinner
-
-    with spinner("reference outputs"):
-        prepared = prepare(job.spec)
-    with spinner("building"):
-        built = build_job(job, prepared)
-    with spinner(f"measuring on {job.station.name}"), BoardSession.open(job.station) as session:
-        return run_job(built, session, campaign=None)
 
 
 def as_json(row: Measurement) -> dict[str, Any]:

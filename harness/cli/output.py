@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.paths import DEFAULT_STORE
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.campaign.outcome import Outcome
     from harness.report import Table as ReadyTable
     from harness.results.record import Measurement
-
-DEFAULT_STORE = "results/measurements.sqlite"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Database = Annotated[

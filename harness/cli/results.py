@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.output import (
-    DEFAULT_STORE,
     Database,
     Json,
     err,
@@ -18,6 +17,7 @@ from harness.cli.output import (
     print_table,
 )
 from harness.errors import ResultsError
+from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.results.record import Measurement

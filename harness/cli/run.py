@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.library import Libraries, with_libraries
+from harness.cli.library import Libraries
 from harness.cli.output import (
-    DEFAULT_STORE,
     BenchFile,
     Database,
     Json,
@@ -21,9 +20,9 @@ from harness.cli.output import (
     print_table,
 )
 from harness.errors import EXIT_BENCH, EXIT_FAILED
+from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from harness.campaign.config import CampaignConfig
     from harness.campaign.outcome import Outcome
     from harness.campaign.plan import Job
     from harness.campaign.runner import Summary
@@ -77,65 +76,35 @@ def run(
     killed, goes on where it was.
     """
     from harness.bench import load_bench
-    from harness.campaign.outcome import write_outcome
+    from harness.campaign.config import configure
+    from harness.campaign.entry import plan_now, run_config
     from harness.campaign.plan import plan
-    from harness.firmware.toolchain import ensure_toolchain
-
-    config = with_libraries(_read(campaign, station, samples, seed, models), library)
-    if not dry_run:
-        ensure_toolchain()
-    if verify_arena is not None:
-        measure = config.measure.model_copy(update={"verify_arena": verify_arena})
-        config = config.model_copy(update={"measure": measure})
-    where = load_bench(Path(bench) if bench else None)
-    jobs = plan(config, where)
+    from harness.cli.progress import ProgressListener
     from harness.results import open_store
 
+    config = configure(
+        campaign,
+        stations=station or (),
+        samples=samples,
+        seed=seed,
+        models=models,
+        library=library,
+        verify_arena=verify_arena,
+    )
+    where = load_bench(Path(bench) if bench else None)
+    jobs = plan(config, where) if dry_run else plan_now(config, where)
     with open_store(db or DEFAULT_STORE) as store:
         if dry_run:
             _print_plan(jobs, store, json)
             return
-        summary = _measure(jobs, store, config)
-        wanted = {job.key for job in jobs}
-        rows = [row for row in store.query(with_layers=False) if row.key in wanted]
-        url = store.url
-    folder = out or Path("results") / config.name
-    predictor = config.fit.predictor if config.fit else None
-    outcome = write_outcome(rows, folder, title=config.name, predictor=predictor)
-    _print_summary(summary, outcome, url, json)
+        with ProgressListener(f"campaign {config.name}") as listener:
+            result = run_config(config, jobs, store, out=out, listener=listener)
+    summary = result.summary
+    _print_summary(summary, result.outcome, result.store, json)
     if summary.bench_failure is not None:
         raise typer.Exit(EXIT_BENCH)
     if summary.statuses["invalid"]:
         raise typer.Exit(EXIT_FAILED)
-
-
-def _read(
-    path: Path,
-    stations: list[str] | None,
-    samples: int | None,
-    seed: int | None,
-    models: Path | None,
-) -> CampaignConfig:
-    from harness.campaign.config import read_campaign
-
-    overrides: dict[str, Any] = {"seed": seed}
-    if stations:
-        overrides |= {"stations": stations, "boards": []}
-    config = read_campaign(path, models=models, **overrides)
-    if samples is not None:
-        backbones = tuple(
-            entry.model_copy(update={"samples": samples}) for entry in config.backbones
-        )
-        config = config.model_copy(update={"backbones": backbones})
-    return config
-
-
-def _measure(jobs: tuple[Job, ...], store: Store, config: CampaignConfig) -> Summary:
-    from harness.campaign.runner import run as run_jobs
-    from harness.cli.progress import ProgressListener
-
-    with ProgressListener(f"campaign {config.name}") as listener:
-        return run_jobs(jobs, store, campaign=config.name, listener=listener)
 
 
 def _print_plan(jobs: tuple[Job, ...], store: Store, json: bool) -> None:

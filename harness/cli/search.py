@@ -12,7 +12,6 @@ import typer.core
 
 from harness.cli.library import Kernels, Libraries, Runtime, check_runtime
 from harness.cli.output import (
-    DEFAULT_STORE,
     BenchFile,
     Database,
     Json,
@@ -31,11 +30,11 @@ from harness.cli.search_setup import (
     split,
 )
 from harness.errors import EXIT_FAILED
+from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.search.record import SearchRun
 
-DEFAULT_BOARD = "nucleo_f746zg"
 DEFAULT_EPOCHS = 20
 DEFAULT_RETRAIN_EPOCHS = 60
 DEFAULT_TRIAL_EPOCHS = 20

@@ -1,0 +1,265 @@
+"""The public Python API; ``import harness`` offers all of it (docs/api.md).
+
+Everything named in `__all__` is stable: it keeps its name, arguments and meaning until a major
+version. Anything else in the package may change at any time. Failures are `HarnessError`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.bench import Bench, Station, load_bench
+from harness.boards import Board, all_boards
+from harness.campaign.config import MeasureOptions, configure
+from harness.campaign.entry import (
+    CampaignResult,
+    SilentListener,
+    Step,
+    measure_job,
+    one_model,
+    plan_now,
+    run_config,
+)
+from harness.campaign.runner import Listener
+from harness.errors import ConfigError, HarnessError
+from harness.fit import Fit, Prediction, load_fit
+from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
+from harness.results import Measurement, open_store
+from harness.strict import parse
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Board",
+    "CampaignResult",
+    "Fit",
+    "HarnessError",
+    "Listener",
+    "Measurement",
+    "Prediction",
+    "Station",
+    "list_boards",
+    "list_stations",
+    "load_fit",
+    "measure",
+    "rows",
+    "run_campaign",
+]
+
+_WHERE = "harness.measure"
+
+
+def list_boards() -> tuple[Board, ...]:
+    """Return every board type that the harness knows, by id."""
+    return all_boards()
+
+
+def list_stations(bench: str | Path | None = None) -> tuple[Station, ...]:
+    """Return the stations that can be measured on.
+
+    Args:
+        bench: Bench file; None takes ``$HARNESS_BENCH``, else ``./bench.toml``, else a virtual
+            station for each board that can be emulated.
+
+    Raises:
+        ConfigError: The file is missing or wrong.
+    """
+    return _bench(bench).stations
+
+
+def measure(
+    model: str | Path,
+    *,
+    station: str | None = None,
+    board: str = DEFAULT_BOARD,
+    runtime: str = "aot",
+    kernels: str = "cmsis_nn",
+    library: str | Sequence[str] | None = None,
+    optimization: str = "-O2",
+    warmup: int = 1,
+    repeats: int = 3,
+    boots: int = 1,
+    layers: bool = True,
+    verify_arena: bool = False,
+    seed: int = 0,
+    again: bool = False,
+    db: str | Path | None = None,
+    bench: str | Path | None = None,
+    step: Step = nullcontext,
+) -> Measurement:
+    """Build, flash and measure one model; what was measured before is read from the store.
+
+    Args:
+        model: A full-int8 .tflite file.
+        station: Station of the bench; None takes the first one that carries `board`.
+        board: Board id, where no station is named.
+        runtime: ``aot`` or ``tflm``.
+        kernels: ``cmsis_nn``; ``portable`` (aot) or ``reference`` (tflm).
+        library: PlatformIO spec of the TFLM library, ``[KERNELS=]SPEC``; several as a list. None
+            takes ``$HARNESS_TFLM``.
+        optimization: GCC's level: -O0, -O1, -O2, -O3, -Os or -Ofast.
+        warmup: Inferences before the timed ones.
+        repeats: Timed inferences after each boot, 1 to 64.
+        boots: Resets, each followed by the repeats, 1 to 16.
+        layers: Also time each layer, in a separate pass.
+        verify_arena: Search for the smallest arena that works.
+        seed: Seed of the input data.
+        again: Measure even if the store has a usable row.
+        db: Results store, a file or a SQLAlchemy URL; None takes ``$HARNESS_DB``, else
+            ``results/measurements.sqlite`` in the working directory.
+        bench: Bench file, see `list_stations`.
+        step: Called with a description of each step; returns a context manager around it.
+
+    Returns:
+        The row, as stored: ``row.latency_us``, ``row.arena_bytes``, ``row.layers`` and so on.
+
+    Raises:
+        HarnessError: An option is wrong, the model is not supported or does not fit, the compiler
+            is missing, or the station is not ready; the message says what to do.
+    """
+    options = {
+        "warmup": warmup,
+        "repeats": repeats,
+        "boots": boots,
+        "layers": layers,
+        "verify_arena": verify_arena,
+    }
+    config = one_model(
+        Path(model),
+        name="measure",
+        board=board,
+        station=station,
+        runtime=runtime,
+        kernels=kernels,
+        library=[library] if isinstance(library, str) else library,
+        optimization=optimization,
+        seed=seed,
+        measure=parse(MeasureOptions, options, where=_WHERE, error=ConfigError),
+        where=_WHERE,
+    )
+    (job,) = plan_now(config, _bench(bench))
+    with open_store(_database(db)) as store:
+        row, _ = measure_job(job, store, again=again, step=step)
+    return row
+
+
+def run_campaign(
+    campaign: str | Path,
+    *,
+    stations: Sequence[str] = (),
+    samples: int | None = None,
+    seed: int | None = None,
+    models: str | Path | None = None,
+    library: str | Sequence[str] | None = None,
+    verify_arena: bool | None = None,
+    out: str | Path | None = None,
+    db: str | Path | None = None,
+    bench: str | Path | None = None,
+    listener: Listener | None = None,
+) -> CampaignResult:
+    """Run a campaign file; what the store has is not measured again.
+
+    Args:
+        campaign: Campaign file (TOML), see docs/campaigns.md.
+        stations: Measure on these instead of where the file says.
+        samples: Networks per backbone instead of the file's number.
+        seed: Seed instead of the file's.
+        models: Folder to look the file's models up in, sub-folders included.
+        library: As for `measure`.
+        verify_arena: Search for the smallest arena that works; None does as the file says.
+        out: Folder for summary, plots and fits; None takes ``results/<campaign name>``.
+        db: As for `measure`.
+        bench: As for `list_stations`.
+        listener: Called as jobs start and finish.
+
+    Returns:
+        Counts (``result.summary``), rows, fits and the files written (``result.outcome``). Jobs
+        that failed are counted in ``result.summary.statuses["invalid"]`` and raise nothing.
+
+    Raises:
+        HarnessError: The file is wrong or cannot be planned, the compiler is missing, or the
+            store or the folder cannot be written.
+    """
+    config = configure(
+        Path(campaign),
+        stations=stations,
+        samples=samples,
+        seed=seed,
+        models=Path(models) if models else None,
+        library=[library] if isinstance(library, str) else library,
+        verify_arena=verify_arena,
+    )
+    jobs = plan_now(config, _bench(bench))
+    with open_store(_database(db)) as store:
+        return run_config(
+            config,
+            jobs,
+            store,
+            out=Path(out) if out else None,
+            listener=listener or SilentListener(),
+        )
+
+
+def rows(
+    *,
+    db: str | Path | None = None,
+    campaign: str | None = None,
+    backbone: str | None = None,
+    board: str | None = None,
+    source: str | None = None,
+    status: str | Sequence[str] | None = None,
+    model: str | None = None,
+    runtime: str | None = None,
+    kernels: str | None = None,
+    layers: bool = False,
+) -> pd.DataFrame:
+    """Return stored measurements as a data frame, one line per attempt, oldest first.
+
+    Args:
+        db: As for `measure`.
+        campaign: Only rows of this campaign.
+        backbone: Only rows of this backbone.
+        board: Only rows of this board.
+        source: ``hardware`` or ``emulated``.
+        status: ``valid``, ``degraded`` or ``invalid``, or several of them.
+        model: Only rows of the model of this name.
+        runtime: Only rows of this runtime.
+        kernels: Only rows of these kernels.
+        layers: Return one line per layer of each row instead.
+
+    Returns:
+        Columns as in docs/results.md, with nullable types: what was not measured is NA. Lists and
+        mappings are JSON text.
+
+    Raises:
+        ResultsError: There is no such store, or no row can have that status or source.
+    """
+    from harness.results.export import layers_frame, measurements_frame
+    from harness.results.store import Filter
+
+    where = Filter(
+        campaign=campaign,
+        backbone=backbone,
+        board=board,
+        source=source,
+        status=status,
+        model_name=model,
+        runtime=runtime,
+        kernels=kernels,
+    )
+    with open_store(_database(db), create=False) as store:
+        found = store.query(where, with_layers=layers)
+    return layers_frame(found) if layers else measurements_frame(found)
+
+
+def _bench(path: str | Path | None) -> Bench:
+    return load_bench(Path(path) if path else None)
+
+
+def _database(db: str | Path | None) -> str | Path:
+    return db or os.environ.get("HARNESS_DB") or DEFAULT_STORE

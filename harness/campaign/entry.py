@@ -1,0 +1,178 @@
+"""Two ways in: measure one model, or run a campaign; the command line and the Python API use both.
+
+Nothing here prints. Progress goes to a `Listener`, or to a `Step` around each step of one model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.bench import Bench
+from harness.campaign.config import CampaignConfig, MeasureOptions, with_libraries
+from harness.campaign.outcome import Outcome, write_outcome
+from harness.campaign.plan import Job, plan
+from harness.campaign.runner import Listener, Summary, run
+from harness.errors import ConfigError
+from harness.firmware.toolchain import ensure_toolchain
+from harness.strict import parse
+
+if TYPE_CHECKING:
+    from harness.results.record import Measurement
+    from harness.results.store import Store
+
+Step = Callable[[str], AbstractContextManager[object]]
+"""Makes a context for a step from its description, e.g. to show a spinner."""
+
+
+class SilentListener:
+    """A `Listener` that shows nothing."""
+
+    def started(self, planned: int, done_before: int) -> None:
+        """Ignore it."""
+
+    def finished(self, job: Job, row: Measurement, failure: object) -> None:
+        """Ignore it."""
+
+    def station_failed(self, station: object, failure: object, left: int) -> None:
+        """Ignore it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignResult:
+    """What a campaign did, found and wrote.
+
+    Attributes:
+        name: Name that its rows carry.
+        summary: Jobs planned, measured before, valid, degraded, invalid and left undone.
+        outcome: Rows, fits, files and notes.
+        store: Address of the results store, without its password.
+    """
+
+    name: str
+    summary: Summary
+    outcome: Outcome
+    store: str
+
+
+def one_model(
+    model: Path,
+    *,
+    name: str,
+    board: str,
+    station: str | None = None,
+    runtime: str = "aot",
+    kernels: str = "cmsis_nn",
+    library: Sequence[str] | None = None,
+    optimization: str = "-O2",
+    seed: int = 0,
+    measure: MeasureOptions,
+    where: str = "the command line",
+) -> CampaignConfig:
+    """Return the campaign of one model in one configuration.
+
+    Args:
+        model: A full-int8 .tflite file.
+        name: Name of the campaign.
+        board: Board id, where no station is named.
+        station: Station of the bench.
+        runtime: Runtime.
+        kernels: One of its kernel sets.
+        library: TFLM libraries, see `with_libraries`.
+        optimization: GCC's level.
+        seed: Seed of the input data.
+        measure: How it is measured.
+        where: Where the options come from, for messages.
+
+    Raises:
+        ConfigError: An option is wrong.
+    """
+    config = parse(
+        CampaignConfig,
+        {
+            "name": name,
+            "seed": seed,
+            "models": [str(model.resolve())],
+            "runtimes": [{"name": runtime, "kernels": [kernels], "optimization": [optimization]}],
+            "measure": measure.model_dump(),
+            **({"stations": [station]} if station else {"boards": [board]}),
+        },
+        where=where,
+        error=ConfigError,
+    )
+    return with_libraries(config, library)
+
+
+def plan_now(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
+    """Return the jobs of a campaign that is to run at once.
+
+    Raises:
+        HarnessError: There is no compiler, or the campaign asks for what is not there.
+    """
+    ensure_toolchain()
+    return plan(config, bench)
+
+
+def measure_job(job: Job, store: Store, *, again: bool, step: Step) -> tuple[Measurement, bool]:
+    """Measure one job in this process, unless the store has a usable row of it.
+
+    Args:
+        job: What to measure, where and how.
+        store: Where the row goes.
+        again: Measure even if the store has a usable row.
+        step: Wraps each step.
+
+    Returns:
+        The row, and whether it was measured now.
+
+    Raises:
+        HarnessError: Any stage's; nothing is stored then.
+    """
+    from harness.campaign.measure import build_job, run_job
+    from harness.campaign.prepare import prepare
+    from harness.capture import BoardSession
+
+    row = None if again else store.get(job.key)
+    if row is not None and row.usable:
+        return row, False
+    with step("reference outputs"):
+        prepared = prepare(job.spec)
+    with step("building"):
+        built = build_job(job, prepared)
+    with step(f"measuring on {job.station.name}"), BoardSession.open(job.station) as session:
+        row = run_job(built, session, campaign=None)
+    store.add(row)
+    return row, True
+
+
+def run_config(
+    config: CampaignConfig,
+    jobs: Sequence[Job],
+    store: Store,
+    *,
+    out: Path | None,
+    listener: Listener,
+) -> CampaignResult:
+    """Run a campaign, then write its summary, plots and fits.
+
+    Args:
+        config: The campaign.
+        jobs: Its plan.
+        store: Where rows go; what it has is not measured again.
+        out: Folder for summary, plots and fits; None takes ``results/<campaign name>``.
+        listener: Told of progress.
+
+    Raises:
+        HarnessError: The store or the folder cannot be written. A job that fails leaves an
+            invalid row instead.
+    """
+    summary = run(jobs, store, campaign=config.name, listener=listener)
+    wanted = {job.key for job in jobs}
+    rows = [row for row in store.query(with_layers=False) if row.key in wanted]
+    predictor = config.fit.predictor if config.fit else None
+    folder = out or Path("results") / config.name
+    outcome = write_outcome(rows, folder, title=config.name, predictor=predictor)
+    return CampaignResult(config.name, summary, outcome, store.url)

@@ -1,0 +1,126 @@
+"""The public Python API, used as a notebook uses it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import harness
+
+ROOT = Path(__file__).parents[2]
+SNIPPET = """
+import harness
+
+row: harness.Measurement = harness.measure("model.tflite", board="nucleo_f446re")
+latency: float | None = row.latency_us
+slow: list[str] = [layer.name for layer in row.layers if (layer.cycles or 0) > 1000]
+frame = harness.rows(backbone="ds_cnn_kws", status=["valid", "degraded"])
+mean: float = float(frame["latency_us"].mean())
+fit: harness.Fit = harness.load_fit("fit.json")
+low: float = fit.predict(ops=2e6).low
+result: harness.CampaignResult = harness.run_campaign("x.toml", samples=4)
+valid: int = result.summary.statuses["valid"]
+names: list[str] = [station.name for station in harness.list_stations()]
+clocks: dict[str, int] = {board.id: board.clock_hz for board in harness.list_boards()}
+"""
+
+
+def test_every_public_name_is_there_and_nothing_heavy_is_loaded_for_it() -> None:
+    code = (
+        "import sys, harness\n"
+        "assert 'pydantic' not in sys.modules and 'numpy' not in sys.modules\n"
+        "[getattr(harness, name) for name in harness.__all__]\n"
+        "assert set(harness.__all__) <= set(dir(harness))\n"
+        "heavy = {'pandas', 'tensorflow', 'unicorn', 'pyocd', 'sklearn'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_that_is_not_public_is_refused() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'mesure'"):
+        harness.mesure  # noqa: B018
+
+
+def test_mypy_knows_every_type_of_it(tmp_path: Path) -> None:
+    (tmp_path / "notebook.py").write_text(SNIPPET)
+    asked = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "notebook.py"],
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode == 0, asked.stdout + asked.stderr
+
+
+def test_stations_and_boards_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    boards = {board.id: board for board in harness.list_boards()}
+    assert boards["nucleo_f746zg"].clock_hz == 216_000_000
+    assert {station.board for station in harness.list_stations()} <= set(boards)
+    with pytest.raises(harness.HarnessError, match=r"none\.toml"):
+        harness.list_stations(tmp_path / "none.toml")
+
+
+def test_wrong_options_are_refused_before_anything_is_built(tmp_path: Path, tiny: Path) -> None:
+    with pytest.raises(harness.HarnessError) as refused:
+        harness.measure(tiny, repeats=0, db=tmp_path / "rows.sqlite")
+    assert "harness.measure" in str(refused.value) and "repeats" in str(refused.value)
+    assert not (tmp_path / "rows.sqlite").exists()
+
+
+@pytest.mark.usefixtures("virtual_board")
+def test_a_model_is_measured_once_and_read_as_a_frame(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_DB", str(tmp_path / "rows.sqlite"))
+    row = harness.measure(tiny, board="nucleo_f446re", repeats=2)
+    assert (row.status, row.source, row.bit_exact) == ("valid", "emulated", True)
+    assert harness.measure(tiny, board="nucleo_f446re", repeats=2).created_at == row.created_at
+    again = harness.measure(tiny, station="virtual-nucleo_f446re", repeats=2, again=True)
+    assert again.cycles == row.cycles
+
+    frame = harness.rows(board="nucleo_f446re", status="valid")
+    assert list(frame["key"]) == [row.key]
+    assert frame["latency_us"].iloc[0] == row.latency_us
+    assert list(harness.rows(layers=True)["cycles"]) == [layer.cycles for layer in row.layers]
+
+
+@pytest.mark.usefixtures("virtual_board")
+def test_a_campaign_runs_and_says_what_it_did(
+    tmp_path: Path, pointwise: Callable[..., bytes]
+) -> None:
+    for index in range(2):
+        (tmp_path / f"net{index}.tflite").write_bytes(pointwise((8, 8 + 4 * index), seed=index))
+    file = tmp_path / "two.toml"
+    file.write_text(
+        'name = "two"\nboards = ["nucleo_f746zg"]\nmodels = ["net0.tflite", "net1.tflite"]\n'
+    )
+    for skipped in (0, 2):
+        result = harness.run_campaign(file, db=tmp_path / "rows.sqlite", out=tmp_path / "out")
+        assert (result.summary.planned, result.summary.skipped) == (2, skipped)
+        assert sorted(row.model_name for row in result.outcome.rows) == ["net0", "net1"]
+    assert result.outcome.files["summary"].is_file()
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_fit_file_predicts(tmp_path: Path) -> None:
+    from harness.fit import fit_rows, save_fit
+    from harness.testing import fake_measurement
+
+    rows = [fake_measurement(index) for index in range(20)]
+    path = save_fit(fit_rows(rows), tmp_path / "fit.json")
+    fit = harness.load_fit(path)
+    measured = rows[4]
+    assert measured.ops and measured.latency_us
+    predicted = fit.predict(ops=measured.ops)
+    assert predicted.low <= measured.latency_us <= predicted.high
+    assert fit.predict(ops=1e12).extrapolated
