@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.backbones.architecture import Architecture, parse_architecture
 from harness.backbones.backbone import WIDTH_STEP, Backbone
-from harness.backbones.layers import Cost, LayerCost, LayerSpec
+from harness.backbones.layers import Cost, LayerSpec
 from harness.backbones.space import Limits
 from harness.errors import BackboneError
 
@@ -20,7 +20,6 @@ __all__ = [
     "Architecture",
     "Backbone",
     "Cost",
-    "LayerCost",
     "LayerSpec",
     "Limits",
     "architecture_from_json",

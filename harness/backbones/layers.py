@@ -71,17 +71,6 @@ class LayerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class LayerCost:
-    """What one operator costs; see `Cost` for the units."""
-
-    name: str
-    operator: str
-    macs: int
-    parameters: int
-    working_memory_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Cost:
     """What an architecture costs, counted from its layers.
 
@@ -90,13 +79,13 @@ class Cost:
         parameters: Weights and biases, in elements.
         working_memory_bytes: Maximum over nodes of inputs + outputs, int8 (MicroNets section 5:
             the SRAM term of the search). A residual input that outlives its node is not in it.
-        layers: The same per operator, in execution order.
+        layers: What was counted, in execution order.
     """
 
     macs: int
     parameters: int
     working_memory_bytes: int
-    layers: tuple[LayerCost, ...]
+    layers: tuple[LayerSpec, ...]
 
     @property
     def ops(self) -> int:
@@ -106,17 +95,11 @@ class Cost:
 
 def cost_of(layers: tuple[LayerSpec, ...]) -> Cost:
     """Add up the cost of `layers`."""
-    costs = tuple(
-        LayerCost(
-            layer.name, layer.operator, layer.macs, layer.parameters, layer.working_memory_bytes
-        )
-        for layer in layers
-    )
     return Cost(
-        macs=sum(layer.macs for layer in costs),
-        parameters=sum(layer.parameters for layer in costs),
-        working_memory_bytes=max(layer.working_memory_bytes for layer in costs),
-        layers=costs,
+        macs=sum(layer.macs for layer in layers),
+        parameters=sum(layer.parameters for layer in layers),
+        working_memory_bytes=max(layer.working_memory_bytes for layer in layers),
+        layers=layers,
     )
 
 

@@ -286,12 +286,6 @@ def _analytic_cost(job: Job) -> dict[str, Any]:
 def _layers(sources: GeneratedSources, capture: Capture) -> tuple[LayerCycles, ...]:
     macs = {layer.index: layer.macs for layer in sources.layers}
     return tuple(
-        LayerCycles(
-            index=layer.index,
-            name=layer.name,
-            operator=layer.operator,
-            macs=macs.get(layer.index),
-            cycles=layer.cycles,
-        )
+        LayerCycles(layer.i, layer.name, layer.op, macs.get(layer.i), layer.cycles)
         for layer in capture.layers
     )

@@ -10,7 +10,6 @@ from harness.capture.record import (
     Capture,
     CapturePlan,
     Identity,
-    LayerReading,
     MemoryReading,
 )
 
@@ -24,7 +23,6 @@ __all__ = [
     "Capture",
     "CapturePlan",
     "Identity",
-    "LayerReading",
     "MemoryReading",
 ]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from harness import protocol
+
 
 @dataclass(frozen=True, slots=True)
 class CapturePlan:
@@ -56,16 +58,6 @@ class Identity:
     clock_source: str
     icache: bool
     dcache: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LayerReading:
-    """Cycles of one layer in the profiled pass."""
-
-    index: int
-    name: str
-    operator: str
-    cycles: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +122,7 @@ class Capture:
         cycles: Core cycles of each repeat, in order.
         outputs: Bytes of each output tensor after the last repeat.
         memory: Arena and stack.
-        layers: Per-layer cycles, empty when not asked for.
+        layers: Cycles of each layer in the profiled pass, empty without one.
         layers_total_cycles: The profiled pass end to end.
         arena: The verified minimum of the arena, None when not asked for.
         arena_parts: Where the arena goes.
@@ -143,7 +135,7 @@ class Capture:
     cycles: tuple[int, ...]
     outputs: tuple[bytes, ...]
     memory: MemoryReading
-    layers: tuple[LayerReading, ...] = ()
+    layers: tuple[protocol.Layer, ...] = ()
     layers_total_cycles: int | None = None
     arena: ArenaReading | None = None
     arena_parts: tuple[ArenaPartReading, ...] = ()

@@ -28,7 +28,6 @@ from harness.capture.record import (
     Capture,
     CapturePlan,
     Identity,
-    LayerReading,
     MemoryReading,
 )
 from harness.errors import (
@@ -330,8 +329,10 @@ class BoardSession:
 
     def _layers(
         self, console: Console, plan: CapturePlan
-    ) -> tuple[tuple[LayerReading, ...], int | None]:
-        def collect(records: list[protocol.Record]) -> tuple[tuple[LayerReading, ...], int] | None:
+    ) -> tuple[tuple[protocol.Layer, ...], int | None]:
+        def collect(
+            records: list[protocol.Record],
+        ) -> tuple[tuple[protocol.Layer, ...], int] | None:
             end = _one(protocol.LayersEnd)(records)
             if end is None:
                 return None
@@ -344,8 +345,7 @@ class BoardSession:
             found = {r.i: r for r in records if isinstance(r, protocol.Layer)}
             if sorted(found) != list(range(end.n)):
                 return None
-            readings = (LayerReading(i, r.name, r.op, r.cycles) for i, r in sorted(found.items()))
-            return tuple(readings), end.total
+            return tuple(found[i] for i in range(end.n)), end.total
 
         deadline = self._deadline(plan, _LAYER_PASSES)
         command = protocol.encode_layers(_LAYER_PASSES)

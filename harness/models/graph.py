@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 import numpy.typing as npt
 
 from harness.errors import ModelError
+
+_NAME_LENGTH = 40
 
 # Item sizes of the tensor types that a microcontroller model may hold.
 DTYPE_BYTES: Mapping[str, int] = {
@@ -127,29 +130,19 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one operator costs.
+    """One operator of a model as profiles and rows name it.
 
     Attributes:
-        index: Operator index.
+        index: Operator index, which is the row in a per-layer profile.
+        name: From the tensor that it writes: at most 40 printable characters, no space.
         operator: TFLite builtin name.
-        name: Name of its first output tensor.
-        input_shape: Shape of its first input.
-        output_shape: Shape of its first output.
         macs: Multiply-accumulates.
-        parameters: Weights and biases.
-        weights_bytes: Their size.
-        activation_bytes: Activations that are alive while it runs, inputs plus outputs.
     """
 
     index: int
-    operator: str
     name: str
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
+    operator: str
     macs: int
-    parameters: int
-    weights_bytes: int
-    activation_bytes: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,44 +203,37 @@ class Graph:
     @property
     def parameters(self) -> int:
         """Weights and biases, each shared tensor once."""
-        return sum(self.tensors[i].elements for i in self._weights(self.operators))
+        return sum(self.tensors[i].elements for i in self._weights())
 
     @property
     def weights_bytes(self) -> int:
         """Size of weights and biases, each shared tensor once."""
-        return sum(self.tensors[i].bytes for i in self._weights(self.operators))
+        return sum(self.tensors[i].bytes for i in self._weights())
 
     @property
     def working_memory_bytes(self) -> int:
         """Maximum over operators of their activations, inputs plus outputs."""
         return max((self._activation_bytes(operator) for operator in self.operators), default=0)
 
-    def layers(self) -> tuple[Layer, ...]:
-        """Return what every operator costs, in execution order."""
-        return tuple(self._layer(operator) for operator in self.operators)
+    def layer(self, operator: Operator) -> Layer:
+        """Return what names and measures one operator in a profile."""
+        # Converters join the names of fused layers by ';', most specific last part first.
+        name = self.tensors[operator.outputs[0]].name.split(";", 1)[0]
+        name = re.sub(r"[^A-Za-z0-9_.:/-]", "_", name).strip("/")[-_NAME_LENGTH:].lstrip("/")
+        macs = self.operator_macs(operator)
+        return Layer(operator.index, name or f"layer_{operator.index}", operator.name, macs)
 
-    def _layer(self, operator: Operator) -> Layer:
-        weights = self._weights((operator,))
-        first = next((i for i in operator.inputs if i >= 0), None)
-        return Layer(
-            index=operator.index,
-            operator=operator.name,
-            name=self.tensors[operator.outputs[0]].name,
-            input_shape=self.tensors[first].shape if first is not None else (),
-            output_shape=self.tensors[operator.outputs[0]].shape,
-            macs=self.operator_macs(operator),
-            parameters=sum(self.tensors[i].elements for i in weights),
-            weights_bytes=sum(self.tensors[i].bytes for i in weights),
-            activation_bytes=self._activation_bytes(operator),
-        )
+    def layers(self) -> tuple[Layer, ...]:
+        """Return every operator's layer, in execution order."""
+        return tuple(map(self.layer, self.operators))
 
     def _activation_bytes(self, operator: Operator) -> int:
         used = {i for i in (*operator.inputs, *operator.outputs) if i >= 0}
         return sum(self.tensors[i].bytes for i in used if not self.tensors[i].is_constant)
 
-    def _weights(self, operators: tuple[Operator, ...]) -> list[int]:
+    def _weights(self) -> list[int]:
         # Shapes, axes and paddings are constants too, but have no quantisation.
-        used = {i for operator in operators for i in operator.inputs if i >= 0}
+        used = {i for operator in self.operators for i in operator.inputs if i >= 0}
         found = (self.tensors[i] for i in sorted(used))
         return [t.index for t in found if t.is_constant and (t.scales or "float" in t.dtype)]
 

@@ -11,7 +11,7 @@ from harness.errors import ConfigError
 
 if TYPE_CHECKING:
     from harness.boards import Board
-    from harness.models.graph import TFLiteModel
+    from harness.models.graph import Layer, TFLiteModel
 
 # Kernel sets by runtime; the first is the default.
 RUNTIME_KERNELS: Mapping[str, tuple[str, ...]] = {
@@ -39,23 +39,6 @@ class RuntimeOptions:
     kernels: str = "cmsis_nn"
     library: str | None = None
     all_types: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LayerInfo:
-    """One row of a per-layer profile.
-
-    Attributes:
-        index: Row number, as `model_layer()` counts.
-        name: Name of the tensor that the layer writes.
-        operator: TFLite builtin name.
-        macs: Multiply-accumulates.
-    """
-
-    index: int
-    name: str
-    operator: str
-    macs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +93,7 @@ class GeneratedSources:
     weights_bytes: int
     input_bytes: tuple[int, ...]
     output_bytes: tuple[int, ...]
-    layers: tuple[LayerInfo, ...]
+    layers: tuple[Layer, ...]
     runtime: str
     runtime_version: str
     kernels: str

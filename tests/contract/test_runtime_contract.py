@@ -194,7 +194,7 @@ def test_outputs_are_exact_after_several_inferences(ran: Ran) -> None:
 
 @pytest.mark.slow
 def test_the_device_names_the_layers_as_the_host(ran: Ran) -> None:
-    seen = [(layer.index, layer.name, layer.operator) for layer in ran.capture.layers]
+    seen = [(layer.i, layer.name, layer.op) for layer in ran.capture.layers]
     assert seen == [(layer.index, layer.name, layer.operator) for layer in ran.sources.layers]
 
 

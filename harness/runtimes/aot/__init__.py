@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
-from harness.runtimes import KERNELS, GeneratedSources, LayerInfo, RuntimeOptions
+from harness.runtimes import KERNELS, GeneratedSources, RuntimeOptions
 
 if TYPE_CHECKING:
     from harness.boards import Board
@@ -82,15 +82,7 @@ class AotRuntime:
             weights_bytes=weights_bytes,
             input_bytes=tuple(tensor.bytes for tensor in graph.input_tensors()),
             output_bytes=tuple(tensor.bytes for tensor in graph.output_tensors()),
-            layers=tuple(
-                LayerInfo(
-                    step.operator.index,
-                    emit.layer_name(graph, step.operator),
-                    step.operator.name,
-                    graph.operator_macs(step.operator),
-                )
-                for step in program.steps
-            ),
+            layers=tuple(graph.layer(step.operator) for step in program.steps),
             runtime=self.name,
             runtime_version=VERSION,
             kernels=options.kernels,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from harness.models.graph import Graph, Operator, TFLiteModel
+from harness.models.graph import Graph, TFLiteModel
 from harness.runtimes.aot.planner import Plan
 from harness.runtimes.aot.program import (
     Braces,
@@ -22,7 +21,6 @@ from harness.runtimes.aot.program import (
 MODEL_FILE = "model/model.c"
 WEIGHTS_FILE = "model/model_weights.S"
 _ALIGNMENT = 16  # as in a .tflite, so that kernels see the same alignment as under TFLM
-_NAME_LENGTH = 40
 
 
 def emit(model: TFLiteModel, program: Program, plan: Plan) -> tuple[dict[str, str | bytes], int]:
@@ -38,14 +36,6 @@ def emit(model: TFLiteModel, program: Program, plan: Plan) -> tuple[dict[str, st
         WEIGHTS_FILE: _weights_text(weights),
     }
     return files, sum(model.graph.tensors[index].bytes for index in places)
-
-
-def layer_name(graph: Graph, operator: Operator) -> str:
-    """Return a short name for a layer: of the tensor it writes, printable, without spaces."""
-    # Converters join the names of fused layers by ';', most specific last part first.
-    name = graph.tensors[operator.outputs[0]].name.split(";", 1)[0]
-    name = re.sub(r"[^A-Za-z0-9_.:/-]", "_", name).strip("/")
-    return name[-_NAME_LENGTH:].lstrip("/") or f"layer_{operator.index}"
 
 
 class _Writer:
@@ -84,7 +74,8 @@ class _Writer:
         yield "};"
         yield "static const model_layer_t layers[] = {"
         for step in self._program.steps:
-            yield f'    {{"{layer_name(self._graph, step.operator)}", "{step.operator.name}"}},'
+            layer = self._graph.layer(step.operator)
+            yield f'    {{"{layer.name}", "{layer.operator}"}},'
         yield "};"
         for kind, indices in (("inputs", self._graph.inputs), ("outputs", self._graph.outputs)):
             rows = (f"{{{self._plan.offsets[i]}, {self._graph.tensors[i].bytes}}}" for i in indices)

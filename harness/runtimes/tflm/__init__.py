@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from harness.runtimes import GeneratedSources, LayerInfo, LibraryTree, RuntimeOptions
+from harness.runtimes import GeneratedSources, LibraryTree, RuntimeOptions
 
 if TYPE_CHECKING:
     from harness.boards import Board
@@ -186,20 +186,10 @@ def _no_model() -> dict[str, Any]:
 
 
 def _model_facts(model: TFLiteModel) -> dict[str, Any]:
-    from harness.runtimes.aot.emit import layer_name
-
     graph = model.graph
     return {
         "weights_bytes": graph.weights_bytes,
         "input_bytes": tuple(tensor.bytes for tensor in graph.input_tensors()),
         "output_bytes": tuple(tensor.bytes for tensor in graph.output_tensors()),
-        "layers": tuple(
-            LayerInfo(
-                operator.index,
-                layer_name(graph, operator),
-                operator.name,
-                graph.operator_macs(operator),
-            )
-            for operator in graph.operators
-        ),
+        "layers": graph.layers(),
     }

@@ -41,7 +41,7 @@ def test_a_whole_capture() -> None:
     assert target.programmed == [Path("firmware.elf")]
     assert capture.cycles == (1000, 1001, 1002)
     assert capture.outputs == (bytes(range(12)),)
-    assert [(layer.operator, layer.cycles) for layer in capture.layers] == [
+    assert [(layer.op, layer.cycles) for layer in capture.layers] == [
         ("CONV_2D", 900),
         ("SOFTMAX", 90),
     ]

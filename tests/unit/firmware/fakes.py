@@ -6,7 +6,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from harness.runtimes import GeneratedSources, LayerInfo
+from harness.models import Layer
+from harness.runtimes import GeneratedSources
 
 INPUT_BYTES = 100
 ARENA_NEEDS = 150
@@ -109,7 +110,7 @@ def fake_sources(
         weights_bytes=weights,
         input_bytes=(size,),
         output_bytes=(size,),
-        layers=(LayerInfo(0, "flip", "CUSTOM", 0),),
+        layers=(Layer(0, "flip", "CUSTOM", 0),),
         runtime="aot",
         runtime_version="0",
         kernels="portable",

@@ -9,7 +9,6 @@ import pytest
 from harness.errors import ConfigError, ModelError, RuntimeUnsupported
 from harness.models.graph import read_model
 from harness.runtimes import RuntimeOptions, get_runtime
-from harness.runtimes.aot.emit import layer_name
 from harness.runtimes.aot.lower import supported_operators
 from harness.testing import ModelWriter
 
@@ -152,7 +151,7 @@ def test_reshape_shares_memory(generate):
 def test_layer_names_are_short_printable_tokens(shared_models):
     graph = read_model(shared_models / "micronets" / "kws_micronet_m_int8.tflite").graph
     for operator in graph.operators:
-        assert re.fullmatch(r"[A-Za-z0-9_.:-][A-Za-z0-9_.:/-]{0,39}", layer_name(graph, operator))
+        assert re.fullmatch(r"[A-Za-z0-9_.:-][A-Za-z0-9_.:/-]{0,39}", graph.layer(operator).name)
 
 
 def test_supported_operators_are_sorted():
