@@ -77,13 +77,12 @@ def build_job(job: Job, prepared: Prepared, *, slot: int = 0) -> Built:
 
 
 class Session(Protocol):
-    """What a job needs of `harness.capture.BoardSession`.
+    """What a job needs of `harness.capture.BoardSession`."""
 
-    Attributes:
-        broken: The device is in an unknown state; close the session and open another.
-    """
-
-    broken: bool
+    @property
+    def broken(self) -> bool:
+        """Whether a failure left the device in an unknown state."""
+        ...
 
     def run(self, image: FirmwareImage, plan: CapturePlan) -> Capture:
         """Program an image and measure it."""

@@ -268,12 +268,13 @@ class _Pipeline:
             try:
                 row = run_job(built, holder.session(), campaign=self.campaign)
             except HarnessError as failure:
-                holder.drop_broken(failure)
+                holder.drop_broken()
                 if attempt >= policy_for(failure).attempts or self.stop.is_set():
                     raise
                 earlier += f"(attempt {attempt}, error[{failure.code}]: {failure.what})\n"
                 _LOG.warning("%s: trying again after %s", job.label, failure.what)
-                self.summary.retries[failure.code] += 1
+                with self.lock:
+                    self.summary.retries[failure.code] += 1
                 if self.stop.wait(pause_s(failure, attempt)):
                     raise
             else:
@@ -317,9 +318,9 @@ class _Holder:
             self._session = self._open()
         return self._session
 
-    def drop_broken(self, failure: HarnessError) -> None:
-        """Close the session where `failure` leaves it unusable."""
-        if self._session is not None and (self._session.broken or isinstance(failure, BenchError)):
+    def drop_broken(self) -> None:
+        """Close the session if it cannot be used any more."""
+        if self._session is not None and self._session.broken:
             self.close()
 
     def close(self) -> None:

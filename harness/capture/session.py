@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness import protocol
 from harness.bench import Station, station_lock
 from harness.bench.check import serial_error
+from harness.bench.failure import UntilFailure
 from harness.bench.quarantine import check_quarantine
 from harness.boards import Board, load_board
 from harness.capture.arena import ArenaSearch, read_arena_parts
@@ -32,11 +33,9 @@ from harness.capture.record import (
 )
 from harness.errors import (
     ArenaTooSmall,
-    BenchError,
     CaptureError,
     CounterError,
     DeviceError,
-    HarnessError,
     IdentityError,
     InvokeFailed,
     ModelRegionError,
@@ -72,8 +71,8 @@ _SETUP_FAILURES: dict[int, type[DeviceError]] = {
 class BoardSession:
     """A station that is locked and open; runs one image after another.
 
-    After a failure that leaves the device in an unknown state the session is `broken` and refuses
-    to go on: close it and open another.
+    After a failure that leaves the device in an unknown state, the session is `broken` and refuses
+    further images: close it and open another.
 
     Use `BoardSession.open`.
     """
@@ -96,7 +95,7 @@ class BoardSession:
         self._target = target
         self._stack = stack
         self._where = f"{station.name}, {station.serial}"
-        self.broken = False
+        self._use = UntilFailure(f"the session on station '{station.name}'")
 
     @classmethod
     def open(cls, station: Station) -> BoardSession:
@@ -122,6 +121,11 @@ class BoardSession:
             raise
         return cls(station, board, port, target, stack, _stopwatch(station))
 
+    @property
+    def broken(self) -> bool:
+        """Whether a failure left the device in an unknown state."""
+        return self._use.cause is not None
+
     def __enter__(self) -> BoardSession:
         return self
 
@@ -144,18 +148,10 @@ class BoardSession:
             FlashError: Programming or verifying failed.
             IdentityError: The device runs another image or is another board.
             CaptureError: No complete, checked answer.
-            BenchError: The session broke earlier.
+            BenchError: An earlier run failed and left the device in an unknown state.
         """
-        if self.broken:
-            raise BenchError(
-                f"station {self._station.name} failed before and is in an unknown state",
-                fix="close the session and open another",
-            )
-        try:
+        with self._use.use(DeviceError):
             return self._run(image, plan)
-        except HarnessError as failure:
-            self.broken = not isinstance(failure, DeviceError)
-            raise
 
     def _run(self, image: FirmwareImage, plan: CapturePlan) -> Capture:
         start = time.perf_counter()

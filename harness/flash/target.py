@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.bench.failure import UntilFailure
 from harness.bench.probe import (
     DBGMCU_IDCODE,
     connect_error,
@@ -89,7 +90,7 @@ class Target:
         self.probe_id = str(session.probe.unique_id)
         self._session = session
         self._log = log
-        self._failure: HarnessError | None = None
+        self._use = UntilFailure(f"the debug session on station '{station.name}'")
         self._chip_uid: str | None = None
 
     def program(
@@ -222,28 +223,19 @@ class Target:
     @contextmanager
     def _guard(self, doing: str, *, connect: bool = False) -> Iterator[None]:
         """Turn what comes out of pyOCD into typed errors, and refuse use after failure."""
-        if self._failure is not None:
-            raise FlashError(
-                f"{doing}: the debug session on station '{self.station.name}' already failed",
-                where=self._failure.what,
-                fix="close it and open a new one",
-            )
-        try:
-            yield
-        except VerifyError as problem:
-            problem.data["log"] = list(self._log)
-            raise
-        except HarnessError as problem:
-            self._failure = problem
-            raise
-        except Exception as failure:
-            if not is_bench_trouble(failure):
-                # A bug: it goes up with its traceback, and the chip's state is in doubt.
-                self._failure = FlashError(f"{doing}: {type(failure).__name__}: {failure}")
+        with self._use.use(VerifyError):
+            try:
+                yield
+            except HarnessError as problem:
+                if isinstance(problem, VerifyError):
+                    problem.data["log"] = list(self._log)
                 raise
-            self._failure = _translate(failure, doing, self.station, connect=connect)
-            self._failure.data["log"] = list(self._log)
-            raise self._failure from failure
+            except Exception as failure:
+                if not is_bench_trouble(failure):
+                    raise  # a bug: it goes up with its traceback
+                translated = _translate(failure, doing, self.station, connect=connect)
+                translated.data["log"] = list(self._log)
+                raise translated from failure
 
 
 @contextmanager

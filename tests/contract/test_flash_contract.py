@@ -15,7 +15,7 @@ import pytest
 
 from harness.bench import Station, check, virtual_bench
 from harness.boards import Board, all_boards, load_board
-from harness.errors import FlashError, ProbeNotFound, TargetMismatch, VerifyError
+from harness.errors import BenchError, ProbeNotFound, TargetMismatch, VerifyError
 from harness.flash import Target, flash, open_target
 
 pytestmark = pytest.mark.skipif(
@@ -229,7 +229,7 @@ def test_lost_probe_is_typed_and_ends_the_session(
         patch.setattr(target._session.target, "write_memory_block32", pulled_out)
         with pytest.raises(ProbeNotFound, match="disconnected"):
             target.program(elf)
-    with pytest.raises(FlashError, match="already failed"):
+    with pytest.raises(BenchError, match="already failed"):
         target.program(elf)
 
 

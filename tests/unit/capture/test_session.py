@@ -109,6 +109,6 @@ def test_a_broken_session_refuses_to_go_on(monkeypatch: pytest.MonkeyPatch) -> N
     session, target = open_session(FakeDevice(mangle=silence))
     with pytest.raises(CaptureTimeout):
         session.run(Image(), PLAN)
-    with pytest.raises(BenchError, match="failed before"):
+    with pytest.raises(BenchError, match="already failed"):
         session.run(Image(), PLAN)
     assert len(target.programmed) == 1
