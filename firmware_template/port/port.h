@@ -23,20 +23,21 @@ enum { PORT_RX_ERROR = 0x100 };
 uint32_t port_console_read(void);
 void port_console_write(uint8_t byte);
 
-uint32_t port_cycles(void);       /* core cycles, 32 bits, free running */
-uint32_t port_ticks(void);        /* 1 MHz, 32 bits, free running */
-void port_barrier(void);          /* all memory accesses done, pipeline refilled */
-uint32_t port_lock(void);         /* interrupts off; returns what port_unlock() takes */
+uint32_t port_cycles(void); /* core cycles, 32 bits, free running */
+uint32_t port_ticks(void);  /* 1 MHz, 32 bits, free running */
+void port_barrier(void);    /* all memory accesses done, pipeline refilled */
+uint32_t port_lock(void);   /* interrupts off; returns what port_unlock() takes */
 void port_unlock(uint32_t state);
 
-const char *port_counter(void);     /* name of the cycle counter: "dwt", or "none" */
+const char *port_counter(void); /* name of the cycle counter: "dwt", or "none" */
 enum { PORT_ICACHE = 1, PORT_DCACHE = 2 };
 uint32_t port_caches(void);         /* which caches are on, as the core's registers say */
+int32_t port_art(void);             /* flash accelerator: 1 on, 0 off, -1 where there is none */
 const char *port_reset_cause(void); /* "power-on", "pin", "software", "watchdog", ... */
 void port_unique_id(uint32_t id[3]);
 
 uint32_t port_stack_bytes(void);
-uint32_t port_stack_used(void);     /* high-water mark of the painted stack */
+uint32_t port_stack_used(void); /* high-water mark of the painted stack */
 
 int main(void);
 

@@ -40,7 +40,7 @@ static const char *hil_id(char *rest) {
     hil_text("src", port_clock()->source);
     hil_unsigned("icache", (port_caches() & PORT_ICACHE) != 0u);
     hil_unsigned("dcache", (port_caches() & PORT_DCACHE) != 0u);
-    hil_unsigned("art", BOARD_ART);
+    hil_signed("art", port_art());
     hil_text("counter", port_counter());
     hil_unsigned("baud", BOARD_CONSOLE_BAUD);
     hil_unsigned("version", 4); /* protocol.VERSION */
@@ -327,11 +327,19 @@ static const struct {
     const char *name;
     handler_t handler;
 } commands[] = {
-    {"hil-id", hil_id},         {"hil-io", hil_io},         {"hil-setup", hil_setup},
-    {"hil-in", hil_in},         {"hil-run", hil_run},       {"hil-cycles", hil_cycles},
-    {"hil-layers", hil_layers}, {"hil-out", hil_out},       {"hil-mem", hil_mem},
-    {"hil-arena", hil_arena},   {"hil-arena-parts", hil_arena_parts},
-    {"hil-time", hil_time},     {"hil-crc", hil_crc},
+    {"hil-id", hil_id},
+    {"hil-io", hil_io},
+    {"hil-setup", hil_setup},
+    {"hil-in", hil_in},
+    {"hil-run", hil_run},
+    {"hil-cycles", hil_cycles},
+    {"hil-layers", hil_layers},
+    {"hil-out", hil_out},
+    {"hil-mem", hil_mem},
+    {"hil-arena", hil_arena},
+    {"hil-arena-parts", hil_arena_parts},
+    {"hil-time", hil_time},
+    {"hil-crc", hil_crc},
 };
 
 static void refuse(const char *code, const char *command) {

@@ -1,6 +1,5 @@
 #include "bench_console.h"
 
-
 #include "bench_crc.h"
 #include "port.h"
 

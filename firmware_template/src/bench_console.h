@@ -15,7 +15,7 @@ typedef enum {
     COMMAND_GARBLED,  /* a byte outside printable ASCII, or one that the UART flagged */
 } command_state_t;
 
-/* Wait for one command. Returns its text, without terminator, as a string that may be written to. */
+/* Wait for one command; returns its text without terminator, in memory that may be changed. */
 char *console_command(command_state_t *state);
 
 /* Plain text as it is, for MLPerf Tiny's lines. */

@@ -156,7 +156,8 @@ static void help(void) {
     text_line("db load N, db HH[HH]*, db print");
     text_line("infer N [W=10]");
     text_line("results");
-    text_line("hil-id, hil-io, hil-setup, hil-in, hil-run, hil-cycles, hil-layers, hil-out, hil-mem");
+    text_line(
+        "hil-id, hil-io, hil-setup, hil-in, hil-run, hil-cycles, hil-layers, hil-out, hil-mem");
 }
 
 bool mlperf_execute(const char *command, char **rest) {

@@ -30,8 +30,8 @@ int run_setup(void);
 const char *run_error(void);
 bool run_is_ready(void);
 
-/* Set up in only `bytes` of the arena and run once; 0, or a code that run_error() explains. The model
- * stays as this leaves it until run_setup(), which gives it its whole arena again. */
+/* Set up in only `bytes` of the arena and run once; 0, or a code that run_error() explains. The
+ * model stays as this leaves it until run_setup(), which gives it its whole arena again. */
 int run_in_arena(uint32_t bytes);
 
 /* One inference, not timed, on fresh inputs. */

@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 typedef struct {
-    uint32_t bytes;   /* size of the tensor */
-    uint32_t offset;  /* inputs: where its staging copy begins in build_staging */
-    float scale;      /* outputs: real value = (q - zero_point) * scale */
+    uint32_t bytes;  /* size of the tensor */
+    uint32_t offset; /* inputs: where its staging copy begins in build_staging */
+    float scale;     /* outputs: real value = (q - zero_point) * scale */
     int32_t zero_point;
 } build_tensor_t;
 

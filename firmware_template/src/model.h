@@ -34,7 +34,7 @@ uint32_t model_output_count(void);
 const void *model_output(uint32_t i);
 uint32_t model_output_bytes(uint32_t i);
 
-/* 0 when done. The inputs are dead afterwards (the planner reuses their memory): write them again. */
+/* 0 when done. Write the inputs again before each call: the planner reuses their memory. */
 int model_invoke(void);
 
 uint32_t model_layer_count(void);
@@ -46,13 +46,14 @@ int model_invoke_profiled(uint64_t *cycles, uint32_t n);
 model_arena_t model_arena(void);
 
 /* Set up with an arena of only `bytes` (up to the capacity); 0, or a code that model_error()
- * explains. Any size, any number of times, in any order: the device stays responsive. A runtime with
- * a static plan returns 0 exactly when bytes >= planned. model_setup() gives the whole arena back. */
+ * explains. Any size, any number of times, in any order: the device stays responsive. A runtime
+ * with a static plan returns 0 exactly when bytes >= planned. model_setup() gives the whole arena
+ * back. */
 int model_setup_in(uint32_t bytes);
 
-/* Where the arena goes. Kinds have no spaces: "nonpersistent" (activations and scratch, planned over
- * time) and "persistent" (for the life of the model) first and always; then, where the runtime keeps
- * records, its own categories such as "tensors", which are shares of these two. */
+/* Where the arena goes. Kinds have no spaces: "nonpersistent" (activations and scratch, planned
+ * over time) and "persistent" (for the life of the model) first and always; then, where the runtime
+ * keeps records, its own categories such as "tensors", which are shares of these two. */
 typedef struct {
     const char *kind;
     uint32_t used, requested, count; /* bytes taken and asked for, allocations */
@@ -60,7 +61,8 @@ typedef struct {
 uint32_t model_arena_part_count(void);
 const model_arena_part_t *model_arena_part(uint32_t i);
 
-void *model_arena_base(void); /* NULL when the planner writes to unused parts: a paint mark would lie */
+/* NULL when the planner writes to unused parts: a paint mark would be wrong. */
+void *model_arena_base(void);
 
 #ifdef __cplusplus
 }

@@ -143,7 +143,7 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         clock_source=identity.clock_source,
         icache=identity.icache,
         dcache=identity.dcache,
-        art=job.build.art,
+        art=identity.art,
         cycles=capture.cycles,
         latency_us=median,
         latency_ci_low_us=low,
@@ -212,9 +212,12 @@ def _issues(built: Built, capture: Capture, bit_exact: bool) -> tuple[str, ...]:
     if identity.clock_hz != job.board.clock_hz:
         issues.append("clock-differs")
     caches = job.board.facts.caches
-    if identity.icache != (job.build.icache and caches.icache_bytes > 0) or identity.dcache != (
-        job.build.dcache and caches.dcache_bytes > 0
-    ):
+    wanted = (
+        job.build.icache and caches.icache_bytes > 0,
+        job.build.dcache and caches.dcache_bytes > 0,
+        job.build.art if caches.art else None,
+    )
+    if (identity.icache, identity.dcache, identity.art) != wanted:
         issues.append("caches-differ")
     return tuple(issues)
 

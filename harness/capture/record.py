@@ -49,6 +49,7 @@ class Identity:
         clock_source: ``hse`` or ``lse``, or ``hsi`` when the board's reference did not start.
         icache: Whether the instruction cache is on.
         dcache: Whether the data cache is on.
+        art: Whether the flash accelerator is on, None where the chip has none.
     """
 
     build_id: str
@@ -58,6 +59,7 @@ class Identity:
     clock_source: str
     icache: bool
     dcache: bool
+    art: bool | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,6 +239,7 @@ class BoardSession:
             clock_source=who.src,
             icache=bool(who.icache),
             dcache=bool(who.dcache),
+            art=None if who.art < 0 else bool(who.art),
         )
 
     def _check_clock(self, console: Console, first: Reading, identity: Identity) -> None:

@@ -47,6 +47,7 @@ def board_config(board: Board, options: BuildOptions) -> str:
         ("BOARD_DCACHE", _flag(options.dcache and caches.dcache_bytes > 0)),
         ("BOARD_DCACHE_BYTES", f"{caches.dcache_bytes}u"),
         ("BOARD_DCACHE_WAYS", f"{caches.dcache_ways}u"),
+        ("BOARD_HAS_ART", _flag(caches.art)),
         ("BOARD_ART", _flag(options.art and caches.art)),
         ("BOARD_PREFETCH", _flag(caches.accelerator is None or caches.accelerator.prefetch)),
         ("BOARD_DWT_LOCK", _flag(facts.cycle_counter == "dwt-lock")),

@@ -83,6 +83,7 @@ class DeviceId(_Record):
             crystal of 32.768 kHz), or ``hsi`` when the board's reference is missing.
         icache: 1 when on.
         dcache: 1 when on.
+        art: Flash accelerator: 1 on, 0 off, -1 where the chip has none.
         counter: Cycle counter (``dwt``).
         baud: Console rate.
         version: Version of this grammar.
@@ -99,6 +100,7 @@ class DeviceId(_Record):
     src: str
     icache: int
     dcache: int
+    art: int
     counter: str
     baud: int
     version: int

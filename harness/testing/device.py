@@ -29,6 +29,7 @@ class FakeDevice:
         model: Model id that it reports.
         uid: Unique id that it reports.
         clock_hz: Clock that it reports.
+        art: Flash accelerator that it reports: 1 on, 0 off, -1 none.
         cycles: Cycles of successive timed inferences.
         layers: (name, operator, cycles) of each layer.
         input_bytes: Size of each input.
@@ -47,6 +48,7 @@ class FakeDevice:
     model: str = "fedcba9876543210"
     uid: str = "00112233445566778899aabb"
     clock_hz: int = 216_000_000
+    art: int = 1
     cycles: tuple[int, ...] = (1000, 1001, 1002)
     layers: tuple[tuple[str, str, int], ...] = (("conv", "CONV_2D", 900), ("fc", "SOFTMAX", 90))
     input_bytes: tuple[int, ...] = (490,)
@@ -97,8 +99,8 @@ class FakeDevice:
         fields = {
             "build": self.build, "board": self.board, "uid": self.uid,
             "model": self.model, "runtime": "aot", "kernels": "cmsis_nn", "clock": self.clock_hz,
-            "src": "hse", "icache": 1, "dcache": 1, "counter": "dwt", "baud": 115200,
-            "version": protocol.VERSION,
+            "src": "hse", "icache": 1, "dcache": 1, "art": self.art, "counter": "dwt",
+            "baud": 115200, "version": protocol.VERSION,
         }  # fmt: skip
         return [self._line("id", **fields)]
 

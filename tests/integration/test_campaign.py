@@ -156,6 +156,22 @@ def test_sweep_of_kernels_and_boards(harness: Harness, tmp_path: Path, tiny: Pat
     assert len({row.chip_uid for row in found}) == 4
 
 
+def test_the_accelerator_is_read_from_the_device(
+    harness: Harness, tmp_path: Path, tiny: Path
+) -> None:
+    file = tmp_path / "art.toml"
+    boards = '["nucleo_f746zg", "nucleo_f446re", "nucleo_l4r5zi"]'
+    for name, art in (("on", "true"), ("off", "false")):
+        file.write_text(
+            f'name = "art"\nboards = {boards}\nmodels = ["{tiny.name}"]\n[measure]\nart = {art}\n'
+        )
+        answer = harness("run", file, "--db", tmp_path / f"{name}.sqlite", "--json")
+        assert answer.code == 0, answer.err
+    on, off = rows(tmp_path / "on.sqlite"), rows(tmp_path / "off.sqlite")
+    assert [(row.art, row.issues) for row in on] == [(True, ())] * 3
+    assert [(row.art, row.issues) for row in off] == [(False, ())] * 3
+
+
 def test_models_in_turn_on_two_kernel_sets_never_get_each_other_s_weights(
     harness: Harness, tmp_path: Path, pointwise: Callable[..., bytes]
 ) -> None:

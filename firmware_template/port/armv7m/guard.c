@@ -11,14 +11,19 @@
 
 extern uint32_t _stack_bottom[];
 
-enum { MPU_TYPE = 0xE000ED90u, MPU_CTRL = 0xE000ED94u, MPU_RBAR = 0xE000ED9Cu, MPU_RASR = 0xE000EDA0u };
 enum {
-    RBAR_VALID = 1 << 4,                     /* the region's number, 0, is in the low bits */
-    RASR_XN = 1 << 28,                       /* AP = 0: no access, privileged or not */
-    RASR_SIZE = (12 - 1) << 1,               /* 2^12 bytes */
+    MPU_TYPE = 0xE000ED90u,
+    MPU_CTRL = 0xE000ED94u,
+    MPU_RBAR = 0xE000ED9Cu,
+    MPU_RASR = 0xE000EDA0u
+};
+enum {
+    RBAR_VALID = 1 << 4,       /* the region's number, 0, is in the low bits */
+    RASR_XN = 1 << 28,         /* AP = 0: no access, privileged or not */
+    RASR_SIZE = (12 - 1) << 1, /* 2^12 bytes */
     RASR_ENABLE = 1,
-    CTRL_PRIVDEFENA = 1 << 2,                /* elsewhere as without an MPU */
-    CTRL_ENABLE = 1,                         /* not in HardFault: HFNMIENA = 0 */
+    CTRL_PRIVDEFENA = 1 << 2, /* elsewhere as without an MPU */
+    CTRL_ENABLE = 1,          /* not in HardFault: HFNMIENA = 0 */
 };
 _Static_assert(1 << 12 == PORT_GUARD_BYTES, "RASR_SIZE");
 

@@ -20,10 +20,22 @@ extern void *const port_vectors[];
 
 /* Only the core's own exceptions: no interrupt is ever enabled, all input and output is polled. */
 __attribute__((section(".vectors"), used)) void *const port_vectors[16] = {
-    _stack_top,       (void *)port_reset, (void *)port_fault, (void *)port_fault,
-    (void *)port_fault, (void *)port_fault, (void *)port_fault, NULL,
-    NULL,             NULL,               NULL,               (void *)port_fault,
-    (void *)port_fault, NULL,               (void *)port_fault, (void *)port_fault,
+    _stack_top,
+    (void *)port_reset,
+    (void *)port_fault,
+    (void *)port_fault,
+    (void *)port_fault,
+    (void *)port_fault,
+    (void *)port_fault,
+    NULL,
+    NULL,
+    NULL,
+    NULL,
+    (void *)port_fault,
+    (void *)port_fault,
+    NULL,
+    (void *)port_fault,
+    (void *)port_fault,
 };
 
 /* Which board the image is for, behind the vectors: harness/flash/image.py reads it before it lets

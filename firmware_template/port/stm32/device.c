@@ -68,6 +68,10 @@ void port_unique_id(uint32_t id[3]) {
     }
 }
 
+int32_t port_art(void) {
+    return BOARD_HAS_ART ? (int32_t)family_art_is_on() : -1;
+}
+
 static const char *read_reset_cause(void) {
     const uint32_t flags = REG(RCC_CSR);
     REG(RCC_CSR) = flags | 1u << CSR_RMVF;

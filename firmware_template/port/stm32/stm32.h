@@ -20,9 +20,10 @@ void stm32_console_pins(void);
 void stm32_ticks_init(void);
 
 /* A family's part. */
-void stm32_clock_init(void);    /* from the board's facts; port_clock() tells the result */
-void family_flash_init(void);   /* wait states and accelerator, before the clock goes up */
-void family_caches_init(void);  /* L1 caches, if it has any */
+void stm32_clock_init(void);     /* from the board's facts; port_clock() tells the result */
+void family_flash_init(void);    /* wait states and accelerator, before the clock goes up */
+uint32_t family_art_is_on(void); /* as FLASH_ACR says */
+void family_caches_init(void);   /* L1 caches, if it has any */
 void family_console_init(uint32_t peripheral_hz);
 
 typedef struct {

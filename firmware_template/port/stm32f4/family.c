@@ -21,6 +21,10 @@ void family_flash_init(void) {
     (void)REG(FLASH_ACR); /* the manual asks to read the wait states back before going faster */
 }
 
+uint32_t family_art_is_on(void) {
+    return (REG(FLASH_ACR) & (ACR_ICEN | ACR_DCEN)) == (ACR_ICEN | ACR_DCEN);
+}
+
 void family_caches_init(void) {
     /* The Cortex-M4 has none; those of the flash interface are on since family_flash_init(). */
 }

@@ -16,6 +16,10 @@ void family_flash_init(void) {
     (void)REG(FLASH_ACR); /* the manual asks to read the wait states back before going faster */
 }
 
+uint32_t family_art_is_on(void) {
+    return (REG(FLASH_ACR) & ACR_ARTEN) != 0u;
+}
+
 void family_caches_init(void) {
 #if BOARD_ICACHE
     icache_enable();

@@ -40,14 +40,17 @@ enum {
 };
 
 /* RCC_PLLCFGR without the source: PLLREN, and R for the system clock. */
-#define PLLCFGR(m, n, r) (1u << 24 | ((r) / 2u - 1u) << 25 | (n) << 8 | ((m) - 1u) << 4)
+static uint32_t pllcfgr(uint32_t m, uint32_t n, uint32_t r) {
+    return 1u << 24 | (r / 2u - 1u) << 25 | n << 8 | (m - 1u) << 4;
+}
+
 /* MSIRANGE of the frequencies that the manifest may name. */
-#define MSI_RANGE                                                                     \
-    (BOARD_MSI_HZ == 48000000u   ? 11u                                                \
-     : BOARD_MSI_HZ == 32000000u ? 10u                                                \
-     : BOARD_MSI_HZ == 24000000u ? 9u                                                 \
-     : BOARD_MSI_HZ == 16000000u ? 8u                                                 \
-     : BOARD_MSI_HZ == 8000000u  ? 7u                                                 \
+#define MSI_RANGE                      \
+    (BOARD_MSI_HZ == 48000000u   ? 11u \
+     : BOARD_MSI_HZ == 32000000u ? 10u \
+     : BOARD_MSI_HZ == 24000000u ? 9u  \
+     : BOARD_MSI_HZ == 16000000u ? 8u  \
+     : BOARD_MSI_HZ == 8000000u  ? 7u  \
                                  : 6u)
 
 /* A power-on sets the brown-out flag, and has none of its own. */
@@ -88,13 +91,13 @@ static uint32_t start_reference(void) {
 
 static uint32_t start_pll(uint32_t source) {
     if (source != 0u) {
-        REG(RCC_PLLCFGR) = PLLCFGR(BOARD_PLL_M, BOARD_PLL_N, BOARD_PLL_P) | source;
+        REG(RCC_PLLCFGR) = pllcfgr(BOARD_PLL_M, BOARD_PLL_N, BOARD_PLL_P) | source;
     } else {
         REG(RCC_CR) |= CR_HSION;
         if (!stm32_wait(RCC_CR, CR_HSIRDY, CR_HSIRDY, PATIENCE)) {
             return 0;
         }
-        REG(RCC_PLLCFGR) = PLLCFGR(BOARD_PLL_HSI_M, BOARD_PLL_HSI_N, BOARD_PLL_HSI_P) | SOURCE_HSI;
+        REG(RCC_PLLCFGR) = pllcfgr(BOARD_PLL_HSI_M, BOARD_PLL_HSI_N, BOARD_PLL_HSI_P) | SOURCE_HSI;
     }
     REG(RCC_CR) |= CR_PLLON;
     return stm32_wait(RCC_CR, CR_PLLRDY, CR_PLLRDY, PATIENCE);
@@ -154,6 +157,10 @@ void family_flash_init(void) {
         BOARD_FLASH_WAIT_STATES | ACR_ICEN | ACR_DCEN | (BOARD_PREFETCH ? ACR_PRFTEN : 0);
 #endif
     (void)stm32_wait(FLASH_ACR, 15u, BOARD_FLASH_WAIT_STATES, PATIENCE);
+}
+
+uint32_t family_art_is_on(void) {
+    return (REG(FLASH_ACR) & (ACR_ICEN | ACR_DCEN)) == (ACR_ICEN | ACR_DCEN);
 }
 
 void family_caches_init(void) {

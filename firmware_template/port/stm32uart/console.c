@@ -22,9 +22,10 @@ void family_console_init(uint32_t peripheral_hz) {
     REG(USART_CR1) = 0;
     REG(USART_CR2) = 0;
     REG(USART_CR3) = 0;
-    REG(USART_BRR) = BOARD_CONSOLE_SCALE * (peripheral_hz / BOARD_CONSOLE_BAUD) +
-                     (BOARD_CONSOLE_SCALE * (peripheral_hz % BOARD_CONSOLE_BAUD) +
-                      BOARD_CONSOLE_BAUD / 2u) / BOARD_CONSOLE_BAUD; /* rounded, in 32 bits */
+    REG(USART_BRR) =
+        BOARD_CONSOLE_SCALE * (peripheral_hz / BOARD_CONSOLE_BAUD) +
+        (BOARD_CONSOLE_SCALE * (peripheral_hz % BOARD_CONSOLE_BAUD) + BOARD_CONSOLE_BAUD / 2u) /
+            BOARD_CONSOLE_BAUD;              /* rounded, in 32 bits */
     REG(USART_CR1) = 1u << 3 | 1u << 2 | 1u; /* TE, RE, UE */
 }
 

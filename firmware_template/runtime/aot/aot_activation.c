@@ -2,8 +2,7 @@
 #include "aot_fixed_point.h"
 #include "aot_kernels.h"
 
-int aot_softmax(const void *block)
-{
+int aot_softmax(const void *block) {
     enum { INPUT_BITS = 5, SUM_BITS = 12 }; /* exponents in Q5.26, their sum in Q12.19 */
     const aot_softmax_t *p = block;
     const int8_t *input = p->input;
@@ -41,8 +40,7 @@ int aot_softmax(const void *block)
     return 0;
 }
 
-int aot_logistic(const void *block)
-{
+int aot_logistic(const void *block) {
     enum { INPUT_BITS = 4 };
     const aot_logistic_t p = *(const aot_logistic_t *)block;
 
@@ -67,8 +65,7 @@ int aot_logistic(const void *block)
     return 0;
 }
 
-int aot_rescale(const void *block)
-{
+int aot_rescale(const void *block) {
     const aot_rescale_t p = *(const aot_rescale_t *)block;
 
     for (int32_t i = 0; i < p.size; i++) {
@@ -79,8 +76,7 @@ int aot_rescale(const void *block)
     return 0;
 }
 
-int aot_clamp(const void *block)
-{
+int aot_clamp(const void *block) {
     const aot_rescale_t p = *(const aot_rescale_t *)block;
 
     for (int32_t i = 0; i < p.size; i++) {
@@ -90,16 +86,14 @@ int aot_clamp(const void *block)
 }
 
 /* Nearest integer, half away from zero; without libm, and exact as the remainder is. */
-static int32_t nearest(float value)
-{
+static int32_t nearest(float value) {
     const float limited = value < -1e6f ? -1e6f : value > 1e6f ? 1e6f : value;
     const int32_t whole = (int32_t)limited;
     const float rest = limited - (float)whole;
     return whole + (rest >= 0.5f) - (rest <= -0.5f);
 }
 
-int aot_quantize(const void *block)
-{
+int aot_quantize(const void *block) {
     const aot_affine_t p = *(const aot_affine_t *)block;
     const float *input = p.input;
     int8_t *output = p.output;
@@ -111,8 +105,7 @@ int aot_quantize(const void *block)
     return 0;
 }
 
-int aot_dequantize(const void *block)
-{
+int aot_dequantize(const void *block) {
     const aot_affine_t p = *(const aot_affine_t *)block;
     const int8_t *input = p.input;
     float *output = p.output;

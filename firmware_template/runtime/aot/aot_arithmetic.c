@@ -7,8 +7,7 @@ enum { ADD_BITS = 20 }; /* headroom that both addends get before they are rescal
 /* The blocks are copied: stores through int8_t pointers may alias anything, so that the compiler would
  * load every field again for every element. */
 
-int aot_add(const void *block)
-{
+int aot_add(const void *block) {
     const aot_binary_t p = *(const aot_binary_t *)block;
     const int8_t *a = p.input1;
     int8_t *output = p.output;
@@ -30,8 +29,7 @@ int aot_add(const void *block)
     return 0;
 }
 
-int aot_mul(const void *block)
-{
+int aot_mul(const void *block) {
     const aot_binary_t p = *(const aot_binary_t *)block;
     const int8_t *a = p.input1;
     int8_t *output = p.output;
@@ -48,8 +46,7 @@ int aot_mul(const void *block)
     return 0;
 }
 
-int aot_mean(const void *block)
-{
+int aot_mean(const void *block) {
     const aot_mean_t p = *(const aot_mean_t *)block;
     const int8_t *input = p.input;
     int8_t *output = p.output;

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-int aot_pad(const void *block)
-{
+int aot_pad(const void *block) {
     const aot_pad_t *p = block;
     const int8_t *input = p->input;
     int8_t *output = p->output;
@@ -25,8 +24,7 @@ int aot_pad(const void *block)
     return 0;
 }
 
-int aot_concat(const void *block)
-{
+int aot_concat(const void *block) {
     const aot_concat_t *p = block;
     int8_t *output = p->output;
 
@@ -39,16 +37,14 @@ int aot_concat(const void *block)
     return 0;
 }
 
-int aot_copy(const void *block)
-{
+int aot_copy(const void *block) {
     const aot_copy_t *p = block;
 
     memmove(p->output, p->input, (size_t)p->bytes);
     return 0;
 }
 
-int aot_alias(const void *block)
-{
+int aot_alias(const void *block) {
     (void)block;
     return 0;
 }

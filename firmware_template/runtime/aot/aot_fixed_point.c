@@ -7,8 +7,7 @@ static const int32_t exp_minus_power[] = {1672461947, 1302514674, 790015084, 290
                                           39332535,   720401,     242};
 
 /* exp() on (-1/4, 0] in Q0: a fourth-order Taylor polynomial around -1/8. */
-static int32_t exp_on_last_quarter(int32_t value)
-{
+static int32_t exp_on_last_quarter(int32_t value) {
     const int32_t x = value + (1 << 28);
     const int32_t x2 = aot_high_mul(x, x);
     const int32_t x3 = aot_high_mul(x2, x);
@@ -17,8 +16,7 @@ static int32_t exp_on_last_quarter(int32_t value)
     return EXP_MINUS_EIGHTH + aot_high_mul(EXP_MINUS_EIGHTH, x + tail);
 }
 
-int32_t aot_exp_on_negative(int32_t value, int32_t integer_bits)
-{
+int32_t aot_exp_on_negative(int32_t value, int32_t integer_bits) {
     if (value == 0) {
         return INT32_MAX;
     }
@@ -35,8 +33,7 @@ int32_t aot_exp_on_negative(int32_t value, int32_t integer_bits)
     return result;
 }
 
-int32_t aot_one_over_one_plus(int32_t value)
-{
+int32_t aot_one_over_one_plus(int32_t value) {
     /* Newton's method on d = (1 + value) / 2 from the linear estimate 48/17 - 32/17 d, in Q2. */
     const int32_t d = (int32_t)(((int64_t)value + INT32_MAX + 1) / 2);
     int32_t x = 1515870810 + aot_high_mul(d, -1010580540);

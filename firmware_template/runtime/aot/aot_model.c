@@ -9,14 +9,19 @@ static const char *error_text = "";
 
 enum { ERROR_SCRATCH = 1, ERROR_KERNEL = 2, ERROR_ARENA = 3 };
 
-const char *model_runtime(void) { return "aot"; }
+const char *model_runtime(void) {
+    return "aot";
+}
 
-const char *model_kernels(void) { return aot_kernel_set; }
+const char *model_kernels(void) {
+    return aot_kernel_set;
+}
 
-const char *model_error(void) { return error_text; }
+const char *model_error(void) {
+    return error_text;
+}
 
-int model_setup(void)
-{
+int model_setup(void) {
     /* The generator computed scratch sizes for these kernels; were it wrong, an activation would be
      * overwritten without a trace. */
     for (uint32_t i = 0; i < aot_graph.step_count; i++) {
@@ -30,32 +35,31 @@ int model_setup(void)
     return 0;
 }
 
-uint32_t model_input_count(void) { return aot_graph.input_count; }
+uint32_t model_input_count(void) {
+    return aot_graph.input_count;
+}
 
-void *model_input(uint32_t i)
-{
+void *model_input(uint32_t i) {
     return i < aot_graph.input_count ? aot_graph.arena + aot_graph.inputs[i].offset : NULL;
 }
 
-uint32_t model_input_bytes(uint32_t i)
-{
+uint32_t model_input_bytes(uint32_t i) {
     return i < aot_graph.input_count ? aot_graph.inputs[i].bytes : 0;
 }
 
-uint32_t model_output_count(void) { return aot_graph.output_count; }
+uint32_t model_output_count(void) {
+    return aot_graph.output_count;
+}
 
-const void *model_output(uint32_t i)
-{
+const void *model_output(uint32_t i) {
     return i < aot_graph.output_count ? aot_graph.arena + aot_graph.outputs[i].offset : NULL;
 }
 
-uint32_t model_output_bytes(uint32_t i)
-{
+uint32_t model_output_bytes(uint32_t i) {
     return i < aot_graph.output_count ? aot_graph.outputs[i].bytes : 0;
 }
 
-int model_invoke(void)
-{
+int model_invoke(void) {
     const aot_step_t *step = aot_graph.steps;
     for (uint32_t left = aot_graph.step_count; left != 0; left--, step++) {
         if (step->run(step->block) != 0) {
@@ -66,15 +70,15 @@ int model_invoke(void)
     return 0;
 }
 
-uint32_t model_layer_count(void) { return aot_graph.step_count; }
+uint32_t model_layer_count(void) {
+    return aot_graph.step_count;
+}
 
-const model_layer_t *model_layer(uint32_t i)
-{
+const model_layer_t *model_layer(uint32_t i) {
     return i < aot_graph.step_count ? &aot_graph.layers[i] : NULL;
 }
 
-int model_invoke_profiled(uint64_t *cycles, uint32_t n)
-{
+int model_invoke_profiled(uint64_t *cycles, uint32_t n) {
     for (uint32_t i = 0; i < aot_graph.step_count; i++) {
         const aot_step_t *step = &aot_graph.steps[i];
         const uint64_t start = bench_cycles();
@@ -91,16 +95,14 @@ int model_invoke_profiled(uint64_t *cycles, uint32_t n)
     return 0;
 }
 
-model_arena_t model_arena(void)
-{
+model_arena_t model_arena(void) {
     const model_arena_t arena = {aot_graph.arena_bytes, aot_graph.arena_bytes,
                                  aot_graph.arena_bytes};
     return arena;
 }
 
 /* The plan is static: the whole arena is needed, and is enough. */
-int model_setup_in(uint32_t bytes)
-{
+int model_setup_in(uint32_t bytes) {
     if (bytes < aot_graph.arena_bytes) {
         error_text = "arena smaller than the static plan";
         return ERROR_ARENA;
@@ -108,10 +110,11 @@ int model_setup_in(uint32_t bytes)
     return model_setup();
 }
 
-uint32_t model_arena_part_count(void) { return 2; }
+uint32_t model_arena_part_count(void) {
+    return 2;
+}
 
-const model_arena_part_t *model_arena_part(uint32_t i)
-{
+const model_arena_part_t *model_arena_part(uint32_t i) {
     /* Everything persistent is constant, and in flash. */
     static model_arena_part_t parts[] = {{"nonpersistent", 0, 0, 1}, {"persistent", 0, 0, 0}};
     parts[0].used = aot_graph.arena_bytes;
@@ -119,4 +122,6 @@ const model_arena_part_t *model_arena_part(uint32_t i)
     return i < model_arena_part_count() ? &parts[i] : NULL;
 }
 
-void *model_arena_base(void) { return aot_graph.arena; }
+void *model_arena_base(void) {
+    return aot_graph.arena;
+}

@@ -4,16 +4,14 @@
 
 const char aot_kernel_set[] = "portable";
 
-static int8_t finish(const aot_conv_t *p, int32_t sum, int32_t channel)
-{
+static int8_t finish(const aot_conv_t *p, int32_t sum, int32_t channel) {
     const int32_t value = aot_rescaled(sum, p->multiplier[channel], p->shift[channel]);
     return (int8_t)aot_clamped(value + p->out_offset, p->act_min, p->act_max);
 }
 
 /* One output pixel and channel: the products of all taps that fall inside the input. */
 static int32_t conv_sum(const aot_conv_t *p, const int8_t *image, int32_t top, int32_t left,
-                        const int8_t *filter)
-{
+                        const int8_t *filter) {
     int32_t sum = 0;
     for (int32_t ky = 0; ky < p->kernel.h; ky++) {
         const int32_t y = top + ky * p->dilation.h;
@@ -35,8 +33,7 @@ static int32_t conv_sum(const aot_conv_t *p, const int8_t *image, int32_t top, i
     return sum;
 }
 
-int aot_conv(const void *block)
-{
+int aot_conv(const void *block) {
     const aot_conv_t *p = block;
     const int32_t filter_size = p->kernel.h * p->kernel.w * p->in.c;
     const int8_t *image = p->input;
@@ -57,15 +54,13 @@ int aot_conv(const void *block)
     return 0;
 }
 
-int32_t aot_conv_scratch(const void *block)
-{
+int32_t aot_conv_scratch(const void *block) {
     (void)block;
     return 0;
 }
 
 static int32_t depthwise_sum(const aot_conv_t *p, const int8_t *image, int32_t top, int32_t left,
-                             int32_t channel)
-{
+                             int32_t channel) {
     const int8_t *plane = image + channel / p->depth_multiplier;
     const int8_t *filter = p->filter + channel;
     int32_t sum = 0;
@@ -81,8 +76,7 @@ static int32_t depthwise_sum(const aot_conv_t *p, const int8_t *image, int32_t t
     return sum;
 }
 
-int aot_depthwise(const void *block)
-{
+int aot_depthwise(const void *block) {
     const aot_conv_t *p = block;
     const int8_t *image = p->input;
     int8_t *output = p->output;
@@ -102,14 +96,12 @@ int aot_depthwise(const void *block)
     return 0;
 }
 
-int32_t aot_depthwise_scratch(const void *block)
-{
+int32_t aot_depthwise_scratch(const void *block) {
     (void)block;
     return 0;
 }
 
-int aot_fully_connected(const void *block)
-{
+int aot_fully_connected(const void *block) {
     const aot_fully_connected_t *p = block;
     const int8_t *row = p->input;
     int8_t *output = p->output;
@@ -128,4 +120,6 @@ int aot_fully_connected(const void *block)
     return 0;
 }
 
-int aot_fully_connected_channels(const void *block) { return aot_conv(block); }
+int aot_fully_connected_channels(const void *block) {
+    return aot_conv(block);
+}

@@ -17,8 +17,8 @@
 
 extern "C" {
 void tflm_debug_log(const char *format, va_list arguments) __asm__("DebugLog");
-int tflm_debug_vsnprintf(char *buffer, size_t size, const char *format, va_list arguments)
-    __asm__("DebugVsnprintf");
+int tflm_debug_vsnprintf(char *buffer, size_t size, const char *format,
+                         va_list arguments) __asm__("DebugVsnprintf");
 }
 
 namespace {
@@ -28,7 +28,8 @@ constexpr bool has_arguments = !std::is_same_v<decltype(&DebugLog), void (*)(con
 // Formats what TFLM's messages use, so that newlib's printf, and the heap it wants, stay out.
 class Writer {
   public:
-    Writer(char *buffer, size_t size) : buffer_(buffer), size_(size) {}
+    Writer(char *buffer, size_t size) : buffer_(buffer), size_(size) {
+    }
 
     void put(char byte) {
         if (used_ + 1 < size_) {
@@ -114,12 +115,14 @@ size_t format_into(char *buffer, size_t size, const char *format, va_list argume
             break;
         case 'u':
             out.number(longs > 1 ? va_arg(arguments, unsigned long long)
-                                 : va_arg(arguments, unsigned int), 10);
+                                 : va_arg(arguments, unsigned int),
+                       10);
             break;
         case 'x':
         case 'X':
             out.number(longs > 1 ? va_arg(arguments, unsigned long long)
-                                 : va_arg(arguments, unsigned int), 16);
+                                 : va_arg(arguments, unsigned int),
+                       16);
             break;
         case 'p':
             out.text("0x");
@@ -160,7 +163,7 @@ void keep(const char *text) {
     log_text[log_used] = '\0';
 }
 
-}  // namespace
+} // namespace
 
 void tflm_debug_log(const char *format, va_list arguments) {
     if constexpr (has_arguments) {
@@ -200,7 +203,7 @@ decltype(GetCurrentTimeTicks()) GetCurrentTimeTicks() {
     return static_cast<decltype(GetCurrentTimeTicks())>(bench_microseconds());
 }
 
-}  // namespace tflite
+} // namespace tflite
 
 // What the C++ library and assertions would pull a heap and a file system in for.
 extern "C" {
@@ -215,9 +218,11 @@ int __aeabi_atexit(void *, void (*)(void *), void *) {
 }
 
 [[noreturn]] void abort(void) {
-    __builtin_trap();  // the fault's report names the place
+    __builtin_trap(); // the fault's report names the place
 }
 }
 
-void operator delete(void *) noexcept {}
-void operator delete(void *, size_t) noexcept {}
+void operator delete(void *) noexcept {
+}
+void operator delete(void *, size_t) noexcept {
+}

@@ -78,13 +78,13 @@ class LayerProfiler : public tflite::MicroProfilerInterface {
     uint32_t depth_ = 0;
 };
 
-alignas(tflite::MicroInterpreter) unsigned char interpreter_storage[sizeof(
-    tflite::MicroInterpreter)];
-tflite::MicroInterpreter *interpreter;  // null when the model is not set up
+alignas(
+    tflite::MicroInterpreter) unsigned char interpreter_storage[sizeof(tflite::MicroInterpreter)];
+tflite::MicroInterpreter *interpreter; // null when the model is not set up
 alignas(LayerProfiler) unsigned char profiler_storage[sizeof(LayerProfiler)];
 LayerProfiler *profiler;
 const char *error_text = "";
-uint32_t arena_bytes;  // of the last set-up
+uint32_t arena_bytes; // of the last set-up
 
 constexpr uint32_t fixed_parts = 2;
 constexpr uint32_t max_parts = 10;
@@ -170,7 +170,7 @@ void record(const tflite::MicroOpResolver *resolver) {
     tflite::RecordingMicroAllocator *const allocator =
         tflite::RecordingMicroAllocator::Create(arena(), capacity());
     if (allocator == nullptr || !allocate(allocator, resolver)) {
-        return;  // the set-up that follows fails too, and says why
+        return; // the set-up that follows fails too, and says why
     }
     nonpersistent_used =
         static_cast<uint32_t>(allocator->GetSimpleMemoryAllocator()->GetNonPersistentUsedBytes());
@@ -234,7 +234,7 @@ uint32_t tensor_bytes(const TfLiteTensor *tensor) {
     return tensor != nullptr ? static_cast<uint32_t>(tensor->bytes) : 0;
 }
 
-}  // namespace
+} // namespace
 
 const char *model_runtime(void) {
     return "tflm";
@@ -316,8 +316,8 @@ const model_layer_t *model_layer(uint32_t i) {
         return nullptr;
     }
     const auto *const op = graph()->operators()->Get(i);
-    const auto *const tensor = graph()->tensors()->Get(
-        static_cast<uint32_t>(op->outputs()->Get(0)));
+    const auto *const tensor =
+        graph()->tensors()->Get(static_cast<uint32_t>(op->outputs()->Get(0)));
     const char *const text = tensor->name() != nullptr ? tensor->name()->c_str() : "";
     uint32_t end = 0;
     while (text[end] != '\0' && text[end] != ';') {
@@ -371,5 +371,5 @@ const model_arena_part_t *model_arena_part(uint32_t i) {
 }
 
 void *model_arena_base(void) {
-    return nullptr;  // the planner writes to arena that nothing uses: paint would lie
+    return nullptr; // the planner writes to arena that nothing uses: paint would lie
 }

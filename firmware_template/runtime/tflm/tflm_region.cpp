@@ -15,7 +15,7 @@ extern "C" {
 
 namespace {
 
-constexpr uint32_t magic = 0x314D4854;  // "THM1"
+constexpr uint32_t magic = 0x314D4854; // "THM1"
 constexpr uint32_t max_tensors = 8;
 
 struct Tensor {
@@ -43,7 +43,7 @@ static_assert(sizeof(Header) == 512, "the host writes the model behind 512 bytes
 
 bool header_is_whole;
 
-}  // namespace
+} // namespace
 
 extern "C" {
 extern const Header tflm_region;
@@ -57,8 +57,7 @@ Tensor build_outputs[max_tensors];
 
 __attribute__((constructor)) void tflm_region_read(void) {
     const Header &header = tflm_region;
-    const uint32_t crc =
-        bench_crc32(&header, offsetof(Header, header_crc));
+    const uint32_t crc = bench_crc32(&header, offsetof(Header, header_crc));
     header_is_whole = header.magic == magic && crc == header.header_crc &&
                       header.input_count <= max_tensors && header.output_count <= max_tensors;
     if (!header_is_whole) {

@@ -50,6 +50,13 @@ def test_a_whole_capture() -> None:
     assert capture.timing_model is not None and "m-hil-boot" in capture.raw_log
 
 
+@pytest.mark.parametrize(("told", "known"), [(1, True), (0, False), (-1, None)])
+def test_the_accelerator_is_what_the_device_reads(told: int, known: bool | None) -> None:
+    device = FakeDevice()
+    device.art = told
+    assert open_session(device)[0].run(Image(), PLAN).identity.art is known
+
+
 def test_repeats_across_resets() -> None:
     device = FakeDevice()
     capture = open_session(device)[0].run(Image(), replace(PLAN, boots=3))
