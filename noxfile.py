@@ -91,7 +91,7 @@ def fuzz(session: nox.Session) -> None:
 
     With atheris (the extra `fuzz`) also inputs that it derives from the branches they reach.
     """
-    session.run("python", "tests/fuzz/fuzz.py", *session.posargs)
+    session.run("python", "-m", "tools.fuzz", *session.posargs)
 
 
 @nox.session

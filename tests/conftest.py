@@ -12,8 +12,6 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -28,15 +26,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-@pytest.fixture(scope="session")
-def shared_models() -> Path:
-    """Return the folder of published models, or skip."""
-    folder = Path(os.environ.get("HARNESS_SHARED", ROOT.parent / "shared")) / "models"
-    if not folder.is_dir():
-        pytest.skip("published models not at hand: set HARNESS_SHARED to the folder above models/")
-    return folder
 
 
 @dataclass

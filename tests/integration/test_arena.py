@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
+from support import firmware as fakes
 
 from harness.bench import virtual_bench
 from harness.boards import load_board
@@ -31,17 +30,7 @@ FAILURES = {
 }
 
 
-@pytest.fixture(scope="module")
-def fakes() -> ModuleType:
-    path = Path(__file__).parents[1] / "unit" / "firmware" / "fakes.py"
-    spec = importlib.util.spec_from_file_location("arena_fakes", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def failing_model(fakes: ModuleType, statement: str) -> str:
+def failing_model(statement: str) -> str:
     """Return the fake model, doing `statement` where its arena is smaller than it needs."""
     source: str = fakes.MODEL_C
     start = source.index("int model_setup_in(")
@@ -64,12 +53,12 @@ __attribute__((optimize("O0"))) int model_setup_in(uint32_t bytes) {{
 
 @pytest.mark.parametrize("way", FAILURES)
 def test_the_smallest_arena_is_found_however_smaller_ones_fail(
-    way: str, fakes: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("harness.capture.arena._SLACK_S", 0.5)
     statement, says = FAILURES[way]
     board = load_board("nucleo_f746zg")
-    model_c = failing_model(fakes, statement)
+    model_c = failing_model(statement)
     sources = fakes.fake_sources(tmp_path / "library", model_c=model_c)
     image = build(board, fakes.fake_model(), sources)
     plan = CapturePlan(

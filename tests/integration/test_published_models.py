@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.published import published
 
 from harness.bench import virtual_bench
 from harness.boards import Board, load_board
@@ -80,9 +81,9 @@ def measured(path: Path, board: Board, kernels: str) -> Measurement:
 
 @pytest.mark.parametrize("name", TFLM_INSTRUCTIONS)
 def test_exact_and_within_ten_percent_of_tflm(
-    name: str, counting_board: Board, shared_models: Path, record_property: Any
+    name: str, counting_board: Board, record_property: Any
 ) -> None:
-    row = measured(shared_models / name, counting_board, "cmsis_nn")
+    row = measured(published(name), counting_board, "cmsis_nn")
     ratio = row.cycles[0] / TFLM_INSTRUCTIONS[name]
     record_property("instructions", row.cycles[0])
     print(f"{name}: {row.cycles[0]:,} instructions, {ratio:.3f} of TFLM's")  # noqa: T201
@@ -92,6 +93,6 @@ def test_exact_and_within_ten_percent_of_tflm(
 
 
 @pytest.mark.parametrize("name", [*TFLM_INSTRUCTIONS, *OTHERS])
-def test_portable_kernels_are_exact(name: str, counting_board: Board, shared_models: Path) -> None:
-    row = measured(shared_models / name, counting_board, "portable")
+def test_portable_kernels_are_exact(name: str, counting_board: Board) -> None:
+    row = measured(published(name), counting_board, "portable")
     assert row.bit_exact

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from support.published import published
 
 from harness.backbones import Limits, backbone_names, get_backbone
 from harness.bench import virtual_bench
@@ -108,8 +108,8 @@ def measured(spec: ModelSpec, board: Board, kernels: str, *, shared: bool = Fals
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_models_with_cmsis_nn(name: str, board: Board, shared_models: Path) -> None:
-    capture = measured(file_spec(shared_models / name, 0), board, "cmsis_nn")
+def test_published_models_with_cmsis_nn(name: str, board: Board) -> None:
+    capture = measured(file_spec(published(name), 0), board, "cmsis_nn")
     instructions, arena = PUBLISHED[name]
     print(  # noqa: T201
         f"{name}: {capture.cycles[0]:,} instructions, arena used {capture.memory.arena_used:,}, "
@@ -122,16 +122,14 @@ def test_published_models_with_cmsis_nn(name: str, board: Board, shared_models: 
 
 
 @pytest.mark.parametrize("name", [*PUBLISHED, *OTHERS])
-def test_published_models_with_reference_kernels(
-    name: str, board: Board, shared_models: Path
-) -> None:
-    capture = measured(file_spec(shared_models / name, 0), board, "reference")
+def test_published_models_with_reference_kernels(name: str, board: Board) -> None:
+    capture = measured(file_spec(published(name), 0), board, "reference")
     assert capture.arena.min_bytes > 0
 
 
 @pytest.mark.parametrize("name", [*PUBLISHED, *OTHERS])
-def test_one_firmware_counts_the_same(name: str, board: Board, shared_models: Path) -> None:
-    spec = file_spec(shared_models / name, 0)
+def test_one_firmware_counts_the_same(name: str, board: Board) -> None:
+    spec = file_spec(published(name), 0)
     own = measured(spec, board, "cmsis_nn")
     shared = measured(spec, board, "cmsis_nn", shared=True)
     assert shared.cycles == own.cycles

@@ -1,8 +1,9 @@
+"""A virtual board with the tests' own small firmware."""
+
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ pytest.importorskip(
 from harness.boards import Board, load_board
 from harness.virtual.machine import VirtualMachine
 
-FIRMWARE = Path(__file__).parent / "firmware"
+FIRMWARE = Path(__file__).parent / "tiny"
 BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi")
 
 
@@ -80,29 +81,3 @@ class Bench:
 
 def power_on(board_id: str, **options: object) -> VirtualMachine:
     return VirtualMachine(load_board(board_id), **options)  # type: ignore[arg-type]
-
-
-@pytest.fixture(scope="session", params=BOARDS)
-def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny(load_board(request.param), tmp_path_factory.mktemp("firmware"))
-
-
-@pytest.fixture(scope="session")
-def tiny_f746(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_tiny(load_board("nucleo_f746zg"), tmp_path_factory.mktemp("firmware"))
-
-
-@pytest.fixture
-def bench(tiny: Path) -> Iterator[Bench]:
-    machine = power_on(tiny.stem)
-    bench = Bench(machine)
-    bench.load(tiny)
-    yield bench
-    machine.close()
-
-
-@pytest.fixture
-def erased() -> Iterator[VirtualMachine]:
-    machine = power_on("nucleo_f746zg", price=lambda code, address: len(code) // 2)
-    yield machine
-    machine.close()

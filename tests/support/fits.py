@@ -1,15 +1,10 @@
-"""Fits like those of a virtual NUCLEO-F746ZG, and data small enough to learn in seconds."""
+"""Fits like those of a virtual NUCLEO-F746ZG."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
-
-from harness import data
 from harness.backbones import get_backbone
-from harness.data.dataset import Dataset, Split, make_dataset
 from harness.fit import Fingerprint, Fit, LayerModel, LinearModel, Metrics
 from harness.fit.features import FEATURES
 from harness.fit.model import SCHEMA_VERSION
@@ -112,51 +107,3 @@ def cost_model_for(name: str, classes: int | None = None, margin: str = "interva
     if classes is not None:
         backbone = backbone.with_classes(classes)
     return CostModel.from_fits(fit_for(name), backbone, sram_overhead_bytes=2_000, margin=margin)
-
-
-def part_of(dataset: Dataset, train: int, others: int) -> Dataset:
-    """Return the first samples of each split."""
-    splits = {
-        name: Split(split.x[:count], split.y[:count])
-        for name, split, count in (
-            ("train", dataset.train, train),
-            ("validation", dataset.validation, others),
-            ("test", dataset.test, others),
-        )
-    }
-    return make_dataset("few", dataset.classes, splits, dataset.features, {})
-
-
-@pytest.fixture(scope="session")
-def digits() -> Dataset:
-    return data.digits((49, 10, 1))
-
-
-@pytest.fixture(scope="session")
-def some_digits(digits: Dataset) -> Dataset:
-    """Return half of the digits, of which something can be learned."""
-    return part_of(digits, 600, 96)
-
-
-@pytest.fixture(scope="session")
-def few(digits: Dataset) -> Dataset:
-    """Return a tenth of the digits, for what does not depend on accuracy."""
-    return part_of(digits, 96, 48)
-
-
-@pytest.fixture(scope="session", name="fit_for")
-def fit_for_fixture() -> Callable[..., Fit]:
-    """Return the function that makes a fit."""
-    return fit_for
-
-
-@pytest.fixture(scope="session", name="with_layers")
-def with_layers_fixture() -> Callable[[Fit], Fit]:
-    """Return the function that gives a fit prices of layers."""
-    return with_layers
-
-
-@pytest.fixture(scope="session", name="cost_model_for")
-def cost_model_for_fixture() -> Callable[..., CostModel]:
-    """Return the function that makes a cost model."""
-    return cost_model_for

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support import firmware as fakes
 
 from harness.boards import all_boards, load_board
 from harness.errors import BuildError, ImageTooLarge
@@ -34,7 +35,7 @@ def _symbols(image: FirmwareImage) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("board", all_boards(), ids=lambda board: board.id)
-def test_every_board_builds(board, fakes, library: Path, cache: Path) -> None:
+def test_every_board_builds(board, library: Path, cache: Path) -> None:
     image = build(board, fakes.fake_model(), fakes.fake_sources(library), cache_dir=cache)
     assert image.sizes.total == sum(
         getattr(image.sizes, name) for name in ("weights", "graph", "kernels", "runtime", "port")
@@ -48,7 +49,7 @@ def test_every_board_builds(board, fakes, library: Path, cache: Path) -> None:
     assert image.map.is_file()
 
 
-def test_the_same_inputs_are_built_once(fakes, library: Path, cache: Path) -> None:
+def test_the_same_inputs_are_built_once(library: Path, cache: Path) -> None:
     model, sources = fakes.fake_model(content=b"once"), fakes.fake_sources(library)
     lines: list[str] = []
     first = build(F746, model, sources, cache_dir=cache, on_log=lines.append)
@@ -59,7 +60,7 @@ def test_the_same_inputs_are_built_once(fakes, library: Path, cache: Path) -> No
     assert dataclasses.replace(again, cached=False, seconds=first.seconds) == first
 
 
-def test_a_damaged_image_is_built_again(fakes, library: Path, cache: Path) -> None:
+def test_a_damaged_image_is_built_again(library: Path, cache: Path) -> None:
     model, sources = fakes.fake_model(content=b"damage"), fakes.fake_sources(library)
     first = build(F746, model, sources, cache_dir=cache)
     first.elf.write_bytes(first.elf.read_bytes()[:100])
@@ -72,7 +73,7 @@ def test_a_damaged_image_is_built_again(fakes, library: Path, cache: Path) -> No
 
 @pytest.mark.parametrize("flags", [(), ("-g",)])
 def test_the_image_does_not_depend_on_where_it_is_built(
-    flags: tuple[str, ...], fakes, library: Path, cache: Path, tmp_path: Path
+    flags: tuple[str, ...], library: Path, cache: Path, tmp_path: Path
 ) -> None:
     model, options = fakes.fake_model(), BuildOptions(extra_flags=flags)
     here = build(F746, model, fakes.fake_sources(library), options, cache_dir=cache)
@@ -88,7 +89,7 @@ def test_the_image_does_not_depend_on_where_it_is_built(
 
 
 def test_an_exported_project_builds_by_hand_to_the_same_bytes(
-    fakes, library: Path, cache: Path, tmp_path: Path
+    library: Path, cache: Path, tmp_path: Path
 ) -> None:
     model, sources = fakes.fake_model(), fakes.fake_sources(library)
     image = build(F746, model, sources, cache_dir=cache)
@@ -100,7 +101,7 @@ def test_an_exported_project_builds_by_hand_to_the_same_bytes(
     assert elf.read_bytes() == image.elf.read_bytes()
 
 
-def test_too_much_flash_says_how_much(fakes, library: Path, cache: Path) -> None:
+def test_too_much_flash_says_how_much(library: Path, cache: Path) -> None:
     text = fakes.MODEL_C.replace("static const uint8_t weights", "const volatile uint8_t weights")
     sources = fakes.fake_sources(library, weights=2 << 20, model_c=text)
     with pytest.raises(ImageTooLarge, match="flash") as caught:
@@ -110,7 +111,7 @@ def test_too_much_flash_says_how_much(fakes, library: Path, cache: Path) -> None
     assert "weights 2097152" in str(caught.value)
 
 
-def test_too_much_ram_says_how_much(fakes, library: Path, cache: Path) -> None:
+def test_too_much_ram_says_how_much(library: Path, cache: Path) -> None:
     sources = fakes.fake_sources(library, size=150_000)
     with pytest.raises(ImageTooLarge, match="RAM") as caught:
         build(F746, fakes.fake_model(content=b"ram"), sources, cache_dir=cache)
@@ -119,13 +120,13 @@ def test_too_much_ram_says_how_much(fakes, library: Path, cache: Path) -> None:
     assert Path(caught.value.data["log"]).is_file()
 
 
-def test_sources_that_do_not_compile_show_the_line(fakes, library: Path, cache: Path) -> None:
+def test_sources_that_do_not_compile_show_the_line(library: Path, cache: Path) -> None:
     sources = fakes.fake_sources(library, model_c=fakes.MODEL_C + "\nint broken = nothing;\n")
     with pytest.raises(BuildError, match=r"model\.c:\d+:\d+: error: .*nothing"):
         build(F746, fakes.fake_model(content=b"broken"), sources, cache_dir=cache)
 
 
-def test_a_heap_does_not_link(fakes, library: Path, cache: Path) -> None:
+def test_a_heap_does_not_link(library: Path, cache: Path) -> None:
     text = fakes.MODEL_C.replace(
         "int model_setup(void) { return 0; }",
         "#include <stdlib.h>\nvoid *kept;\nint model_setup(void) { kept = malloc(1); return 0; }",
@@ -135,7 +136,7 @@ def test_a_heap_does_not_link(fakes, library: Path, cache: Path) -> None:
         build(F746, fakes.fake_model(content=b"heap"), sources, cache_dir=cache)
 
 
-def test_binary_files_beside_the_sources_are_followed(fakes, library: Path, cache: Path) -> None:
+def test_binary_files_beside_the_sources_are_followed(library: Path, cache: Path) -> None:
     assembler = (
         '.section .rodata.model_weights,"a"\n.global blob\nblob:\n.incbin "model/weights.bin"\n'
     )
@@ -153,7 +154,7 @@ def test_binary_files_beside_the_sources_are_followed(fakes, library: Path, cach
     assert b"\x02" * 4096 in images[1].elf.read_bytes()
 
 
-def test_builders_at_the_same_time_do_not_meet(fakes, library: Path, cache: Path) -> None:
+def test_builders_at_the_same_time_do_not_meet(library: Path, cache: Path) -> None:
     jobs = [(fakes.fake_model(content=bytes([n % 3])), fakes.fake_sources(library)) for n in (0, 1)]
 
     def one(job) -> FirmwareImage:
@@ -166,7 +167,7 @@ def test_builders_at_the_same_time_do_not_meet(fakes, library: Path, cache: Path
 
 
 def test_the_environment_of_the_caller_does_not_leak_in(
-    fakes, library: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    library: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = build(F746, fakes.fake_model(), fakes.fake_sources(library), cache_dir=cache)
     monkeypatch.setenv("PLATFORMIO_BUILD_FLAGS", "-DLEAK -O0")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from support import firmware as fakes
 
 from harness.boards import load_board
 from harness.errors import (
@@ -34,7 +35,7 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def run(fakes: Any, library: Any, cache: Any, compiler: str) -> Iterator[Run]:
+def run(library: Any, cache: Any, compiler: str) -> Iterator[Run]:
     """Return a function that runs the fake model, with its C changed, on a virtual board."""
     for package in ("unicorn", "numba", "capstone", "pyocd"):
         pytest.importorskip(package, reason="pip install 'tinyml-harness[virtual]'")

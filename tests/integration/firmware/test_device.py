@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support import bare
+from support import firmware as fakes
 
 from harness import protocol as wire
 from harness.boards import load_board
@@ -40,7 +41,7 @@ class Device:
 
 
 def _boot(
-    bare: ModuleType, fakes: ModuleType, library: Path, cache: Path, board_id: str, **chip: Any
+    library: Path, cache: Path, board_id: str, **chip: Any
 ) -> tuple[Device, list[wire.Parsed]]:
     board = load_board(board_id)
     image = build(
@@ -51,18 +52,18 @@ def _boot(
 
 
 @pytest.fixture(params=["nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi"])
-def device(request, bare, fakes, library, cache, compiler) -> Device:
+def device(request, library, cache, compiler) -> Device:
     return _boot(bare, fakes, library, cache, request.param)[0]
 
 
 @pytest.fixture(scope="module")
-def f746(bare, fakes, library, cache, compiler) -> Device:
+def f746(library, cache, compiler) -> Device:
     device = _boot(bare, fakes, library, cache, "nucleo_f746zg")[0]
     assert device.records(wire.encode_setup()) == [wire.Setup(0, "")]
     return device
 
 
-def test_boot_says_which_image_and_why(bare, fakes, library, cache, compiler) -> None:
+def test_boot_says_which_image_and_why(library, cache, compiler) -> None:
     _, lines = _boot(bare, fakes, library, cache, "nucleo_f746zg")
     image = build(
         load_board("nucleo_f746zg"),
@@ -75,7 +76,7 @@ def test_boot_says_which_image_and_why(bare, fakes, library, cache, compiler) ->
     assert wire.decode(lines[1]) == wire.Boot(image.build_id, "nucleo_f746zg", "pin")
 
 
-def test_an_image_is_not_let_onto_another_board(fakes, library, cache, compiler) -> None:
+def test_an_image_is_not_let_onto_another_board(library, cache, compiler) -> None:
     from harness.errors import TargetMismatch
     from harness.flash import read_image
 
@@ -90,7 +91,7 @@ def test_an_image_is_not_let_onto_another_board(fakes, library, cache, compiler)
                     read_image(image.elf, other)
 
 
-def test_a_measurement(device: Device, fakes) -> None:
+def test_a_measurement(device: Device) -> None:
     (identity,) = device.records(wire.encode_id())
     assert identity.uid == "112233445566778899aabbcc"
     assert identity.model == fakes.fake_model().sha256[:16]
@@ -126,7 +127,7 @@ def test_the_input_is_written_again_before_every_inference(f746: Device) -> None
     assert [part.off for part in parts] == [10, 74]
 
 
-def test_a_smaller_arena_is_tried_and_the_whole_given_back(f746: Device, fakes) -> None:
+def test_a_smaller_arena_is_tried_and_the_whole_given_back(f746: Device) -> None:
     f746.records(wire.encode_input(0, 0, DATA))
     (enough,) = f746.records(wire.encode_arena(fakes.ARENA_NEEDS))
     assert (enough.rc, enough.out, enough.message) == (0, wire.crc32(FLIPPED), "")
@@ -144,9 +145,7 @@ def test_a_smaller_arena_is_tried_and_the_whole_given_back(f746: Device, fakes) 
     assert f746.records(wire.encode_run(0, 1))[-1] == wire.RunEnd(0, 1, 0)
 
 
-def test_without_its_external_clock_it_runs_and_says_so(
-    bare, fakes, library, cache, compiler
-) -> None:
+def test_without_its_external_clock_it_runs_and_says_so(library, cache, compiler) -> None:
     device, _ = _boot(bare, fakes, library, cache, "nucleo_f746zg", hse=False)
     (identity,) = device.records(wire.encode_id())
     assert (identity.src, identity.clock) == ("hsi", 216_000_000)
@@ -253,9 +252,7 @@ def test_mlperf_errors(f746: Device, command: bytes) -> None:
     assert ready == "m-ready"
 
 
-def test_a_fault_is_reported_and_so_is_an_overflowed_stack(
-    bare, fakes, library, cache, compiler
-) -> None:
+def test_a_fault_is_reported_and_so_is_an_overflowed_stack(library, cache, compiler) -> None:
     device, _ = _boot(bare, fakes, library, cache, "nucleo_f746zg")
     for sp, state in ((device.chip.stack_pointer() - 64, "ok"), (0x1FFF_FFC0, "overflow")):
         lines = wire.LineAssembler().feed(device.chip.call("port_fault", sp=sp))
@@ -271,9 +268,7 @@ def test_time_is_told_by_both_counters(f746: Device) -> None:
     assert second.counter - first.counter > 0
 
 
-def test_an_assertion_and_a_fault_are_told_with_their_places(
-    bare, fakes, library, cache, compiler
-) -> None:
+def test_an_assertion_and_a_fault_are_told_with_their_places(library, cache, compiler) -> None:
     from harness.capture.crash import assertion_error
     from harness.firmware.symbols import locate, place_in
 
@@ -298,7 +293,7 @@ def test_an_assertion_and_a_fault_are_told_with_their_places(
     assert locate(image.elf.with_name("nothing.elf"), 0x0800_0000) is None
 
 
-def test_the_other_cycle_count_wraps(bare, fakes, library, cache, compiler) -> None:
+def test_the_other_cycle_count_wraps(library, cache, compiler) -> None:
     """Minutes of inference: the 1 MHz timer says how often the 32-bit counter wrapped."""
     device, _ = _boot(bare, fakes, library, cache, "nucleo_f746zg")
     device.records(wire.encode_setup())

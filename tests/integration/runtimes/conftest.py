@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -12,22 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.boards import load_board
 from harness.models.graph import TFLiteModel
-from harness.runtimes import GeneratedSources, RuntimeOptions, get_runtime
+from harness.runtimes import GeneratedSources
 
 # CMSIS-NN's headers have a branch for compilers that are not for Arm; this macro selects it.
 _HOST_FLAGS = ("-std=gnu11", "-O1", "-fPIC", "-w", "-D__GNUC_PYTHON__", "-D__RESTRICT=__restrict")
-
-
-@pytest.fixture(scope="session")
-def generate() -> Callable[[TFLiteModel, str], GeneratedSources]:
-    board = load_board("nucleo_f746zg")
-
-    def generate(model: TFLiteModel, kernels: str = "cmsis_nn") -> GeneratedSources:
-        return get_runtime("aot").generate(model, RuntimeOptions(kernels=kernels), board)
-
-    return generate
 
 
 class HostRunner:
@@ -117,26 +105,3 @@ def wheel() -> Callable[[TFLiteModel, list[np.ndarray]], list[bytes]]:
         ]
 
     return run
-
-
-@pytest.fixture(scope="session")
-def shared_models() -> Path:
-    root = os.environ.get("HARNESS_SHARED")
-    folder = Path(root) if root else Path(__file__).resolve().parents[4] / "shared"
-    if not (folder / "models").is_dir():
-        pytest.skip("no shared models; set HARNESS_SHARED to the folder that holds models/")
-    return folder / "models"
-
-
-@pytest.fixture(scope="session")
-def random_inputs() -> Callable[..., list[np.ndarray]]:
-    def draw(model: TFLiteModel, seed: int = 0) -> list[np.ndarray]:
-        rng = np.random.default_rng(seed)
-        return [
-            rng.integers(-128, 128, tensor.shape, dtype=np.int8)
-            if tensor.dtype == "int8"
-            else (1.5 * rng.standard_normal(tensor.shape)).astype(tensor.dtype)
-            for tensor in model.graph.input_tensors()
-        ]
-
-    return draw

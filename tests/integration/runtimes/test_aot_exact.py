@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.aot import generate, random_inputs
+from support.published import read_published
 
 from harness.models.graph import TFLiteModel, read_model
 from harness.testing import ModelWriter
@@ -23,7 +24,7 @@ SHARED = (
 )
 
 
-def check(model, kernels, generate, host, wheel, random_inputs, seeds=2):
+def check(model, kernels, host, wheel, seeds=2):
     sources = generate(model, kernels)
     for seed in range(seeds):
         inputs = random_inputs(model, seed)
@@ -259,26 +260,24 @@ def small_operators() -> TFLiteModel:
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-def test_random_convolutions(convolutions, kernels, generate, host, wheel, random_inputs):
-    check(convolutions, kernels, generate, host, wheel, random_inputs)
+def test_random_convolutions(convolutions, kernels, host, wheel):
+    check(convolutions, kernels, host, wheel)
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-def test_random_small_operators(small_operators, kernels, generate, host, wheel, random_inputs):
-    check(small_operators, kernels, generate, host, wheel, random_inputs)
+def test_random_small_operators(small_operators, kernels, host, wheel):
+    check(small_operators, kernels, host, wheel)
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
 @pytest.mark.parametrize("name", SHARED)
-def test_shared_models(
-    name, kernels, shared_models: Path, generate, host, wheel, random_inputs
-) -> None:
-    model = read_model(shared_models / f"{name}.tflite")
-    check(model, kernels, generate, host, wheel, random_inputs, seeds=1)
+def test_shared_models(name, kernels, host, wheel) -> None:
+    model = read_published(f"{name}.tflite")
+    check(model, kernels, host, wheel, seeds=1)
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
-def test_extreme_inputs(convolutions, kernels, generate, host, wheel):
+def test_extreme_inputs(convolutions, kernels, host, wheel):
     sources = generate(convolutions, kernels)
     for value in (-128, 127):
         inputs = [np.full(t.shape, value, np.int8) for t in convolutions.graph.input_tensors()]

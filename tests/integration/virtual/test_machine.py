@@ -18,7 +18,7 @@ _IN_A_PROCESS = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from conftest import Bench, power_on
+from support.board import Bench, power_on
 elf = Path(sys.argv[2])
 bench = Bench(power_on(elf.stem))
 bench.load(elf)
@@ -74,7 +74,7 @@ def test_cycles_repeat_exactly_while_the_core_is_stopped_and_the_host_is_busy(be
 
 
 def test_cycles_are_equal_in_fresh_processes(tiny: Path) -> None:
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[2])
     command = [sys.executable, "-c", _IN_A_PROCESS, here, str(tiny)]
     runs = {
         subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(2)

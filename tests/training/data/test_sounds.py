@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from support.sounds import write_wav
 
 from harness import data
 from harness.data.audio import read_wav
@@ -59,7 +58,7 @@ def test_speakers_to_test_on_may_be_named(speakers: Path) -> None:
 
 
 def test_same_content_same_fingerprint_and_cached(
-    speakers: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, write_wav: Callable[..., Path]
+    speakers: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = data.load(speakers, input_shape=KWS)
     with monkeypatch.context() as patch:
@@ -103,14 +102,14 @@ def test_loudness_of_a_recording_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
-def test_pcm_of_any_width_is_read(tmp_path: Path, write_wav: Any, width: int) -> None:
+def test_pcm_of_any_width_is_read(tmp_path: Path, width: int) -> None:
     sound = read_wav(write_wav(tmp_path / "tone.wav", width=width, channels=2))
     reference = read_wav(write_wav(tmp_path / "other.wav", width=2))
     assert sound.rate_hz == 8000
     assert np.allclose(sound.samples, reference.samples, atol=2 / 256 if width == 1 else 1e-4)
 
 
-def test_every_bad_file_is_named_at_once(speakers: Path, write_wav: Any) -> None:
+def test_every_bad_file_is_named_at_once(speakers: Path) -> None:
     write_wav(speakers / "0_ada_0.wav", rate_hz=16_000)
     (speakers / "1_bob_1.wav").write_bytes(b"no sound at all")
     whole = (speakers / "1_eve_2.wav").read_bytes()
@@ -126,7 +125,7 @@ def test_every_bad_file_is_named_at_once(speakers: Path, write_wav: Any) -> None
     assert "0_joe_1.wav" in message and "--resample" in message
 
 
-def test_other_rates_are_converted_when_asked(speakers: Path, write_wav: Any) -> None:
+def test_other_rates_are_converted_when_asked(speakers: Path) -> None:
     write_wav(speakers / "0_ada_0.wav", rate_hz=16_000, pitch_hz=300)
     same = data.load(speakers, input_shape=KWS, options=data.SoundOptions(resample=True))
     assert same.features["sample_rate_hz"] == 8000
@@ -134,14 +133,14 @@ def test_other_rates_are_converted_when_asked(speakers: Path, write_wav: Any) ->
         data.load(speakers, input_shape=KWS, options=data.SoundOptions(sample_rate_hz=16_000))
 
 
-def test_names_that_do_not_fit_are_listed(speakers: Path, write_wav: Any) -> None:
+def test_names_that_do_not_fit_are_listed(speakers: Path) -> None:
     write_wav(speakers / "whatever.wav")
     with pytest.raises(DataError, match=r"whatever\.wav does not fit") as caught:
         data.load(speakers, input_shape=KWS)
     assert "--pattern" in str(caught.value)
 
 
-def test_pattern_says_where_the_label_is(tmp_path: Path, write_wav: Any) -> None:
+def test_pattern_says_where_the_label_is(tmp_path: Path) -> None:
     for name in ("ada-yes-01", "bob-no-02"):
         write_wav(tmp_path / f"{name}.wav")
     found = find_recordings(tmp_path, "{speaker}-{label}-{index}.wav", ())
@@ -150,7 +149,7 @@ def test_pattern_says_where_the_label_is(tmp_path: Path, write_wav: Any) -> None
         find_recordings(tmp_path, "{speaker}.wav", ())
 
 
-def test_folders_are_labels_and_empty_ones_are_reported(tmp_path: Path, write_wav: Any) -> None:
+def test_folders_are_labels_and_empty_ones_are_reported(tmp_path: Path) -> None:
     for label, pitch in (("high", 900), ("low", 200)):
         for index in range(30):
             write_wav(tmp_path / label / f"{index}.wav", pitch_hz=pitch + index)
@@ -163,7 +162,7 @@ def test_folders_are_labels_and_empty_ones_are_reported(tmp_path: Path, write_wa
         data.load(tmp_path, input_shape=KWS)
 
 
-def test_too_few_samples_are_told_by_class(tmp_path: Path, write_wav: Any) -> None:
+def test_too_few_samples_are_told_by_class(tmp_path: Path) -> None:
     for speaker in ("ada", "bob", "eve"):
         write_wav(tmp_path / f"0_{speaker}_0.wav")
         write_wav(tmp_path / f"0_{speaker}_1.wav")
@@ -174,7 +173,7 @@ def test_too_few_samples_are_told_by_class(tmp_path: Path, write_wav: Any) -> No
 
 
 @pytest.fixture
-def commands(tmp_path: Path, write_wav: Any) -> Path:
+def commands(tmp_path: Path) -> Path:
     """Return a folder like Speech Commands: two of its words, two others, noise."""
     folder = tmp_path / "speech_commands"
     for place, word in enumerate(("yes", "no", "bed", "cat")):
@@ -226,7 +225,7 @@ def test_hash_split_is_that_of_speech_commands() -> None:
     assert abs(shares.count("validation") / 4000 - 0.1) < 0.02
 
 
-def test_machines_are_classes_and_anomalies_are_for_testing(tmp_path: Path, write_wav: Any) -> None:
+def test_machines_are_classes_and_anomalies_are_for_testing(tmp_path: Path) -> None:
     for place, machine in enumerate(("id_00", "id_02")):
         for index in range(20):
             write_wav(

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import os
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
+from support.published import read_published
 
 from harness.backbones import get_backbone
 from harness.errors import ModelError
@@ -35,15 +34,6 @@ def residual_model() -> TFLiteModel:
         and backbone.cost(sample).ops < 10e6
     )
     return read_model(convert_architecture(backbone.name, sample.dumps(), 0), "vww")
-
-
-def _shared_model(name: str) -> TFLiteModel:
-    root = os.environ.get("HARNESS_SHARED")
-    shared = Path(root) if root else Path(__file__).parents[4] / "shared"
-    path = shared / "models" / name
-    if not path.exists():
-        pytest.skip(f"{path} is absent; set HARNESS_SHARED to the folder that holds models/")
-    return read_model(path)
 
 
 def test_references_agree_on_a_backbone(model: TFLiteModel, residual_model: TFLiteModel) -> None:
@@ -157,17 +147,17 @@ def test_stimulus_depends_on_model_and_seed(
     ],
 )
 def test_references_agree_on_published_models(name: str, max_difference: int) -> None:
-    published = _shared_model(name)
-    inputs = random_inputs(published, 0)
+    model = read_published(name)
+    inputs = random_inputs(model, 0)
     comparison = reference.compare_outputs(
-        reference.run_tflm(published, inputs), reference.run_tflite(published, inputs)
+        reference.run_tflm(model, inputs), reference.run_tflite(model, inputs)
     )
     assert comparison.max_abs_diff <= max_difference
 
 
 def test_micronet_kws_m_is_in_the_search_space() -> None:
     backbone = get_backbone("ds_cnn_kws")
-    graph = _shared_model("micronets/kws_micronet_m_int8.tflite").graph
+    graph = read_published("micronets/kws_micronet_m_int8.tflite").graph
     cost = backbone.cost(backbone.architecture(stem=[140], blocks=[140] * 3 + [112, 196, 0, 0, 0]))
     assert [layer.macs for layer in graph.layers()] == [layer.macs for layer in cost.layers]
     assert graph.parameters == cost.parameters

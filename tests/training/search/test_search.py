@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.fits import cost_model_for
 
 from harness.backbones import get_backbone
 from harness.data.dataset import Dataset
 from harness.errors import BudgetsInfeasible, FitError, SearchError
-from harness.fit import Fit
 from harness.search import (
     Budgets,
     CostModel,
@@ -33,7 +33,7 @@ QUICK = SearchOptions(
 
 
 @pytest.fixture(scope="module")
-def model(cost_model_for: Callable[..., CostModel]) -> CostModel:
+def model() -> CostModel:
     return cost_model_for("ds_cnn_kws", classes=10)
 
 
@@ -144,7 +144,7 @@ def _timeless(report: EpochReport) -> EpochReport:
 
 
 def test_what_cannot_be_searched_is_said_before_anything_is_learned(
-    model: CostModel, some_digits: Dataset, fit_for: Callable[..., Fit]
+    model: CostModel, some_digits: Dataset
 ) -> None:
     def run(**changes: Any) -> SearchResult:
         known = {"backbone": model.backbone, "data": some_digits, "model": model,

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from support import firmware as fakes
 
 from harness.boards import load_board
 from harness.errors import BuildError
@@ -18,21 +19,21 @@ def _plan(model, sources, options=None, toolchain="gcc 1"):
     return plan_project(BOARD, model, sources, options or BuildOptions(), toolchain)
 
 
-def test_a_model_changes_contents_never_names(fakes, tmp_path: Path) -> None:
+def test_a_model_changes_contents_never_names(tmp_path: Path) -> None:
     small = _plan(fakes.fake_model(content=b"a"), fakes.fake_sources(tmp_path, size=10))
     large = _plan(fakes.fake_model(content=b"b"), fakes.fake_sources(tmp_path, size=2000))
     assert small.configuration_key == large.configuration_key
     assert small.build_id != large.build_id
 
 
-def test_the_key_does_not_depend_on_where_the_library_is(fakes, tmp_path: Path) -> None:
+def test_the_key_does_not_depend_on_where_the_library_is(tmp_path: Path) -> None:
     model = fakes.fake_model()
     here = _plan(model, fakes.fake_sources(tmp_path / "a"))
     there = _plan(model, fakes.fake_sources(tmp_path / "b" / "deeper"))
     assert here.key == there.key
 
 
-def test_everything_that_goes_in_changes_the_build_id(fakes, tmp_path: Path) -> None:
+def test_everything_that_goes_in_changes_the_build_id(tmp_path: Path) -> None:
     model, sources = fakes.fake_model(), fakes.fake_sources(tmp_path)
     plans = [
         _plan(model, sources),
@@ -46,13 +47,13 @@ def test_everything_that_goes_in_changes_the_build_id(fakes, tmp_path: Path) -> 
     assert len({plan.build_id for plan in plans}) == len(plans)
 
 
-def test_a_name_outside_the_project_is_refused(fakes, tmp_path: Path) -> None:
+def test_a_name_outside_the_project_is_refused(tmp_path: Path) -> None:
     sources = dataclasses.replace(fakes.fake_sources(tmp_path), files={"../x.c": ""})
     with pytest.raises(BuildError, match="outside"):
         _plan(fakes.fake_model(), sources)
 
 
-def test_two_kernels_of_one_name_are_refused(fakes, tmp_path: Path) -> None:
+def test_two_kernels_of_one_name_are_refused(tmp_path: Path) -> None:
     sources = fakes.fake_sources(tmp_path)
     other = tmp_path / "other"
     other.mkdir()
@@ -64,7 +65,7 @@ def test_two_kernels_of_one_name_are_refused(fakes, tmp_path: Path) -> None:
         _plan(fakes.fake_model(), twice)
 
 
-def test_build_info_names_model_and_tensors(fakes, tmp_path: Path) -> None:
+def test_build_info_names_model_and_tensors(tmp_path: Path) -> None:
     model, sources = fakes.fake_model("kws_ref_model"), fakes.fake_sources(tmp_path, size=490)
     sources = dataclasses.replace(sources, input_bytes=(490, 3))
     text = build_info(_plan(model, sources), model, sources)
@@ -74,7 +75,7 @@ def test_build_info_names_model_and_tensors(fakes, tmp_path: Path) -> None:
     assert "build_staging[512]" in text
 
 
-def test_a_strange_name_cannot_break_out_of_its_string(fakes, tmp_path: Path) -> None:
+def test_a_strange_name_cannot_break_out_of_its_string(tmp_path: Path) -> None:
     model, sources = fakes.fake_model('a"; evil %\n'), fakes.fake_sources(tmp_path)
     assert '"a___evil___"' in build_info(_plan(model, sources), model, sources)
 

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.published import published, read_published
 
 from harness.errors import ModelError
 from harness.models.graph import read_model, require_int8
@@ -42,15 +42,6 @@ def small_model() -> bytes:
 
 
 CONTENT = small_model()
-
-
-def shared(name: str) -> Path:
-    root = os.environ.get("HARNESS_SHARED")
-    folder = Path(root) if root else Path(__file__).resolve().parents[4] / "shared"
-    path = folder / "models" / name
-    if not path.is_file():
-        pytest.skip(f"no {name}; set HARNESS_SHARED to the folder that holds models/")
-    return path
 
 
 def test_reads_what_was_written():
@@ -107,14 +98,14 @@ def test_costs():
     ],
 )
 def test_published_costs(name, macs):
-    model = read_model(shared(name))
+    model = read_published(name)
     assert model.graph.macs == macs
     assert model.name == Path(name).stem
     require_int8(model)
 
 
 def test_float_inputs_around_an_int8_core_are_int8():
-    require_int8(read_model(shared("heim2021/lenet_mnist_int8.tflite")))
+    require_int8(read_published("heim2021/lenet_mnist_int8.tflite"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int16", "uint8"])
@@ -197,7 +188,7 @@ def test_mutated_model_never_raises_anything_else(changes):
 @settings(max_examples=60, deadline=None)
 @given(edits)
 def test_mutated_real_model_never_raises_anything_else(changes):
-    content = bytearray(shared("mlperf_tiny/kws_ref_model.tflite").read_bytes())
+    content = bytearray(published("mlperf_tiny/kws_ref_model.tflite").read_bytes())
     for position, new in changes:
         # The tables are at both ends, weights between them.
         start = position % 4000 if position % 2 else len(content) - 1 - position % 9000

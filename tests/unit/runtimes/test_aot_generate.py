@@ -5,6 +5,8 @@ import time
 
 import numpy as np
 import pytest
+from support.aot import generate
+from support.published import published, read_published
 
 from harness.errors import ConfigError, ModelError, RuntimeUnsupported
 from harness.models.graph import read_model
@@ -21,7 +23,7 @@ def softmax_writer():
     return writer, x, y
 
 
-def test_file_names_and_library_do_not_depend_on_the_model(generate):
+def test_file_names_and_library_do_not_depend_on_the_model():
     writer, x, y = softmax_writer()
     first = generate(read_model(writer.finish([x], [y])))
     writer = ModelWriter()
@@ -37,20 +39,20 @@ def test_file_names_and_library_do_not_depend_on_the_model(generate):
     assert all(path.is_dir() for path in first.include_dirs)
 
 
-def test_same_model_gives_same_text(shared_models, generate):
-    content = (shared_models / "mlperf_tiny" / "vww_96_int8.tflite").read_bytes()
+def test_same_model_gives_same_text():
+    content = published("mlperf_tiny/vww_96_int8.tflite").read_bytes()
     assert generate(read_model(content)).files == generate(read_model(content)).files
 
 
-def test_keyword_spotter_is_generated_quickly(shared_models, generate):
-    model = read_model(shared_models / "mlperf_tiny" / "kws_ref_model.tflite")
+def test_keyword_spotter_is_generated_quickly():
+    model = read_published("mlperf_tiny/kws_ref_model.tflite")
     generate(model)
     start = time.perf_counter()
     generate(model)
     assert time.perf_counter() - start < 0.15
 
 
-def test_weights_text_holds_the_weights(generate):
+def test_weights_text_holds_the_weights():
     writer = ModelWriter()
     x = writer.tensor((1, 7), scale=0.1)
     data = np.arange(-7, 14, dtype=np.int8).reshape(3, 7)
@@ -65,7 +67,7 @@ def test_weights_text_holds_the_weights(generate):
     assert ".rodata.model_weights" in sources.files["model/model_weights.S"]
 
 
-def test_every_unsupported_operator_is_listed(generate):
+def test_every_unsupported_operator_is_listed():
     writer, x, y = softmax_writer()
     z = writer.tensor((1, 4), scale=0.5)
     writer.operator("TANH", [y], [z])
@@ -90,7 +92,7 @@ def test_every_unsupported_operator_is_listed(generate):
 @pytest.mark.parametrize(
     ("scale", "out_scale"), [(1e30, 1e-30), (1e9, 1e-6)], ids=["huge", "large"]
 )
-def test_absurd_scales_are_refused(generate, scale, out_scale):
+def test_absurd_scales_are_refused(scale, out_scale):
     writer = ModelWriter()
     x = writer.tensor((1, 2), scale=scale)
     y = writer.tensor((1, 2), scale=out_scale)
@@ -99,7 +101,7 @@ def test_absurd_scales_are_refused(generate, scale, out_scale):
         generate(read_model(writer.finish([x], [y])))
 
 
-def test_wrong_output_shape_is_refused(generate):
+def test_wrong_output_shape_is_refused():
     writer = ModelWriter()
     x = writer.tensor((1, 5, 5, 2), scale=0.5)
     y = writer.tensor((1, 4, 4, 2), scale=0.5)
@@ -117,7 +119,7 @@ def test_wrong_output_shape_is_refused(generate):
         generate(read_model(writer.finish([x], [y])))
 
 
-def test_float_model_is_refused_by_tensor_name(generate):
+def test_float_model_is_refused_by_tensor_name():
     writer = ModelWriter()
     x = writer.tensor((1, 2), "float32", name="sound")
     y = writer.tensor((1, 2), "float32")
@@ -135,7 +137,7 @@ def test_unknown_runtime_and_kernels():
         get_runtime("aot").generate(model, RuntimeOptions(kernels="fast"), None)
 
 
-def test_reshape_shares_memory(generate):
+def test_reshape_shares_memory():
     writer = ModelWriter()
     x = writer.tensor((1, 4, 4), scale=0.5)
     middle = writer.tensor((1, 16), scale=0.5)
@@ -148,8 +150,8 @@ def test_reshape_shares_memory(generate):
     assert [layer.operator for layer in sources.layers] == ["RESHAPE", "RELU"]
 
 
-def test_layer_names_are_short_printable_tokens(shared_models):
-    graph = read_model(shared_models / "micronets" / "kws_micronet_m_int8.tflite").graph
+def test_layer_names_are_short_printable_tokens():
+    graph = read_published("micronets/kws_micronet_m_int8.tflite").graph
     for operator in graph.operators:
         assert re.fullmatch(r"[A-Za-z0-9_.:-][A-Za-z0-9_.:/-]{0,39}", graph.layer(operator).name)
 

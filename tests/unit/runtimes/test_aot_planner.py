@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.aot import generate
+from support.published import read_published
 
-from harness.models.graph import read_model
 from harness.runtimes.aot.planner import Buffer, place
 
 buffers = st.lists(
@@ -60,6 +61,6 @@ def test_reuses_dead_memory():
         ("heim2021/lenet_mnist_int8", 6_768),
     ],
 )
-def test_arena_equals_tflms(shared_models, generate, name, head):
-    model = read_model(shared_models / f"{name}.tflite")
+def test_arena_equals_tflms(name, head):
+    model = read_published(f"{name}.tflite")
     assert generate(model, "portable").arena_planned_bytes == head

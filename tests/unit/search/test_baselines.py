@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from support.fits import cost_model_for
 
 from harness.backbones import backbone_names, get_backbone
 from harness.errors import BudgetsInfeasible
@@ -27,9 +28,7 @@ Models = Callable[..., CostModel]
 
 
 @pytest.mark.parametrize("name", backbone_names())
-def test_random_networks_meet_the_budgets_and_depend_on_the_seed_alone(
-    cost_model_for: Models, name: str
-) -> None:
+def test_random_networks_meet_the_budgets_and_depend_on_the_seed_alone(name: str) -> None:
     backbone, model, budgets = get_backbone(name), cost_model_for(name), BUDGETS[name]
     count = 2 if name.startswith("mobilenet") else 8
     drawn = random_architectures(backbone, model, budgets, 3, count, input_shape=SHAPES[name])
@@ -42,9 +41,7 @@ def test_random_networks_meet_the_budgets_and_depend_on_the_seed_alone(
 
 
 @pytest.mark.parametrize("name", backbone_names())
-def test_the_uniform_network_is_as_wide_as_the_budgets_let_it_be(
-    cost_model_for: Models, name: str
-) -> None:
+def test_the_uniform_network_is_as_wide_as_the_budgets_let_it_be(name: str) -> None:
     backbone, model, budgets = get_backbone(name), cost_model_for(name), BUDGETS[name]
     found = uniform_architecture(backbone, model, budgets, input_shape=SHAPES[name])
     predicted = model.predict(found)
@@ -59,7 +56,7 @@ def test_the_uniform_network_is_as_wide_as_the_budgets_let_it_be(
 
 
 @pytest.mark.parametrize("name", backbone_names())
-def test_a_search_starts_near_the_uniform_network(cost_model_for: Models, name: str) -> None:
+def test_a_search_starts_near_the_uniform_network(name: str) -> None:
     backbone, model, budgets = get_backbone(name), cost_model_for(name), BUDGETS[name]
     grid = search_grid(backbone, SHAPES[name], model, budgets)
     logits = prior(grid, model, budgets, 1.0)
@@ -69,7 +66,7 @@ def test_a_search_starts_near_the_uniform_network(cost_model_for: Models, name: 
     assert prior(grid, model, budgets, 0.0) == {}
 
 
-def test_infeasible_budgets_are_said(cost_model_for: Models) -> None:
+def test_infeasible_budgets_are_said() -> None:
     backbone, model = get_backbone("ds_cnn_kws"), cost_model_for("ds_cnn_kws")
     with pytest.raises(BudgetsInfeasible):
         uniform_architecture(backbone, model, Budgets(latency_us=1_000))

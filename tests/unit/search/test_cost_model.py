@@ -1,22 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from support.fits import cost_model_for, fit_for, with_layers
 
 from harness.backbones import get_backbone
 from harness.errors import FitError, SearchError
-from harness.fit import Fit
 from harness.search import Budgets, CostModel, PredictedCost, sram_overhead
 from harness.testing import fake_measurement
 
 KWS = get_backbone("ds_cnn_kws")
 
 
-def test_predictions_are_the_fits_and_bounds_are_their_upper_ends(
-    fit_for: Callable[..., Fit],
-) -> None:
+def test_predictions_are_the_fits_and_bounds_are_their_upper_ends() -> None:
     fit = fit_for("ds_cnn_kws")
     architecture = KWS.sample(1, 4)
     cost = KWS.cost(architecture)
@@ -32,9 +29,7 @@ def test_predictions_are_the_fits_and_bounds_are_their_upper_ends(
     assert PredictedCost.from_json(predicted.to_json()) == predicted
 
 
-def test_latency_is_that_of_the_layers_where_the_fit_has_them(
-    fit_for: Callable[..., Fit], with_layers: Callable[[Fit], Fit]
-) -> None:
+def test_latency_is_that_of_the_layers_where_the_fit_has_them() -> None:
     fit = with_layers(fit_for("ds_cnn_kws"))
     architecture = KWS.sample(1, 4)
     expected = fit.predict_network(KWS.layers(architecture))
@@ -45,9 +40,7 @@ def test_latency_is_that_of_the_layers_where_the_fit_has_them(
     assert plain.latency_bound_us == pytest.approx(expected.value)
 
 
-def test_what_layers_were_not_measured_is_said(
-    fit_for: Callable[..., Fit], with_layers: Callable[[Fit], Fit]
-) -> None:
+def test_what_layers_were_not_measured_is_said() -> None:
     fit = with_layers(fit_for("ds_cnn_kws"))
     assert fit.layers is not None
     narrow = replace(fit.layers, feature_max=(0.0, *fit.layers.feature_max[1:]))
@@ -55,25 +48,21 @@ def test_what_layers_were_not_measured_is_said(
     assert model.predict(KWS.sample(1, 4)).extrapolated[-1] == fit.layers.features[0]
 
 
-def test_without_margin_the_prediction_is_held_against_the_budget(
-    fit_for: Callable[..., Fit],
-) -> None:
+def test_without_margin_the_prediction_is_held_against_the_budget() -> None:
     model = CostModel.from_fits(fit_for("ds_cnn_kws"), KWS, margin="none")
     predicted = model.predict(KWS.sample(1, 4))
     assert predicted.latency_bound_us == predicted.latency_us
     assert predicted.sram_bytes is None
 
 
-def test_the_number_of_classes_counts(fit_for: Callable[..., Fit]) -> None:
+def test_the_number_of_classes_counts() -> None:
     two = CostModel.from_fits(fit_for("ds_cnn_kws"), KWS.with_classes(2))
     many = CostModel.from_fits(fit_for("ds_cnn_kws"), KWS.with_classes(99))
     architecture = KWS.sample(0, 0)
     assert two.predict(architecture).parameters < many.predict(architecture).parameters
 
 
-def test_a_fit_of_something_else_is_refused_with_the_command_that_makes_one(
-    fit_for: Callable[..., Fit],
-) -> None:
+def test_a_fit_of_something_else_is_refused_with_the_command_that_makes_one() -> None:
     fits = [fit_for("ds_cnn_ad"), fit_for("ds_cnn_kws", kernels="reference")]
     wanted = {"board": "nucleo_f746zg", "kernels": "cmsis_nn", "flags": []}
     with pytest.raises(FitError) as caught:
@@ -86,14 +75,12 @@ def test_a_fit_of_something_else_is_refused_with_the_command_that_makes_one(
 @pytest.mark.parametrize(
     "wanted", [{"board": "other"}, {"runtime": "tflm"}, {"kernels": "reference"}, {"flags": ["-g"]}]
 )
-def test_board_runtime_kernels_and_flags_are_all_checked(
-    fit_for: Callable[..., Fit], wanted: dict[str, object]
-) -> None:
+def test_board_runtime_kernels_and_flags_are_all_checked(wanted: dict[str, object]) -> None:
     with pytest.raises(FitError, match="not valid"):
         CostModel.from_fits(fit_for("ds_cnn_kws"), KWS, wanted)
 
 
-def test_no_fit_and_several_fits_are_refused(fit_for: Callable[..., Fit]) -> None:
+def test_no_fit_and_several_fits_are_refused() -> None:
     with pytest.raises(FitError) as caught:
         CostModel.from_fits([], KWS, {"board": "nucleo_f746zg"})
     assert "harness fit --board nucleo_f746zg --backbone ds_cnn_kws" in str(caught.value)
@@ -102,14 +89,14 @@ def test_no_fit_and_several_fits_are_refused(fit_for: Callable[..., Fit]) -> Non
         CostModel.from_fits(both, KWS)
 
 
-def test_a_falling_line_is_refused(fit_for: Callable[..., Fit]) -> None:
+def test_a_falling_line_is_refused() -> None:
     fit = fit_for("ds_cnn_kws")
     assert fit.flash is not None
     with pytest.raises(FitError, match="does not grow"):
         CostModel.from_fits(replace(fit, flash=replace(fit.flash, slope=-1.0)), KWS)
 
 
-def test_a_budget_that_cannot_be_predicted_is_refused(fit_for: Callable[..., Fit]) -> None:
+def test_a_budget_that_cannot_be_predicted_is_refused() -> None:
     fit = fit_for("ds_cnn_kws")
     with pytest.raises(SearchError, match="static RAM and stack"):
         CostModel.from_fits(fit, KWS).require(Budgets(sram_bytes=65_536))
@@ -131,7 +118,7 @@ def test_a_budget_is_a_positive_number(value: float) -> None:
         Budgets(latency_us=value)
 
 
-def test_budgets_break_by_name(cost_model_for: Callable[..., CostModel]) -> None:
+def test_budgets_break_by_name() -> None:
     predicted = cost_model_for("ds_cnn_kws").predict(KWS.sample(1, 4))
     assert predicted.meets(Budgets())
     assert predicted.sram_bound_bytes is not None

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from support.fits import cost_model_for, with_layers
 
 from harness.backbones import backbone_names, get_backbone
 from harness.errors import BudgetsInfeasible
-from harness.fit import Fit
 from harness.search import Budgets, CostModel, Grid, derive, search_grid
 from harness.search.space.feasible import smallest_feasible
 from harness.search.space.grid import full_grid
@@ -41,9 +41,7 @@ def logits_of(grid: Grid, seed: int, shift: float = 0.0) -> dict[str, list[float
 
 @pytest.mark.parametrize("name", backbone_names())
 @pytest.mark.parametrize("shift", [0.0, 3.0])
-def test_the_derived_network_meets_the_budgets_and_uses_them(
-    cost_model_for: Models, name: str, shift: float
-) -> None:
+def test_the_derived_network_meets_the_budgets_and_uses_them(name: str, shift: float) -> None:
     model, budgets = cost_model_for(name), BUDGETS[name]
     grid = grid_of(name, model, budgets)
     for seed in range(2 if name.startswith("mobilenet") else 4):
@@ -62,9 +60,7 @@ def test_the_derived_network_meets_the_budgets_and_uses_them(
             assert max(used) > 0.95
 
 
-def test_prices_of_layers_leave_more_of_the_budget_to_the_network(
-    cost_model_for: Models, with_layers: Callable[[Fit], Fit]
-) -> None:
+def test_prices_of_layers_leave_more_of_the_budget_to_the_network() -> None:
     lines = cost_model_for("ds_cnn_kws")
     layers = replace(lines, fit=with_layers(lines.fit))
     budgets = BUDGETS["ds_cnn_kws"]
@@ -75,7 +71,7 @@ def test_prices_of_layers_leave_more_of_the_budget_to_the_network(
     assert not lines.predict(derived.architecture).meets(budgets)
 
 
-def test_what_meets_the_budgets_is_left_as_it_is(cost_model_for: Models) -> None:
+def test_what_meets_the_budgets_is_left_as_it_is() -> None:
     model = cost_model_for("ds_cnn_kws")
     grid = grid_of("ds_cnn_kws", model, BUDGETS["ds_cnn_kws"])
     wanted = grid.point(grid.architecture(grid.smallest()) or pytest.fail("no network"))
@@ -87,7 +83,7 @@ def test_what_meets_the_budgets_is_left_as_it_is(cost_model_for: Models) -> None
     assert derived.shrunk == 0
 
 
-def test_too_few_blocks_are_mended_with_the_likeliest(cost_model_for: Models) -> None:
+def test_too_few_blocks_are_mended_with_the_likeliest() -> None:
     model = cost_model_for("ds_cnn_kws")
     grid = grid_of("ds_cnn_kws", model, BUDGETS["ds_cnn_kws"])
     logits = logits_of(grid, 0)
@@ -98,7 +94,7 @@ def test_too_few_blocks_are_mended_with_the_likeliest(cost_model_for: Models) ->
     assert derived.predicted.meets(BUDGETS["ds_cnn_kws"])
 
 
-def test_shrinking_takes_what_is_cheapest_to_lose(cost_model_for: Models) -> None:
+def test_shrinking_takes_what_is_cheapest_to_lose() -> None:
     model, budgets = cost_model_for("ds_cnn_kws"), Budgets(latency_us=45_000)
     grid = grid_of("ds_cnn_kws", model, budgets)
     logits = logits_of(grid, 1, 3.0)
@@ -111,9 +107,7 @@ def test_shrinking_takes_what_is_cheapest_to_lose(cost_model_for: Models) -> Non
 
 
 @pytest.mark.parametrize("name", backbone_names())
-def test_an_infeasible_budget_is_said_with_what_is_feasible(
-    cost_model_for: Models, name: str
-) -> None:
+def test_an_infeasible_budget_is_said_with_what_is_feasible(name: str) -> None:
     model = cost_model_for(name)
     with pytest.raises(BudgetsInfeasible) as caught:
         grid_of(name, model, Budgets(10_000, 1_000, 10_000))
@@ -129,9 +123,7 @@ def test_an_infeasible_budget_is_said_with_what_is_feasible(
 
 
 @pytest.mark.parametrize("name", backbone_names())
-def test_a_barely_feasible_budget_gives_the_smallest_network(
-    cost_model_for: Models, name: str
-) -> None:
+def test_a_barely_feasible_budget_gives_the_smallest_network(name: str) -> None:
     model = cost_model_for(name)
     grid = full_grid(get_backbone(name), SHAPES[name])
     smallest = grid.architecture(smallest_feasible(grid, model, Budgets()))
@@ -143,7 +135,7 @@ def test_a_barely_feasible_budget_gives_the_smallest_network(
     assert derived.predicted.meets(budgets)
 
 
-def test_no_choice_is_left_that_no_feasible_network_has(cost_model_for: Models) -> None:
+def test_no_choice_is_left_that_no_feasible_network_has() -> None:
     model, budgets = cost_model_for("ds_cnn_kws"), Budgets(sram_bytes=40 * 1024)
     grid = grid_of("ds_cnn_kws", model, budgets)
     point = grid.smallest()

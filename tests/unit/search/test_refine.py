@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
 import pytest
+from support.fits import cost_model_for
 
 from harness.backbones import Architecture, backbone_names, get_backbone
 from harness.errors import SearchError
@@ -25,9 +26,7 @@ def centre_of(name: str) -> Architecture:
 
 
 @pytest.mark.parametrize("name", backbone_names())
-def test_chosen_networks_are_near_new_and_not_of_the_holdout(
-    cost_model_for: Callable[..., CostModel], name: str
-) -> None:
+def test_chosen_networks_are_near_new_and_not_of_the_holdout(name: str) -> None:
     backbone, model, centre = get_backbone(name), cost_model_for(name), centre_of(name)
     chosen = choose(backbone, model, centre, 5, seed=1)
     assert len(set(chosen)) == 5
@@ -41,9 +40,7 @@ def test_chosen_networks_are_near_new_and_not_of_the_holdout(
     assert chosen != choose(backbone, model, centre, 5, seed=2)
 
 
-def test_chosen_networks_are_where_the_interval_is_widest(
-    cost_model_for: Callable[..., CostModel],
-) -> None:
+def test_chosen_networks_are_where_the_interval_is_widest() -> None:
     model, centre = cost_model_for("ds_cnn_kws"), centre_of("ds_cnn_kws")
     chosen = choose(KWS, model, centre, 4, seed=0)
     others = choose(KWS, model, centre, 60, seed=0)[30:]
@@ -55,7 +52,7 @@ def test_chosen_networks_are_where_the_interval_is_widest(
     assert relative(chosen[0]) > sum(map(relative, others)) / len(others)
 
 
-def test_more_than_there_are_is_refused(cost_model_for: Callable[..., CostModel]) -> None:
+def test_more_than_there_are_is_refused() -> None:
     with pytest.raises(SearchError, match="asked for 999"):
         choose(KWS, cost_model_for("ds_cnn_kws"), centre_of("ds_cnn_kws"), 999, seed=0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,23 +13,24 @@ pytest.importorskip(
     "unicorn", reason="the virtual boards need `pip install tinyml-harness[virtual]`"
 )
 
+from support.board import Bench, build_tiny, power_on
+
+from harness.boards import load_board
 from harness.virtual.faults import ProbeGone, parse_faults
 
 Line = Any
 
 
 @pytest.fixture(scope="module")
-def elf(tmp_path_factory: pytest.TempPathFactory, virtual: ModuleType) -> Path:
-    from harness.boards import load_board
-
-    return virtual.build_tiny(load_board("nucleo_f746zg"), tmp_path_factory.mktemp("firmware"))
+def elf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny(load_board("nucleo_f746zg"), tmp_path_factory.mktemp("firmware"))
 
 
 @pytest.fixture
-def faulty(elf: Path, virtual: ModuleType) -> Iterator[Callable[[str], Line]]:
+def faulty(elf: Path) -> Iterator[Callable[[str], Line]]:
     """Return a function that puts faults on a board that runs the tests' firmware."""
-    machine = virtual.power_on("nucleo_f746zg")
-    virtual.Bench(machine).load(elf)
+    machine = power_on("nucleo_f746zg")
+    Bench(machine).load(elf)
     machine.console.close()
 
     def start(faults: str) -> Line:

@@ -6,10 +6,6 @@ what GNU as makes of the text beside them; `test_assembled_bytes` checks that wh
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from harness.virtual.time import get_model
@@ -109,24 +105,6 @@ def test_snippet(code: str, cycles: int) -> None:
     assert (
         get_model("cortex-m7", name="issue").price_block(bytes.fromhex(code), 0x0800_0000) == cycles
     )
-
-
-@pytest.mark.skipif(shutil.which("arm-none-eabi-as") is None, reason="install gcc-arm-none-eabi")
-def test_assembled_bytes(tmp_path: Path) -> None:
-    for name, text, code, _ in SNIPPETS:
-        assert assemble(text, tmp_path).hex() == code, name
-
-
-def assemble(text: str, folder: Path) -> bytes:
-    source, object_file, binary = folder / "x.s", folder / "x.o", folder / "x.bin"
-    lines = [".syntax unified", ".thumb", ".cpu cortex-m7", ".fpu fpv5-d16", ".text"]
-    source.write_text("\n".join([*lines, *text.split("; ")]) + "\n")
-    subprocess.run(["arm-none-eabi-as", str(source), "-o", str(object_file)], check=True)
-    subprocess.run(
-        ["arm-none-eabi-objcopy", "-O", "binary", "-j", ".text", str(object_file), str(binary)],
-        check=True,
-    )
-    return binary.read_bytes()
 
 
 def test_a_loop_pays_for_what_it_carries_round() -> None:

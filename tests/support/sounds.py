@@ -1,13 +1,11 @@
+"""WAV files for tests."""
+
 from __future__ import annotations
 
 import wave
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
-
-Write = Callable[..., Path]
 
 
 def write_wav(
@@ -33,20 +31,3 @@ def write_wav(
         file.setframerate(rate_hz)
         file.writeframes(raw.tobytes())
     return path
-
-
-@pytest.fixture(name="write_wav")
-def write_wav_fixture() -> Write:
-    return write_wav
-
-
-@pytest.fixture
-def speakers(tmp_path: Path) -> Path:
-    """Return a folder like FSDD's: two words of four speakers, three recordings each."""
-    folder = tmp_path / "spoken"
-    for place, speaker in enumerate(("ada", "bob", "eve", "joe")):
-        for label in ("0", "1"):
-            for index in range(3):
-                pitch = 300 + 400 * int(label) + 20 * place + 5 * index
-                write_wav(folder / f"{label}_{speaker}_{index}.wav", pitch_hz=pitch)
-    return folder

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
-import sys
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tools import fuzz
 
-def _load() -> ModuleType:
-    path = Path(__file__).with_name("fuzz.py")
-    spec = importlib.util.spec_from_file_location("hostile_input", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fuzz = _load()
 # Each example is fast; how fast depends on what else the machine does.
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=100)
 targets = st.sampled_from(sorted(fuzz.TARGETS))

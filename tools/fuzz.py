@@ -1,4 +1,4 @@
-"""Hostile input in bulk: `nox -s fuzz`, or `python tests/fuzz/fuzz.py --target tflite`.
+"""Hostile input in bulk: `nox -s fuzz`, or `python -m tools.fuzz --target tflite`.
 
 Each target takes bytes and may refuse them with the error that its users expect; anything else
 that comes out of it, or more than `LIMIT_S` seconds, is a finding. Findings are written to a
@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import importlib.util
 import json
-import os
 import random
 import re
 import signal
@@ -27,7 +26,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from studies.published import MODELS
+
+ROOT = Path(__file__).parents[1]
 LIMIT_S = 10
 Target = Callable[[bytes], str]
 
@@ -195,8 +196,7 @@ def _models() -> list[bytes]:
     from harness.testing import tiny_network
 
     found = [tiny_network(seed) for seed in (1, 2)]
-    shared = Path(os.environ.get("HARNESS_SHARED", ROOT.parent / "shared")) / "models"
-    return found + [path.read_bytes() for path in sorted(shared.rglob("*.tflite"))]
+    return found + [path.read_bytes() for path in sorted(MODELS.rglob("*.tflite"))]
 
 
 # --- mutations ---------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ def run_guided(target: str, count: int, seed: int, findings: Path) -> dict[str, 
     start = time.perf_counter()
     # atheris ends its process by itself, so that the seeds have to be removed from here.
     with tempfile.TemporaryDirectory() as corpus:
-        command = [sys.executable, __file__, "--guided", target, "--count", str(count)]
+        command = [sys.executable, "-m", "tools.fuzz", "--guided", target, "--count", str(count)]
         command += ["--seed", str(seed), "--findings", str(findings), "--corpus", corpus]
         answer = subprocess.run(
             command, capture_output=True, text=True, errors="replace", check=False

@@ -1,0 +1,15 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.board import power_on
+
+from harness.virtual.machine import VirtualMachine
+
+
+@pytest.fixture
+def erased() -> Iterator[VirtualMachine]:
+    machine = power_on("nucleo_f746zg", price=lambda code, address: len(code) // 2)
+    yield machine
+    machine.close()
