@@ -151,10 +151,10 @@ class StationLocked(BenchError):
     code = "station-locked"
 
 
-class StationQuarantined(BenchError):
-    """The station failed time and again and is set aside until `harness bench check`."""
+class StationDisabled(BenchError):
+    """The station failed several jobs in a row; `harness bench check` re-enables it."""
 
-    code = "quarantined"
+    code = "station-disabled"
 
 
 class FlashError(HarnessError):

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import errors
 from harness.bench import Station
-from harness.bench.quarantine import bring_back, quarantine_of
+from harness.bench.disabled import enable, why_disabled
 from harness.campaign.runner import Listener, run
 from harness.cli.progress import ProgressListener
 from harness.errors import EXIT_FAILED
@@ -59,7 +59,7 @@ class Soak:
         retries: Attempts that failed and were followed by another, by code.
         faults: Faults that fell, by kind.
         runs: How often the campaign was run until every job had a valid row.
-        set_aside: How often a station was set aside.
+        disabled: How often a station was disabled.
         wrong: Valid rows whose figures are not those of sound boards: must be empty.
         lost: Rows that were finished and are not in the store: must be empty.
         untyped: Codes of failed rows that no error class has: must be empty.
@@ -73,7 +73,7 @@ class Soak:
     retries: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     runs: int = 0
-    set_aside: int = 0
+    disabled: int = 0
     wrong: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     untyped: list[str] = field(default_factory=list)
@@ -151,8 +151,8 @@ def soak(
             if summary.bench_failure is None and not summary.statuses["invalid"]:
                 break
             for station in {job.station.name: job.station for job in faulty}.values():
-                report.set_aside += quarantine_of(station) is not None
-                bring_back(station)
+                report.disabled += why_disabled(station) is not None
+                enable(station)
         _judge(report, faulty, expected, store, finished.keys)
     report.faults = _fallen(boards)
     report.seconds = time.perf_counter() - start
@@ -254,7 +254,7 @@ def text(report: Soak) -> str:
         f"  attempts repeated:     {counted(report.retries)}",
         f"  rows:                  {counted(report.rows)}",
         f"  codes of failed rows:  {counted(report.codes)}",
-        f"  stations set aside:    {report.set_aside}",
+        f"  stations disabled:     {report.disabled}",
         f"  wrong values valid:    {len(report.wrong)}",
         f"  finished rows lost:    {len(report.lost)}",
         f"  failures untyped:      {len(report.untyped)}",

@@ -33,7 +33,6 @@ class Station(Strict):
         board: Board id.
         probe: pyOCD unique id of the debug probe, or a part of it that no other probe shares.
         serial: pyserial URL or device of the console.
-        energy: Energy monitor's URL, if one is attached.
         tags: Free words to select stations by.
     """
 
@@ -41,7 +40,6 @@ class Station(Strict):
     board: _Text
     probe: _Text
     serial: _Text
-    energy: _Text | None = None
     tags: tuple[str, ...] = ()
 
     @property

@@ -15,12 +15,12 @@ from harness.errors import (
     FlashError,
     HarnessError,
     StackOverflow,
+    StationDisabled,
     StationLocked,
-    StationQuarantined,
     TargetMismatch,
 )
 
-SET_ASIDE_AFTER = 3
+DISABLE_AFTER = 3
 """Jobs in a row that a station fails, each after all its attempts."""
 
 
@@ -42,7 +42,7 @@ _NEVER_AGAIN = Policy()
 _POLICIES: tuple[tuple[type[HarnessError], Policy], ...] = (
     # Somebody else's station, or one that waits to be looked at: no use in trying.
     (StationLocked, _NEVER_AGAIN),
-    (StationQuarantined, _NEVER_AGAIN),
+    (StationDisabled, _NEVER_AGAIN),
     # A port or a probe that vanished comes back within seconds, or not at all.
     (BenchError, Policy(5, blames_station=True)),
     (TargetMismatch, Policy(1, blames_station=True)),

@@ -3,7 +3,7 @@
 One worker process converts (it keeps TensorFlow loaded), one thread builds, and each station has a
 thread that measures. A bounded look-ahead keeps them from running away from each other. A job that
 fails is tried again as its failure deserves (`retry`), then leaves an invalid row, and the campaign
-goes on; a station that is not ready, or keeps failing and is set aside, ends its own jobs only.
+goes on; a station that is not ready, or keeps failing and is disabled, ends its own jobs only.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from harness.bench import Station
-from harness.bench.quarantine import set_aside
+from harness.bench.disabled import disable
 from harness.campaign.converter import Converter
 from harness.campaign.measure import Built, Session, build_job, failed_row, run_job
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
-from harness.campaign.retry import SET_ASIDE_AFTER, pause_s, policy_for
+from harness.campaign.retry import DISABLE_AFTER, pause_s, policy_for
 from harness.errors import BenchError, HarnessError, ToolchainMissing
 from harness.results.record import Measurement
 
@@ -254,9 +254,9 @@ class _Pipeline:
                     if policy_for(failed).blames_station:
                         failed_in_a_row += 1
                 self._commit(job, row, failure)
-                if failure is not None and failed_in_a_row == SET_ASIDE_AFTER:
-                    aside = set_aside(station, failure)
-                    self._station_out(station, aside, left=sum(1 for _ in items))
+                if failure is not None and failed_in_a_row == DISABLE_AFTER:
+                    disabled = disable(station, failure)
+                    self._station_out(station, disabled, left=sum(1 for _ in items))
                     return
         finally:
             holder.close()

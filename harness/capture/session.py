@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from harness import protocol
 from harness.bench import Station, station_lock
 from harness.bench.check import serial_error
+from harness.bench.disabled import check_enabled
 from harness.bench.failure import UntilFailure
-from harness.bench.quarantine import check_quarantine
 from harness.boards import Board, load_board
 from harness.capture.arena import ArenaSearch, read_arena_parts
 from harness.capture.clock import (
@@ -102,13 +102,13 @@ class BoardSession:
         """Lock the station, open its serial port, then its probe.
 
         Raises:
-            StationQuarantined: It is set aside.
+            StationDisabled: It failed several jobs in a row.
             StationLocked: Another process uses it.
             SerialUnavailable, ProbeNotFound, ProbeBusy: Port or probe cannot be opened.
         """
         from harness.flash import open_target
 
-        check_quarantine(station)
+        check_enabled(station)
         board = load_board(station.board)
         stack = ExitStack()
         try:

@@ -75,11 +75,11 @@ def check(
 ) -> None:
     """Open probe and port of each station and compare the chip with the board; exit 3 if not.
 
-    A station that a campaign set aside is brought back when nothing is wrong with it.
+    A clean check re-enables a station that a campaign has disabled.
     """
     from harness.bench import check as look
     from harness.bench import load_bench
-    from harness.bench.quarantine import bring_back, quarantine_of
+    from harness.bench.disabled import enable, why_disabled
     from harness.boards import load_board
 
     found = load_bench(Path(bench) if bench else None)
@@ -88,14 +88,15 @@ def check(
     for item in chosen:
         findings = look(item, load_board(item.board))
         rows += [(item.name, finding.level, finding.what, finding.fix) for finding in findings]
-        aside = quarantine_of(item)
-        if aside is None:
+        note = why_disabled(item)
+        if note is None:
             continue
         if any(finding.level == "error" for finding in findings):
-            rows.append((item.name, "error", f"stays set aside: {aside.reason}", "mend it first"))
+            what = f"stays disabled: {note.reason}"
+            rows.append((item.name, "error", what, "fix the errors above"))
         else:
-            bring_back(item)
-            what = f"brought back; it was set aside since {aside.since}: {aside.reason}"
+            enable(item)
+            what = f"re-enabled; it was disabled since {note.since}: {note.reason}"
             rows.append((item.name, "ok", what, None))
     columns = ("station", "level", "what", "to do")
     if json:

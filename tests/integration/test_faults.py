@@ -234,7 +234,7 @@ def page() -> str:
             "the row" if case.status != "invalid" else "the row with its log; tried again next time"
         )
         if case.networks > case.rows:
-            kept = f"{case.rows} such rows; the station is set aside, the others go on"
+            kept = f"{case.rows} such rows; the station is disabled, the others go on"
         sees = "all that was sent again" if case.sees == "m-hil-run-end" else f"`{case.sees}…`"
         if case.faults == "counter:wrap":
             sees = "nothing: the cycles are right"
@@ -418,12 +418,12 @@ def test_a_fault_leaves_a_row_that_says_so(
                 assert row.cycles == () and row.latency_us is None
     if case.networks == 1:
         return
-    assert "set aside" in answer.err
+    assert "is disabled" in answer.err
     again = harness(*bench(networks[: case.networks], case.faults, case.seed))
-    assert again.code == 3 and "set aside since" in again.err
+    assert again.code == 3 and "is disabled since" in again.err
     checked = harness("bench", "check", "desk", "--bench", "bench.toml", "--json")
     assert checked.code == 0
-    assert any("brought back" in finding["what"] for finding in checked.json())
+    assert any("re-enabled" in finding["what"] for finding in checked.json())
 
 
 def _figures(row: Any) -> tuple[object, ...]:

@@ -119,7 +119,6 @@ def test_written_file_reads_back(tmp_path: Path) -> None:
         board="nucleo_f446re",
         probe='quote" back\\slash \x7f tab\t é',
         serial="socket://host:5000",
-        energy="/dev/ttyUSB3",
         tags=("a b", "c"),
     )
     bench = load_bench(write(tmp_path, GOOD))

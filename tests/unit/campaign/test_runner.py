@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.bench import Station, virtual_bench
-from harness.bench.quarantine import bring_back, check_quarantine
+from harness.bench.disabled import check_enabled, enable
 from harness.boards import load_board
 from harness.campaign import runner
 from harness.campaign.config import MeasureOptions
@@ -27,8 +27,8 @@ from harness.errors import (
     ModelError,
     ProbeNotFound,
     StackOverflow,
+    StationDisabled,
     StationLocked,
-    StationQuarantined,
     TargetMismatch,
     ToolchainMissing,
 )
@@ -234,7 +234,7 @@ def test_each_kind_of_failure_is_tried_as_often_as_it_deserves(
     assert bench.attempts["net0"] == attempts
 
 
-def test_a_station_that_keeps_failing_is_set_aside_and_the_others_go_on(
+def test_a_station_that_keeps_failing_is_disabled_and_the_others_go_on(
     store: Store, bench: Bench
 ) -> None:
     for index in range(6):
@@ -243,12 +243,12 @@ def test_a_station_that_keeps_failing_is_set_aside_and_the_others_go_on(
     summary, listener = run(todo, store, bench)
     assert dict(summary.statuses) == {"valid": 6, "invalid": 3}
     assert listener.out == [("virtual-nucleo_f446re", 3)]
-    aside = virtual_bench().station("virtual-nucleo_f446re")
-    with pytest.raises(StationQuarantined, match=r"silent \(error\[timeout\]\)"):
-        check_quarantine(aside)
-    check_quarantine(virtual_bench().station("virtual-nucleo_f746zg"))
-    assert bring_back(aside) and not bring_back(aside)
-    check_quarantine(aside)
+    out = virtual_bench().station("virtual-nucleo_f446re")
+    with pytest.raises(StationDisabled, match=r"silent \(error\[timeout\]\)"):
+        check_enabled(out)
+    check_enabled(virtual_bench().station("virtual-nucleo_f746zg"))
+    enable(out)
+    check_enabled(out)
 
 
 def test_networks_that_crash_do_not_speak_against_the_station(store: Store, bench: Bench) -> None:
