@@ -55,10 +55,11 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the generated pages: the command line reference and the table of faults."""
+    """Write the command line reference, then build the site into site/; a broken link fails."""
     generate = ("utils", "docs", "--name", "harness", "--title", "Command line")
     session.run("python", "-m", "typer", "harness.cli.app", *generate, "--output", "docs/cli.md")
     session.run("python", "tests/integration/test_faults.py")
+    session.run("python", "-m", "mkdocs", "build", "--strict", *session.posargs)
 
 
 @nox.session
