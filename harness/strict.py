@@ -134,6 +134,8 @@ def _describe(kind: Any, item: Any) -> str:
     if item["type"].startswith("missing"):
         return f"key '{path}' is missing"
     value = item.get("input")
+    if value is None:
+        return f"key '{path}' is null: {item['msg']}"
     shown = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__
     return f"key '{path}' is {shown[:80]}: {item['msg'].removeprefix('Value error, ')}"
 

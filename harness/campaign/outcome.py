@@ -47,7 +47,7 @@ class Outcome:
 
 
 def write_outcome(
-    rows: Sequence[Measurement], folder: Path, *, title: str, predictor: Predictor | None
+    rows: Sequence[Measurement], folder: Path, *, title: str, predictor: Predictor | str | None
 ) -> Outcome:
     """Write ``summary.md`` and, where a predictor is named, fits and plots of the rows.
 
@@ -95,7 +95,7 @@ def write_fits(
     folder: Path,
     *,
     degraded: bool = False,
-    predictor: Predictor = "ops",
+    predictor: Predictor | str = "ops",
 ) -> Outcome:
     """Fit every configuration among the rows; write each fit, and a plot per configuration.
 

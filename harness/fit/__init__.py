@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.fit.artefact import load_fit, save_fit
-from harness.fit.model import Fingerprint, Fit, LayerModel, LinearModel, Metrics, Prediction
+from harness.fit.model import (
+    Fingerprint,
+    Fit,
+    LayerModel,
+    LinearModel,
+    Metrics,
+    Prediction,
+    Predictor,
+)
 from harness.fit.select import group_rows
 
 if TYPE_CHECKING:
@@ -19,6 +27,7 @@ __all__ = [
     "LinearModel",
     "Metrics",
     "Prediction",
+    "Predictor",
     "fit_all",
     "fit_rows",
     "group_rows",

@@ -1,9 +1,9 @@
-"""Count in a network what its operators take time for, with an eye on multiples of four.
+"""Features of a network that latency is fitted to: work by operator, and unaligned work.
 
-CMSIS-NN multiplies four int8 channels at a time (SXTB16 and SMLAD on pairs) and takes four output
-channels side by side; what is left over goes one by one, and rows of weights that are not a
-multiple of four bytes long are read unaligned. So multiply-accumulates are counted by operator and,
-once more, where a layer is not aligned.
+CMSIS-NN multiplies four int8 channels at a time (SXTB16 and SMLAD on pairs) and computes four
+output channels side by side. Remaining channels are computed one by one, and rows of weights whose
+length is no multiple of four bytes are read unaligned. So multiply-accumulates are counted by
+operator, and again for layers that are not aligned.
 """
 
 from __future__ import annotations

@@ -1,22 +1,20 @@
-"""Fit latency to what the layers of a network are: one price for each kind of work.
+"""Fit latency to the layers of a network: one coefficient for each kind of work.
 
-The prices are a least-squares fit that cannot go below zero (work takes time), of relative errors,
-so that small networks count as much as large ones.
+Least squares of relative errors, so that small networks count as much as large ones, with no
+coefficient below zero, as work takes time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from harness.backbones import get_backbone
 from harness.errors import BackboneError, FitError
 from harness.fit.features import FEATURES, count_features
 from harness.fit.model import LayerModel
-from harness.fit.score import LEVEL, Array, Split, folds_of, score
+from harness.fit.score import LEVEL, Array, Predict, Split, score
 from harness.results.record import Measurement
 
 
@@ -53,32 +51,36 @@ def fit_layers(rows: Sequence[Measurement], split: Split) -> LayerModel:
     x: Array = np.array([[count[name] for name in FEATURES] for count in counts])
     y: Array = np.array(latencies)
     fitted = ~split.out
-    intercept, prices = _prices(x[fitted], y[fitted])
-    predicted = intercept + x @ prices
-    groups = split.groups
-    outside = _out_of_fold(x[fitted], y[fitted], groups[fitted])
+    groups = split.groups[fitted]
+    intercept, coefficients = _coefficients(x[fitted], y[fitted])
+    outside, _ = split.out_of_fold(x, y, lambda x, y: _predictor(*_coefficients(x, y), 0.0))
     half = _half_width(outside, y[fitted])
-    holdout = None
-    if split.out.any():
-        out = split.out
-        holdout = score(predicted[out], half * predicted[out], y[out], groups[out])
+    train, holdout = split.metrics(x, y, _predictor(intercept, coefficients, half))
     return LayerModel(
         target="latency_us",
         features=FEATURES,
-        coefficients=tuple(float(price) for price in prices),
-        feature_max=tuple(float(value) for value in x[fitted].max(axis=0)),
+        coefficients=tuple(map(float, coefficients)),
+        feature_max=tuple(map(float, x[fitted].max(axis=0))),
         intercept=intercept,
         n=int(fitted.sum()),
         level=LEVEL,
         relative_half_width=half,
-        train=score(predicted[fitted], half * predicted[fitted], y[fitted], groups[fitted]),
+        train=train,
         holdout=holdout,
-        cross_validation=score(outside, half * outside, y[fitted], groups[fitted]),
+        cross_validation=score(outside, half * outside, y[fitted], groups),
     )
 
 
-def _prices(x: Array, y: Array) -> tuple[float, Array]:
-    """Return the intercept and a price for each column, none of them negative."""
+def _predictor(intercept: float, coefficients: Array, half: float) -> Predict:
+    def predict(x: Array) -> tuple[Array, Array]:
+        predicted = intercept + x @ coefficients
+        return predicted, half * predicted
+
+    return predict
+
+
+def _coefficients(x: Array, y: Array) -> tuple[float, Array]:
+    """Return the intercept and a coefficient for each column, none of them negative."""
     from sklearn.linear_model import LinearRegression
 
     # The intercept is a column: scikit-learn keeps the coefficients positive, but not its own.
@@ -87,16 +89,8 @@ def _prices(x: Array, y: Array) -> tuple[float, Array]:
     scale[scale == 0] = 1
     regression = LinearRegression(positive=True, fit_intercept=False)
     regression.fit(columns / scale, y, sample_weight=1 / y**2)
-    prices = regression.coef_ / scale
-    return float(prices[0]), prices[1:]
-
-
-def _out_of_fold(x: Array, y: Array, groups: npt.NDArray[Any]) -> Array:
-    predicted = np.empty_like(y)
-    for fit_on, test_on in folds_of(x, groups):
-        intercept, prices = _prices(x[fit_on], y[fit_on])
-        predicted[test_on] = intercept + x[test_on] @ prices
-    return predicted
+    found = regression.coef_ / scale
+    return float(found[0]), found[1:]
 
 
 def _half_width(predicted: Array, y: Array) -> float:

@@ -1,15 +1,16 @@
-"""Define the fit: coefficients, what they were tested on, and what they are valid for.
+"""The fit: coefficients, how they were tested, and what they are valid for.
 
-Loading and predicting need neither NumPy nor scikit-learn, so a search or a notebook can use a
-fit file by itself.
+Loading a fit and predicting from it need neither NumPy nor scikit-learn.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass, fields, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.errors import FitError
 from harness.fit.features import count_features
@@ -18,20 +19,19 @@ from harness.results.record import Measurement
 if TYPE_CHECKING:
     from harness.backbones import LayerSpec
 
-SCHEMA_VERSION = 3  # 2: one_firmware in the fingerprint; 3: layers
-READABLE_VERSIONS = (2, SCHEMA_VERSION)  # what version 2 lacks has a default
+SCHEMA_VERSION = 4
 
-Predictor = Literal["ops", "layers"]
-"""What latency is predicted from: ops alone, or what each layer is as well."""
+
+class Predictor(StrEnum):
+    """What latency is predicted from."""
+
+    OPS = "ops"
+    LAYERS = "layers"  # as well as from ops alone: kind, size and alignment of each layer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """Say what a fit is valid for. `backbone` is None for a pooled fit, valid for no backbone.
-
-    An image of its own and a runtime that many models share differ in flash and static RAM, so
-    `one_firmware` is part of it.
-    """
+    """The configuration that a fit is valid for; `backbone` is None for a pooled fit."""
 
     board: str
     source: str
@@ -54,8 +54,7 @@ class Fingerprint:
     def of(cls, row: Measurement) -> Fingerprint:
         """Return the fingerprint of a measured row."""
         values = {spec.name: getattr(row, spec.name) for spec in fields(cls)}
-        values["source"] = row.source.value
-        return cls(**values)
+        return cls(**{**values, "source": row.source.value})
 
     def differences(self, other: Fingerprint) -> dict[str, tuple[object, object]]:
         """Return the fields that differ, as name: (mine, the other's)."""
@@ -66,7 +65,7 @@ class Fingerprint:
         }
 
     def command(self) -> str:
-        """Return the command that makes a fit for this."""
+        """Return the `harness fit` command for this configuration."""
         words = ["harness fit", f"--board {self.board}"]
         for name in ("backbone", "runtime", "kernels"):
             value = getattr(self, name)
@@ -77,7 +76,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """Hold how well predictions met measurements; None where too few rows make it undefined.
+    """Errors of predictions against measurements; None where too few rows define one.
 
     Attributes:
         n: Rows.
@@ -87,21 +86,21 @@ class Metrics:
         max_error_pct: The largest of them.
         share_within_5_pct: Share of rows predicted within ±5 %, from 0 to 1.
         share_within_10_pct: The same for ±10 %.
-        coverage: Share of rows inside their prediction interval, from 0 to 1.
+        coverage: Share of rows within their prediction interval, from 0 to 1.
     """
 
     n: int
     architectures: int
-    r2: float | None
-    mape_pct: float | None
-    max_error_pct: float | None
-    share_within_5_pct: float | None
-    share_within_10_pct: float | None
-    coverage: float | None
+    r2: float | None = None
+    mape_pct: float | None = None
+    max_error_pct: float | None = None
+    share_within_5_pct: float | None = None
+    share_within_10_pct: float | None = None
+    coverage: float | None = None
 
 
 class Prediction(NamedTuple):
-    """Hold a prediction with its interval, in the unit of the model's target."""
+    """A prediction and its interval, in the unit of the model's target."""
 
     value: float
     low: float
@@ -110,95 +109,87 @@ class Prediction(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinearModel:
-    """Hold target = intercept + slope · feature, with what a prediction interval needs.
+class _Model:
+    """What both kinds of model hold.
 
     Attributes:
-        target: Field that is predicted, unit in its name (``latency_us``).
-        feature: Field it is predicted from (``ops``).
+        target: Predicted field, unit in its name (``latency_us``).
         intercept: In the unit of `target`.
-        slope: In units of `target` per unit of `feature`.
-        residual_std: Standard deviation of the residuals, n-2 degrees of freedom.
         n: Rows that the coefficients were fitted on.
-        feature_min: Smallest feature among them.
-        feature_max: Largest.
-        feature_mean: Their mean.
-        feature_sxx: Their sum of squared deviations from the mean.
         level: Coverage that the prediction interval aims at.
-        t_quantile: Student's t for `level` at n-2 degrees of freedom.
         train: Metrics on the rows of the fit.
         holdout: Metrics on the held-out architectures, never fitted on. None without any.
         cross_validation: Metrics of out-of-fold predictions, folds grouped by architecture.
     """
 
     target: str
-    feature: str
     intercept: float
+    n: int
+    level: float
+    train: Metrics
+    holdout: Metrics | None = None
+    cross_validation: Metrics | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearModel(_Model):
+    """target = intercept + slope · feature, with the figures of its prediction interval.
+
+    Attributes:
+        feature: Field that `target` is predicted from (``ops``).
+        slope: In units of `target` per unit of `feature`.
+        residual_std: Standard deviation of the residuals, n-2 degrees of freedom.
+        feature_min: Smallest feature among the fitted rows.
+        feature_max: Largest.
+        feature_mean: Their mean.
+        feature_sxx: Their sum of squared deviations from the mean.
+        t_quantile: Student's t for `level` at n-2 degrees of freedom.
+    """
+
+    feature: str
     slope: float
     residual_std: float
-    n: int
     feature_min: float
     feature_max: float
     feature_mean: float
     feature_sxx: float
-    level: float
     t_quantile: float
-    train: Metrics
-    holdout: Metrics | None
-    cross_validation: Metrics | None
 
     def predict(self, feature: float) -> Prediction:
         """Return the prediction at `feature` with its interval (ordinary least squares).
 
-        The interval is for one new network, so it holds the residuals' spread as well as the
-        coefficients' uncertainty. Its lower end is cut at zero.
+        The interval is for one new network, so it covers the spread of the residuals and the
+        uncertainty of the coefficients. Its lower end is at least zero.
 
         Raises:
             ValueError: `feature` is negative or not a number.
         """
-        if not math.isfinite(feature) or feature < 0:
-            raise ValueError(f"{self.feature} = {feature} is not a count")
-        value = self.intercept + self.slope * feature
-        half = self.half_width(feature)
+        _check_count(self.feature, feature)
         outside = not self.feature_min <= feature <= self.feature_max
-        return Prediction(value, max(0.0, value - half), value + half, outside)
+        return _prediction(self.intercept + self.slope * feature, self.half_width(feature), outside)
 
-    def half_width(self, feature: float) -> float:
-        """Return half the prediction interval at `feature`; it is widest where least is known."""
+    def half_width(self, feature: Any) -> Any:
+        """Return half the prediction interval at `feature`: a number, an array or a tensor."""
         distance = (feature - self.feature_mean) ** 2 / self.feature_sxx
-        return self.t_quantile * self.residual_std * math.sqrt(1 + 1 / self.n + distance)
+        return self.t_quantile * self.residual_std * (1 + 1 / self.n + distance) ** 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerModel:
-    """Hold target = intercept + Σ coefficient · feature, all of them from zero up.
+class LayerModel(_Model):
+    """target = intercept + Σ coefficient · feature, none of them negative.
 
     Attributes:
-        target: Field that is predicted, unit in its name (``latency_us``).
         features: Names, see `harness.fit.features.FEATURES`.
-        coefficients: As many; in units of `target` per unit of the feature.
-        feature_max: Largest value of each feature among the rows.
-        intercept: In the unit of `target`.
-        n: Rows that the coefficients were fitted on.
-        level: Coverage that the prediction interval aims at.
+        coefficients: One for each feature, in units of `target` per unit of the feature.
+        feature_max: Largest value of each feature among the fitted rows.
         relative_half_width: Half the prediction interval, as a share of the prediction: the
             quantile `level` of the relative errors out of fold.
-        train: Metrics on the rows of the fit.
-        holdout: Metrics on the held-out architectures, never fitted on. None without any.
-        cross_validation: Metrics of out-of-fold predictions, folds grouped by architecture.
     """
 
-    target: str
     features: tuple[str, ...]
     coefficients: tuple[float, ...]
     feature_max: tuple[float, ...]
-    intercept: float
-    n: int
-    level: float
     relative_half_width: float
-    train: Metrics
-    holdout: Metrics | None
-    cross_validation: Metrics
 
     def predict(self, features: Mapping[str, float]) -> Prediction:
         """Return the prediction for a network with these features, with its interval.
@@ -206,23 +197,19 @@ class LayerModel:
         Raises:
             ValueError: A feature is missing, negative or not a number.
         """
+        counts = [features.get(name, math.nan) for name in self.features]
+        for name, count in zip(self.features, counts, strict=True):
+            _check_count(name, count)
         value = self.intercept
-        outside = False
-        for name, coefficient, largest in zip(
-            self.features, self.coefficients, self.feature_max, strict=True
-        ):
-            count = features.get(name, math.nan)
-            if not math.isfinite(count) or count < 0:
-                raise ValueError(f"{name} = {count} is not a count")
+        for coefficient, count in zip(self.coefficients, counts, strict=True):
             value += coefficient * count
-            outside = outside or count > largest
-        half = self.relative_half_width * value
-        return Prediction(value, max(0.0, value - half), value + half, outside)
+        outside = any(map(operator.gt, counts, self.feature_max))
+        return _prediction(value, self.relative_half_width * value, outside)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """Hold the fits of one configuration and the keys of the rows behind them.
+    """The fits of one configuration and the keys of the rows behind them.
 
     Attributes:
         schema_version: Of the fit file.
@@ -236,7 +223,9 @@ class Fit:
         notes: Why a model is missing.
         keys: Jobs that the coefficients were fitted on.
         holdout_keys: Jobs of the held-out architectures.
-        layers: latency_us from what the layers are, where it was asked for.
+        layers: latency_us from the layers, None unless fitted with `Predictor.LAYERS`.
+        sram_overhead_bytes: Most static RAM besides the arena, plus stack, of any of its rows;
+            None where no row has both figures.
     """
 
     schema_version: int
@@ -251,20 +240,21 @@ class Fit:
     keys: tuple[str, ...]
     holdout_keys: tuple[str, ...]
     layers: LayerModel | None = None
+    sram_overhead_bytes: int | None = None
 
     @property
     def pooled(self) -> bool:
-        """Return whether several backbones were thrown together (for comparison only)."""
+        """Whether it mixes backbones, which is good for comparison only."""
         return self.fingerprint.backbone is None
 
     @property
     def predictor(self) -> Predictor:
-        """Return the best that latency can be predicted from with this fit."""
-        return "ops" if self.layers is None else "layers"
+        """The best predictor of latency that it has."""
+        return Predictor.OPS if self.layers is None else Predictor.LAYERS
 
     @property
     def throughput_ops_per_s(self) -> float:
-        """Return the backbone's op throughput in ops per second."""
+        """Op throughput of the backbone, in ops per second."""
         return 1e6 / self.latency.slope
 
     def predict(self, ops: float) -> Prediction:
@@ -290,7 +280,7 @@ class Fit:
         Raises:
             FitError: The rows had no arena figures.
         """
-        return self._model("arena").predict(working_memory_bytes)
+        return self._require_model("arena", self.arena).predict(working_memory_bytes)
 
     def predict_flash(self, parameters: float) -> Prediction:
         """Return flash in bytes, firmware included.
@@ -298,9 +288,9 @@ class Fit:
         Raises:
             FitError: The rows had no flash figures.
         """
-        return self._model("flash").predict(parameters)
+        return self._require_model("flash", self.flash).predict(parameters)
 
-    def require(self, wanted: Fingerprint | Mapping[str, object]) -> None:
+    def require(self, wanted: Fingerprint | Mapping[str, Any]) -> None:
         """Check that the fit is valid for `wanted`.
 
         Args:
@@ -308,35 +298,28 @@ class Fit:
 
         Raises:
             FitError: It is not; lists every difference and the command that makes such a fit.
-            ValueError: `wanted` names a field that no fingerprint has.
+            TypeError: `wanted` names a field that no fingerprint has.
         """
-        mine = {spec.name: getattr(self.fingerprint, spec.name) for spec in fields(Fingerprint)}
-        if isinstance(wanted, Fingerprint):
-            asked: dict[str, Any] = {name: getattr(wanted, name) for name in mine}
-        else:
-            asked = dict(wanted)
-            if "flags" in asked:
-                asked["flags"] = tuple(asked["flags"])
-        unknown = sorted(set(asked) - set(mine))
-        if unknown:
-            raise ValueError(f"a fingerprint has no field {', '.join(unknown)}")
-        differing = {name: (mine[name], asked[name]) for name in asked if mine[name] != asked[name]}
+        if not isinstance(wanted, Fingerprint):
+            values = dict(wanted)
+            if "flags" in values:
+                values["flags"] = tuple(values["flags"])
+            wanted = replace(self.fingerprint, **values)
+        differing = self.fingerprint.differences(wanted)
         if not differing:
             return
         lines = [
-            f"{name}: the fit has {_show(has)}, asked for {_show(wants)}"
+            f"{name}: the fit has {_show(has)}, this needs {_show(wants)}"
             for name, (has, wants) in differing.items()
         ]
-        target = Fingerprint(**{**mine, **asked})
         raise FitError(
             "the fit is not valid for this:\n  " + "\n  ".join(lines),
             expected="a fit of rows measured in the same configuration",
-            fix=f"measure it with `harness run`, then `{target.command()}`",
+            fix=f"measure it with `harness run`, then `{wanted.command()}`",
             differences=differing,
         )
 
-    def _model(self, name: str) -> LinearModel:
-        model: LinearModel | None = getattr(self, name)
+    def _require_model(self, name: str, model: LinearModel | None) -> LinearModel:
         if model is None:
             raise FitError(
                 f"the fit has no {name} model: {'; '.join(self.notes) or 'not made'}",
@@ -345,9 +328,16 @@ class Fit:
         return model
 
 
+def _check_count(name: str, count: float) -> None:
+    if not math.isfinite(count) or count < 0:
+        raise ValueError(f"{name} = {count} is not a count")
+
+
+def _prediction(value: float, half: float, extrapolated: bool) -> Prediction:
+    return Prediction(value, max(0.0, value - half), value + half, extrapolated)
+
+
 def _show(value: object) -> str:
-    if value is None:
-        return "unknown"
     if isinstance(value, tuple):
         return " ".join(str(item) for item in value) or "none"
-    return str(value)
+    return "unknown" if value is None else str(value)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from harness import __version__
 from harness.errors import FitError
@@ -20,7 +19,7 @@ from harness.fit.model import (
     Metrics,
     Predictor,
 )
-from harness.fit.score import LEVEL, NO_METRICS, Array, Split, folds_of, score
+from harness.fit.score import LEVEL, Array, Predict, Split, score
 from harness.fit.select import (
     HOLDOUT_SHARE,
     architecture_id,
@@ -38,7 +37,7 @@ _Model = TypeVar("_Model", LinearModel, LayerModel)
 
 @dataclass(frozen=True, slots=True)
 class FitFailure:
-    """Say why one configuration among several could not be fitted."""
+    """A configuration that could not be fitted, and why."""
 
     fingerprint: Fingerprint
     rows: int
@@ -50,9 +49,9 @@ def fit_all(
     *,
     degraded: bool = False,
     min_rows: int = MIN_ROWS,
-    predictor: Predictor = "ops",
+    predictor: Predictor | str = Predictor.OPS,
 ) -> tuple[list[Fit], list[FitFailure]]:
-    """Fit every configuration among `rows` by itself; say which could not be, and why."""
+    """Fit each configuration among `rows`; return the fits and the configurations that fail."""
     fits: list[Fit] = []
     failures: list[FitFailure] = []
     for fingerprint, members in group_rows(rows, degraded=degraded).items():
@@ -75,7 +74,7 @@ def fit_rows(
     pooled: bool = False,
     min_rows: int = MIN_ROWS,
     holdout_share: float = HOLDOUT_SHARE,
-    predictor: Predictor = "ops",
+    predictor: Predictor | str = Predictor.OPS,
 ) -> Fit:
     """Fit latency, arena and flash for one configuration.
 
@@ -84,12 +83,12 @@ def fit_rows(
     also cross-validated in folds that keep an architecture together.
 
     Args:
-        rows: Measurements; what is not ``valid`` is left out.
-        degraded: Take ``degraded`` rows as well.
-        pooled: Let backbones mix, to compare with the fit per backbone; good for nothing else.
+        rows: Measurements; only ``valid`` ones are used.
+        degraded: Use ``degraded`` rows as well.
+        pooled: Mix backbones, only to compare with the fits per backbone.
         min_rows: Fewest distinct architectures to fit on (three at the very least).
         holdout_share: Share of architectures to hold out, 0 for none.
-        predictor: ``layers`` fits latency to what the layers are as well (`harness.fit.layers`).
+        predictor: ``layers`` fits latency to the layers as well (`harness.fit.layers`).
 
     Raises:
         FitError: No or too few rows, rows of several configurations, rows without ops or
@@ -107,9 +106,12 @@ def fit_rows(
     fingerprint = common_fingerprint(used, pooled)
     ids = [architecture_id(row) for row in used]
     out = np.array([held_out(name, holdout_share) for name in ids])
-    _require_enough(ids, out, max(3, min_rows), fingerprint)
+    fitted_on = sorted({name for name, held in zip(ids, out, strict=True) if not held})
+    needed = max(3, min_rows)
+    if len(fitted_on) < needed:
+        raise _too_few(len(fitted_on), len(set(ids)), needed, holdout_share, fingerprint)
     split = Split(ids, out)
-    latency = _fit_linear(used, split, "latency_us", "ops", lambda row: row.latency_us)
+    latency = _fit_linear(used, split, "latency_us", "ops")
     if latency.slope <= 0:
         raise FitError(
             f"latency does not grow with ops: {latency.slope * 1e6:.3g} µs per Mop",
@@ -119,14 +121,10 @@ def fit_rows(
     notes: list[str] = []
     arena = _try(notes, "arena", lambda: _fit_arena(used, split))
     flash = _try(
-        notes,
-        "flash",
-        lambda: _fit_linear(
-            used, split, "flash_total_bytes", "parameters", lambda row: row.flash_total_bytes
-        ),
+        notes, "flash", lambda: _fit_linear(used, split, "flash_total_bytes", "parameters")
     )
     layers = None
-    if predictor == "layers":
+    if predictor == Predictor.LAYERS:
         from harness.fit.layers import fit_layers
 
         layers = _try(notes, "layers", lambda: fit_layers(used, split))
@@ -143,36 +141,36 @@ def fit_rows(
         keys=tuple(row.key for row, held in zip(used, out, strict=True) if not held),
         holdout_keys=tuple(row.key for row, held in zip(used, out, strict=True) if held),
         layers=layers,
+        sram_overhead_bytes=max(
+            (row.sram_overhead_bytes for row in used if row.sram_overhead_bytes is not None),
+            default=None,
+        ),
     )
 
 
-def _require_enough(
-    ids: Sequence[str], out: npt.NDArray[np.bool_], needed: int, fingerprint: Fingerprint
-) -> None:
-    distinct = len({name for name, held in zip(ids, out, strict=True) if not held})
-    if distinct < needed:
-        raise FitError(
-            f"too few rows to fit: {distinct} architectures, and {len(set(ids)) - distinct} "
-            "held out to test on",
-            where=f"{fingerprint.board}, {fingerprint.backbone or 'all backbones'}, "
-            f"{fingerprint.runtime} {fingerprint.kernels}",
-            expected=f"at least {needed} architectures to fit on",
-            fix="measure more samples with `harness run`",
-            architectures=distinct,
-            needed=needed,
-        )
+def _too_few(
+    fitted: int, architectures: int, needed: int, share: float, fingerprint: Fingerprint
+) -> FitError:
+    wanted = f"{needed} architectures to fit on"
+    if share:
+        wanted += f": about {np.ceil(needed / (1 - share)):.0f} in all, as {share:.0%} are held out"
+    return FitError(
+        f"too few rows to fit: {fitted} architectures to fit on, and {architectures - fitted} "
+        f"held out to test on; {needed} to fit on are needed",
+        where=f"{fingerprint.board}, {fingerprint.backbone or 'all backbones'}, "
+        f"{fingerprint.runtime} {fingerprint.kernels}",
+        expected=f"at least {wanted}",
+        fix="measure more samples with `harness run`",
+        architectures=fitted,
+        needed=needed,
+    )
 
 
 def _fit_arena(rows: Sequence[Measurement], split: Split) -> LinearModel:
     # One kind of figure for all rows: a verified minimum and a planner's figure do not mix.
-    getters: tuple[tuple[str, Callable[[Measurement], int | None]], ...] = (
-        ("arena_min_bytes", lambda row: row.arena_min_bytes),
-        ("arena_used_bytes", lambda row: row.arena_used_bytes),
-        ("arena_planned_bytes", lambda row: row.arena_planned_bytes),
-    )
-    for target, getter in getters:
-        if all(getter(row) is not None for row in rows):
-            return _fit_linear(rows, split, target, "working_memory_bytes", getter)
+    for target in ("arena_min_bytes", "arena_used_bytes", "arena_planned_bytes"):
+        if all(getattr(row, target) is not None for row in rows):
+            return _fit_linear(rows, split, target, "working_memory_bytes")
     raise FitError("no arena figure that all rows have")
 
 
@@ -185,19 +183,10 @@ def _try(notes: list[str], name: str, make: Callable[[], _Model]) -> _Model | No
 
 
 def _fit_linear(
-    rows: Sequence[Measurement],
-    split: Split,
-    target: str,
-    feature: str,
-    value_of: Callable[[Measurement], float | None],
+    rows: Sequence[Measurement], split: Split, target: str, feature: str
 ) -> LinearModel:
-    features = [getattr(row, feature) for row in rows]
-    targets = [value_of(row) for row in rows]
-    lacking = [
-        row.key[:12]
-        for row, x, y in zip(rows, features, targets, strict=True)
-        if x is None or y is None
-    ]
+    pairs = [(getattr(row, feature), getattr(row, target)) for row in rows]
+    lacking = [row.key[:12] for row, pair in zip(rows, pairs, strict=True) if None in pair]
     if lacking:
         raise FitError(
             f"{len(lacking)} of {len(rows)} rows lack {feature} or {target}",
@@ -205,41 +194,50 @@ def _fit_linear(
             expected="both in every row",
             fix="measure these again",
         )
-    x: Array = np.array(features, dtype=np.float64)
-    y: Array = np.array(targets, dtype=np.float64)
+    x: Array
+    y: Array
+    x, y = np.array(pairs, dtype=np.float64).T
     fitted = ~split.out
-    line = _line(x[fitted], y[fitted], target, feature)
-    train = _metrics(line, x[fitted], y[fitted], split.groups[fitted])
-    holdout = None
-    if split.out.any():
-        holdout = _metrics(line, x[split.out], y[split.out], split.groups[split.out])
-    folds = _cross_validate(x[fitted], y[fitted], split.groups[fitted], target, feature)
-    return replace(line, train=train, holdout=holdout, cross_validation=folds)
+
+    def line(x: Array, y: Array) -> LinearModel:
+        return _line(x, y, target, feature)
+
+    model = line(x[fitted], y[fitted])
+    train, holdout = split.metrics(x, y, _predictor(model))
+    try:
+        outside = split.out_of_fold(x, y, lambda x, y: _predictor(line(x, y)))
+        folds = score(*outside, y[fitted], split.groups[fitted])
+    except FitError:
+        folds = None
+    return replace(model, train=train, holdout=holdout, cross_validation=folds)
+
+
+def _predictor(line: LinearModel) -> Predict:
+    return lambda x: (line.intercept + line.slope * x, line.half_width(x))
 
 
 def _line(x: Array, y: Array, target: str, feature: str) -> LinearModel:
     from scipy.stats import t as student  # type: ignore[import-untyped]  # ships no types
     from sklearn.linear_model import LinearRegression
 
-    if len(np.unique(x)) < 2 or len(x) < 3:
+    sizes = len(np.unique(x))
+    if sizes < 2 or len(x) < 3:
         raise FitError(
-            f"{len(np.unique(x))} distinct values of {feature} in {len(x)} rows give no line",
+            f"{sizes} distinct values of {feature} in {len(x)} rows give no line",
             expected="at least two values in three rows",
             fix="measure networks of different sizes",
         )
     # Ops of 10^6 to 10^8 beside an intercept: scaled, so that no digits are lost.
     scale = float(x.max())
     regression = LinearRegression().fit((x / scale).reshape(-1, 1), y)
-    slope = float(regression.coef_[0]) / scale
-    intercept = float(regression.intercept_)
-    residuals = y - (intercept + slope * x)
+    slope, intercept = float(regression.coef_[0]) / scale, float(regression.intercept_)
     freedom = len(x) - 2
     return LinearModel(
         target=target,
         feature=feature,
         intercept=intercept,
         slope=slope,
-        residual_std=float(np.sqrt((residuals**2).sum() / freedom)),
+        residual_std=float(np.sqrt(((y - intercept - slope * x) ** 2).sum() / freedom)),
         n=len(x),
         feature_min=float(x.min()),
         feature_max=float(x.max()),
@@ -247,25 +245,5 @@ def _line(x: Array, y: Array, target: str, feature: str) -> LinearModel:
         feature_sxx=float(((x - x.mean()) ** 2).sum()),
         level=LEVEL,
         t_quantile=float(student.ppf(0.5 + LEVEL / 2, freedom)),
-        train=NO_METRICS,
-        holdout=None,
-        cross_validation=None,
+        train=Metrics(n=0, architectures=0),  # until it is scored
     )
-
-
-def _cross_validate(
-    x: Array, y: Array, groups: npt.NDArray[Any], target: str, feature: str
-) -> Metrics | None:
-    predicted, half = np.empty_like(y), np.empty_like(y)
-    for fit_on, test_on in folds_of(x, groups):
-        if len(np.unique(x[fit_on])) < 2 or len(fit_on) < 3:
-            return None
-        line = _line(x[fit_on], y[fit_on], target, feature)
-        predicted[test_on] = line.intercept + line.slope * x[test_on]
-        half[test_on] = [line.half_width(float(value)) for value in x[test_on]]
-    return score(predicted, half, y, groups)
-
-
-def _metrics(line: LinearModel, x: Array, y: Array, groups: npt.NDArray[Any]) -> Metrics:
-    half = np.array([line.half_width(float(value)) for value in x])
-    return score(line.intercept + line.slope * x, half, y, groups)

@@ -1,9 +1,9 @@
-"""Say how well predictions met measurements, and which rows they are judged on."""
+"""Score predictions against measurements, and choose the rows to score them on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,50 +13,53 @@ from harness.fit.model import Metrics
 LEVEL = 0.95
 FOLDS = 5
 
-Array = npt.NDArray[np.float64]
+Array: TypeAlias = npt.NDArray[np.float64]
+Predict: TypeAlias = Callable[[Array], tuple[Array, Array]]
+"""From features to predictions and half their intervals."""
 
 
 class Split:
-    """Remember which rows are one architecture and which are held out."""
+    """Which rows are one architecture (`groups`) and which are held out (`out`)."""
 
     def __init__(self, ids: Sequence[str], out: npt.NDArray[np.bool_]) -> None:
-        numbers = {name: number for number, name in enumerate(sorted(set(ids)))}
-        self.groups = np.array([numbers[name] for name in ids])
+        self.groups: npt.NDArray[Any] = np.unique(ids, return_inverse=True)[1]
         self.out = out
 
+    def metrics(self, x: Array, y: Array, predict: Predict) -> tuple[Metrics, Metrics | None]:
+        """Return the metrics on the fitted rows and on the held-out ones, if there are any."""
+        scores = [
+            score(*predict(x[rows]), y[rows], self.groups[rows]) if rows.any() else None
+            for rows in (~self.out, self.out)
+        ]
+        assert scores[0] is not None  # a fit needs rows
+        return scores[0], scores[1]
 
-def folds_of(x: Array, groups: npt.NDArray[Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield indices to fit on and to test on; an architecture stays in one fold."""
-    from sklearn.model_selection import GroupKFold
+    def out_of_fold(
+        self, x: Array, y: Array, fit: Callable[[Array, Array], Predict]
+    ) -> tuple[Array, Array]:
+        """Return predictions, with half their intervals, for each fitted row by a fit without it.
 
-    folds = min(FOLDS, len(np.unique(groups)))
-    yield from GroupKFold(folds).split(x, groups=groups)
+        An architecture stays in one fold.
+        """
+        from sklearn.model_selection import GroupKFold
 
-
-NO_METRICS = Metrics(
-    n=0,
-    architectures=0,
-    r2=None,
-    mape_pct=None,
-    max_error_pct=None,
-    share_within_5_pct=None,
-    share_within_10_pct=None,
-    coverage=None,
-)
+        x, y, groups = x[~self.out], y[~self.out], self.groups[~self.out]
+        predicted, half = np.empty_like(y), np.empty_like(y)
+        folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
+        for train, test in folds.split(x, groups=groups):
+            predicted[test], half[test] = fit(x[train], y[train])(x[test])
+        return predicted, half
 
 
 def score(predicted: Array, half: Array, y: Array, groups: npt.NDArray[Any]) -> Metrics:
-    """Compare predictions, with half their intervals, to what was measured."""
+    """Compare predictions, with half their intervals, to measurements."""
     spread = float(((y - y.mean()) ** 2).sum())
-    r2 = None
-    if len(y) >= 3 and spread > 0:
-        r2 = 1 - float(((y - predicted) ** 2).sum()) / spread
     error = np.abs(y - predicted)
     percent = 100 * error / y if (y > 0).all() else None
     return Metrics(
         n=len(y),
         architectures=len(np.unique(groups)),
-        r2=r2,
+        r2=1 - float((error**2).sum()) / spread if len(y) >= 3 and spread > 0 else None,
         mape_pct=None if percent is None else float(percent.mean()),
         max_error_pct=None if percent is None else float(percent.max()),
         share_within_5_pct=None if percent is None else float((percent <= 5).mean()),

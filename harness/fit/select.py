@@ -1,4 +1,4 @@
-"""Choose the rows of a fit: one configuration, one row per job, a holdout that stays put."""
+"""Select the rows of a fit: one configuration, one row per job, a fixed holdout."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _NEEDED = ("runtime", "kernels", "clock_hz", "optimization")
 
 
 def architecture_id(row: Measurement) -> str:
-    """Return what identifies a row's architecture, whatever weights or board it was run with.
+    """Return the identity of a row's architecture, which depends on neither weights nor board.
 
     Two models of one architecture are not independent, so they are held out together. A user's
-    own .tflite has no architecture and is identified by its content.
+    own .tflite has no architecture; its content identifies it.
 
     Raises:
         FitError: The row names neither.
@@ -45,8 +45,8 @@ def network_id(backbone: str | None, architecture: Mapping[str, Any]) -> str:
 def held_out(architecture: str, share: float = HOLDOUT_SHARE) -> bool:
     """Return whether an architecture belongs to the fixed holdout.
 
-    It depends on the architecture alone: rows that are added later, by a search's refinement for
-    one, never move an architecture across the line.
+    That depends on the architecture alone, so rows added later (a search adds some) never move
+    an architecture into or out of the holdout.
     """
     digest = hashlib.sha256(b"harness-holdout:" + architecture.encode()).digest()
     return int.from_bytes(digest[:8], "big") < share * 2**64

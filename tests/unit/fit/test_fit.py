@@ -190,8 +190,10 @@ def test_only_valid_rows_count_unless_degraded_ones_are_asked_for() -> None:
 
 def test_too_few_architectures_are_refused_with_the_figures() -> None:
     same = [replace(fake_measurement(1), key=key_of(("again", n))) for n in range(50)]
-    with pytest.raises(FitError, match="too few rows"):
+    with pytest.raises(FitError, match="too few rows to fit") as caught:
         fit_rows(same)
+    assert "10 to fit on are needed" in str(caught.value)
+    assert "at least 10 architectures to fit on: about 13 in all, as 20%" in str(caught.value)
     with pytest.raises(FitError, match="too few rows"):
         fit_rows(rows_on_a_line(2), min_rows=1)
 
@@ -243,6 +245,13 @@ def test_a_missing_figure_leaves_that_model_out_and_says_so() -> None:
         fit.predict_flash(1)
 
 
+def test_a_fit_knows_the_ram_besides_the_arena() -> None:
+    rows = rows_on_a_line(stack_bytes=900, ram_other_bytes=5_904)
+    assert fit_rows(rows).sram_overhead_bytes == 6_804
+    assert fit_rows([replace(rows[0], stack_bytes=1_000), *rows[1:]]).sram_overhead_bytes == 6_904
+    assert fit_rows(rows_on_a_line(stack_bytes=None)).sram_overhead_bytes is None
+
+
 def test_every_configuration_is_fitted_by_itself() -> None:
     kws = rows_on_a_line()
     vww = rows_on_a_line(first=100, backbone="mobilenet_v2_vww")
@@ -263,11 +272,11 @@ def test_a_fit_accepts_its_own_configuration_and_refuses_others() -> None:
     with pytest.raises(FitError) as failure:
         fit.require(other)
     text = str(failure.value)
-    assert "board: the fit has nucleo_f746zg, asked for nucleo_f446re" in text
-    assert "art: the fit has True, asked for unknown" in text
+    assert "board: the fit has nucleo_f746zg, this needs nucleo_f446re" in text
+    assert "art: the fit has True, this needs unknown" in text
     assert "harness fit --board nucleo_f446re --backbone ds_cnn_kws --runtime tflm" in text
     assert set(failure.value.data["differences"]) == {"board", "runtime", "art"}
-    with pytest.raises(ValueError, match="no field colour"):
+    with pytest.raises(TypeError, match="colour"):
         fit.require({"colour": "red"})
 
 
@@ -285,5 +294,5 @@ def test_shared_images_are_fitted_by_themselves() -> None:
     fits, failures = fit_all([*own, *shared])
     assert not failures
     assert {fit.fingerprint.one_firmware for fit in fits} == {False, True}
-    with pytest.raises(FitError, match="one_firmware: the fit has False, asked for True"):
+    with pytest.raises(FitError, match="one_firmware: the fit has False, this needs True"):
         next(f for f in fits if not f.fingerprint.one_firmware).require({"one_firmware": True})

@@ -104,13 +104,8 @@ def test_the_order_of_rows_changes_no_bit(fit: Fit) -> None:
     assert fit_rows([_row(index) for index in reversed(range(60))], predictor="layers") == fit
 
 
-def test_the_file_keeps_layers_and_an_older_file_has_none(fit: Fit, tmp_path: Path) -> None:
-    file = save_fit(fit, tmp_path / "fit.json")
-    assert load_fit(file) == fit
-    data = json.loads(file.read_text())
-    del data["layers"]
-    file.write_text(json.dumps({**data, "schema_version": 2}))
-    assert load_fit(file) == replace(fit, layers=None)
+def test_the_file_keeps_layers(fit: Fit, tmp_path: Path) -> None:
+    assert load_fit(save_fit(fit, tmp_path / "fit.json")) == fit
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import get_args
 
 import pytest
 from support.fits import cost_model_for
@@ -83,7 +82,7 @@ def measured(architectures: Sequence[Architecture], bent: float = 0.0) -> list[M
     return rows
 
 
-@pytest.mark.parametrize("predictor", get_args(Predictor))
+@pytest.mark.parametrize("predictor", Predictor)
 def test_rows_near_the_optimum_make_the_fit_better_there(predictor: Predictor) -> None:
     old = measured([KWS.sample(0, index) for index in range(24)])
     before = fit_rows(old, predictor=predictor)
