@@ -344,7 +344,7 @@ def guide(target: str, count: int, seed: int, findings: Path, corpus: Path) -> N
     import atheris
 
     # numba compiles the bytecode of these, and does not know the instrumentation in it.
-    compiled = ["harness.virtual.time.native", "harness.virtual.time.dynamics"]
+    compiled = ["harness.virtual.native"]
     with atheris.instrument_imports(include=["harness"], exclude=compiled):
         check = TARGETS[target]
         for number, data in enumerate(seeds(target)):

@@ -17,7 +17,6 @@ import numpy as np
 from harness.errors import VirtualError
 from harness.explain.record import Explanation, LayerSplit, Split
 from harness.virtual.time.decode import decode_block
-from harness.virtual.time.events import NAMES
 
 if TYPE_CHECKING:
     from harness.campaign.measure import Built
@@ -125,20 +124,17 @@ def _layer(
     for slot in np.nonzero(counts)[0]:
         if not 0 < slot < used:
             continue
-        address, size = counter.place(int(slot))
-        price, prices = counter.prices(int(slot))
+        cost = counter.cost(int(slot))
         count = int(counts[slot])
-        code = machine.memory.read(address, size) or b""
+        code = machine.memory.read(cost.address, cost.size) or b""
         instructions = _instructions(code)
-        ideal = -(-instructions // width)
+        ideal = min(-(-instructions // width), cost.cycles)
         split = Split(instructions * count)
-        split.cycles[0] = count * min(ideal, price)
-        split.cycles[1] = count * (price - min(ideal, price))
-        for n in range(len(NAMES)):
-            split.events[n] = int(events[slot][n])
-            split.cycles[2 + n] = split.events[n] * prices[n]
+        split.events = [int(n) for n in events[slot]]
+        by_event = [n * each for n, each in zip(split.events, cost.event_cycles, strict=True)]
+        split.cycles = [count * ideal, count * (cost.cycles - ideal), *by_event]
         split.slots = width * split.total
-        by_function.setdefault(functions.at(address), Split()).add(split)
+        by_function.setdefault(functions.at(cost.address), Split()).add(split)
         whole.add(split)
     return LayerSplit(layer.name, layer.operator, layer.macs, whole, by_function)
 

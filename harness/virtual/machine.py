@@ -319,7 +319,7 @@ class VirtualMachine:
             return None
         from harness.virtual.time.observer import Observer
 
-        observer = Observer(self.board, self.memory, counter.address, counter.place)
+        observer = Observer(self.board, self.memory)
         counter.observe(observer, model.price_events)
         self.console.received_address = observer.cold_address
         return observer

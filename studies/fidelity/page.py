@@ -78,7 +78,7 @@ def _causes(checks: list[Check]) -> str:
             continue
         blocks = check.replay.blocks
         issue = sum(b.count * b.cycles for b in blocks)
-        by_event = [sum(b.events[n] * b.prices[n] for b in blocks) for n in range(len(NAMES))]
+        by_event = [sum(b.events[n] * b.event_cycles[n] for b in blocks) for n in range(len(NAMES))]
         total = issue + sum(by_event)
         shares = ", ".join(
             f"{name} {100 * cycles / total:.1f} %"
@@ -96,7 +96,7 @@ def _sensitivity(checks: list[Check]) -> str:
             continue
         blocks = check.replay.blocks
         total = sum(
-            b.count * b.cycles + sum(n * p for n, p in zip(b.events, b.prices, strict=True))
+            b.count * b.cycles + sum(n * p for n, p in zip(b.events, b.event_cycles, strict=True))
             for b in blocks
         )
         flash = sum(b.events[DCACHE_FLASH] + b.events[FETCH_JUMP] for b in blocks)

@@ -139,12 +139,12 @@ def test_a_wrong_url_says_what_is_wrong(url: str, message: str) -> None:
 
 
 def test_unread_output_beyond_the_limit_is_reported(port: Any) -> None:
+    from harness.virtual.native.console import TX_BYTES
     from harness.virtual.registry import get_machine
-    from harness.virtual.time import native
 
-    words = get_machine("nucleo_f746zg").console._words
-    words[native.TX_HEAD] = words[native.TX_TAIL] + native.TX_BYTES
+    wire = get_machine("nucleo_f746zg").console.state[0]
+    wire.tx_head = wire.tx_tail + TX_BYTES
     say(b"xyz")
-    assert len(port.read(native.TX_BYTES)) == native.TX_BYTES
+    assert len(port.read(TX_BYTES)) == TX_BYTES
     with pytest.raises(VirtualError, match="3 bytes of the console were lost"):
         port.read(1)

@@ -16,7 +16,8 @@ from unicorn import unicorn_const as uc
 
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.core.locate import accessing_pc
-from harness.virtual.time import native
+from harness.virtual.native import Page
+from harness.virtual.native.flash import flash_store
 from harness.virtual.time.counting import BlockCounter
 
 _MODELS = {"cortex-m7": arm.UC_CPU_ARM_CORTEX_M7, "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4}
@@ -144,7 +145,7 @@ class Cpu:
         bus: Where register accesses go.
         counter: Counts the executed blocks.
         pages: Register pages with compiled callbacks.
-        flash_state: Words for the compiled store to flash.
+        flash_state: Record of the compiled store to flash.
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class Cpu:
         register_pages: Iterable[int],
         bus: CoreBus,
         counter: BlockCounter,
-        pages: Iterable[native.Page],
+        pages: Iterable[Page],
         flash_state: Any,
     ) -> None:
         self._engine: Any = unicorn.Uc(uc.UC_ARCH_ARM, uc.UC_MODE_THUMB)
@@ -188,7 +189,7 @@ class Cpu:
         self._engine.hook_add(uc.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
         self._hook_flash(flash_state)
 
-    def _map_registers(self, page: int, bus: CoreBus, fast: native.Page | None) -> None:
+    def _map_registers(self, page: int, bus: CoreBus, fast: Page | None) -> None:
         # Straight to the library, as the Python binding would add two calls to every access.
         core_read, core_write = bus.core_read, bus.core_write
 
@@ -203,8 +204,8 @@ class Cpu:
         callbacks = tuple(ctypes.cast(c, ctypes.c_void_p) for c in slow)
         state = None
         if fast is not None:
-            fast.state[native.CALL_READ] = callbacks[0].value
-            fast.state[native.CALL_WRITE] = callbacks[1].value
+            fast.state[0].call_read = callbacks[0].value
+            fast.state[0].call_write = callbacks[1].value
             callbacks = ctypes.c_void_p(fast.read), ctypes.c_void_p(fast.write)
             state = ctypes.c_void_p(fast.state.ctypes.data)
         map_registers = _library("uc_mmio_map")
@@ -216,12 +217,12 @@ class Cpu:
     def _hook_flash(self, state: Any) -> None:
         store = _STORE_CFUNC(self._on_flash_write)
         self._callbacks.append(store)
-        state[native.CALL_STORE] = ctypes.cast(store, ctypes.c_void_p).value
+        state[0].call_store = ctypes.cast(store, ctypes.c_void_p).value
         handle = ctypes.c_size_t()
         add_hook = _library("uc_hook_add")
         _check(add_hook(
             self._engine._uch, ctypes.byref(handle), uc.UC_HOOK_MEM_WRITE_PROT,
-            ctypes.c_void_p(native.flash_store.address), ctypes.c_void_p(state.ctypes.data),
+            ctypes.c_void_p(flash_store.address), ctypes.c_void_p(state.ctypes.data),
             ctypes.c_uint64(1), ctypes.c_uint64(0),
         ))  # fmt: skip
 

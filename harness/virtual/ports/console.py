@@ -1,7 +1,7 @@
 """The wire between the console USART and whoever opens the board's serial URL.
 
-Two rings of bytes in memory that the compiled callbacks of the USART (`native.console_read`,
-`native.console_write`) share with this module, and an event file descriptor for each direction.
+Two rings of bytes in memory that the compiled callbacks of the USART (`native.console`) share with
+this module, and an event file descriptor for each direction.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 
 from harness.errors import HarnessError, VirtualError
-from harness.virtual.time import native
+from harness.virtual.native import shared
+from harness.virtual.native.console import CONSOLE, RX_BYTES, TX_BYTES
 
 # The core looks at "the reader waits" right after it has stored a byte; a wake-up that is lost
 # between the two sides' caches costs one of these.
@@ -25,20 +26,15 @@ class Console:
     """The two directions of a board's console."""
 
     def __init__(self) -> None:
-        self.state = native.state_words(native.CONSOLE_WORDS)
-        self._words = memoryview(self.state)
-        self._rx = native.ring(native.RX_BYTES)
-        self._tx = native.ring(native.TX_BYTES)
-        self._rx_bytes = memoryview(self._rx)
-        self._tx_bytes = memoryview(self._tx)
+        self.state = shared(CONSOLE)
+        self._wire = self.state[0]
+        self._rx_bytes = memoryview(self._wire.rx)
+        self._tx_bytes = memoryview(self._wire.tx)
         flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
         self._rx_event, self._tx_event = os.eventfd(0, flags), os.eventfd(0, flags)
         self._poll = select.poll()
         self._poll.register(self._tx_event, select.POLLIN)
-        words = self._words
-        words[native.RX_RING], words[native.TX_RING] = self._rx.ctypes.data, self._tx.ctypes.data
-        words[native.RX_EVENT], words[native.TX_EVENT] = self._rx_event, self._tx_event
-        words[native.SELF] = self.state.ctypes.data
+        self._wire.rx_event, self._wire.tx_event = self._rx_event, self._tx_event
         self._lock = threading.Lock()  # guards the core's end of the ring to the core
         self._reading = threading.Lock()
         self._receiving = False
@@ -51,79 +47,79 @@ class Console:
 
     def place(self, offset: int, *, status: int, receive: int, transmit: int) -> None:
         """Say where in its page the USART's registers are."""
-        words = self._words
-        words[native.STATUS_AT] = offset + status
-        words[native.RX_AT] = offset + receive
-        words[native.TX_AT] = offset + transmit
+        wire = self._wire
+        wire.status_at = offset + status
+        wire.rx_at = offset + receive
+        wire.tx_at = offset + transmit
 
     def set_fast(self, status: int | None) -> None:
         """Let the compiled callbacks move bytes, with these status flags; None stops them."""
         if status is not None:
-            self._words[native.STATUS] = status
-        self._words[native.FAST] = int(status is not None)
+            self._wire.status = status
+        self._wire.fast = int(status is not None)
 
     def set_receiver(self, on: bool) -> None:
         """Switch the receiver; bytes that arrive while it is off are lost."""
         with self._lock:
             self._receiving = on
             if not on:
-                self._words[native.RX_TAIL] = self._words[native.RX_HEAD]
+                self._wire.rx_tail = self._wire.rx_head
 
     @property
     def waiting(self) -> bool:
         """Whether a byte waits for the core."""
-        return self._words[native.RX_HEAD] != self._words[native.RX_TAIL]
+        return bool(self._wire.rx_head != self._wire.rx_tail)
 
     def peek(self) -> int:
         """Return the next byte for the core without taking it; 0 when there is none."""
-        tail = self._words[native.RX_TAIL] % native.RX_BYTES
+        tail = self._wire.rx_tail % RX_BYTES
         return self._rx_bytes[tail] if self.waiting else 0
 
     @property
     def received_address(self) -> int:
         """Host address of a word that is set to one when the core takes a byte; 0 for none."""
-        return self._words[native.RECEIVED]
+        return int(self._wire.received)
 
     @received_address.setter
     def received_address(self, value: int) -> None:
-        self._words[native.RECEIVED] = value
+        self._wire.received = value
 
     def take(self) -> int:
         """Take the next byte for the core; 0 when there is none."""
         byte = self.peek()
         if self.waiting:
-            self._words[native.RX_TAIL] += 1
+            self._wire.rx_tail += 1
             if self.received_address:
                 ctypes.c_int64.from_address(self.received_address).value = 1
         return byte
 
     def put(self, byte: int) -> None:
         """Send a byte to the host; with nobody listening it is lost, as in the probe's bridge."""
-        words = self._words
-        if not words[native.LISTENING]:
+        wire = self._wire
+        if not wire.listening:
             return
-        if words[native.TX_HEAD] - words[native.TX_TAIL] >= native.TX_BYTES:
-            words[native.LOST] += 1
+        if wire.tx_head - wire.tx_tail >= TX_BYTES:
+            wire.lost += 1
             return
-        self._tx_bytes[words[native.TX_HEAD] % native.TX_BYTES] = byte
-        words[native.TX_HEAD] += 1
+        self._tx_bytes[wire.tx_head % TX_BYTES] = byte
+        wire.tx_head += 1
         os.eventfd_write(self._tx_event, 1)
 
     def interrupt(self, on: bool) -> None:
         """End the core's waiting for input, and do not let it wait while `on`."""
-        self._words[native.INTERRUPTED] = int(on)
+        self._wire.interrupted = int(on)
         if on and self._powered:
             os.eventfd_write(self._rx_event, 1)
 
     def take_idle_ns(self) -> int:
         """Return how long the core has waited for input since the last call."""
-        idle = self._words[native.IDLE_NS]
-        self._words[native.IDLE_NS] = 0
+        idle = int(self._wire.idle_ns)
+        self._wire.idle_ns = 0
         return idle
 
     def add_idle_ns(self, idle: int) -> None:
         """Let the core have waited for longer; the core must not be running."""
-        self._words[native.IDLE_NS] += idle
+        self._wire.idle_ns += idle
 
     def fail(self, error: HarnessError | None) -> None:
         """Deliver `error` to the reader after the bytes that came before it; None clears it."""
@@ -159,12 +155,12 @@ class Console:
             self._owner = owner
         self.baud = baud
         self.discard_input()
-        self._words[native.LISTENING] = 1
+        self._wire.listening = 1
         return True
 
     def close(self) -> None:
         """Give the console back; a pending `read` returns."""
-        self._words[native.LISTENING] = 0
+        self._wire.listening = 0
         self.baud = None
         self._owner = None
         self.wake()
@@ -176,22 +172,22 @@ class Console:
             VirtualError: The board has stopped on an error, or was powered off.
         """
         self._check()
-        for start in range(0, len(data), native.RX_BYTES // 2):
-            self._write(data[start : start + native.RX_BYTES // 2])
+        for start in range(0, len(data), RX_BYTES // 2):
+            self._write(data[start : start + RX_BYTES // 2])
 
     def _write(self, data: bytes) -> None:
-        words = self._words
+        wire = self._wire
         while True:
             with self._lock:
                 if not self._receiving or not self._powered:
                     return
-                head = words[native.RX_HEAD]
-                if head - words[native.RX_TAIL] + len(data) <= native.RX_BYTES:
-                    at = head % native.RX_BYTES
-                    first = min(len(data), native.RX_BYTES - at)
+                head = int(wire.rx_head)
+                if head - wire.rx_tail + len(data) <= RX_BYTES:
+                    at = head % RX_BYTES
+                    first = min(len(data), RX_BYTES - at)
                     self._rx_bytes[at : at + first] = data[:first]
                     self._rx_bytes[: len(data) - first] = data[first:]
-                    words[native.RX_HEAD] = head + len(data)
+                    wire.rx_head = head + len(data)
                     os.eventfd_write(self._rx_event, 1)
                     return
             self._check()
@@ -222,30 +218,30 @@ class Console:
                 self._wait(_SLICE_S if left is None else min(left, _SLICE_S))
 
     def _wait(self, seconds: float) -> None:
-        words = self._words
-        words[native.READER_WAITS] = 1
-        nothing = words[native.TX_HEAD] == words[native.TX_TAIL]
+        wire = self._wire
+        wire.reader_waits = 1
+        nothing = wire.tx_head == wire.tx_tail
         if nothing and self._poll.poll(1000 * seconds):
             os.eventfd_read(self._tx_event)
-        words[native.READER_WAITS] = 0
+        wire.reader_waits = 0
 
     def _take_sent(self, count: int) -> bytes:
-        words = self._words
-        tail = words[native.TX_TAIL]
-        count = min(count, words[native.TX_HEAD] - tail)
+        wire = self._wire
+        tail = int(wire.tx_tail)
+        count = min(count, int(wire.tx_head) - tail)
         if count <= 0:
-            if words[native.LOST]:
-                lost, words[native.LOST] = words[native.LOST], 0
+            if wire.lost:
+                lost, wire.lost = int(wire.lost), 0
                 raise VirtualError(
                     f"{lost} bytes of the console were lost, as nobody read them",
-                    expected=f"a reader that lets at most {native.TX_BYTES} bytes pile up",
+                    expected=f"a reader that lets at most {TX_BYTES} bytes pile up",
                     fix="read the console while the firmware talks",
                 )
             return b""
-        at = tail % native.TX_BYTES
-        first = min(count, native.TX_BYTES - at)
+        at = tail % TX_BYTES
+        first = min(count, TX_BYTES - at)
         data = bytes(self._tx_bytes[at : at + first]) + bytes(self._tx_bytes[: count - first])
-        words[native.TX_TAIL] = tail + count
+        wire.tx_tail = tail + count
         return data
 
     def _check(self) -> None:
@@ -262,7 +258,7 @@ class Console:
     @property
     def unread(self) -> int:
         """Bytes that the host can read at once."""
-        return self._words[native.TX_HEAD] - self._words[native.TX_TAIL]
+        return int(self._wire.tx_head - self._wire.tx_tail)
 
     @property
     def in_waiting(self) -> int:
@@ -272,10 +268,10 @@ class Console:
 
     def discard_input(self) -> None:
         """Drop what the host has not read."""
-        self._words[native.TX_TAIL] = self._words[native.TX_HEAD]
-        self._words[native.LOST] = 0
+        self._wire.tx_tail = self._wire.tx_head
+        self._wire.lost = 0
 
     def discard_output(self) -> None:
         """Drop what the core has not read."""
         with self._lock:
-            self._words[native.RX_TAIL] = self._words[native.RX_HEAD]
+            self._wire.rx_tail = self._wire.rx_head

@@ -2,9 +2,9 @@
 
 Counts are kept per (address, size), so that a block entered in its middle counts as its own.
 
-Unicorn ends a block at the end of a page of 1 KiB; a core does not. A block that was cut there is
-priced as what its cutting adds up to, ``price(block and rest) - price(rest)``: rests are counted as
-blocks of their own, so the sum is the price of the whole, wherever the linker placed it.
+Unicorn ends a block at the end of a page of 1 KiB; a core does not. A block that was cut there
+costs ``cost(block and rest) - cost(rest)``: rests are counted as blocks of their own, so the sum is
+the cost of the whole, wherever the linker placed it.
 
 The block hook also stops the core: when the stop word is set it asks Unicorn to stop and does *not*
 count the block, which is then not executed either. Unicorn's own stop from another thread takes
@@ -23,13 +23,13 @@ import unicorn.unicorn_py3.unicorn as unicorn_api
 from unicorn.unicorn_const import UC_ERR_OK, UC_HOOK_BLOCK
 
 from harness.errors import VirtualError
-from harness.virtual.time import native
+from harness.virtual.native import blocks, shared
 from harness.virtual.time.events import EVENTS
 
 if TYPE_CHECKING:
     from harness.virtual.time.observer import Observer
 
-_REMEMBERED = 1 << 16  # prices, some 10 MB
+_REMEMBERED = 1 << 16  # block costs, some 10 MB
 _PAGE = 1 << 10  # of its Arm cores
 # An instruction never crosses into another page inside a block, so a cut is at the page's end, or
 # before or behind an instruction that lies across it.
@@ -38,8 +38,8 @@ _REST_BYTES = 512  # at most, of what follows a cut; a block longer than that is
 # Units whose instructions end a block without a branch: what follows is another block anywhere.
 _ENDING = frozenset({"barrier", "system", "unknown"})
 
-PriceBlock = Callable[[bytes, int], int]
-PriceEvents = Callable[[bytes, int], tuple[int, ...]]
+BlockCycles = Callable[[bytes, int], int]
+EventCycles = Callable[[bytes, int], tuple[int, ...]]
 ReadCode = Callable[[int, int], "bytes | None"]
 
 
@@ -53,7 +53,7 @@ class BlockCost:
         count: Executions.
         cycles: Modelled cycles of one execution.
         events: Counts of what happened beyond that (`harness.virtual.time.events`).
-        prices: Cycles of each event.
+        event_cycles: Modelled cycles of each such event.
     """
 
     address: int
@@ -61,28 +61,30 @@ class BlockCost:
     count: int
     cycles: int
     events: tuple[int, ...] = ()
-    prices: tuple[int, ...] = ()
+    event_cycles: tuple[int, ...] = ()
 
 
 class BlockCounter:
-    """Counts of executed basic blocks, priced when cycles are asked for.
+    """Counts of executed basic blocks, turned into cycles when these are asked for.
 
     Args:
-        price: Cycles of one execution of a block, from its bytes and address.
+        block_cycles: Cycles of one execution of a block, from its bytes and address.
         read_code: Returns code bytes at an address.
     """
 
-    def __init__(self, price: PriceBlock, read_code: ReadCode) -> None:
-        self._price = price
+    def __init__(self, block_cycles: BlockCycles, read_code: ReadCode) -> None:
+        self._block_cycles = block_cycles
         self._read_code = read_code
         self._observer: Observer | None = None
-        self._price_events: PriceEvents = lambda _code, _address: (0,) * EVENTS
-        self._words = np.zeros(native.COUNTER_WORDS, dtype=np.uint32)
-        self._counts = self._words[native.COUNT :].view(np.int64)
+        self._event_cycles: EventCycles = lambda _code, _address: ()
+        self._state = shared(blocks.TABLE)
+        self._table = self._state[0]
+        self._blocks = self._table.blocks
         # Signed: what a cut leaves in front may be nothing, or pair with its rest.
-        self._prices = np.zeros(native.MAX_SLOTS, dtype=np.int64)
-        self._priced = 0
-        self._known: dict[tuple[int, bytes], int] = {}
+        self._cycles = np.zeros(blocks.MAX_SLOTS, dtype=np.int64)
+        self._cycles_of_events = np.zeros((blocks.MAX_SLOTS, EVENTS), dtype=np.int64)
+        self._costed = 0  # slots whose costs are known
+        self._known: dict[tuple[int, bytes], tuple[int, tuple[int, ...]]] = {}
         self._before = 0
         self._zero = 0
         self._frozen = 0
@@ -92,29 +94,25 @@ class BlockCounter:
 
     @property
     def address(self) -> int:
-        """Host address of the counter's state."""
-        return int(self._words.ctypes.data)
+        """Host address of the block table."""
+        return int(self._state.ctypes.data)
 
-    def observe(self, observer: Observer, price_events: PriceEvents) -> None:
-        """Count events of the blocks too, from the next `attach` on, and price them."""
+    def observe(self, observer: Observer, event_cycles: EventCycles) -> None:
+        """Count events of the blocks too, from the next `attach` on, with these costs."""
         self._observer = observer
-        self._price_events = price_events
-        self._event_prices = np.zeros((native.MAX_SLOTS, EVENTS), dtype=np.int64)
-        self._known_events: dict[tuple[int, bytes], tuple[int, ...]] = {}
+        self._event_cycles = event_cycles
+        observer.watch(self.address, self._blocks)
 
     def place(self, slot: int) -> tuple[int, int]:
         """Return address and size of the block in `slot`."""
-        words = self._words
-        return int(words[native.ADDRESS + slot]), int(words[native.SIZE + slot])
+        block = self._blocks[slot]
+        return int(block.address), int(block.bytes)
 
     def attach(self, engine: Any) -> None:
         """Register the hook with a Unicorn engine for every address."""
-        hook, state = native.on_block.address, self.address
+        hook, state = blocks.count_block.address, self.address
         if self._observer is not None:
-            from harness.virtual.time import dynamics
-
-            self._observer.attach(engine)
-            hook, state = dynamics.on_block.address, int(self._observer.state.ctypes.data)
+            hook, state = self._observer.hook
         handle = ctypes.c_size_t()
         status = unicorn_api.uclib.uc_hook_add(
             engine._uch,
@@ -130,16 +128,16 @@ class BlockCounter:
 
     def request_stop(self) -> None:
         """Make the core stop before its next block. Safe from any thread."""
-        self._words[native.STOP] = 1
+        self._table.stop = 1
 
     def clear_stop(self) -> None:
         """Let the core run again."""
-        self._words[native.STOP] = 0
+        self._table.stop = 0
 
     @property
     def stop_requested(self) -> bool:
         """Whether a stop is pending."""
-        return bool(self._words[native.STOP])
+        return bool(self._table.stop)
 
     @property
     def running(self) -> bool:
@@ -156,47 +154,36 @@ class BlockCounter:
 
     def elapsed(self) -> int:
         """Return the modelled cycles since power-on."""
-        used = self._price_new()
+        end = self._find_costs() + 1
         self._before += self.idle()
-        cycles = int(np.dot(self._counts[: used + 1], self._prices[: used + 1]))
+        cycles = int(np.dot(self._blocks["count"][:end], self._cycles[:end]))
         if self._observer is not None:
             # 64-bit integers, so that the order of the sum does not matter.
-            events = self._observer.counts[: used + 1] * self._event_prices[: used + 1]
-            cycles += int(events.sum())
+            cycles += int((self._blocks["events"][:end] * self._cycles_of_events[:end]).sum())
         return self._before + cycles
 
     def counts(self) -> tuple[Any, Any]:
         """Return copies of the counts and events of every slot in use, slot 0 first."""
-        used = int(self._words[native.SLOTS_USED]) + 1
-        events = np.zeros((used, EVENTS), dtype=np.int64)
-        if self._observer is not None:
-            events = self._observer.counts[:used].copy()
-        return self._counts[:used].astype(np.int64), events
+        used = self._blocks[: int(self._table.used) + 1]
+        return used["count"].copy(), used["events"].copy()
 
-    def prices(self, slot: int) -> tuple[int, tuple[int, ...]]:
-        """Return the cycles of one execution of the block in `slot`, and of each of its events."""
-        self._price_new()
-        events = (0,) * EVENTS
-        if self._observer is not None:
-            events = tuple(int(n) for n in self._event_prices[slot])
-        return int(self._prices[slot]), events
+    def cost(self, slot: int) -> BlockCost:
+        """Return what the block in `slot` has cost."""
+        self._find_costs()
+        block = self._blocks[slot]
+        return BlockCost(
+            int(block.address),
+            int(block.bytes),
+            int(block.count),
+            int(self._cycles[slot]),
+            tuple(block.events.tolist()),
+            tuple(self._cycles_of_events[slot].tolist()),
+        )
 
     def snapshot(self) -> list[BlockCost]:
         """Return what every block has cost since the code last changed."""
-        used = self._price_new()
-        found = []
-        for slot in range(1, used + 1):
-            count = int(self._counts[slot])
-            if count == 0:
-                continue
-            address, size = self.place(slot)
-            events: tuple[int, ...] = ()
-            prices: tuple[int, ...] = ()
-            if self._observer is not None:
-                events = tuple(int(n) for n in self._observer.counts[slot])
-                prices = tuple(int(n) for n in self._event_prices[slot])
-            found.append(BlockCost(address, size, count, int(self._prices[slot]), events, prices))
-        return found
+        counts = self._blocks["count"][: self._find_costs() + 1]
+        return [self.cost(int(slot)) for slot in np.nonzero(counts)[0]]
 
     def cycles(self) -> int:
         """Return the modelled cycles executed while running, as a 64-bit number."""
@@ -213,73 +200,59 @@ class BlockCounter:
 
     def executed(self, address: int) -> int:
         """Return the size in bytes of the block at `address`, 0 if none ran."""
-        chunk = int(self._words[native.PAGES + (address >> 12)])
-        if chunk == 0:
-            return 0
-        slot = int(
-            self._words[native.CHUNKS + (chunk - 1) * native.CHUNK + ((address & 0xFFF) >> 1)]
-        )
-        return int(self._words[native.SIZE + slot]) if slot else 0
+        chunk = int(self._table.pages[address >> 12])
+        slot = self._table.slots[chunk - 1, (address & 0xFFF) >> 1] if chunk else 0
+        return int(self._blocks[slot].bytes)
 
     def has_code(self, start: int, end: int) -> bool:
         """Return whether any block in the pages of [start, end) has run."""
-        return bool(
-            self._words[native.PAGES + (start >> 12) : native.PAGES + ((end + 0xFFF) >> 12)].any()
-        )
+        return bool(self._table.pages[start >> 12 : (end + 0xFFF) >> 12].any())
 
     def forget(self, start: int, end: int) -> None:
         """Drop blocks in [start, end), whose code is about to change; their cycles are kept."""
         if not self.has_code(start, end):
             return
-        # Dropping all blocks is simple, and cheap as prices are remembered by content.
+        # Dropping all blocks is simple, and cheap as costs are remembered by content.
         self._before = self.elapsed()
-        used, chunks = int(self._words[native.SLOTS_USED]), int(self._words[native.CHUNKS_USED])
-        pages = np.unique(self._words[native.ADDRESS + 1 : native.ADDRESS + 1 + used] >> 12)
-        self._words[native.PAGES + pages.astype(np.int64)] = 0
-        self._words[native.CHUNKS : native.CHUNKS + chunks * native.CHUNK] = 0
-        self._words[native.SLOTS_USED] = self._words[native.CHUNKS_USED] = 0
-        self._counts[: used + 1] = 0
+        table, used = self._table, self._blocks[: int(self._table.used) + 1]
+        table.pages[used["address"][1:] >> 12] = 0
+        table.slots[: int(table.chunks_used)] = 0
+        table.used = table.chunks_used = 0
+        used[:] = 0
         if self._observer is not None:
-            self._observer.forget(used)
-        self._priced = 0
+            self._observer.forget()
+        self._costed = 0
 
-    def _price_new(self) -> int:
-        if self._words[native.OVERFLOW]:
+    def _find_costs(self) -> int:
+        """Ask the timing model about the blocks that are new; return how many there are."""
+        if self._table.overflow:
             raise VirtualError(
                 "more basic blocks were executed than the cycle counter has room for",
-                expected=f"at most {native.MAX_SLOTS} blocks in {native.MAX_CHUNKS} pages of 4 KiB",
+                expected=f"at most {blocks.MAX_SLOTS} blocks in {blocks.MAX_CHUNKS} pages of 4 KiB",
             )
         if self._observer is not None and self._observer.error is not None:
             raise self._observer.error
-        used = int(self._words[native.SLOTS_USED])
-        for slot in range(self._priced + 1, used + 1):
+        used = int(self._table.used)
+        for slot in range(self._costed + 1, used + 1):
             address, size = self.place(slot)
             code = self._read_code(address, size)
             if code is None:
                 raise VirtualError(f"no memory behind the executed block at {address:#010x}")
             rest = self._rest(address, code)
-            whole = self._price_of(address, code + rest)
-            self._prices[slot] = whole - self._price_of(address + size, rest) if rest else whole
-            if self._observer is not None:
-                self._event_prices[slot] = self._events_of(address, code + rest)
-        self._priced = used
+            cycles, events = self._cost_of(address, code + rest)
+            self._cycles[slot] = cycles - (self._cost_of(address + size, rest)[0] if rest else 0)
+            self._cycles_of_events[slot, : len(events)] = events
+        self._costed = used
         return used
 
-    def _price_of(self, address: int, code: bytes) -> int:
-        cycles = self._known.get((address, code))
-        if cycles is None:
+    def _cost_of(self, address: int, code: bytes) -> tuple[int, tuple[int, ...]]:
+        found = self._known.get((address, code))
+        if found is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()  # many firmware images have been through here
-            cycles = self._known[address, code] = self._price(code, address)
-        return cycles
-
-    def _events_of(self, address: int, code: bytes) -> tuple[int, ...]:
-        events = self._known_events.get((address, code))
-        if events is None:
-            if len(self._known_events) >= _REMEMBERED:
-                self._known_events.clear()
-            events = self._known_events[address, code] = self._price_events(code, address)
-        return events
+            found = self._block_cycles(code, address), self._event_cycles(code, address)
+            self._known[address, code] = found
+        return found
 
     def _rest(self, address: int, code: bytes) -> bytes:
         """Return the code that belongs to a block but lies behind a cut; empty where none was."""

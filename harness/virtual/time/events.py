@@ -16,7 +16,6 @@ from __future__ import annotations
     SPLIT_LOAD,  # a pipelined load from another memory than the load before
     ODD,  # an unaligned load of a word from an odd address
 ) = range(12)
-EVENTS = 16  # words per block, the rest unused
 NAMES = (
     "branch mispredicted",
     "branch taken",
@@ -31,6 +30,7 @@ NAMES = (
     "loads from two memories",
     "unaligned load, odd address",
 )
+EVENTS = len(NAMES)
 
 # How the block ends, for the branch predictor.
 BRANCH_NONE, BRANCH_CONDITIONAL, BRANCH_DIRECT, BRANCH_INDIRECT, BRANCH_RETURN = range(5)

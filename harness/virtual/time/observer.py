@@ -1,16 +1,13 @@
-"""Set up the compiled hook that watches memory and branches, and tell it about new blocks."""
+"""Set up the compiled hook that watches memory and branches, and describe new blocks to it."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.memory import Memory, MemoryMap
-from harness.virtual.time import dynamics, native
+from harness.virtual.native import shared, watch
 from harness.virtual.time.addresses import Access, derive
 from harness.virtual.time.decode import FLAGS, Instruction, decode_block
 from harness.virtual.time.events import (
@@ -19,138 +16,110 @@ from harness.virtual.time.events import (
     BRANCH_INDIRECT,
     BRANCH_NONE,
     BRANCH_RETURN,
-    EVENTS,
 )
-from harness.virtual.time.registers import find_registers
 
 if TYPE_CHECKING:
     from harness.boards import Board
 
-_NEW_BLOCK = ctypes.CFUNCTYPE(None, ctypes.c_int64)
+_DESCRIBE = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 _WEAKLY_TAKEN, _WEAKLY_NOT = 2, 1
 _FLASH_AXI = 0x0800_0000
 _LINE_BYTES = 32
-_REMEMBERED = 1 << 16  # address programs, some 50 MB
+_REMEMBERED = 1 << 16  # descriptions of blocks, some 50 MB
 
 
 class Observer:
-    """Events of the executed blocks, for timing models that price them.
+    """Events of the executed blocks, for timing models that give them a cost.
 
     Args:
         board: Its caches and memory regions.
-        memory: The memories that address programs read.
-        blocks: Host address of the block counter's state.
-        locate: Returns address and size of the block in a slot.
+        memory: The memories that the addresses of blocks may depend on.
     """
 
-    def __init__(
-        self,
-        board: Board,
-        memory: MemoryMap,
-        blocks: int,
-        locate: Callable[[int], tuple[int, int]],
-    ) -> None:
+    def __init__(self, board: Board, memory: MemoryMap) -> None:
         self._memory = memory
-        self._locate = locate
         self._cortex_m7 = board.facts.core.cpu == "cortex-m7"
-        self.state = np.zeros(dynamics.STATE_WORDS, dtype=np.int64)
-        end = dynamics.COUNTS + EVENTS * native.MAX_SLOTS
-        self._counts = self.state[dynamics.COUNTS : end].reshape(native.MAX_SLOTS, EVENTS)
-        self._callback = _NEW_BLOCK(self._on_new_block)
-        self._programs: dict[tuple[int, bytes], tuple[int, int, list[int]]] = {}
+        self._state = shared(watch.WATCH)
+        self._watch = self._state[0]
+        self._callback = _DESCRIBE(self._on_new_block)
+        self._known: dict[tuple[int, bytes], tuple[int, int, list[Access]]] = {}
+        self._blocks: Any = None
         self.error: HarnessError | None = None
         #: Accesses whose address could not be derived, and all, over the distinct blocks.
         self.unknown = self.accesses = 0
-        state = self.state
-        state[dynamics.BLOCKS] = blocks
-        state[dynamics.CALL_NEW] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
-        state[dynamics.COLD] = 1
-        state[dynamics.CODE_USED] = 1
-        caches = board.facts.caches
+        self._watch.describe = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
+        self._watch.cold = 1
+        lines, facts = self._watch.caches, board.facts.caches
         if self._cortex_m7:
-            state[dynamics.I_SETS] = caches.icache_bytes // (caches.icache_ways * _LINE_BYTES)
-            state[dynamics.D_SETS] = caches.dcache_bytes // (caches.dcache_ways * _LINE_BYTES)
-            state[dynamics.D_WAYS] = caches.dcache_ways
-            state[dynamics.CODE_CACHED] = _FLASH_AXI
-        else:
-            self._keep_lines(board)
-        self._add_regions()
-
-    def _keep_lines(self, board: Board) -> None:
-        """Set up the flash accelerator."""
-        kept = board.facts.caches.accelerator
-        if kept is None:
+            lines.icache_sets = facts.icache_bytes // (facts.icache_ways * _LINE_BYTES)
+            lines.dcache_sets = facts.dcache_bytes // (facts.dcache_ways * _LINE_BYTES)
+            lines.dcache_ways = facts.dcache_ways
+            self._watch.cached_from = _FLASH_AXI
+        elif facts.accelerator is None:
             raise VirtualError(
                 f"the timing of '{board.id}' depends on its flash accelerator",
                 where=board.manifest,
                 expected="harness.caches.accelerator in its manifest",
                 fix="add it, or use a timing model without memory: HARNESS_TIMING=issue",
             )
-        state = self.state
-        state[dynamics.ART] = 1
-        state[dynamics.ART_SHIFT] = kept.line_bytes.bit_length() - 1
-        state[dynamics.ART_CODE_KEPT] = kept.code_lines
-        state[dynamics.ART_DATA_KEPT] = kept.data_lines
-        state[dynamics.ART_PREFETCH] = int(kept.prefetch)
+        else:
+            self._watch.accelerator = 1
+            lines.line_shift = facts.accelerator.line_bytes.bit_length() - 1
+            lines.code_kept = facts.accelerator.code_lines
+            lines.data_kept = facts.accelerator.data_lines
+            lines.prefetch = facts.accelerator.prefetch
+        self._add_regions()
 
     def _add_regions(self) -> None:
         regions = [(origin, m) for m in self._memory.memories for origin in m.origins]
-        if len(regions) > dynamics.MAX_REGIONS:
-            raise VirtualError(f"more than {dynamics.MAX_REGIONS} regions of memory")
-        self.state[dynamics.REGION - 1] = len(regions)
+        if len(regions) > watch.MAX_REGIONS:
+            raise VirtualError(f"more than {watch.MAX_REGIONS} regions of memory")
+        self._watch.region_count = len(regions)
         # RAM first, as most accesses go there.
         for n, (origin, memory) in enumerate(sorted(regions, key=lambda r: -r[0])):
-            at = dynamics.REGION + n * dynamics.REGION_WORDS
-            self.state[at : at + dynamics.REGION_WORDS] = (
-                origin,
-                memory.bytes,
-                self._kind(origin, memory),
-                memory.address,
-            )
+            kind = self._kind(origin, memory)
+            self._watch.regions[n] = (origin, memory.bytes, kind, memory.address)
 
     def _kind(self, origin: int, memory: Memory) -> int:
         """Return what a data access to `memory` at `origin` goes through."""
         if not self._cortex_m7:
-            return dynamics.ART_FLASH if memory.kind == "flash" else dynamics.PLAIN_RAM
+            return watch.ACCELERATED if memory.kind == "flash" else watch.PLAIN_RAM
         if memory.kind == "flash":
-            return dynamics.CACHED_FLASH if origin >= _FLASH_AXI else dynamics.TCM
+            return watch.CACHED_FLASH if origin >= _FLASH_AXI else watch.TCM
         if memory.kind == "itcm" or memory.name == "DTCM":
-            return dynamics.TCM
-        return dynamics.CACHED_RAM
+            return watch.TCM
+        return watch.CACHED_RAM
+
+    def watch(self, table: int, blocks: Any) -> None:
+        """Use the block table at host address `table`, whose blocks are `blocks`."""
+        self._watch.table = table
+        self._blocks = blocks
 
     @property
-    def counts(self) -> Any:
-        """Counts of events, slots by `EVENTS`."""
-        return self._counts
+    def hook(self) -> tuple[int, int]:
+        """Host addresses of the block hook and of its record."""
+        return watch.watch_block.address, int(self._state.ctypes.data)
 
     @property
     def cold_address(self) -> int:
         """Host address of the word that, set to one, empties caches and predictors."""
-        return int(self.state.ctypes.data) + 8 * dynamics.COLD
-
-    def attach(self, engine: Any) -> None:
-        """Find the registers of `engine`."""
-        self.state[dynamics.REGISTERS] = find_registers(engine)
+        return int(self._state.ctypes.data) + watch.COLD_AT
 
     def enable_caches(self, *, instruction: bool, data: bool) -> None:
         """Follow the core's cache enables; a cache that is switched on is empty."""
-        new = int(instruction and self._cortex_m7), int(data and self._cortex_m7)
-        if new != (self.state[dynamics.ICACHE], self.state[dynamics.DCACHE]):
-            self.state[dynamics.ICACHE], self.state[dynamics.DCACHE] = new
+        caches = self._watch.caches
+        new = instruction and self._cortex_m7, data and self._cortex_m7
+        if new != (caches.icache_on, caches.dcache_on):
+            caches.icache_on, caches.dcache_on = new
             self.forget_history()
 
     def forget_history(self) -> None:
         """Empty caches and predictors before the next block."""
-        self.state[dynamics.COLD] = 1
+        self._watch.cold = 1
 
-    def forget(self, used: int) -> None:
-        """Drop what is known of the blocks in the first `used` slots."""
-        state = self.state
-        self._counts[: used + 1] = 0
-        for table in (dynamics.KIND, dynamics.SEEN, dynamics.PROGRAM):
-            state[table : table + used + 1] = 0
-        state[dynamics.LAST] = 0
-        state[dynamics.CODE_USED] = 1
+    def forget(self) -> None:
+        """Start anew, as the block table did."""
+        self._watch.last = self._watch.access_count = 0
 
     def _on_new_block(self, slot: int) -> None:
         try:
@@ -161,38 +130,32 @@ class Observer:
             self.error = VirtualError(f"bug in the timing of a block: {error!r}")
 
     def _describe(self, slot: int) -> None:
-        address, size = self._locate(slot)
-        code = self._memory.read(address, size) or b""
-        known = self._programs.get((address, code))
+        block = self._blocks[slot]
+        address = int(block.address)
+        code = self._memory.read(address, int(block.bytes)) or b""
+        known = self._known.get((address, code))
         if known is None:
-            if len(self._programs) >= _REMEMBERED:
-                self._programs.clear()  # many firmware images have been through here
-            known = self._programs[address, code] = self._derive(code, address)
-        kind, initial, program = known
-        state = self.state
-        state[dynamics.KIND + slot] = kind
-        state[dynamics.INITIAL + slot] = initial
-        state[dynamics.SEEN + slot] = 0
-        used = int(state[dynamics.CODE_USED])
-        if len(program) == 1:
-            state[dynamics.PROGRAM + slot] = 0
-            return
-        if used + len(program) > dynamics.CODE_WORDS:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()  # many firmware images have been through here
+            known = self._known[address, code] = self._derive(code, address)
+        block.branch, block.initial, accesses = known
+        first = int(self._watch.access_count)
+        if first + len(accesses) > watch.MAX_ACCESSES:
             raise VirtualError("more code was executed than the memory model has room for")
-        at = dynamics.CODE + used
-        state[at : at + len(program)] = program
-        state[dynamics.PROGRAM + slot] = used
-        state[dynamics.CODE_USED] = used + len(program)
+        for n, access in enumerate(accesses, start=first):
+            _store(access, self._watch.accesses[n])
+        block.access, block.access_count = first, len(accesses)
+        self._watch.access_count = first + len(accesses)
+        terms = {value for access in accesses for value, _ in access.address.terms}
+        registers = sorted(value for value in terms if value < watch.FIRST_KEPT)
+        block.registers[: len(registers)] = registers
+        block.register_count = len(registers)
 
-    def _derive(self, code: bytes, address: int) -> tuple[int, int, list[int]]:
-        kind, initial = branch_of(list(decode_block(code)))
+    def _derive(self, code: bytes, address: int) -> tuple[int, int, list[Access]]:
         derived = derive(code, address, merge=self._cortex_m7)
         self.unknown += derived.unknown
         self.accesses += derived.unknown + sum(a.elements for a in derived.accesses)
-        program = [len(derived.accesses)]
-        for access in derived.accesses:
-            program += _encode(access)
-        return kind, initial, program
+        return *branch_of(list(decode_block(code))), derived.accesses
 
 
 def branch_of(block: list[Instruction]) -> tuple[int, int]:
@@ -211,13 +174,15 @@ def branch_of(block: list[Instruction]) -> tuple[int, int]:
     return BRANCH_INDIRECT, 0
 
 
-def _encode(access: Access) -> list[int]:
-    what = dynamics.STORE_BIT if access.store else 0
-    what |= dynamics.CHAINED_BIT if access.chained else 0
-    what |= {0: 0, 1: 0, 2: 1, 4: 2}[access.element_bytes] << dynamics.ELEMENT_SHIFT
-    what |= len(access.address.terms) << dynamics.TERMS_SHIFT
-    what |= min(access.bytes, 0xFF) << dynamics.BYTES_SHIFT
-    what |= access.keep << dynamics.KEEP_SHIFT
-    what |= access.elements << dynamics.ELEMENTS_SHIFT
-    terms = [register | factor << 8 for register, factor in access.address.terms]
-    return [what, access.address.constant, *terms]
+def _store(access: Access, record: Any) -> None:
+    """Write an access to its record for the compiled code."""
+    terms = access.address.terms
+    record.constant = access.address.constant
+    record.terms = len(terms)
+    record["values"][: len(terms)] = [value for value, _ in terms]
+    record.factors[: len(terms)] = [factor for _, factor in terms]
+    record.bytes = min(access.bytes, 0xFF)
+    record.element_bytes = access.element_bytes
+    record.elements = access.elements
+    record.store, record.chained = access.store, access.chained
+    record.keep = access.keep and watch.FIRST_KEPT - 1 + access.keep

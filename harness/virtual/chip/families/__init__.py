@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from harness.virtual.chip.peripherals.clocks import ClockController
     from harness.virtual.chip.peripherals.flash import FlashInterface
     from harness.virtual.chip.peripherals.gpio import Pins
+    from harness.virtual.native import Page
     from harness.virtual.ports.console import Console
-    from harness.virtual.time import native
     from harness.virtual.time.counting import BlockCounter
 
 
@@ -29,7 +29,7 @@ class ConsolePort(Protocol):
     """What others need of the console's UART."""
 
     @property
-    def page(self) -> native.Page:
+    def page(self) -> Page:
         """The compiled callbacks of its register page."""
         ...
 

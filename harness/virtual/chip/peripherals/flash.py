@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from harness.virtual.chip.bus import BusFault, Master, Peripheral, read_zero
 from harness.virtual.chip.memory import ERASED, Memory
-from harness.virtual.time import native
+from harness.virtual.native import Page, shared
+from harness.virtual.native.flash import FLASH, flash_read, flash_write
 from harness.virtual.time.counting import BlockCounter
 
 ACR = 0x00
@@ -26,7 +27,7 @@ def _ignore(_start: int, _end: int) -> None:
 class FlashInterface(Peripheral, ABC):
     """Base of a family's flash interface.
 
-    SR and CR live in the words of the compiled callbacks, which may read and write them.
+    SR and CR live in the record of the compiled callbacks, which may read and write them.
 
     Args:
         base: Address of the first register.
@@ -38,10 +39,12 @@ class FlashInterface(Peripheral, ABC):
     def __init__(self, base: int, source: str, memory: Memory, counter: BlockCounter) -> None:
         super().__init__("FLASH", base, source)
         self.memory = memory
-        self.state = native.state_words(native.FLASH_WORDS)
-        self._words = memoryview(self.state)
-        self._words[native.CR] = LOCK
-        self._words[native.COUNTER] = counter.address
+        self.state = shared(FLASH)
+        self._shared = self.state[0]
+        # A family that the compiled callbacks know says where its registers are.
+        self._shared.sr_at = self._shared.cr_at = -1
+        self._shared.cr = LOCK
+        self._shared.table = counter.address
         self._key_step = self._option_step = 0
         self._keys_blocked = False
         #: Called before code in [start, end) changes, for every address the flash appears at.
@@ -68,29 +71,27 @@ class FlashInterface(Peripheral, ABC):
         self.add(option_key, "OPTKEYR", read=read_zero, write=self._write_option_key)
 
     @property
-    def page(self) -> native.Page:
+    def page(self) -> Page:
         """The compiled callbacks of the controller's page."""
-        return native.Page(
-            self.base & ~0xFFF, native.flash_read.address, native.flash_write.address, self.state
-        )
+        return Page(self.base & ~0xFFF, flash_read.address, flash_write.address, self.state)
 
     @property
     def sr(self) -> int:
         """Status register."""
-        return self._words[native.SR]
+        return int(self._shared.sr)
 
     @sr.setter
     def sr(self, value: int) -> None:
-        self._words[native.SR] = value
+        self._shared.sr = value
 
     @property
     def cr(self) -> int:
         """Control register."""
-        return self._words[native.CR]
+        return int(self._shared.cr)
 
     @cr.setter
     def cr(self, value: int) -> None:
-        self._words[native.CR] = value
+        self._shared.cr = value
 
     @property
     def wait_states(self) -> int:

@@ -11,8 +11,9 @@ from harness.errors import VirtualError
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
 from harness.virtual.chip.peripherals.clocks import ClockController
 from harness.virtual.chip.peripherals.gpio import Pins
+from harness.virtual.native import Page
+from harness.virtual.native.console import console_read, console_write
 from harness.virtual.ports.console import Console
-from harness.virtual.time import native
 
 _PE_FE_NF_ORE_IDLE, _ORE, _RXNE, _TC, _TXE = 0x1F, 1 << 3, 1 << 5, 1 << 6, 1 << 7
 _INTERRUPTS = 0x1F0  # PEIE, TXEIE, TCIE, RXNEIE, IDLEIE in CR1 of both layouts
@@ -86,13 +87,10 @@ class Usart(Peripheral):
         return None if clock is None or divider < 16 else round(clock / divider)
 
     @property
-    def page(self) -> native.Page:
+    def page(self) -> Page:
         """The compiled callbacks of the USART's page."""
-        return native.Page(
-            self.base & ~0xFFF,
-            native.console_read.address,
-            native.console_write.address,
-            self._console.state,
+        return Page(
+            self.base & ~0xFFF, console_read.address, console_write.address, self._console.state
         )
 
     def slow_down(self) -> None:

@@ -9,7 +9,6 @@ from harness.boards import Board
 from harness.virtual.chip.bus import Master
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface
-from harness.virtual.time import native
 from harness.virtual.time.counting import BlockCounter
 
 _BASE = 0x4002_3C00
@@ -54,13 +53,11 @@ class FlashF(FlashInterface):
 
     def _share_with_compiled(self) -> None:
         """Let the compiled callbacks read and program where nothing depends on it."""
-        words = self._words
-        words[native.OFFSET] = _BASE & 0xFFF
-        words[native.CONTENT] = self.memory.address
-        words[native.CONTENT_BYTES] = self.memory.bytes
-        words[native.ORIGINS] = len(self.memory.origins)
-        for index, origin in enumerate(self.memory.origins):
-            words[native.ORIGIN + index] = origin
+        shared = self._shared
+        shared.sr_at, shared.cr_at = (_BASE & 0xFFF) + _SR, (_BASE & 0xFFF) + _CR
+        shared.content, shared.content_bytes = self.memory.address, self.memory.bytes
+        shared.origin_count = len(self.memory.origins)
+        shared.origins[: shared.origin_count] = self.memory.origins
 
     def reset(self) -> None:
         """Lock the controller; the array keeps its content."""
@@ -136,7 +133,7 @@ class FlashF(FlashInterface):
         new = bytes(a & b for a, b in zip(old, value.to_bytes(size, "little"), strict=True))
         if int.from_bytes(new, "little") != value:
             self._fixups.append((offset, new))
-            self._words[native.PENDING] = 1
+            self._shared.pending = 1
         self.done()
         return True
 
@@ -150,4 +147,4 @@ class FlashF(FlashInterface):
         for offset, content in self._fixups:
             self.memory.data[offset : offset + len(content)] = content
         self._fixups.clear()
-        self._words[native.PENDING] = 0
+        self._shared.pending = 0

@@ -10,7 +10,6 @@ from harness.boards import Board
 from harness.virtual.chip.bus import Master, read_zero
 from harness.virtual.chip.memory import ERASED, MemoryMap
 from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface
-from harness.virtual.time import native
 from harness.virtual.time.counting import BlockCounter
 
 _BASE = 0x4002_2000
@@ -41,8 +40,6 @@ class FlashL4(FlashInterface):
         super().__init__(_BASE, "RM0432, FLASH registers", memory.flash, counter)
         self._page_bytes = board.facts.flash_sectors[0].bytes
         self._bank_bytes = board.flash.bytes // 2
-        # The compiled callbacks know another family's registers: every access takes the slow path.
-        self._words[native.OFFSET] = -(1 << 20)
         self.cr = LOCK | _OPTLOCK
         self._low: tuple[int, bytes] | None = None  # a first word, and what it replaced
         self.add(ACR, "ACR", 0x600, writable=0x7F0F)

@@ -1,0 +1,97 @@
+"""The table of executed basic blocks, and the hook that counts them and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+
+from harness.virtual.native import callback, inlined
+from harness.virtual.time.events import EVENTS
+
+CHUNK = 2048  # halfwords of a page of 4 KiB
+MAX_CHUNKS = 1536  # 6 MiB of code pages
+MAX_SLOTS = 1 << 17
+MAX_REGISTERS = 15
+
+BLOCK = np.dtype(
+    [
+        ("address", np.uint32),
+        ("bytes", np.uint32),
+        ("next", np.uint32),  # slot of a block of another size at the same address; 0 for none
+        ("registers", np.uint8, MAX_REGISTERS),  # that its addresses depend on
+        ("register_count", np.uint8),
+        ("count", np.int64),  # executions
+        # From here on for `watch` alone.
+        ("branch", np.int64),  # what ends it, one of `events.BRANCH_*`
+        ("initial", np.int64),  # first state of its branch's prediction
+        ("prediction", np.int64),
+        ("target", np.int64),  # where an indirect branch went last
+        ("epoch", np.int64),  # when prediction and target were last set up
+        ("access", np.int64),  # first of its accesses
+        ("access_count", np.int64),
+        ("events", np.int64, EVENTS),
+    ],
+    align=True,
+)
+#: A slot is a block's index in `blocks`; slot 0 stays empty.
+TABLE = np.dtype(
+    [
+        ("stop", np.uint32),  # set to stop the core before its next block
+        ("used", np.uint32),  # slots
+        ("chunks_used", np.uint32),
+        ("overflow", np.uint32),  # set when there was no room
+        ("pages", np.uint32, 1 << 20),  # chunk (from 1) of every page of 4 KiB
+        ("slots", np.uint32, (MAX_CHUNKS, CHUNK)),  # of the blocks by halfword of a chunk
+        ("blocks", BLOCK, MAX_SLOTS),
+    ],
+    align=True,
+)
+
+BLOCK_HOOK = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr)
+emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
+
+
+@inlined
+def find_block(table: Any, at: Any, size: Any) -> Any:
+    """Return the slot of a block, the negative slot if it is new, 0 if there is no room."""
+    page = (at >> 12) & 0xFFFFF
+    chunk = np.int64(table.pages[page])
+    if chunk == 0:
+        if table.chunks_used == MAX_CHUNKS:
+            table.overflow = 1
+            return np.int64(0)
+        chunk = np.int64(table.chunks_used) + 1
+        table.chunks_used = chunk
+        table.pages[page] = chunk
+    halfword = (at & 0xFFF) >> 1
+    first = table.slots[chunk - 1, halfword]
+    slot = np.int64(first)
+    while slot != 0 and table.blocks[slot].bytes != size:
+        slot = np.int64(table.blocks[slot].next)
+    if slot != 0:
+        return slot
+    slot = np.int64(table.used) + 1
+    if slot >= MAX_SLOTS:
+        table.overflow = 1
+        return np.int64(0)
+    table.used = slot
+    block = table.blocks[slot]
+    block.address = at
+    block.bytes = size
+    block.next = first
+    table.slots[chunk - 1, halfword] = slot
+    return -slot
+
+
+@callback(BLOCK_HOOK)
+def count_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pragma: no cover
+    """Count a basic block, or stop the core before it."""
+    table = carray(user, (1,), dtype=TABLE)[0]
+    if table.stop != 0:
+        emu_stop(engine)
+        return
+    slot = find_block(table, np.int64(address), size)
+    if slot != 0:
+        table.blocks[abs(slot)].count += 1
