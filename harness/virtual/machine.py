@@ -80,7 +80,7 @@ class VirtualMachine:
         self.bus: Bus = self._chip.bus
         self._core = CoreAccesses(board.id, self.bus, self.memory, self._chip.flash, self._stop_on)
         self.cpu = Cpu(
-            board.facts.core.cpu,
+            board.facts.core,
             self.memory,
             self.bus.pages(),
             self._core,
@@ -345,9 +345,10 @@ class VirtualMachine:
         else:
             self.reset(ResetCause.SOFTWARE | ResetCause.PIN)
 
-    def fpu_changed(self, enabled: bool) -> None:
-        """Follow CPACR."""
-        self.cpu.enable_fpu(enabled)
+    def fpu_changed(self) -> None:
+        """Follow CPACR and FPCCR."""
+        scs = self._chip.scs
+        self.cpu.follow_fpu(enabled=scs.fpu_enabled, lazy=scs.fpu_lazy)
 
     def code_changed(self) -> None:
         """Drop what is remembered of code in RAM."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -14,14 +15,15 @@ import unicorn.unicorn_py3.unicorn as unicorn_api
 from unicorn import arm_const as arm
 from unicorn import unicorn_const as uc
 
+from harness.boards.model import Core
 from harness.virtual.chip.memory import MemoryMap
+from harness.virtual.core.floating import FloatTraps
 from harness.virtual.core.locate import accessing_pc
 from harness.virtual.native import Page
 from harness.virtual.native.flash import flash_store
 from harness.virtual.time.counting import BlockCounter
 
 _MODELS = {"cortex-m7": arm.UC_CPU_ARM_CORTEX_M7, "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4}
-_FPEXC_EN = 1 << 30
 _NEVER = 0xFFFF_FFFF  # an address that is execute-never, so that no run ends by reaching it
 _PC_MASK = 0xFFFF_FFFE
 _TRANSLATION_BYTES = 64 << 20
@@ -81,7 +83,8 @@ class StopKind(Enum):
     BKPT = "BKPT instruction"
     SVC = "SVC instruction"
     UNDEFINED = "undefined instruction"
-    NO_COPROCESSOR = "floating point is not enabled"
+    NO_COPROCESSOR = "coprocessor that is not there or not enabled"
+    LAZY_STATE = "floating-point instruction while state waits to be saved"
     INVALID_STATE = "branch to an address without the Thumb bit"
     EXCEPTION_RETURN = "exception return"
     READ_FAULT = "read where there is nothing"
@@ -139,7 +142,7 @@ class Cpu:
     """The core. Used by one thread at a time; only `request_stop` is safe from any.
 
     Args:
-        model: ``cortex-m4`` or ``cortex-m7``.
+        core: The board's core.
         memory: The board's memories.
         register_pages: First addresses of the 4 KiB pages that hold registers.
         bus: Where register accesses go.
@@ -150,7 +153,7 @@ class Cpu:
 
     def __init__(
         self,
-        model: str,
+        core: Core,
         memory: MemoryMap,
         register_pages: Iterable[int],
         bus: CoreBus,
@@ -159,7 +162,8 @@ class Cpu:
         flash_state: Any,
     ) -> None:
         self._engine: Any = unicorn.Uc(uc.UC_ARCH_ARM, uc.UC_MODE_THUMB)
-        self._engine.ctl_set_cpu_model(_MODELS[model])
+        # Not UC_MODE_MCLASS, which makes any model a Cortex-M33.
+        self._engine.ctl_set_cpu_model(_MODELS[core.cpu])
         # Translations pile up over many firmware images until this is full (default: 1 GiB).
         self._engine.ctl_set_tcg_buffer_size(_TRANSLATION_BYTES)
         self._memory = memory
@@ -171,7 +175,12 @@ class Cpu:
         self._breakpoints: dict[int, int] = {}
         self._step_over: int | None = None
         self._hit = False
+        self._trap: StopKind | None = None
+        #: CPACR enables floating point.
         self.fpu_enabled = False
+        #: Floating-point state waits to be saved (FPCCR.LSPACT).
+        self.fpu_lazy = False
+        self._single = core.fpu == "fpv5-sp-d16"  # Unicorn's Cortex-M7 has double precision
         self.counter = counter
         # Largest first: after a smaller one, Unicorn 2.1 gives a memory internal addresses that
         # others have too, and stores to RAM then throw translated flash code away.
@@ -188,6 +197,9 @@ class Cpu:
         self._engine.hook_add(uc.UC_HOOK_INTR, self._on_interrupt)
         self._engine.hook_add(uc.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
         self._hook_flash(flash_state)
+        self._traps = FloatTraps(
+            self._engine, memory.read, counter.request_stop, self._on_floating_point
+        )
 
     def _map_registers(self, page: int, bus: CoreBus, fast: Page | None) -> None:
         # Straight to the library, as the Python binding would add two calls to every access.
@@ -250,6 +262,17 @@ class Cpu:
         self._hit = True
         self._engine.emu_stop()
 
+    def _on_floating_point(self, double: bool) -> None:
+        if not self.fpu_enabled:
+            self._trap = StopKind.NO_COPROCESSOR
+        elif double and self._single:
+            self._trap = StopKind.UNDEFINED
+        elif self.fpu_lazy:
+            self._trap = StopKind.LAZY_STATE
+        else:
+            return
+        self._engine.emu_stop()
+
     # Running.
 
     def run(self) -> Stop:
@@ -270,13 +293,22 @@ class Cpu:
         hook = self._engine.hook_add(uc.UC_HOOK_CODE, before_instruction)
         self._engine.ctl_flush_tb()
         try:
-            return self._run(stepped=True)
+            stop = self._run(stepped=True)
+            while not started and stop.kind is StopKind.REQUESTED:
+                self.counter.clear_stop()  # it was only to trap an instruction
+                stop = self._run(stepped=True)
+            return stop
         finally:
             self._engine.hook_del(hook)
             self._engine.ctl_flush_tb()
 
     def _run(self, *, stepped: bool) -> Stop:
-        self._interrupt, self._hit = None, False
+        self._traps.apply(
+            self._pc,
+            singles=self.fpu_lazy or not self.fpu_enabled,
+            doubles=self._single,
+        )
+        self._interrupt, self._hit, self._trap = None, False, None
         self._step_over = self._pc
         error: unicorn.UcError | None = None
         try:
@@ -293,6 +325,8 @@ class Cpu:
         """Tell from what the hooks noted why the emulator returned without an error."""
         if self._hit:
             return Stop(StopKind.BREAKPOINT)
+        if self._trap is not None:
+            return Stop(self._trap)
         if self._interrupt is not None:
             kind = _INTERRUPTS.get(self._interrupt, StopKind.UNKNOWN)
             return Stop(kind, detail=f"exception {self._interrupt}")
@@ -305,10 +339,15 @@ class Cpu:
         self.counter.request_stop()
 
     def invalidate(self, start: int, end: int) -> None:
-        """Forget translated and counted code in [start, end), which is about to change."""
-        if self.counter.has_code(start, end):
-            self.counter.forget(start, end)
-            self._engine.ctl_remove_cache(start, end)
+        """Forget translated and counted code if [start, end), which is about to change, has any."""
+        if not self.counter.has_code(start, end):
+            return
+        # The counter forgets every block, and would not know later that one was translated.
+        self.counter.forget(start, end)
+        self._traps.forget()
+        for block in self._memory.memories:
+            for origin in block.origins:
+                self._engine.ctl_remove_cache(origin, origin + block.bytes)
 
     # State.
 
@@ -335,12 +374,15 @@ class Cpu:
         """Read a register by its DCRSR number."""
         if number == PC:
             return self._pc
-        if number == SPECIAL:
-            values = (self._engine.reg_read(r) & 0xFF for r in _SPECIAL)
-            return int.from_bytes(bytes(values), "little")
         if number == XPSR:
             return int(self._engine.reg_read(arm.UC_ARM_REG_XPSR)) & 0xFFFF_FFFF
-        return int(self._engine.reg_read(_REGISTERS[number])) & 0xFFFF_FFFF
+        if number == SPECIAL:
+            with self._privileged():
+                return int.from_bytes(
+                    bytes(self._engine.reg_read(r) & 0xFF for r in _SPECIAL), "little"
+                )
+        with self._privileged() if number in (MSP, PSP) else nullcontext():
+            return int(self._engine.reg_read(_REGISTERS[number])) & 0xFFFF_FFFF
 
     def write_register(self, number: int, value: int) -> None:
         """Write a register by its DCRSR number."""
@@ -349,24 +391,34 @@ class Cpu:
         elif number == XPSR:
             self._write_xpsr(value)
         elif number == SPECIAL:
-            self._write_special(value)
+            with self._privileged() as thread:
+                self._engine.reg_write(arm.UC_ARM_REG_CONTROL, 0)
+                self._engine.reg_write(arm.UC_ARM_REG_XPSR, thread)  # handlers cannot set SPSEL
+                for register, byte in zip(_SPECIAL, struct.pack("<I", value), strict=True):
+                    self._engine.reg_write(register, byte)
         else:
-            self._engine.reg_write(_REGISTERS[number], value)
+            with self._privileged() if number in (MSP, PSP) else nullcontext():
+                self._engine.reg_write(_REGISTERS[number], value)
 
     def _write_xpsr(self, value: int) -> None:
         self._engine.reg_write(arm.UC_ARM_REG_XPSR_NZCVQG, value)
-        # Only this write makes Unicorn notice that the mode or the privilege changed.
+        # Only this write makes Unicorn notice that mode or privilege changed.
         self._engine.reg_write(arm.UC_ARM_REG_APSR_NZCV, value)
 
-    def _write_special(self, value: int) -> None:
-        # Unicorn ignores these writes in unprivileged mode, and those to SPSEL in handler mode.
+    @contextmanager
+    def _privileged(self) -> Iterator[int]:
+        """Be in handler mode for a moment, as Unicorn hides registers from unprivileged threads.
+
+        Yields:
+            XPSR as it is in thread mode.
+        """
         xpsr = self.read_register(XPSR)
-        self._engine.reg_write(arm.UC_ARM_REG_XPSR, xpsr & ~0x1FF | _HARD_FAULT)
-        self._engine.reg_write(arm.UC_ARM_REG_CONTROL, 0)
-        self._engine.reg_write(arm.UC_ARM_REG_XPSR, xpsr & ~0x1FF)
-        for register, byte in zip(_SPECIAL, struct.pack("<I", value), strict=True):
-            self._engine.reg_write(register, byte)
-        self._write_xpsr(xpsr)
+        thread = xpsr & ~0x1FF
+        self._engine.reg_write(arm.UC_ARM_REG_XPSR, thread | _HARD_FAULT)
+        try:
+            yield thread
+        finally:
+            self._write_xpsr(xpsr)
 
     def has_register(self, number: int) -> bool:
         """Return whether DCRSR number `number` names a register of the core."""
@@ -382,13 +434,13 @@ class Cpu:
         self._engine.reg_write(arm.UC_ARM_REG_MSP, stack & ~3)
         self._engine.reg_write(arm.UC_ARM_REG_LR, 0xFFFF_FFFF)
         self._engine.reg_write(arm.UC_ARM_REG_FPSCR, 0)
-        self.enable_fpu(False)
+        self.fpu_enabled = self.fpu_lazy = False
         self._pc = entry & _PC_MASK
 
-    def enable_fpu(self, enabled: bool) -> None:
-        """Follow CPACR; Unicorn's M-profile looks at the A-profile's FPEXC instead."""
-        self.fpu_enabled = enabled
-        self._engine.reg_write(arm.UC_ARM_REG_FPEXC, _FPEXC_EN if enabled else 0)
+    def follow_fpu(self, *, enabled: bool, lazy: bool) -> None:
+        """Follow CPACR and FPCCR, from the next block on."""
+        self.fpu_enabled, self.fpu_lazy = enabled, lazy
+        self.counter.request_stop()
 
     def set_breakpoints(self, addresses: Iterable[int]) -> None:
         """Replace the addresses that the core stops at before executing."""

@@ -1,6 +1,6 @@
 """Enter and leave exceptions as the architecture does, since Unicorn's M profile does neither.
 
-ARMv7-M ARM B1.5.6 (entry), B1.5.8 (return), B1.5.14 (escalation).
+ARMv7-M ARM B1.5.6 (entry), B1.5.7 (floating-point state), B1.5.8 (return), B1.5.14 (escalation).
 """
 
 from __future__ import annotations
@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.chip.peripherals import scs
 from harness.virtual.chip.peripherals.scs import Scs
-from harness.virtual.core.cpu import LR, MSP, PSP, SP, XPSR, XPSR_THUMB, Cpu, Stop, StopKind
+from harness.virtual.core.cpu import (
+    LR,
+    MSP,
+    PSP,
+    SP,
+    SPECIAL,
+    XPSR,
+    XPSR_THUMB,
+    Cpu,
+    Stop,
+    StopKind,
+)
 
 HARD_FAULT, _MEM_MANAGE, _BUS_FAULT, _USAGE_FAULT, _SVC = 3, 4, 5, 6, 11
 _NMI = 2
@@ -19,17 +30,23 @@ _ENABLE = {_MEM_MANAGE: 1 << 16, _BUS_FAULT: 1 << 17, _USAGE_FAULT: 1 << 18}
 _HFSR_VECTTBL, _HFSR_FORCED, _HFSR_DEBUGEVT = 1 << 1, 1 << 30, 1 << 31
 
 # CFSR bits (ARMv7-M ARM B3.2.15).
-_DACCVIOL, _MSTKERR, _MMARVALID = 1 << 1, 1 << 4, 1 << 7
+_IACCVIOL, _DACCVIOL, _MSTKERR, _MMARVALID = 1 << 0, 1 << 1, 1 << 4, 1 << 7
 _IBUSERR, _PRECISERR, _IMPRECISERR, _STKERR, _BFARVALID = 1 << 8, 1 << 9, 1 << 10, 1 << 12, 1 << 15
+_LSPERR = 1 << 13
 _UNDEFINSTR, _INVSTATE, _INVPC, _NOCP = 1 << 16, 1 << 17, 1 << 18, 1 << 19
 
-_SPECIAL = 20  # PRIMASK, BASEPRI, FAULTMASK, CONTROL
-_PRIMASK, _FAULTMASK = 1 << 0, 1 << 16
-_CONTROL_SPSEL, _CONTROL_FPCA = 1 << 25, 1 << 26
+# Bits of PRIMASK, BASEPRI, FAULTMASK and CONTROL together.
+_PRIMASK, _BASEPRI, _FAULTMASK = 1 << 0, 0xF000, 1 << 16
+_CONTROL_NPRIV, _CONTROL_SPSEL, _CONTROL_FPCA = 1 << 24, 1 << 25, 1 << 26
 _BASIC_BYTES, _EXTENDED_BYTES = 0x20, 0x68
 _FP_REGISTERS = range(64, 80)  # S0-S15
 _FPSCR = 33
 _XPSR_ALIGNED = 1 << 9
+_RETURNS = frozenset(0xFFFF_FF00 | code for code in (0xE1, 0xE9, 0xED, 0xF1, 0xF9, 0xFD))
+# FPCCR: what the saving of state that waits is to be done as.
+_LAZY_USER, _LAZY_THREAD, _LAZY_HARD_FAULT = 1 << 1, 1 << 3, 1 << 4
+# Regions that are execute-never in the architecture's memory map (B3.1).
+_NEVER_EXECUTED = ((0x4000_0000, 0x6000_0000), (0xA000_0000, 0x1_0000_0000))
 _DATA_FAULTS = (StopKind.READ_FAULT, StopKind.WRITE_FAULT)
 
 
@@ -59,7 +76,7 @@ class Exceptions:
         """
         values = self._scs.values
         if stop.kind is StopKind.SVC:
-            return self._enter_or_escalate(_SVC, masked=bool(self._special & _PRIMASK))
+            return self._enter_or_escalate(_SVC)
         if stop.kind is StopKind.BKPT:
             values[scs.HFSR] |= _HFSR_DEBUGEVT
             return self._enter(HARD_FAULT)
@@ -71,8 +88,9 @@ class Exceptions:
             # Stores are buffered, so that their faults come late and without an address.
             StopKind.WRITE_FAULT: (_BUS_FAULT, _IMPRECISERR),
             StopKind.FETCH_FAULT: (_BUS_FAULT, _IBUSERR),
-            StopKind.EXCEPTION_RETURN: (_USAGE_FAULT, _INVPC),
         }[stop.kind]
+        if stop.kind is StopKind.FETCH_FAULT and _execute_never(self._cpu.pc):
+            number, bits = _MEM_MANAGE, _IACCVIOL
         if stop.kind in _DATA_FAULTS and self._scs.mpu.forbids(stop.address):
             # The MPU comes before the bus, and before the store buffer: it knows the address.
             number, bits = _MEM_MANAGE, _DACCVIOL | _MMARVALID
@@ -80,14 +98,18 @@ class Exceptions:
         values[scs.CFSR] |= bits
         if bits & _BFARVALID:
             values[scs.BFAR] = stop.address
-        masked = bool(self._special & (_PRIMASK | _FAULTMASK))
-        return self._enter_or_escalate(number, masked=masked)
+        return self._enter_or_escalate(number)
 
-    def leave(self) -> bool:
-        """Return from an exception by the EXC_RETURN value in PC; False if none is active."""
-        if self.active == 0:
-            return False
+    def leave(self) -> None:
+        """Return from an exception by the EXC_RETURN value in PC.
+
+        Raises:
+            Lockup: The frame cannot be read, or the return is a fault that cannot be taken.
+        """
         code = self._cpu.pc | 1
+        if code not in _RETURNS:
+            self._invalid_return(code)
+            return
         thread, on_psp, extended = bool(code & 8), bool(code & 4), not code & 0x10
         pointer = self._cpu.read_register(PSP if on_psp else MSP)
         size = _EXTENDED_BYTES if extended else _BASIC_BYTES
@@ -96,21 +118,40 @@ class Exceptions:
             raise Lockup(f"the exception frame at {pointer:#010x} cannot be read")
         words = struct.unpack(f"<{size // 4}I", frame)
         xpsr = words[7]
+        if thread != (xpsr & 0x1FF == 0):
+            self._invalid_return(code)
+            return
         # The mode decides which stack pointer is in use, so it is set before the registers.
         self._cpu.write_register(XPSR, xpsr & 0xFFFF_FDFF | XPSR_THUMB)
         special = self._special & ~(_CONTROL_SPSEL | _CONTROL_FPCA | _FAULTMASK)
         special |= _CONTROL_SPSEL if thread and on_psp else 0
         special |= _CONTROL_FPCA if extended else 0
-        self._cpu.write_register(_SPECIAL, special)
+        self._cpu.write_register(SPECIAL, special)
         for register, value in zip((0, 1, 2, 3, 12, LR), words, strict=False):
             self._cpu.write_register(register, value)
-        if extended:
+        if extended and self._scs.fpu_lazy:
+            self._set_lazy(None)  # the handler left the registers alone
+        elif extended:
             for register, value in zip((*_FP_REGISTERS, _FPSCR), words[8:], strict=False):
                 self._cpu.write_register(register, value)
         padding = 4 if xpsr & _XPSR_ALIGNED else 0
         self._cpu.write_register(PSP if on_psp else MSP, pointer + size + padding)
         self._cpu.pc = words[6]
-        return True
+
+    def save_lazily(self) -> None:
+        """Save the floating-point state that waits for it (PreserveFPState)."""
+        content = self._floating_point()
+        if not self._memory.write_ram(self._scs.values[scs.FPCAR], content):
+            self._scs.values[scs.CFSR] |= _LSPERR
+        self._set_lazy(None)
+
+    def _invalid_return(self, code: int) -> None:
+        """Take the fault of an EXC_RETURN value that fits nothing: on the same frame."""
+        self._scs.values[scs.CFSR] |= _INVPC
+        cpu = self._cpu
+        cpu.write_register(XPSR, cpu.read_register(XPSR) & ~0x1FF)
+        cpu.write_register(SPECIAL, self._special & ~_FAULTMASK)
+        self._enter_or_escalate(_USAGE_FAULT, frame=code)
 
     @property
     def erased(self) -> bool:
@@ -129,18 +170,25 @@ class Exceptions:
 
     @property
     def _special(self) -> int:
-        return self._cpu.read_register(_SPECIAL)
+        return self._cpu.read_register(SPECIAL)
 
-    def _enter_or_escalate(self, number: int, *, masked: bool) -> int:
+    def _masked(self, number: int) -> bool:
+        special = self._special
+        level = special & _BASEPRI
+        at_least = level and self._scs.priority(number) >= level >> 8
+        return bool(special & (_PRIMASK | _FAULTMASK) or at_least)
+
+    def _enter_or_escalate(self, number: int, *, frame: int | None = None) -> int:
         enabled = _ENABLE.get(number)
         usable = enabled is None or bool(self._scs.values[scs.SHCSR] & enabled)
         # Without a priority model any active exception is taken to be as urgent as the new one.
-        if usable and not masked and self.active == 0:
-            return self._enter(number)
+        if usable and not self._masked(number) and self.active == 0:
+            return self._enter(number, frame)
         self._scs.values[scs.HFSR] |= _HFSR_FORCED
-        return self._enter(HARD_FAULT)
+        return self._enter(HARD_FAULT, frame)
 
-    def _enter(self, number: int) -> int:
+    def _enter(self, number: int, frame: int | None = None) -> int:
+        """Enter an exception; `frame` is the EXC_RETURN value of a frame that is kept."""
         if self.active in (_NMI, HARD_FAULT) or self._special & _FAULTMASK:
             raise Lockup("a fault within the HardFault handler")
         vector = self._memory.read(self._scs.values[scs.VTOR] + 4 * number, 4)
@@ -148,10 +196,10 @@ class Exceptions:
         if self._memory.find(handler) is None or not handler & 1:
             self._scs.values[scs.HFSR] |= _HFSR_VECTTBL
             raise Lockup(f"vector {number} is {handler:#010x}, which is no code")
-        code = self._push_frame()
+        code = self._push_frame() if frame is None else frame
         special = self._special & ~(_CONTROL_SPSEL | _CONTROL_FPCA)
         # Handlers run on the main stack: leave the process stack before the mode changes.
-        self._cpu.write_register(_SPECIAL, special)
+        self._cpu.write_register(SPECIAL, special)
         xpsr = self._cpu.read_register(XPSR) & 0xF80F_0000
         self._cpu.write_register(XPSR, xpsr | XPSR_THUMB | number)
         self._cpu.write_register(LR, code)
@@ -169,10 +217,13 @@ class Exceptions:
         if pointer & 4:
             pointer, xpsr = pointer - 4, xpsr | _XPSR_ALIGNED
         words = [cpu.read_register(n) for n in (0, 1, 2, 3, 12, LR)] + [cpu.pc, xpsr]
-        if extended:
-            words += [cpu.read_register(n) for n in (*_FP_REGISTERS, _FPSCR)] + [0]
-        pointer -= 4 * len(words)
+        size = _EXTENDED_BYTES if extended else _BASIC_BYTES
+        pointer -= size
         content = struct.pack(f"<{len(words)}I", *words)
+        if extended and self._scs.values[scs.FPCCR] & scs.FPCCR_LSPEN:
+            self._set_lazy(pointer + _BASIC_BYTES)
+        elif extended:
+            content += self._floating_point()
         if not self._memory.write_ram(pointer, content):
             # The stack pointer is adjusted all the same, and the frame may be wrong (Cortex-M7
             # Devices Generic User Guide, BFSR.STKERR); this fault is no more urgent than HardFault.
@@ -180,3 +231,26 @@ class Exceptions:
             self._scs.values[scs.CFSR] |= _MSTKERR if forbidden else _STKERR
         cpu.write_register(PSP if on_psp else MSP, pointer)
         return 0xFFFF_FFE1 | (0 if extended else 0x10) | (8 if thread else 0) | (4 if on_psp else 0)
+
+    def _floating_point(self) -> bytes:
+        """Return S0 to S15, FPSCR and a reserved word, as a frame holds them."""
+        values = [self._cpu.read_register(n) for n in (*_FP_REGISTERS, _FPSCR)]
+        return struct.pack("<18I", *values, 0)
+
+    def _set_lazy(self, address: int | None) -> None:
+        """Let the state wait to be saved at `address`; None if nothing waits any more."""
+        values = self._scs.values
+        values[scs.FPCCR] &= ~scs.FPCCR_LSPACT
+        if address is not None:
+            user = _LAZY_USER if not self.active and self._special & _CONTROL_NPRIV else 0
+            thread = _LAZY_THREAD if self.active == 0 else 0
+            urgent = self.active in (_NMI, HARD_FAULT) or self._special & _FAULTMASK
+            kept = values[scs.FPCCR] & 0xC000_0000
+            state = user | thread | (0 if urgent else _LAZY_HARD_FAULT)
+            values[scs.FPCCR] = kept | state | scs.FPCCR_LSPACT
+            values[scs.FPCAR] = address & 0xFFFF_FFF8
+        self._cpu.follow_fpu(enabled=self._scs.fpu_enabled, lazy=self._scs.fpu_lazy)
+
+
+def _execute_never(address: int) -> bool:
+    return any(low <= address < high for low, high in _NEVER_EXECUTED)

@@ -217,7 +217,11 @@ class CoreLoop:
             error.data["pc"] = self._cpu.pc
             raise error
         try:
-            if stop.kind is StopKind.EXCEPTION_RETURN and self._exceptions.leave():
+            if stop.kind is StopKind.EXCEPTION_RETURN:
+                self._exceptions.leave()
+                return True
+            if stop.kind is StopKind.LAZY_STATE:
+                self._exceptions.save_lazily()
                 return True
             place = self._place()
             number = self._exceptions.take(stop)

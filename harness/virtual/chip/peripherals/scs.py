@@ -18,12 +18,15 @@ from harness.virtual.core.mpu import Mpu
 VTOR, AIRCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR = (
     0xD08, 0xD0C, 0xD24, 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38,
 )  # fmt: skip
+SHPR1, FPCCR, FPCAR = 0xD18, 0xF34, 0xF38
 CCR, CPACR, CSSELR, DHCSR, DCRSR, DCRDR, DEMCR = 0xD14, 0xD88, 0xD84, 0xDF0, 0xDF4, 0xDF8, 0xDFC
 _CCR_CACHES = 0x0003_0000
 _ICSR, _CCSIDR, _STIR = 0xD04, 0xD80, 0xF00
 _SYST_CSR, _SYST_RVR, _SYST_CVR = 0x010, 0x014, 0x018
 _MPU_TYPE, _MPU_CTRL, _MPU_RNR, _MPU_RBAR = 0xD90, 0xD94, 0xD98, 0xD9C
 _ICIALLU, _ICIMVAU = 0xF50, 0xF58
+_PRIORITIES = 0xF0F0_F0F0  # four bits each (RM0385, RM0390, RM0432: 16 levels)
+FPCCR_LSPACT, FPCCR_LSPEN, _FPCCR_ASPEN = 1 << 0, 1 << 30, 1 << 31
 _VECTKEY, _VECTKEY_READ = 0x05FA, 0xFA05
 _SYSRESETREQ, _VECTCLRACTIVE, _VECTRESET, _PRIGROUP = 1 << 2, 1 << 1, 1 << 0, 0x700
 
@@ -62,8 +65,8 @@ class CoreControl(Protocol):
     def request_reset(self) -> None:
         """Reset the chip (AIRCR.SYSRESETREQ)."""
 
-    def fpu_changed(self, enabled: bool) -> None:
-        """Follow CPACR."""
+    def fpu_changed(self) -> None:
+        """Follow CPACR and FPCCR.LSPACT."""
 
     def code_changed(self) -> None:
         """Drop what is remembered of code in RAM (instruction cache maintenance)."""
@@ -133,6 +136,16 @@ class Scs(Peripheral):
         """Whether CPACR gives full access to CP10 and CP11."""
         return self.values[CPACR] >> 20 & 0xF == 0xF
 
+    @property
+    def fpu_lazy(self) -> bool:
+        """Whether floating-point state of an exception waits to be saved."""
+        return bool(self.values[FPCCR] & FPCCR_LSPACT)
+
+    def priority(self, exception: int) -> int:
+        """Return the configured priority of a system exception (4 to 15)."""
+        word, byte = divmod(exception - 4, 4)
+        return self.values[SHPR1 + 4 * word] >> 8 * byte & 0xFF
+
     def _add_system_control(self) -> None:
         facts = self._board.facts.core
         lines = (self._interrupts + 31) // 32 - 1
@@ -146,7 +159,8 @@ class Scs(Peripheral):
         # STKALIGN reads as one; on the M7 branch prediction is always on (BP).
         ccr = 0x0004_0200 if self._m7 else 0x200
         self.add(CCR, "CCR", ccr, writable=0x0003_031B, write=self._write_ccr)
-        self.add_storage(((0xD18, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3")))
+        for offset, name in ((SHPR1, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3")):
+            self.add(offset, name, writable=_PRIORITIES)
         self.add(SHCSR, "SHCSR", writable=0x0007_0000)
         for offset, name in ((CFSR, "CFSR"), (HFSR, "HFSR"), (DFSR, "DFSR"), (0xD3C, "AFSR")):
             self.add(offset, name, write=partial(self._clear, offset))
@@ -165,7 +179,8 @@ class Scs(Peripheral):
                 self.add(base + 4 * index, f"NVIC_{name}{index}", write=ignore_write)
             self.add(0x200 + 4 * index, f"NVIC_ISPR{index}", write=self._write_enable)
             self.add(0x300 + 4 * index, f"NVIC_IABR{index}", writable=0)
-        self.add_storage((0x400 + 4 * n, f"NVIC_IPR{n}") for n in range(28))
+        for n in range(28):
+            self.add(0x400 + 4 * n, f"NVIC_IPR{n}", writable=_PRIORITIES)
         self.add(_STIR, "STIR", read=read_zero, write=self._write_enable)
 
     def _add_mpu(self) -> None:
@@ -181,8 +196,9 @@ class Scs(Peripheral):
     def _add_fpu_and_caches(self) -> None:
         double = self._board.facts.core.fpu == "fpv5-d16"
         self.add(CPACR, "CPACR", writable=0x00F0_0000, write=self._write_cpacr)
-        self.add(0xF34, "FPCCR", 0xC000_0000)
-        self.add_storage(((0xF38, "FPCAR"), (0xF3C, "FPDSCR")))
+        self.add(FPCCR, "FPCCR", 0xC000_0000, writable=0xC000_017B, write=self._write_fpccr)
+        self.add(FPCAR, "FPCAR", writable=0xFFFF_FFF8)
+        self.add(0xF3C, "FPDSCR", writable=0x07C0_0000, write=self._write_fpdscr)
         self.add(0xF40, "MVFR0", 0x1011_0221 if double else 0x1011_0021, writable=0)
         self.add(0xF44, "MVFR1", 0x1200_0011 if double else 0x1100_0011, writable=0)
         self.add(0xF48, "MVFR2", 0x40 if self._m7 else 0, writable=0)
@@ -238,7 +254,17 @@ class Scs(Peripheral):
 
     def _write_cpacr(self, value: int, _master: Master) -> None:
         self.store(CPACR, value)
-        self._control.fpu_changed(self.fpu_enabled)
+        self._control.fpu_changed()
+
+    def _write_fpccr(self, value: int, _master: Master) -> None:
+        if not value & _FPCCR_ASPEN:
+            raise self.unmodelled(FPCCR, "floating point without FPCCR.ASPEN, set by write")
+        self.store(FPCCR, value)
+        self._control.fpu_changed()
+
+    def _write_fpdscr(self, value: int, _master: Master) -> None:
+        if value:
+            raise self.unmodelled(0xF3C, "defaults of FPSCR other than 0, set by write")
 
     def _write_mpu_ctrl(self, value: int, _master: Master) -> None:
         self.store(_MPU_CTRL, value)
