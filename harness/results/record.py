@@ -1,29 +1,54 @@
-"""Define the measurement record: what one job on one station yielded, and where it came from.
+"""The measurement record: one row of the results store.
 
-A value that was not measured is None. Nothing is ever filled in, so a reader can tell
-"zero" from "unknown" in every column.
+A field that was not measured is None. Names carry units; each field is a column of the store.
 """
 
 from __future__ import annotations
 
+import json
 import math
-import operator
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from statistics import median
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-_HEX64 = re.compile(r"[0-9a-f]{64}")
-_ISSUE = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+APART = ("layers", "raw_log")  # fields that the store keeps in tables of their own
+_MAX = 2**63 - 1  # both databases store signed 64-bit integers
 _FEWEST_FOR_OUTLIERS = 5
-_MAX_INT = 2**63 - 1  # both databases store signed 64-bit integers
+_CHECKED = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+def _python(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value  # a NumPy number
+
+
+def _as_stored(value: Mapping[str, Any]) -> Any:
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except TypeError as failure:
+        raise ValueError(f"JSON cannot carry it: {failure}") from None
+
+
+def _utc(time: datetime) -> datetime:
+    if time.tzinfo is None:
+        raise ValueError("it has no time zone; use datetime.now(UTC)")
+    return time.astimezone(UTC)
+
+
+Int = Annotated[int, BeforeValidator(_python), Field(ge=-_MAX, le=_MAX)]
+Count = Annotated[int, BeforeValidator(_python), Field(ge=0, le=_MAX)]
+Json = Annotated[Mapping[str, Any], AfterValidator(_as_stored)]
+Lax = Field(strict=False)  # takes a list for a tuple, and the name of a choice
 
 
 class Status(StrEnum):
-    """Say how far a row can be trusted."""
+    """How far a row can be trusted."""
 
     VALID = "valid"
     DEGRADED = "degraded"  # measured, but something about it needs a reader's eye
@@ -31,15 +56,15 @@ class Status(StrEnum):
 
 
 class Source(StrEnum):
-    """Say what counted the cycles."""
+    """What counted the cycles."""
 
     HARDWARE = "hardware"
     EMULATED = "emulated"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=_CHECKED)
 class LayerCycles:
-    """Hold what one layer cost in the separate profiling pass.
+    """Cycles of one layer in the separate profiling pass.
 
     Attributes:
         index: Position in execution order, from 0.
@@ -49,32 +74,35 @@ class LayerCycles:
         cycles: Core cycles, None when it was not profiled.
     """
 
-    index: int
+    index: Int
     name: str
     operator: str
-    macs: int | None = None
-    cycles: int | None = None
+    macs: Int | None = None
+    cycles: Int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, config=_CHECKED)
 class Measurement:
-    """Hold one row: verdict, identity, provenance, cycles, memory, outputs and layers.
+    """One row: verdict, identity, provenance, cycles, memory, outputs and layers.
 
     Only what is known before a job starts is mandatory, because a job that failed to build
     leaves a row too. A ``valid`` row must have cycles, a clock and a latency, and no issue;
     the others must name at least one issue code (lower case, dashes).
 
     Raises:
-        ValueError: The fields contradict each other; that is a bug in the caller.
+        ValueError: A value has the wrong type or range, or the fields contradict each other;
+            that is a bug in the caller.
     """
 
     # Verdict and identity of the job
-    key: str  # content key of the job, sha256 hex
-    created_at: datetime  # UTC
-    status: Status
-    source: Source
+    key: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]  # content key of the job, sha256
+    created_at: Annotated[datetime, AfterValidator(_utc)]
+    status: Annotated[Status, Lax]
+    source: Annotated[Source, Lax]
     board: str
-    issues: tuple[str, ...] = ()
+    issues: Annotated[
+        tuple[Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")], ...], Lax
+    ] = ()
     campaign: str | None = None
 
     # Where it ran
@@ -82,7 +110,7 @@ class Measurement:
     probe_id: str | None = None
     chip_uid: str | None = None
     timing_model: str | None = None  # "name/version"; emulated rows only
-    clock_hz: int | None = None
+    clock_hz: Int | None = None
     clock_source: str | None = None  # "hse" | "lse" | "hsi"
     icache: bool | None = None
     dcache: bool | None = None
@@ -92,14 +120,14 @@ class Measurement:
     model_name: str | None = None
     model_sha256: str | None = None
     backbone: str | None = None
-    architecture: Mapping[str, Any] | None = None
-    seed: int | None = None
-    sample_index: int | None = None
-    macs: int | None = None
-    ops: int | None = None  # 1 MAC = 2 ops
-    parameters: int | None = None
-    working_memory_bytes: int | None = None  # max over nodes of inputs + outputs
-    macs_by_operator: Mapping[str, int] | None = None
+    architecture: Json | None = None
+    seed: Int | None = None
+    sample_index: Int | None = None
+    macs: Int | None = None
+    ops: Int | None = None  # 1 MAC = 2 ops
+    parameters: Int | None = None
+    working_memory_bytes: Int | None = None  # max over nodes of inputs + outputs
+    macs_by_operator: Json | None = None
 
     # What it was built with
     runtime: str | None = None
@@ -107,7 +135,7 @@ class Measurement:
     kernels: str | None = None
     kernels_version: str | None = None
     optimization: str | None = None
-    flags: tuple[str, ...] = ()
+    flags: Annotated[tuple[str, ...], Lax] = ()
     library: str | None = None  # PlatformIO spec of the runtime's library, as the user gave it
     one_firmware: bool | None = None  # the model lay in the model region beside a shared runtime
     toolchain: str | None = None
@@ -117,83 +145,53 @@ class Measurement:
     git_revision: str | None = None
 
     # Time
-    warmup: int | None = None
-    repeats: int | None = None
-    cycles: tuple[int, ...] = ()  # one per repeat, in order, outliers included
+    warmup: Int | None = None
+    repeats: Int | None = None
+    cycles: Annotated[tuple[Count, ...], Lax] = ()  # one per repeat, in order, outliers included
     latency_us: float | None = None  # median
     latency_ci_low_us: float | None = None
     latency_ci_high_us: float | None = None
 
     # Memory
-    arena_planned_bytes: int | None = None
-    arena_used_bytes: int | None = None
-    arena_capacity_bytes: int | None = None
-    arena_min_bytes: int | None = None  # verified by bisection on the device
-    arena_below_bytes: int | None = None  # largest size tried that did not work ...
+    arena_planned_bytes: Int | None = None
+    arena_used_bytes: Int | None = None
+    arena_capacity_bytes: Int | None = None
+    arena_min_bytes: Int | None = None  # verified by bisection on the device
+    arena_below_bytes: Int | None = None  # largest size tried that did not work ...
     arena_below_message: str | None = None  # ... and what runtime or device said to it
-    arena_host_bytes: int | None = None  # the tflite-micro wheel's; asked with arena_min_bytes
+    arena_host_bytes: Int | None = None  # the tflite-micro wheel's; asked with arena_min_bytes
     # Bytes used and requested and allocations by kind; "nonpersistent" and "persistent" first
-    arena_parts: Mapping[str, Mapping[str, int]] | None = None
-    arena_paint_bytes: int | None = None
-    stack_bytes: int | None = None  # high-water mark
-    stack_capacity_bytes: int | None = None
-    flash_total_bytes: int | None = None
-    flash_weights_bytes: int | None = None
-    flash_graph_bytes: int | None = None
-    flash_kernels_bytes: int | None = None
-    flash_runtime_bytes: int | None = None
-    flash_port_bytes: int | None = None
-    ram_static_bytes: int | None = None  # at link time: reserved stack and the next one; no arena
-    ram_other_bytes: int | None = None  # static RAM that is neither arena nor stack
+    arena_parts: Json | None = None
+    arena_paint_bytes: Int | None = None
+    stack_bytes: Int | None = None  # high-water mark
+    stack_capacity_bytes: Int | None = None
+    flash_total_bytes: Int | None = None
+    flash_weights_bytes: Int | None = None
+    flash_graph_bytes: Int | None = None
+    flash_kernels_bytes: Int | None = None
+    flash_runtime_bytes: Int | None = None
+    flash_port_bytes: Int | None = None
+    ram_static_bytes: Int | None = None  # at link time: reserved stack and the next one; no arena
+    ram_other_bytes: Int | None = None  # static RAM that is neither arena nor stack
 
     # Outputs against the host
     reference: str | None = None  # what the outputs were compared with
-    output_bytes_total: int | None = None
-    output_bytes_differing: int | None = None
-    output_max_abs_diff: int | None = None
+    output_bytes_total: Int | None = None
+    output_bytes_differing: Int | None = None
+    output_max_abs_diff: Int | None = None
     bit_exact: bool | None = None
 
     # Layers, from their own pass
-    layers: tuple[LayerCycles, ...] = ()
-    layers_total_cycles: int | None = None  # the same pass, end to end
+    layers: Annotated[tuple[LayerCycles, ...], Lax] = ()
+    layers_total_cycles: Int | None = None  # the same pass, end to end
     additivity_gap: float | None = None  # (sum of the layers - median total) / median total
 
     # How it went
     message: str | None = None  # of an invalid row: what failed, in one line
-    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    stage_seconds: Json = field(default_factory=dict)
     raw_log: str | None = None  # everything the UART said
 
     def __post_init__(self) -> None:
-        _set(self, "status", Status(self.status))
-        _set(self, "source", Source(self.source))
-        if self.created_at.tzinfo is None:
-            raise ValueError("created_at has no time zone; use datetime.now(UTC)")
-        _set(self, "created_at", self.created_at.astimezone(UTC))
-        for name in ("issues", "flags", "layers"):
-            _set(self, name, tuple(getattr(self, name)))
-        _set(self, "cycles", tuple(operator.index(count) for count in self.cycles))
-        for spec in fields(self):
-            _set(self, spec.name, _typed(spec.name, str(spec.type), getattr(self, spec.name)))
-        for name in ("architecture", "macs_by_operator", "arena_parts", "stage_seconds"):
-            value = getattr(self, name)
-            if value is not None:
-                _set(self, name, _plain(value, name))
-        self._check()
-
-    def _check(self) -> None:
-        if not _HEX64.fullmatch(self.key):
-            raise ValueError(f"key {self.key!r} is not a sha256 in lower-case hex")
-        bad = [code for code in self.issues if not _ISSUE.fullmatch(code)]
-        if bad:
-            raise ValueError(f"issue codes are lower case with dashes, got {bad}")
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{spec.name} is {value}; an unknown value is None")
-            if isinstance(value, int) and abs(value) > _MAX_INT:
-                raise ValueError(f"{spec.name} = {value} does not fit 64 bits")
-        if any(count < 0 or count > _MAX_INT for count in self.cycles):
-            raise ValueError("cycles holds a count outside 0 … 2**63-1")
         if self.source is Source.HARDWARE and self.timing_model is not None:
             raise ValueError("a hardware row has no timing model")
         if self.source is Source.EMULATED and self.cycles and self.timing_model is None:
@@ -328,38 +326,11 @@ def _interval_rank(n: int, confidence: float) -> int:
     return rank
 
 
-def _set(record: Measurement, name: str, value: object) -> None:
-    object.__setattr__(record, name, value)
-
-
-def _typed(name: str, annotation: str, value: Any) -> Any:
-    """Return a scalar as its annotated type; a NumPy integer would be stored as a blob."""
-    kind = annotation.partition(" | ")[0]
-    if value is None or kind not in ("int", "float", "bool", "str"):
-        return value
-    if kind == "str":
-        if not isinstance(value, str):
-            raise ValueError(f"{name} is {value!r}, which is not text")
-        return value
-    if kind == "float":
-        return float(value)
-    if isinstance(value, bool) or kind == "bool":
-        if kind != "bool" or value not in (True, False):
-            raise ValueError(f"{name} is {value!r}, expected {kind}")
-        return bool(value)
-    return operator.index(value)
-
-
-def _plain(value: Any, where: str) -> Any:
-    """Return `value` as JSON would give it back, so that storing changes nothing."""
-    if isinstance(value, Mapping):
-        if not all(isinstance(name, str) for name in value):
-            raise ValueError(f"{where} has a name that is not text")
-        return {str(name): _plain(item, f"{where}.{name}") for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, where) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{where} holds {value}, which is not a number that can be stored")
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    raise ValueError(f"{where} holds a {type(value).__name__}, which JSON cannot carry")
+def types_of(record: type) -> dict[str, type]:
+    """Return the plain type of each field of a record: of ``Int | None`` it is ``int``."""
+    found = {}
+    for name, hint in get_type_hints(record).items():
+        kind = get_args(hint)[0] if get_origin(hint) in (Union, UnionType) else hint
+        kind = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
+        found[name] = get_origin(kind) or kind
+    return found

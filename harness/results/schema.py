@@ -1,8 +1,10 @@
-"""Describe the tables as the code of today sees them; how they came about is in migrations/."""
+"""The tables, made from the records' fields; migrations/ holds the steps that lead to them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,7 +28,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-HEAD = "0003"  # the newest revision in migrations/versions
+from harness.results.record import APART, LayerCycles, Measurement, Source, Status, types_of
+
+HEAD = "v1"  # the newest revision in migrations/versions
 VERSION_TABLE = "harness_schema_version"  # not alembic_version: a lab database is shared
 
 
@@ -77,8 +81,33 @@ class UtcDateTime(TypeDecorator[datetime]):
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
 
-def _json() -> Any:
-    return JSON(none_as_null=True)
+_TYPES: Mapping[type, Any] = {
+    str: SafeText,
+    Status: Text,
+    Source: Text,
+    datetime: UtcDateTime,
+    int: BigInteger,
+    float: Double,
+    bool: Boolean,
+    tuple: JSON(none_as_null=True),
+    Mapping: JSON(none_as_null=True),
+}
+# BIGSERIAL on PostgreSQL; SQLite counts rows only in a column typed INTEGER.
+_ID = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _columns(record: type, *, apart: Collection[str] = ()) -> Iterator[Column[Any]]:
+    """Make a column of each field; one without a value for "unknown" is NOT NULL."""
+    kinds = types_of(record)
+    for spec in fields(record):
+        if spec.name not in apart:
+            optional = spec.default is None
+            yield Column(spec.name, _TYPES[kinds[spec.name]], nullable=optional)
+
+
+def _measurement_id() -> Column[Any]:
+    link = ForeignKey("measurement.id", ondelete="CASCADE")
+    return Column("measurement_id", _ID, link, primary_key=True)
 
 
 metadata = MetaData()
@@ -86,82 +115,8 @@ metadata = MetaData()
 measurement = Table(
     "measurement",
     metadata,
-    # BIGSERIAL on PostgreSQL; SQLite counts rows only in a column typed INTEGER.
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-    Column("key", Text, nullable=False),
-    Column("created_at", UtcDateTime, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("source", Text, nullable=False),
-    Column("board", SafeText, nullable=False),
-    Column("issues", _json(), nullable=False),
-    Column("campaign", SafeText),
-    Column("station", SafeText),
-    Column("probe_id", SafeText),
-    Column("chip_uid", SafeText),
-    Column("timing_model", SafeText),
-    Column("clock_hz", BigInteger),
-    Column("clock_source", SafeText),
-    Column("icache", Boolean),
-    Column("dcache", Boolean),
-    Column("art", Boolean),
-    Column("model_name", SafeText),
-    Column("model_sha256", SafeText),
-    Column("backbone", SafeText),
-    Column("architecture", _json()),
-    Column("seed", BigInteger),
-    Column("sample_index", BigInteger),
-    Column("macs", BigInteger),
-    Column("ops", BigInteger),
-    Column("parameters", BigInteger),
-    Column("working_memory_bytes", BigInteger),
-    Column("macs_by_operator", _json()),
-    Column("runtime", SafeText),
-    Column("runtime_version", SafeText),
-    Column("kernels", SafeText),
-    Column("kernels_version", SafeText),
-    Column("optimization", SafeText),
-    Column("flags", _json(), nullable=False),
-    Column("library", SafeText),
-    Column("one_firmware", Boolean),
-    Column("toolchain", SafeText),
-    Column("firmware_sha256", SafeText),
-    Column("build_id", SafeText),
-    Column("harness_version", SafeText),
-    Column("git_revision", SafeText),
-    Column("warmup", BigInteger),
-    Column("repeats", BigInteger),
-    Column("cycles", _json(), nullable=False),
-    Column("latency_us", Double),
-    Column("latency_ci_low_us", Double),
-    Column("latency_ci_high_us", Double),
-    Column("arena_planned_bytes", BigInteger),
-    Column("arena_used_bytes", BigInteger),
-    Column("arena_capacity_bytes", BigInteger),
-    Column("arena_min_bytes", BigInteger),
-    Column("arena_below_bytes", BigInteger),
-    Column("arena_below_message", SafeText),
-    Column("arena_host_bytes", BigInteger),
-    Column("arena_parts", _json()),
-    Column("arena_paint_bytes", BigInteger),
-    Column("stack_bytes", BigInteger),
-    Column("stack_capacity_bytes", BigInteger),
-    Column("flash_total_bytes", BigInteger),
-    Column("flash_weights_bytes", BigInteger),
-    Column("flash_graph_bytes", BigInteger),
-    Column("flash_kernels_bytes", BigInteger),
-    Column("flash_runtime_bytes", BigInteger),
-    Column("flash_port_bytes", BigInteger),
-    Column("ram_static_bytes", BigInteger),
-    Column("ram_other_bytes", BigInteger),
-    Column("reference", SafeText),
-    Column("output_bytes_total", BigInteger),
-    Column("output_bytes_differing", BigInteger),
-    Column("output_max_abs_diff", BigInteger),
-    Column("bit_exact", Boolean),
-    Column("layers_total_cycles", BigInteger),
-    Column("additivity_gap", Double),
-    Column("message", SafeText),
-    Column("stage_seconds", _json(), nullable=False),
+    Column("id", _ID, primary_key=True),
+    *_columns(Measurement, apart=APART),
     UniqueConstraint("key", "created_at", name="uq_measurement_attempt"),
     # A job is done once: failed attempts may repeat, measured ones may not.
     Index(
@@ -179,28 +134,14 @@ measurement = Table(
 layer = Table(
     "layer",
     metadata,
-    Column(
-        "measurement_id",
-        BigInteger().with_variant(Integer, "sqlite"),
-        ForeignKey("measurement.id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
+    _measurement_id(),
     Column("position", Integer, primary_key=True, autoincrement=False),
-    Column("index", BigInteger, nullable=False),
-    Column("name", SafeText, nullable=False),
-    Column("operator", SafeText, nullable=False),
-    Column("macs", BigInteger),
-    Column("cycles", BigInteger),
+    *_columns(LayerCycles),
 )
 
 raw_log = Table(
     "raw_log",
     metadata,
-    Column(
-        "measurement_id",
-        BigInteger().with_variant(Integer, "sqlite"),
-        ForeignKey("measurement.id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
+    _measurement_id(),
     Column("text_zlib", LargeBinary, nullable=False),  # UTF-8 with surrogates passed through
 )

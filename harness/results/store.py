@@ -1,4 +1,4 @@
-"""Keep measurements in SQLite or PostgreSQL; a row is on disk before `add` returns."""
+"""The results store, in SQLite or PostgreSQL; a row is on disk before `add` returns."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import (
     URL,
@@ -19,7 +19,6 @@ from sqlalchemy import (
     Engine,
     Row,
     Select,
-    and_,
     func,
     insert,
     or_,
@@ -30,22 +29,18 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from harness.errors import ResultsError
 from harness.results import migrations
 from harness.results.connect import make_engine, parse_url, shown, translated
-from harness.results.record import LayerCycles, Measurement, Source, Status, best_per_key
+from harness.results.record import APART, LayerCycles, Measurement, Source, Status, best_per_key
 from harness.results.schema import layer, measurement, raw_log
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 USABLE = (Status.VALID, Status.DEGRADED)
 
-_APART = ("layers", "raw_log")  # in tables of their own
-_COLUMNS = tuple(spec.name for spec in fields(Measurement) if spec.name not in _APART)
+_COLUMNS = tuple(spec.name for spec in fields(Measurement) if spec.name not in APART)
 _One = str | Collection[str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Choose rows: every field that is not None must match (a collection: one of them)."""
+    """Conditions on rows: a row matches each field that is not None, or one of a collection."""
 
     key: _One = None
     campaign: _One = None
@@ -172,28 +167,14 @@ class Store:
             if existing is not None:
                 return existing
             values = {name: getattr(row, name) for name in _COLUMNS}
-            values["status"] = row.status.value
-            values["source"] = row.source.value
-            for name in ("issues", "flags", "cycles"):
-                values[name] = list(values[name])
-            result = connection.execute(insert(measurement).values(values))
-            assigned = result.inserted_primary_key
-            if assigned is None:
-                raise RuntimeError("the database gave the new row no id")
-            number = assigned[0]
+            values |= {"status": row.status.value, "source": row.source.value}
+            query = insert(measurement).values(values).returning(measurement.c.id)
+            number = connection.scalars(query).one()
             if row.layers:
                 connection.execute(
                     insert(layer),
                     [
-                        {
-                            "measurement_id": number,
-                            "position": position,
-                            "index": item.index,
-                            "name": item.name,
-                            "operator": item.operator,
-                            "macs": item.macs,
-                            "cycles": item.cycles,
-                        }
+                        {"measurement_id": number, "position": position, **asdict(item)}
                         for position, item in enumerate(row.layers)
                     ],
                 )
@@ -214,10 +195,6 @@ class Store:
         return best_per_key(found)[0] if found else None
 
     # --- reading ---------------------------------------------------------------------------
-
-    def has(self, key: str, *, status: Collection[str] = USABLE) -> bool:
-        """Return whether job `key` has a row with one of `status` (default: it is done)."""
-        return bool(self.count(Filter(key=key, status=status)))
 
     def keys(self, campaign: str | None = None, *, status: Collection[str] = USABLE) -> set[str]:
         """Return the keys of the jobs that are done, of one campaign or of all."""
@@ -259,35 +236,23 @@ class Store:
             query = select(func.count()).select_from(measurement).where(*where.clauses())
             return int(connection.scalar(query) or 0)
 
-    def to_frame(self, where: Filter = EVERYTHING) -> pd.DataFrame:
-        """Return the matching rows as a pandas frame; see `harness.results.export`."""
-        from harness.results.export import measurements_frame
-
-        return measurements_frame(self.query(where, with_layers=False))
-
     def export(
-        self,
-        path: str | Path,
-        where: Filter = EVERYTHING,
-        *,
-        format: str | None = None,
-        table: str = "measurements",
+        self, path: str | Path, where: Filter = EVERYTHING, *, table: str = "measurements"
     ) -> int:
-        """Write the matching rows to a Parquet or CSV file; return how many lines it has.
+        """Write the matching rows to a file; return how many lines it has.
 
         Args:
-            path: Where to; the file appears whole or not at all.
+            path: Ends in ``.parquet`` or ``.csv``; the file appears whole or not at all.
             where: Which rows.
-            format: ``parquet`` or ``csv``; by default the file's suffix says.
             table: ``measurements``, or ``layers`` for one line per layer.
 
         Raises:
-            ResultsError: Unknown format or table, or the file cannot be written.
+            ResultsError: Unknown suffix or table, or the file cannot be written.
         """
         from harness.results.export import export_rows
 
         rows = self.query(where, with_layers=table == "layers")
-        return export_rows(rows, Path(path), format=format, table=table)
+        return export_rows(rows, Path(path), table)
 
     # --- inside ----------------------------------------------------------------------------
 
@@ -347,20 +312,11 @@ class Store:
         if with_layers and found:
             within = layer.c.measurement_id.in_(select(numbers.c.id))
             listed = select(layer).where(within).order_by(layer.c.measurement_id, layer.c.position)
-            for item in connection.execute(listed):
-                values = item._mapping
-                layers[values["measurement_id"]].append(
-                    LayerCycles(
-                        values["index"],
-                        values["name"],
-                        values["operator"],
-                        values["macs"],
-                        values["cycles"],
-                    )
-                )
+            for number, _, *values in connection.execute(listed):
+                layers[number].append(LayerCycles(*values))
         logs: dict[int, str] = {}
         if with_log and found:
-            chosen = and_(raw_log.c.measurement_id.in_(select(numbers.c.id)))
+            chosen = raw_log.c.measurement_id.in_(select(numbers.c.id))
             for number, packed in connection.execute(select(raw_log).where(chosen)):
                 logs[number] = zlib.decompress(packed).decode("utf-8", "surrogatepass")
         return [

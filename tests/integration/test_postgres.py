@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
@@ -182,26 +181,3 @@ def test_the_schema_is_the_one_the_code_describes(store: Store) -> None:
     with store._begin(write=False) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
-
-
-def test_a_store_of_the_first_release_is_brought_up_to_date(url: str) -> None:
-    from sqlalchemy import text
-
-    new = (
-        "library", "one_firmware", "arena_capacity_bytes", "arena_below_bytes",
-        "arena_below_message", "arena_parts", "ram_other_bytes", "additivity_gap", "message",
-    )  # fmt: skip
-    row = fake_measurement(0)
-    with Store.open(url) as store:
-        store.add(row)
-        with store._begin(write=True) as connection:
-            grown = "ram_static_bytes = ram_static_bytes + arena_planned_bytes"
-            connection.execute(text(f"UPDATE measurement SET {grown}"))
-            for name in (*new, "arena_host_bytes"):
-                connection.execute(text(f"ALTER TABLE measurement DROP COLUMN {name}"))
-            connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0001'"))
-    with Store.open(url) as store:
-        (kept,) = store.query(with_log=True)
-        assert kept == replace(row, **{**dict.fromkeys(new), "one_firmware": False})
-        store.add(fake_measurement(1))
-        assert store.query(with_log=True)[1] == fake_measurement(1)

@@ -1,12 +1,13 @@
 """Change the results schema, one recorded revision at a time.
 
-To add one: write ``versions/NNNN_what.py`` with the next number and its ``down_revision``, change
-`harness.results.schema` to match and raise its ``HEAD``. A test compares the tables the
-revisions make with the ones the code describes.
+A new column is a field of `harness.results.record.Measurement`, a revision in ``versions/`` (named
+``vN_what.py``, with its ``down_revision``) and ``HEAD`` in `harness.results.schema`. A test
+compares the tables that the revisions make with those that the code describes.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -29,28 +30,26 @@ def check_version(version: str | None, where: str) -> bool:
     """Return whether a store at `version` must be migrated.
 
     Raises:
-        ResultsError: The store was written by a newer harness, or is something else.
+        ResultsError: A newer harness wrote the store, or one from before the first release.
     """
     if version is None or version == HEAD:
         return version is None
-    if not version.isdigit():
-        raise ResultsError(
-            f"the results store has the unknown schema revision {version!r}",
-            where=where,
-            expected=f"a number up to {HEAD}",
-            fix="check that the URL names a results store of the harness",
-            version=version,
-        )
-    if int(version) > int(HEAD):
-        raise ResultsError(
-            f"the results store has schema {version}, newer than this harness knows",
-            where=where,
-            expected=f"schema {HEAD} or older",
-            fix="upgrade with `pip install -U tinyml-harness`, or name another store; "
-            "nothing was changed",
-            version=version,
-        )
-    return True
+    released = re.fullmatch(r"v(\d+)", version)
+    if released and int(released[1]) <= int(HEAD[1:]):
+        return True
+    if released:
+        what = f"the results store has schema {version}, newer than this harness knows"
+        fix = "upgrade with `pip install -U tinyml-harness`, or name another store"
+    else:
+        what = f"the results store has schema {version!r}, which no release wrote"
+        fix = "keep the file, name another store with --db and measure again"
+    raise ResultsError(
+        what,
+        where=where,
+        expected=f"schema {HEAD} or older",
+        fix=f"{fix}; nothing was changed",
+        version=version,
+    )
 
 
 def upgrade(connection: Connection, where: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from harness.errors import ResultsError
 from harness.results import LayerCycles
+from harness.results.export import measurements_frame
 from harness.results.store import Filter, Store
 from harness.testing import fake_failure, fake_measurement
 
@@ -24,7 +25,7 @@ def store() -> Store:
 
 
 def test_a_frame_has_a_line_per_row_and_says_unknown(store: Store) -> None:
-    frame = store.to_frame()
+    frame = measurements_frame(store.query())
     assert len(frame) == 3
     assert frame["ops"].dtype == "Int64"
     assert frame["latency_us"].isna().tolist() == [False, False, True]
@@ -39,10 +40,7 @@ def test_a_file_holds_what_the_frame_holds(store: Store, tmp_path: Path, suffix:
     assert store.export(file, Filter(status="valid")) == 2
     frame = pd.read_csv(file) if suffix == "csv" else pd.read_parquet(file)
     assert frame["ops"].tolist() == [2_000_000, 2_450_000]
-    assert (
-        frame["latency_us"].tolist()
-        == store.to_frame(Filter(status="valid"))["latency_us"].tolist()
-    )
+    assert frame["latency_us"].tolist() == [fake_measurement(n).latency_us for n in (0, 1)]
     assert frame["arena_min_bytes"].isna().all()
     assert [item.name for item in file.parent.iterdir()] == [file.name]
 
@@ -61,11 +59,6 @@ def test_nothing_to_export_still_has_its_columns(store: Store, tmp_path: Path) -
     file = tmp_path / "none.parquet"
     assert store.export(file, Filter(campaign="none")) == 0
     assert "latency_us" in pd.read_parquet(file).columns
-
-
-def test_the_format_can_be_given(store: Store, tmp_path: Path) -> None:
-    store.export(tmp_path / "rows.data", format="csv")
-    assert (tmp_path / "rows.data").read_text().startswith("key,")
 
 
 def test_an_unknown_format_or_table_is_refused(store: Store, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from harness.results import open_store
 from harness.results.connect import parse_url, shown
 from harness.results.schema import HEAD, VERSION_TABLE, metadata
 from harness.results.store import Filter, Store
-from harness.testing import fake_failure, fake_measurement
+from harness.testing import fake_measurement
 from harness.testing.rows import key_of
 
 
@@ -159,7 +158,10 @@ def test_someone_elses_tables_are_not_touched(tmp_path: Path) -> None:
     assert tables == [("measurement",)]
 
 
-@pytest.mark.parametrize(("version", "message"), [("9999", "newer"), ("abc", "unknown schema")])
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [("v99", "newer"), ("abc", "no release wrote"), ("0003", "no release wrote")],
+)
 def test_a_store_of_another_schema_is_refused(tmp_path: Path, version: str, message: str) -> None:
     file = tmp_path / "rows.sqlite"
     Store.open(file).close()
@@ -178,55 +180,6 @@ def test_the_revisions_make_the_schema_the_code_describes(tmp_path: Path) -> Non
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == HEAD
-
-
-NEW_IN_0002 = (
-    "library", "one_firmware", "arena_capacity_bytes", "arena_below_bytes",
-    "arena_below_message", "arena_parts", "ram_other_bytes", "additivity_gap", "message",
-)  # fmt: skip
-
-
-def test_a_store_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
-    file = tmp_path / "rows.sqlite"
-    row = fake_measurement(0)
-    with Store.open(file) as store:
-        store.add(row)
-    with sqlite3.connect(file) as connection:
-        # Static RAM had the arena of aot in it.
-        connection.execute(
-            "UPDATE measurement SET ram_static_bytes = ram_static_bytes + arena_planned_bytes"
-        )
-        for name in (*NEW_IN_0002, "arena_host_bytes"):
-            connection.execute(f"ALTER TABLE measurement DROP COLUMN {name}")
-        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0001'")
-    connection.close()
-    with Store.open(file) as store:
-        (kept,) = store.query(with_log=True)
-        assert kept == replace(row, **{**dict.fromkeys(NEW_IN_0002), "one_firmware": False})
-        store.add(fake_measurement(1))
-        assert store.query(with_log=True)[1] == fake_measurement(1)
-
-
-def test_static_ram_of_the_second_schema_loses_its_arena(tmp_path: Path) -> None:
-    file = tmp_path / "rows.sqlite"
-    tflm = {"runtime": "tflm", "arena_planned_bytes": None, "one_firmware": True}
-    aot, shared = fake_measurement(0), fake_measurement(1, **tflm)
-    unknown, failed = fake_measurement(2, ram_other_bytes=None, **tflm), fake_failure(3)
-    with Store.open(file) as store:
-        for row in (aot, shared, unknown, failed):
-            store.add(row)
-    with sqlite3.connect(file) as connection:
-        connection.execute(
-            "UPDATE measurement SET ram_static_bytes = ram_static_bytes + arena_planned_bytes "
-            "WHERE runtime = 'aot'"
-        )
-        connection.execute("ALTER TABLE measurement DROP COLUMN arena_host_bytes")
-        connection.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0002'")
-    connection.close()
-    with Store.open(file) as store:
-        found = {row.key: row for row in store.query(with_log=True)}
-    unknown = replace(unknown, ram_static_bytes=None)
-    assert found == {row.key: row for row in (aot, shared, unknown, failed)}
 
 
 def test_a_migration_that_fails_leaves_no_trace(
