@@ -53,18 +53,18 @@ def _boot(
 
 @pytest.fixture(params=["nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi"])
 def device(request, library, cache, compiler) -> Device:
-    return _boot(bare, fakes, library, cache, request.param)[0]
+    return _boot(library, cache, request.param)[0]
 
 
 @pytest.fixture(scope="module")
 def f746(library, cache, compiler) -> Device:
-    device = _boot(bare, fakes, library, cache, "nucleo_f746zg")[0]
+    device = _boot(library, cache, "nucleo_f746zg")[0]
     assert device.records(wire.encode_setup()) == [wire.Setup(0, "")]
     return device
 
 
 def test_boot_says_which_image_and_why(library, cache, compiler) -> None:
-    _, lines = _boot(bare, fakes, library, cache, "nucleo_f746zg")
+    _, lines = _boot(library, cache, "nucleo_f746zg")
     image = build(
         load_board("nucleo_f746zg"),
         fakes.fake_model(),
@@ -146,7 +146,7 @@ def test_a_smaller_arena_is_tried_and_the_whole_given_back(f746: Device) -> None
 
 
 def test_without_its_external_clock_it_runs_and_says_so(library, cache, compiler) -> None:
-    device, _ = _boot(bare, fakes, library, cache, "nucleo_f746zg", hse=False)
+    device, _ = _boot(library, cache, "nucleo_f746zg", hse=False)
     (identity,) = device.records(wire.encode_id())
     assert (identity.src, identity.clock) == ("hsi", 216_000_000)
 
@@ -253,7 +253,7 @@ def test_mlperf_errors(f746: Device, command: bytes) -> None:
 
 
 def test_a_fault_is_reported_and_so_is_an_overflowed_stack(library, cache, compiler) -> None:
-    device, _ = _boot(bare, fakes, library, cache, "nucleo_f746zg")
+    device, _ = _boot(library, cache, "nucleo_f746zg")
     for sp, state in ((device.chip.stack_pointer() - 64, "ok"), (0x1FFF_FFC0, "overflow")):
         lines = wire.LineAssembler().feed(device.chip.call("port_fault", sp=sp))
         assert isinstance(lines[-1], wire.Line)
@@ -295,7 +295,7 @@ def test_an_assertion_and_a_fault_are_told_with_their_places(library, cache, com
 
 def test_the_other_cycle_count_wraps(library, cache, compiler) -> None:
     """Minutes of inference: the 1 MHz timer says how often the 32-bit counter wrapped."""
-    device, _ = _boot(bare, fakes, library, cache, "nucleo_f746zg")
+    device, _ = _boot(library, cache, "nucleo_f746zg")
     device.records(wire.encode_setup())
     device.chip.jump = 216_000_000 * 1000  # a thousand seconds, 50 wraps
     cycle, end = device.records(wire.encode_run(0, 1))
