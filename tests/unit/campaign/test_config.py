@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.campaign.config import find_model, parse_libraries, read_campaign
-from harness.errors import EXIT_USAGE, BackboneError, CampaignError, ConfigError
+from harness.errors import EXIT_USAGE, CampaignError, ConfigError
 
 CAMPAIGNS = Path(__file__).parents[3] / "campaigns"
 GOOD = """
@@ -140,24 +140,6 @@ def test_models_are_found_in_any_layout(tmp_path: Path) -> None:
         find_model(tmp_path, "a.tflite")
     with pytest.raises(CampaignError, match=r"no model 'c\.tflite'"):
         find_model(tmp_path, "c.tflite")
-
-
-def test_networks_may_be_named_by_their_decisions(tmp_path: Path) -> None:
-    from harness.backbones import get_backbone
-    from harness.bench import virtual_bench
-    from harness.campaign.plan import choose_specs, plan
-
-    sampled = get_backbone("ds_cnn_kws").sample(0, 1)
-    decisions = sampled.to_json()["decisions"]
-    rows = "\n".join(f"{name} = {values}" for name, values in decisions.items())
-    entry = f'\n[[architectures]]\nbackbone = "ds_cnn_kws"\n[architectures.decisions]\n{rows}\n'
-    config = read_campaign(write(tmp_path, GOOD + entry))
-    assert choose_specs(config)[-1].architecture == sampled
-    # It is sample 1 of the backbone as well: the same network is one job.
-    assert len(plan(config, virtual_bench())) == 2
-    wrong = entry.replace("[[", "\n[[").replace(rows, rows.split("\n")[0])
-    with pytest.raises(BackboneError):
-        choose_specs(read_campaign(write(tmp_path, GOOD + wrong)))
 
 
 def test_the_page_on_campaign_files_names_every_key() -> None:

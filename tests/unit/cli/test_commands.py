@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,24 +104,6 @@ def test_export(harness: Harness, database: Path) -> None:
     assert harness("export", "rows.csv", "--db", database, "--status", "valid").code == 0
     assert len(pandas.read_csv("rows.csv")) == 30
     assert harness("export", "rows.xlsx", "--db", database).code == 1
-
-
-def test_doctor_gives_an_instruction_for_each_missing_piece(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setenv("HOME", "/nonexistent")
-    found = importlib.util.find_spec
-    hidden = {"tensorflow", "unicorn"}
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name, *a: None if name in hidden else found(name, *a)
-    )
-    answer = harness("doctor", "--json")
-    assert answer.code == 3
-    checks = {check["what"]: check for check in answer.json()}
-    assert checks["compiler"]["ok"] is False and "apt-get install" in checks["compiler"]["fix"]
-    assert "tinyml-harness[train]" in checks["package tensorflow"]["fix"]
-    assert "tinyml-harness[virtual]" in checks["package unicorn"]["fix"]
 
 
 def test_version(harness: Harness) -> None:
