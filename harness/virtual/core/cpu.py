@@ -19,7 +19,7 @@ from harness.boards.model import Core
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.core.floating import FloatTraps
 from harness.virtual.core.locate import accessing_pc
-from harness.virtual.native import Page
+from harness.virtual.native.callbacks import Page
 from harness.virtual.native.flash import flash_store
 from harness.virtual.time.counting import BlockCounter
 

@@ -1,13 +1,12 @@
-"""The table of executed basic blocks, and the hook that counts them and nothing else."""
+"""The table of executed basic blocks."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import carray, types
 
-from harness.virtual.native import callback, inlined
+from harness.virtual.native import inlined
 from harness.virtual.time.events import EVENTS
 
 CHUNK = 2048  # halfwords of a page of 4 KiB
@@ -23,7 +22,7 @@ BLOCK = np.dtype(
         ("registers", np.uint8, MAX_REGISTERS),  # that its addresses depend on
         ("register_count", np.uint8),
         ("count", np.int64),  # executions
-        # From here on for `watch` alone.
+        # From here on for `hooks.watch_block` alone.
         ("branch", np.int64),  # what ends it, one of `events.BRANCH_*`
         ("initial", np.int64),  # first state of its branch's prediction
         ("prediction", np.int64),
@@ -48,9 +47,6 @@ TABLE = np.dtype(
     ],
     align=True,
 )
-
-BLOCK_HOOK = types.void(types.voidptr, types.uint64, types.uint32, types.voidptr)
-emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
 
 
 @inlined
@@ -83,15 +79,3 @@ def find_block(table: Any, at: Any, size: Any) -> Any:
     block.next = first
     table.slots[chunk - 1, halfword] = slot
     return -slot
-
-
-@callback(BLOCK_HOOK)
-def count_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pragma: no cover
-    """Count a basic block, or stop the core before it."""
-    table = carray(user, (1,), dtype=TABLE)[0]
-    if table.stop != 0:
-        emu_stop(engine)
-        return
-    slot = find_block(table, np.int64(address), size)
-    if slot != 0:
-        table.blocks[abs(slot)].count += 1

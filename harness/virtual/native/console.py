@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 
-from harness.virtual.native import PAGE_CALLS, READ, WRITE, call, callback, inlined, pointer
+from harness.virtual.native import inlined
+from harness.virtual.native.callbacks import PAGE_CALLS, READ, WRITE, call, callback, pointer
 
 RX_BYTES, TX_BYTES = 1 << 16, 1 << 20
 CONSOLE = np.dtype(

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba import carray, types
 
-from harness.virtual.native import PAGE_CALLS, READ, WRITE, call, callback, pointer
 from harness.virtual.native.blocks import TABLE
+from harness.virtual.native.callbacks import PAGE_CALLS, READ, WRITE, call, callback, pointer
 
 FLASH = np.dtype(
     [

@@ -23,7 +23,7 @@ import unicorn.unicorn_py3.unicorn as unicorn_api
 from unicorn.unicorn_const import UC_ERR_OK, UC_HOOK_BLOCK
 
 from harness.errors import VirtualError
-from harness.virtual.native import blocks, shared
+from harness.virtual.native import blocks, hooks, shared
 from harness.virtual.time.events import EVENTS
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class BlockCounter:
 
     def attach(self, engine: Any) -> None:
         """Register the hook with a Unicorn engine for every address."""
-        hook, state = blocks.count_block.address, self.address
+        hook, state = hooks.count_block.address, self.address
         if self._observer is not None:
             hook, state = self._observer.hook
         handle = ctypes.c_size_t()

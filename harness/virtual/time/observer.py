@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.memory import Memory, MemoryMap
-from harness.virtual.native import shared, watch
+from harness.virtual.native import hooks, shared, watch
 from harness.virtual.time.addresses import Access, derive
 from harness.virtual.time.decode import FLAGS, Instruction, decode_block
 from harness.virtual.time.events import (
@@ -98,7 +98,7 @@ class Observer:
     @property
     def hook(self) -> tuple[int, int]:
         """Host addresses of the block hook and of its record."""
-        return watch.watch_block.address, int(self._state.ctypes.data)
+        return hooks.watch_block.address, int(self._state.ctypes.data)
 
     @property
     def cold_address(self) -> int:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.virtual.chip.peripherals.clocks import ClockController
     from harness.virtual.chip.peripherals.flash import FlashInterface
     from harness.virtual.chip.peripherals.gpio import Pins
-    from harness.virtual.native import Page
+    from harness.virtual.native.callbacks import Page
     from harness.virtual.ports.console import Console
     from harness.virtual.time.counting import BlockCounter
 

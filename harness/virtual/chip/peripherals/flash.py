@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from harness.virtual.chip.bus import BusFault, Master, Peripheral, read_zero
 from harness.virtual.chip.memory import ERASED, Memory
-from harness.virtual.native import Page, shared
+from harness.virtual.native import shared
+from harness.virtual.native.callbacks import Page
 from harness.virtual.native.flash import FLASH, flash_read, flash_write
 from harness.virtual.time.counting import BlockCounter
 

@@ -11,7 +11,7 @@ from harness.errors import VirtualError
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
 from harness.virtual.chip.peripherals.clocks import ClockController
 from harness.virtual.chip.peripherals.gpio import Pins
-from harness.virtual.native import Page
+from harness.virtual.native.callbacks import Page
 from harness.virtual.native.console import console_read, console_write
 from harness.virtual.ports.console import Console
 
