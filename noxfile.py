@@ -107,8 +107,8 @@ def linearity(session: nox.Session) -> None:
     """Measure 328 networks and write docs/linearity.md; half an hour on two cores."""
     for campaign in ("linearity", "linearity_inputs"):
         session.run("harness", "run", f"campaigns/{campaign}.toml")
-    page = ("--page", "docs/linearity.md", "--plots", "results/linearity")
-    session.run("python", "-m", "harness.cli.linearity", *page, *session.posargs)
+    page = ("--write", "--plots", "results/linearity")
+    session.run("python", "-m", "studies.linearity", *page, *session.posargs)
 
 
 @nox.session

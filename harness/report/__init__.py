@@ -1,4 +1,4 @@
-"""Show measurements and fits: tables for a terminal or Markdown, and plots (loaded when asked)."""
+"""Measurements and fits as tables, for a terminal or Markdown, and as plots."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from harness.report.tables import Table, fit_table, measurement_table, predictor
 if TYPE_CHECKING:
     from harness.report.memory_plot import plot_memory
     from harness.report.plot import plot_latency
-    from harness.report.residual_plot import plot_residuals
 
 __all__ = [
     "Table",
@@ -21,7 +20,6 @@ __all__ = [
     "measurement_table",
     "plot_latency",
     "plot_memory",
-    "plot_residuals",
     "predictor_table",
     "write_summary",
 ]
@@ -37,8 +35,4 @@ def __getattr__(name: str) -> Any:
         from harness.report.memory_plot import plot_memory
 
         return plot_memory
-    if name == "plot_residuals":
-        from harness.report.residual_plot import plot_residuals
-
-        return plot_residuals
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""The page on linearity says what the rows say: lines, what widths cost, both predictors."""
+"""The tables of the page on linearity: lines, the cost of widths, both predictors."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ import pytest
 from harness.backbones import get_backbone
 from harness.errors import FitError
 from harness.fit.features import count_features
-from harness.report.linearity import Study, linearity_page, study_rows
-from harness.report.residual_plot import plot_residuals
 from harness.results import Measurement
 from harness.testing import fake_measurement
+from studies.linearity.__main__ import PAGE
+from studies.linearity.plot import plot_residuals
+from studies.linearity.study import Study, study_rows
+from studies.linearity.tables import tables
+from studies.tables import replace_tables
 
 NETWORKS = 30
 PRICES = {"pointwise_macs": 0.005, "depthwise_macs": 0.03, "unaligned_input_macs": 0.002}
@@ -59,11 +62,20 @@ def test_networks_on_and_off_the_grid_are_told_apart(studies: list[Study]) -> No
 
 def test_the_page_has_every_table(studies: list[Study]) -> None:
     where = replace(studies[0].fit.fingerprint, backbone=None)
-    page = linearity_page({"sweep": {where: studies}}, command="nox -s linearity")
-    assert "## sweep on nucleo_f746zg" in page
-    assert "**Emulated:** cycles modelled by fake/1" in page
-    assert page.count("| all, pooled |") == 3  # the line, and both predictors
-    assert "| ds_cnn_kws | layers |" in page and "| pointwise_macs |" in page
+    made = tables({"sweep": (where, studies)})
+    assert set(made) == {f"sweep-{name}" for name in ("line", "grid", "predictors", "coefficients")}
+    assert "**Emulated:** cycles modelled by fake/1; nucleo_f746zg" in made["sweep-line"]
+    assert made["sweep-line"].count("| all, pooled |") == 1
+    assert "| ds_cnn_kws | layers |" in made["sweep-predictors"]
+    assert "| pointwise_macs |" in made["sweep-coefficients"]
+
+
+def test_the_page_has_a_place_for_every_table() -> None:
+    names = [f"linearity-{name}" for name in ("line", "grid", "predictors", "coefficients")]
+    inputs = ("line", "inputs-mobilenet_v2_vww", "predictors", "coefficients")
+    names += [f"linearity_inputs-{name}" for name in inputs]
+    page = replace_tables(PAGE.read_text(encoding="utf-8"), dict.fromkeys(names, "new\n"))
+    assert page.count("\nnew\n") == len(names)
 
 
 def test_the_residuals_are_drawn_or_refused(studies: list[Study], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Plot what the two predictors get wrong, network by network, on and off the grid of four."""
+"""Plot the errors of both predictors, network by network, on and off the grid of four."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from harness.errors import FitError
 from harness.report import text
-from harness.report.linearity import Study
 from harness.report.style import MUTED, STYLE, check_suffix, write_figure
+from studies.linearity.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,0 +1,1 @@
+"""How far latency is linear in ops within a backbone, and what layers add (docs/linearity.md)."""
