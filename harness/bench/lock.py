@@ -1,4 +1,4 @@
-"""One process at a time on a station."""
+"""One user at a time of a station."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -15,34 +16,58 @@ from harness.bench.station import Station
 from harness.errors import StationLocked
 from harness.paths import cache_dir
 
+#: Virtual stations that this process uses, by probe: each process has its own virtual boards.
+_used_here: dict[str, str] = {}
+_used_here_lock = threading.Lock()
+
 
 @contextlib.contextmanager
 def station_lock(station: Station) -> Iterator[None]:
-    """Hold the station against other processes and threads for the length of the block.
+    """Hold a station for the length of the block.
 
-    The lock goes by the probe, so that two bench files cannot hand out one board twice. It is the
-    operating system's, so a killed holder leaves nothing behind.
+    A real one is held against other processes too, by its probe, so that two bench files cannot
+    hand out one board twice. That lock is the operating system's: a killed holder leaves nothing
+    behind.
 
     Raises:
-        StationLocked: Somebody else holds it; says which process since when.
+        StationLocked: The station is in use; says by which process since when.
     """
+    holder = json.dumps({
+        "pid": os.getpid(),
+        "command": " ".join(sys.argv),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    })  # fmt: skip
+    hold = _hold_here if station.source == "emulated" else _hold_everywhere
+    with hold(station, holder):
+        yield
+
+
+@contextlib.contextmanager
+def _hold_here(station: Station, holder: str) -> Iterator[None]:
+    with _used_here_lock:
+        if station.probe in _used_here:
+            raise _locked(station, _used_here[station.probe])
+        _used_here[station.probe] = holder
+    try:
+        yield
+    finally:
+        del _used_here[station.probe]
+
+
+@contextlib.contextmanager
+def _hold_everywhere(station: Station, holder: str) -> Iterator[None]:
     folder = cache_dir() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / (re.sub(r"[^A-Za-z0-9._-]+", "_", station.probe) + ".lock")
-    # Never truncated on open: the content tells the loser who the holder is.
+    # Never truncated on open: the content names the holder to the next who wants the station.
     with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             raise _locked(station, file.read()) from None
-        holder = {
-            "pid": os.getpid(),
-            "command": " ".join(sys.argv),
-            "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
         file.truncate(0)
-        file.write(json.dumps(holder))
+        file.write(holder)
         file.flush()
         try:
             yield

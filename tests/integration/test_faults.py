@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -188,7 +187,7 @@ ELSEWHERE = (
         "`error[station-locked]` with the process that has it",
         3,
         "nothing of the second; the first goes on",
-        "test_faults.py::test_a_station_that_another_process_holds",
+        "test_faults.py::test_a_station_that_another_campaign_holds",
     ),
     (
         "the campaign is killed",
@@ -430,21 +429,16 @@ def _figures(row: Any) -> tuple[object, ...]:
     return (row.cycles, row.layers, row.stack_bytes, row.arena_used_bytes, row.bit_exact)
 
 
-def test_a_station_that_another_process_holds(
+def test_a_station_that_another_campaign_holds(
     harness: Harness, bench: Callable[..., list[object]], networks: list[Path], tmp_path: Path
 ) -> None:
-    from harness.paths import cache_dir
+    from harness.bench import station_lock, virtual_bench
     from harness.results import open_store
 
-    (cache_dir() / "locks").mkdir(parents=True, exist_ok=True)
-    path = cache_dir() / "locks" / f"virtual_{BOARD}.lock"
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        file.write('{"pid": 1, "command": "harness run other.toml", "since": "noon"}')
-        file.flush()
+    with station_lock(virtual_bench().station(f"virtual-{BOARD}")):
         answer = harness(*bench(networks[:1]))
     assert answer.code == 3
-    assert "process 1 (harness run other.toml)" in answer.err
+    assert "is used by another thread of this process" in answer.err
     with open_store(tmp_path / "rows.sqlite") as store:
         assert store.query() == []
 

@@ -3,15 +3,26 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from harness.bench import station_lock, virtual_bench
+from harness.bench import Station, station_lock, virtual_bench
 from harness.errors import StationLocked
 
-STATION = virtual_bench().station("virtual-nucleo_f746zg")
-OTHER = virtual_bench().station("virtual-nucleo_f767zi")
+STATION = Station(name="desk", board="nucleo_f746zg", probe="066EFF", serial="/dev/ttyACM0")
+OTHER = Station(name="shelf", board="nucleo_f746zg", probe="066EFE", serial="/dev/ttyACM1")
+VIRTUAL = virtual_bench().station("virtual-nucleo_f746zg")
+
+_HOLD = """
+import sys, time
+from harness.bench import Station, station_lock
+with station_lock(Station.model_validate_json(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +30,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
 
 
-def test_second_holder_is_told_who_the_first_is() -> None:
-    with station_lock(STATION), pytest.raises(StationLocked) as caught, station_lock(STATION):
+@pytest.mark.parametrize("station", [STATION, VIRTUAL])
+def test_the_second_user_is_told_who_the_first_is(station: Station) -> None:
+    with station_lock(station), pytest.raises(StationLocked) as caught, station_lock(station):
         pass
     error = caught.value
     assert "another thread of this process" in error.what
@@ -28,10 +40,11 @@ def test_second_holder_is_told_who_the_first_is() -> None:
     assert error.exit_code == 3
 
 
-def test_lock_is_free_again_after_the_block_even_if_it_failed() -> None:
-    with pytest.raises(RuntimeError), station_lock(STATION):
+@pytest.mark.parametrize("station", [STATION, VIRTUAL])
+def test_lock_is_free_again_after_the_block_even_if_it_failed(station: Station) -> None:
+    with pytest.raises(RuntimeError), station_lock(station):
         raise RuntimeError
-    with station_lock(STATION):
+    with station_lock(station):
         pass
 
 
@@ -40,22 +53,26 @@ def test_stations_do_not_hinder_each_other() -> None:
         pass
 
 
-def test_across_processes_and_after_kill() -> None:
-    code = (
-        "import time\n"
-        "from harness.bench import station_lock, virtual_bench\n"
-        "with station_lock(virtual_bench().station('virtual-nucleo_f746zg')):\n"
-        "    print('held', flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
+@contextmanager
+def held_by_another_process(station: Station) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-c", _HOLD, station.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
+        yield holder
+        holder.kill()
+
+
+def test_across_processes_and_after_kill() -> None:
+    with held_by_another_process(STATION) as holder:
         with pytest.raises(StationLocked) as caught, station_lock(STATION):
             pass
         assert caught.value.data["pid"] == holder.pid
         assert f"process {holder.pid}" in caught.value.what
-        holder.kill()
-        holder.wait()
     with station_lock(STATION):
+        pass
+
+
+def test_a_virtual_station_is_every_process_s_own() -> None:
+    with held_by_another_process(VIRTUAL), station_lock(VIRTUAL):
         pass
