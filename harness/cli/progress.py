@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harness.errors import HarnessError
     from harness.results.record import Measurement
     from harness.search import EpochReport
-    from harness.search.training.train import TrainReport
+    from harness.search.training.options import TrainReport
 
 
 def make_progress() -> Progress:
@@ -130,12 +130,29 @@ class SearchWatcher(_Display):
         self._stage = ""
 
     def stage(self, name: str) -> None:
-        """Say what comes now."""
+        """End the stage before, and show the next."""
+        self._finish()
         self._stage = name
         if self._progress.disable:
             self._line(name)
         else:
             self._tasks[name] = self._progress.add_task(name, total=None, rate="")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._finish()
+        super().__exit__(kind, error, trace)
+
+    def _finish(self) -> None:
+        # A stage without epochs has no total of its own: it is one step.
+        task = self._tasks.get(self._stage)
+        if task is not None and self._progress.tasks[task].total is None:
+            self._progress.update(task, total=1, completed=1)
 
     def searched(self, report: EpochReport) -> None:
         """Show where the search is."""

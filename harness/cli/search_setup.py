@@ -1,13 +1,20 @@
-"""From the options of `harness search` to a plan: fit, data, cost model, station."""
+"""Options of `harness search`, and what they make: fit, data, plan, measuring function."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
 
-from harness.cli.output import err
+import typer
+
+from harness.cli.library import Kernels, Libraries, Runtime
+from harness.cli.output import BenchFile, Database, StationName, err
+from harness.errors import ConfigError, FitError
+from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.backbones import Architecture
@@ -16,29 +23,268 @@ if TYPE_CHECKING:
     from harness.fit import Fit
     from harness.results.record import Measurement
     from harness.results.store import Store
+    from harness.search import Budgets
     from harness.search.plan import Measure, SearchPlan
+    from harness.search.record import Method
+
+_SLOWEST, _FASTEST = 0.5, 2.0
 
 
-def choose_fit(
-    file: Path | None, backbone: str, board: str, runtime: str, kernels: str
-) -> tuple[Path, Fit]:
+class MarginChoice(StrEnum):
+    """Values of --margin, see `harness.search.Margin`."""
+
+    INTERVAL = "interval"
+    NONE = "none"
+
+
+class Baseline(StrEnum):
+    """Values of --baseline."""
+
+    RANDOM = "random"
+    UNIFORM = "uniform"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetOptions:
+    """Upper bounds."""
+
+    latency_ms: Annotated[float | None, typer.Option(min=0, help="Budget of one inference.")] = None
+    sram_kib: Annotated[
+        float | None, typer.Option(min=0, help="Budget of arena, static RAM and stack.")
+    ] = None
+    flash_kib: Annotated[float | None, typer.Option(min=0, help="Budget of the whole image.")] = (
+        None
+    )
+
+    def budgets(self) -> Budgets:
+        """Return the budgets.
+
+        Raises:
+            ConfigError: None is given.
+        """
+        from harness.search import Budgets
+
+        found = Budgets(
+            latency_us=None if self.latency_ms is None else self.latency_ms * 1000,
+            sram_bytes=None if self.sram_kib is None else int(self.sram_kib * 1024),
+            flash_bytes=None if self.flash_kib is None else int(self.flash_kib * 1024),
+        )
+        if not found.items():
+            raise ConfigError(
+                "no budget is given",
+                expected="one or more of --latency-ms, --sram-kib and --flash-kib",
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class FitOptions:
+    """The fit that predicts, and the configuration that it is of."""
+
+    board: Annotated[str, typer.Option("--board", "-b", help="Board id.")] = DEFAULT_BOARD
+    fit: Annotated[
+        Path | None,
+        typer.Option(help="Fit file (default: the newest that suits below results/)."),
+    ] = None
+    margin: Annotated[
+        MarginChoice,
+        typer.Option(
+            help="Value compared with the budgets: the upper end of the fit's prediction interval, "
+            "so that they hold as measured, or (none) the prediction itself."
+        ),
+    ] = MarginChoice.INTERVAL
+    runtime: Runtime = "aot"
+    kernels: Kernels = "cmsis_nn"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How the search and the networks are trained."""
+
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0
+    epochs: Annotated[int, typer.Option(min=2, help="Epochs of the search.")] = 20
+    retrain_epochs: Annotated[int, typer.Option(min=1, help="Epochs of the final training.")] = 60
+    trial_epochs: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Trial epochs per finalist; the hand-designed network wins unless clearly beaten "
+            "on the validation split (0: no trials, the search decides).",
+        ),
+    ] = 20
+    batch: Annotated[int, typer.Option(min=2, help="Batch size.")] = 64
+    label_smoothing: Annotated[
+        float,
+        typer.Option(min=0, max=0.9, help="Share of a label that is spread over all classes."),
+    ] = 0.1
+    distill: Annotated[
+        bool,
+        typer.Option(
+            "--distill", help="Also learn from the hand-designed network of twice the budgets."
+        ),
+    ] = False
+    augment: Annotated[
+        bool,
+        typer.Option(
+            help="Vary inputs in search and training: speech by shifts, pace, vocal tract and "
+            "masked times and frequencies; images by shifts and mirroring."
+        ),
+    ] = True
+
+
+@dataclass(frozen=True, slots=True)
+class MethodOptions:
+    """How the network is found."""
+
+    baseline: Annotated[
+        Baseline | None,
+        typer.Option(
+            help="Do not search: train random networks and take the best, or scale the "
+            "hand-designed network uniformly."
+        ),
+    ] = None
+    candidates: Annotated[
+        int, typer.Option(min=1, help="Networks that --baseline random tries.")
+    ] = 8
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="Give --baseline random as much training time as this finished run had "
+            "(default: --retrain-epochs for each network)."
+        ),
+    ] = None
+    refine: Annotated[
+        int, typer.Option(min=0, help="Measure this many networks near the optimum and fit again.")
+    ] = 0
+
+    def method(self) -> Method:
+        """Return the method.
+
+        Raises:
+            ConfigError: An option cannot be combined with it.
+        """
+        from harness.search.record import Method
+
+        if self.refine and self.baseline is not None:
+            raise ConfigError(f"--refine cannot be combined with --baseline {self.baseline}")
+        if self.like and self.baseline is not Baseline.RANDOM:
+            raise ConfigError("--like is for --baseline random only")
+        return Method(self.baseline or "search")
+
+
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """The data and how it is read."""
+
+    data: Annotated[
+        str,
+        typer.Option(help="Folder of WAV files or images, a .npz file, or 'digits'."),
+    ]
+    pattern: Annotated[
+        str | None,
+        typer.Option(help="How names carry label and speaker: {label}_{speaker}_{index}.wav"),
+    ] = None
+    words: Annotated[
+        str | None,
+        typer.Option(help="Words of Speech Commands, separated by commas (default: its ten)."),
+    ] = None
+    test_speakers: Annotated[
+        str | None,
+        typer.Option(help="Speakers to test on, separated by commas (default: by hash)."),
+    ] = None
+    validation_speakers: Annotated[
+        str | None,
+        typer.Option(help="Speakers to validate on, separated by commas (default: by hash)."),
+    ] = None
+    sample_rate: Annotated[
+        int | None, typer.Option(min=1000, help="Sample rate in Hz (default: the files').")
+    ] = None
+    resample: Annotated[
+        bool, typer.Option("--resample", help="Convert recordings of another rate.")
+    ] = False
+    speeds: Annotated[
+        str | None,
+        typer.Option(
+            help="Also train on recordings played at these speeds, separated by commas: 0.87,1.15 "
+            "makes three voices of one, and an epoch three times as long."
+        ),
+    ] = None
+
+    def load(self, input_shape: tuple[int, int, int]) -> Dataset:
+        """Load the data set, with a progress bar for its features.
+
+        Raises:
+            DataError: It cannot be used for training.
+        """
+        from harness.cli.progress import make_progress
+        from harness.data import Division, SoundOptions, load
+
+        options = SoundOptions(
+            pattern=self.pattern,
+            words=_split(self.words),
+            sample_rate_hz=self.sample_rate,
+            resample=self.resample,
+            speeds=_speeds(self.speeds),
+            division=Division(
+                test_speakers=_split(self.test_speakers),
+                validation_speakers=_split(self.validation_speakers),
+            ),
+        )
+        with make_progress() as progress:
+            task = progress.add_task("features", total=None, rate="", visible=False)
+            return load(
+                self.data,
+                input_shape=input_shape,
+                options=options,
+                on_progress=lambda done, total: progress.update(
+                    task, completed=done, total=total, visible=True
+                ),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """Where the result is measured."""
+
+    station: StationName = None
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Measure the network on the board.")
+    ] = True
+    proof: Annotated[bool | None, typer.Option("--proof/--no-proof", hidden=True)] = None
+    library: Libraries = None
+    db: Database = None
+    bench: BenchFile = None
+
+    @property
+    def wanted(self) -> bool:
+        """Return whether the network is to be measured; --no-proof is the old --no-verify."""
+        return self.verify if self.proof is None else self.proof
+
+    def store(self) -> str:
+        """Return the results store."""
+        return self.db or DEFAULT_STORE
+
+
+def choose_fit(options: FitOptions, backbone: str) -> tuple[Path, Fit]:
     """Return the fit that was named, else the newest below results/ that suits.
 
     Raises:
         FitError: There is none; with the command that makes one.
     """
-    from harness.errors import FitError
     from harness.fit import load_fit
 
-    wanted = {"backbone": backbone, "board": board, "runtime": runtime, "kernels": kernels}
-    if file is not None:
-        fit = load_fit(file)
+    wanted = {
+        "backbone": backbone,
+        "board": options.board,
+        "runtime": options.runtime,
+        "kernels": options.kernels,
+    }
+    if options.fit is not None:
+        fit = load_fit(options.fit)
         fit.require(wanted)
-        return file, fit
-    files = sorted(
-        Path("results").glob("**/fit-*.json"), key=lambda item: item.stat().st_mtime, reverse=True
-    )
-    for one in files:
+        return options.fit, fit
+    files = Path("results").glob("**/fit-*.json")
+    for one in sorted(files, key=lambda item: item.stat().st_mtime, reverse=True):
         try:
             fit = load_fit(one)
             fit.require(wanted)
@@ -46,125 +292,101 @@ def choose_fit(
             continue
         err().print(f"fit: {one}", markup=False, soft_wrap=True)
         return one, fit
+    arguments = " ".join(f"--{name} {value}" for name, value in wanted.items())
     raise FitError(
-        f"there is no fit of {backbone} on {board} with {runtime}/{kernels} below results/",
+        f"there is no fit of {backbone} on {options.board} with "
+        f"{options.runtime}/{options.kernels} below results/",
         expected="a file results/*/fit-*.json",
-        fix=f"measure with `harness run`, then `harness fit --backbone {backbone} --board {board} "
-        f"--runtime {runtime} --kernels {kernels}`; or name one with --fit",
+        fix=f"measure with `harness run`, then `harness fit {arguments}`; or name one with --fit",
     )
-
-
-def load_data(
-    source: str,
-    input_shape: tuple[int, int, int],
-    options: dict[str, Any],
-    test: tuple[str, ...],
-    validation: tuple[str, ...],
-) -> Dataset:
-    """Load the data set, with a progress bar for its features.
-
-    Raises:
-        DataError: It cannot be learned from.
-    """
-    from harness.cli.progress import make_progress
-    from harness.data import Division, SoundOptions, load
-
-    division = Division(test_speakers=test, validation_speakers=validation)
-    with make_progress() as progress:
-        task = progress.add_task("features", total=None, rate="", visible=False)
-
-        def told(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total, visible=True)
-
-        return load(
-            source,
-            input_shape=input_shape,
-            options=SoundOptions(**options, division=division),
-            on_progress=told,
-        )
 
 
 def make_plan(
-    *,
-    fit: Fit,
+    backbone: str,
+    budgets: BudgetOptions,
+    fitting: FitOptions,
+    training: TrainingOptions,
+    method: MethodOptions,
+    data: DataOptions,
     store: Store,
-    margin: str,
-    epochs: int,
-    train: dict[str, Any],
-    augment: bool,
-    like: Path | None,
-    folder: Path | None,
-    **known: Any,
+    out: Path | None,
 ) -> SearchPlan:
-    """Return what is to be searched.
+    """Return the plan of a search.
 
     Raises:
-        ConfigError: There is no such margin.
-        FitError: The fit lacks what a budget needs.
+        ConfigError: Options cannot be combined.
+        DataError: The data cannot be used for training.
+        FitError: There is no fit, or it lacks what a budget or `refine` needs.
         SearchError: `like` is no finished run.
     """
-    from harness.errors import ConfigError
+    from harness.backbones import get_backbone
     from harness.search import CostModel, Margin, SearchOptions, sram_overhead
+    from harness.search.choice.refine import require_rows
     from harness.search.plan import SearchPlan
     from harness.search.record import read_run
     from harness.search.training.augment import NO_AUGMENTATION
-    from harness.search.training.train import TrainOptions
+    from harness.search.training.options import TrainOptions
 
-    if margin not in list(Margin):
-        raise ConfigError(f"there is no margin '{margin}'", expected=f"one of {', '.join(Margin)}")
+    chosen, limits = method.method(), budgets.budgets()
+    space = get_backbone(backbone)
+    fit_file, fit = choose_fit(fitting, backbone)
     keys = {*fit.keys, *fit.holdout_keys}
-    rows = [row for row in store.query(with_layers=False) if row.key in keys]
-    cost_model = CostModel.from_fits(
+    rows = tuple(row for row in store.query(with_layers=False) if row.key in keys)
+    if method.refine:
+        require_rows(fit, rows, store.url)
+    dataset = data.load(space.input_shape)
+    space = space.with_classes(len(dataset.classes))
+    cost_model = CostModel.of(
         fit,
-        known["backbone"],
+        space,
         {"board": fit.fingerprint.board},
         sram_overhead_bytes=sram_overhead(rows),
-        margin=margin,
+        margin=Margin(fitting.margin),
     )
-    varied = None if augment else NO_AUGMENTATION
-    warmup = min(SearchOptions().warmup_epochs, epochs // 3)
-    where = folder or _default_folder(fit.fingerprint.board, known)
+    name = "-".join(
+        (
+            backbone, dataset.name, fit.fingerprint.board, limits.text(), chosen,
+            f"seed{training.seed}",
+        )
+    )  # fmt: skip
+    varied = None if training.augment else NO_AUGMENTATION
     return SearchPlan(
+        method=chosen,
+        backbone=space,
+        dataset=dataset,
+        source=data.data,
         cost_model=cost_model,
+        fit_file=fit_file,
+        fit_rows=rows,
+        budgets=limits,
+        seed=training.seed,
         search=SearchOptions(
             augmentation=varied,
-            seed=known["seed"],
-            epochs=epochs,
-            warmup_epochs=warmup,
-            batch_size=train["batch_size"],
+            seed=training.seed,
+            epochs=training.epochs,
+            warmup_epochs=min(SearchOptions().warmup_epochs, training.epochs // 3),
+            batch_size=training.batch,
         ),
-        train=TrainOptions(**train, augmentation=varied),
-        training_seconds=read_run(like).training_seconds if like else None,
-        folder=where,
-        fit_rows=tuple(rows),
-        **known,
+        train=TrainOptions(
+            augmentation=varied,
+            seed=training.seed,
+            epochs=training.retrain_epochs,
+            batch_size=training.batch,
+            label_smoothing=training.label_smoothing,
+        ),
+        distill=training.distill,
+        trial_epochs=training.trial_epochs,
+        candidates=method.candidates,
+        training_seconds=read_run(method.like).training_seconds if method.like else None,
+        refine=method.refine,
+        folder=out or Path("results/search") / re.sub(r"[^A-Za-z0-9_.-]+", "-", name),
     )
-
-
-def _default_folder(board: str, known: dict[str, Any]) -> Path:
-    from harness.report.search_compare import budgets_text
-
-    parts = [
-        known["backbone"].name,
-        known["dataset"].name,
-        board,
-        budgets_text(known["budgets"]),
-        known["method"],
-        f"seed{known['seed']}",
-    ]
-    return Path("results/search") / re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))
 
 
 def make_measure(
-    fit: Fit,
-    store: Store,
-    bench: str | None,
-    station: str | None,
-    libraries: list[str] | None,
-    seed: int,
-    watcher: SearchWatcher,
+    fit: Fit, options: VerifyOptions, store: Store, seed: int, watcher: SearchWatcher
 ) -> Measure:
-    """Return what measures networks as the fit's rows were measured.
+    """Return a function that measures networks as the fit's rows were measured.
 
     Raises:
         HarnessError: The bench or the compiler is not ready.
@@ -176,18 +398,18 @@ def make_measure(
 
     ensure_toolchain()
     runtime, kernels = fit.fingerprint.runtime or "", fit.fingerprint.kernels or ""
-    library = chosen_library(runtime, kernels, libraries)
-    plugged = load_bench(Path(bench) if bench else None)
+    library = chosen_library(runtime, kernels, options.library)
+    bench = load_bench(Path(options.bench) if options.bench else None)
 
     def measure(networks: Sequence[Path] | Sequence[Architecture], title: str) -> list[Measurement]:
         with watcher.bench(title) as listener:
             return measure_networks(
                 networks,
                 fit.fingerprint,
-                plugged,
+                bench,
                 store,
                 listener,
-                station=station,
+                station=options.station,
                 libraries={kernels: library} if library else None,
                 seed=seed,
             )
@@ -195,23 +417,17 @@ def make_measure(
     return measure
 
 
-def split(text: str | None) -> tuple[str, ...]:
-    """Return the parts between commas."""
+def _split(text: str | None) -> tuple[str, ...]:
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
-def numbers(text: str | None) -> tuple[float, ...]:
-    """Return speeds given by commas.
-
-    Raises:
-        ConfigError: One is no number, or outside 0.5 to 2.
-    """
-    from harness.errors import ConfigError
-
+def _speeds(text: str | None) -> tuple[float, ...]:
     try:
-        found = tuple(float(part) for part in split(text))
+        found = tuple(float(part) for part in _split(text))
     except ValueError:
         found = (0.0,)
-    if any(not 0.5 <= speed <= 2 for speed in found):
-        raise ConfigError(f"--speeds is '{text}'", expected="numbers from 0.5 to 2, by commas")
+    if any(not _SLOWEST <= speed <= _FASTEST for speed in found):
+        raise ConfigError(
+            f"--speeds is '{text}'", expected="numbers from 0.5 to 2, separated by commas"
+        )
     return found

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from harness.errors import ResultsError
 from harness.files import draft_of
 from harness.report import text
 from harness.report.tables import Table
-from harness.search.record import SearchRun
+from harness.search.cost.budgets import FIGURES
+from harness.search.record import Method, Refinement, SearchRun
 
 PAGE = "search.md"
-_KIB = 1024
-# Budget: (what it is called, divisor, unit, decimals)
-_FIGURES: Mapping[str, tuple[str, float, str, int]] = {
-    "latency_us": ("latency", 1000.0, "ms", 2),
-    "sram_bytes": ("SRAM", _KIB, "KiB", 1),
-    "flash_bytes": ("flash", _KIB, "KiB", 1),
-}
 _METHODS = {
-    "search": "differentiable search (DNAS)",
-    "random": "best of random networks",
-    "uniform": "hand-designed network, scaled uniformly",
+    Method.SEARCH: "differentiable search (DNAS)",
+    Method.RANDOM: "best of random networks",
+    Method.UNIFORM: "hand-designed network, scaled uniformly",
 }
 
 
@@ -35,11 +28,11 @@ def write_search_page(run: SearchRun, folder: Path) -> Path:
     """
     from harness.report.search_plot import plot_architecture, plot_trajectory
 
-    parts = [f"# {text.markdown(title(run))}\n", _verdict(run), _cost_table(run).markdown()]
+    parts = [f"# {text.markdown(title(run))}\n", _verdict(run), cost_table(run).markdown()]
     parts.append(
-        "*predicted* is the fit's prediction, *bound* what was held against the budget (the upper "
-        "end of the prediction interval, where the run kept a margin). SRAM is arena, other static "
-        "RAM and stack.\n"
+        "*predicted* is the fit's prediction, *bound* the value compared with the budget (the "
+        "upper end of the prediction interval, where the run kept a margin). SRAM is arena, other "
+        "static RAM and stack.\n"
     )
     parts += ["## Accuracy\n", _accuracy_table(run).markdown(), _data(run)]
     plot_architecture(run, folder / "architecture.png")
@@ -53,7 +46,15 @@ def write_search_page(run: SearchRun, folder: Path) -> Path:
         parts += ["## Measured near the optimum\n", _refinement(run.refinement)]
     parts += ["## Where the time went\n", _time_table(run).markdown()]
     parts += ["## Made with\n", _made_with(run)]
-    file = folder / PAGE
+    return write_page(folder / PAGE, parts)
+
+
+def write_page(file: Path, parts: Sequence[str]) -> Path:
+    """Write a Markdown page, whole or not at all.
+
+    Raises:
+        ResultsError: It cannot be written.
+    """
     with draft_of(file, what="page", error=ResultsError) as draft:
         draft.write_text("\n".join(parts), encoding="utf-8")
     return file
@@ -62,65 +63,61 @@ def write_search_page(run: SearchRun, folder: Path) -> Path:
 def title(run: SearchRun) -> str:
     """Return one line that names a run."""
     return (
-        f"{run.backbone} on {run.dataset['name']} for {run.board}, seed {run.seed}: "
-        + (_METHODS[run.method])
+        f"{run.backbone} on {run.dataset.name} for {run.board}, seed {run.seed}: "
+        f"{_METHODS[run.method]}"
     )
 
 
 def error_pct(run: SearchRun, budget: str) -> float | None:
     """Return predicted against measured in percent of the measured figure; None: not known."""
     predicted = getattr(run.predicted, budget)
-    measured = run.measured.of(budget) if run.measured else None
+    measured = run.measured_of(budget)
     if predicted is None or not measured:
         return None
     return float(100 * (predicted - measured) / measured)
 
 
-def cost_rows(run: SearchRun) -> list[tuple[str, ...]]:
+def cost_table(run: SearchRun, name: str = "Cost") -> Table:
     """Return a line for latency, SRAM and flash: budget, bound, predicted, measured, verdict."""
     bounds, budgets, holds = run.predicted.bounds(), dict(run.budgets.items()), run.holds
     verdicts = {True: "holds", False: "BROKEN", None: "not measured"}
     rows: list[tuple[str, ...]] = []
-    for name, (label, scale, unit, digits) in _FIGURES.items():
-        measured = run.measured.of(name) if run.measured else None
-        off = error_pct(run, name)
+    for budget, (label, scale, unit, digits) in FIGURES.items():
+        figures = (
+            budgets.get(budget),
+            bounds[budget],
+            getattr(run.predicted, budget),
+            run.measured_of(budget),
+        )
+        off = error_pct(run, budget)
         rows.append(
             (
                 f"{label} ({unit})",
-                _scaled(budgets.get(name), scale, digits),
-                _scaled(bounds[name], scale, digits),
-                _scaled(getattr(run.predicted, name), scale, digits),
-                _scaled(measured, scale, digits),
+                *(_scaled(figure, scale, digits) for figure in figures),
                 text.UNKNOWN if off is None else f"{off:+.1f} %",
-                verdicts[holds[name]] if name in holds else "no budget",
+                verdicts[holds[budget]] if budget in holds else "no budget",
             )
         )
-    return rows
-
-
-def _cost_table(run: SearchRun) -> Table:
     verb = text.verb(run.measured.source) if run.measured else "measured"
     heads = ("", "budget", "bound", "predicted", verb, "predicted − " + verb, "budget as measured")
-    return Table("Cost", heads, tuple(cost_rows(run)), frozenset({0, 6}))
+    return Table(name, heads, tuple(rows), frozenset({0, 6}))
 
 
 def _accuracy_table(run: SearchRun) -> Table:
-    rows = []
-    for name, found in run.evaluation.items():
-        anomalies = found.get("anomalies") or {}
-        rows.append(
-            (
-                name,
-                text.number(found["samples"]),
-                _percent(found["accuracy"]),
-                _percent(found["float_accuracy"]),
-                _percent(found["agreement"]),
-                text.UNKNOWN if not anomalies else f"{anomalies['auc']:.4f}",
-                text.UNKNOWN if not anomalies else f"{anomalies['partial_auc']:.4f}",
-            )
+    rows = tuple(
+        (
+            name,
+            text.number(found.samples),
+            _percent(found.accuracy),
+            _percent(found.float_accuracy),
+            _percent(found.agreement),
+            text.number(found.anomalies.auc if found.anomalies else None, 4),
+            text.number(found.anomalies.partial_auc if found.anomalies else None, 4),
         )
+        for name, found in run.evaluation.items()
+    )
     heads = ("split", "samples", "int8", "float", "agree", "AUC (int8)", "pAUC (int8)")
-    has_anomalies = any(found.get("anomalies") for found in run.evaluation.values())
+    has_anomalies = any(found.anomalies for found in run.evaluation.values())
     width = len(heads) if has_anomalies else 5
     return Table("Accuracy", heads[:width], tuple(row[:width] for row in rows), frozenset({0}))
 
@@ -128,12 +125,12 @@ def _accuracy_table(run: SearchRun) -> Table:
 def _verdict(run: SearchRun) -> str:
     lines = []
     if run.measured is None:
-        lines.append("Not measured: the run was made without a proof on a board.")
+        lines.append("Not measured: the run was not verified on a board.")
     else:
         held = [name for name, holds in run.holds.items() if holds]
         broken = [name for name, holds in run.holds.items() if holds is False]
         if broken:
-            names = ", ".join(_FIGURES[name][0] for name in broken)
+            names = ", ".join(FIGURES[name][0] for name in broken)
             lines.append(f"**Budgets broken as measured: {names}.**")
         elif len(held) == len(run.holds):
             lines.append("Every budget holds as measured.")
@@ -154,9 +151,9 @@ def _verdict(run: SearchRun) -> str:
 
 def _data(run: SearchRun) -> str:
     data = run.dataset
-    counts = ", ".join(f"{count:,} {name}" for name, count in data["samples"].items())
-    lines = [f"{len(data['classes'])} classes; samples: {counts}."]
-    division = data["division"]
+    counts = ", ".join(f"{count:,} {name}" for name, count in data.samples.items())
+    lines = [f"{len(data.classes)} classes; samples: {counts}."]
+    division = data.division
     if division.get("by") == "speaker":
         names = "; ".join(
             f"{name}: {', '.join(division[name])}" for name in ("train", "validation", "test")
@@ -202,12 +199,12 @@ def _search(run: SearchRun) -> str:
 def _candidate_table(run: SearchRun) -> Table:
     rows = [
         (
-            "✓" if item["architecture"] == run.architecture.to_json() else "",
-            f"{item['predicted']['ops'] / 1e6:,.2f}",
-            _scaled(item["predicted"]["latency_us"], 1000, 2),
-            text.number(item["epochs"]),
-            text.number(item["seconds"], 0),
-            _percent(item["validation_accuracy"]),
+            "✓" if item.architecture == run.architecture else "",
+            f"{item.predicted.ops / 1e6:,.2f}",
+            _scaled(item.predicted.latency_us, 1000, 2),
+            text.number(item.epochs),
+            text.number(item.seconds, 0),
+            _percent(item.validation_accuracy),
         )
         for item in run.candidates
     ]
@@ -215,26 +212,23 @@ def _candidate_table(run: SearchRun) -> Table:
     return Table("Networks tried", heads, tuple(rows), frozenset({0}))
 
 
-def _refinement(found: Mapping[str, Any]) -> str:
-    lines = [f"{found['added']} networks were measured where the fit was least certain.\n"]
-    rows = []
-    for name in ("before", "after"):
-        error = found[name]
-        if error is None:
-            continue
-        rows.append(
-            (
-                name,
-                text.number(error["mape_pct"], 2),
-                text.number(error["max_error_pct"], 2),
-                text.number(error["bias_pct"], 2),
-                text.share(error["inside"]),
-                text.number(error["half_width_pct"], 2),
-            )
+def _refinement(found: Refinement) -> str:
+    lines = [f"{found.added} networks were measured where the fit was least certain.\n"]
+    rows = tuple(
+        (
+            name,
+            text.number(error.mape_pct, 2),
+            text.number(error.max_error_pct, 2),
+            text.number(error.bias_pct, 2),
+            text.share(error.inside),
+            text.number(error.half_width_pct, 2),
         )
+        for name, error in (("before", found.before), ("after", found.after))
+        if error is not None
+    )
     heads = ("fit", "MAPE %", "largest %", "bias %", "in interval", "interval ± %")
     if rows:
-        lines.append(Table("", heads, tuple(rows), frozenset({0})).markdown())
+        lines.append(Table("", heads, rows, frozenset({0})).markdown())
         lines.append(
             "The error is on the networks that were added; *after* predicts each of them by a fit "
             "that has seen all rows but its own.\n"
@@ -245,15 +239,15 @@ def _refinement(found: Mapping[str, Any]) -> str:
 def _time_table(run: SearchRun) -> Table:
     rows = [(name, text.number(seconds, 1)) for name, seconds in run.seconds.items()]
     rows.append(("sum", text.number(sum(run.seconds.values()), 1)))
-    rows.append(("of it learning", text.number(run.training_seconds, 1)))
+    rows.append(("of it training", text.number(run.training_seconds, 1)))
     return Table("Where the time went", ("stage", "s"), tuple(rows), frozenset({0}))
 
 
 def _made_with(run: SearchRun) -> str:
     facts: Sequence[tuple[str, object]] = (
         ("created", run.created_at),
-        ("data", f"{run.dataset['source']} ({run.dataset['fingerprint']})"),
-        ("fit", run.fit["file"]),
+        ("data", f"{run.dataset.source} ({run.dataset.fingerprint})"),
+        ("fit", run.fit.file),
         *run.versions.items(),
     )
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Lay runs of the search and of its baselines out side by side."""
+"""Compare runs of the search and of its baselines."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from pathlib import Path
 from statistics import mean, pstdev
 
 from harness.errors import ResultsError
-from harness.files import draft_of
 from harness.report import text
-from harness.report.search import error_pct
+from harness.report.search import error_pct, write_page
 from harness.report.tables import Table
-from harness.search.cost.budgets import Budgets
-from harness.search.record import SearchRun
-
-_KIB = 1024
+from harness.search.cost.budgets import FIGURES, Budgets
+from harness.search.record import Method, SearchRun
 
 
 def check_comparable(runs: Sequence[SearchRun]) -> None:
@@ -36,7 +33,7 @@ def check_comparable(runs: Sequence[SearchRun]) -> None:
         "source": {run.measured.source for run in runs if run.measured},
     }
     for seed in sorted({run.seed for run in runs}):
-        own = {run.dataset["fingerprint"] for run in runs if run.seed == seed}
+        own = {run.dataset.fingerprint for run in runs if run.seed == seed}
         facts[f"division of the data for seed {seed}"] = own
     differing = {name: sorted(values) for name, values in facts.items() if len(values) > 1}
     if differing:
@@ -54,13 +51,13 @@ def runs_table(runs: Sequence[SearchRun]) -> Table:
         (
             run.method,
             str(run.seed),
-            budgets_text(run.budgets),
+            run.budgets.text(),
             f"{run.predicted.ops / 1e6:,.2f}",
             text.number(run.predicted.latency_us / 1000, 2),
-            text.number(_measured(run, "latency_us", 1000.0), 2),
+            text.number(_measured(run, "latency_us"), 2),
             _signed(error_pct(run, "latency_us")),
-            text.number(_measured(run, "sram_bytes", _KIB), 1),
-            text.number(_measured(run, "flash_bytes", _KIB), 1),
+            text.number(_measured(run, "sram_bytes"), 1),
+            text.number(_measured(run, "flash_bytes"), 1),
             holds_text(run),
             f"{100 * run.accuracy:.2f}",
             _tested_on(run),
@@ -70,7 +67,7 @@ def runs_table(runs: Sequence[SearchRun]) -> Table:
     )
     heads = (
         "method", "seed", "budgets", "Mop", "predicted ms", "measured ms", "off %", "SRAM KiB",
-        "flash KiB", "budgets hold", "int8 accuracy %", "tested on", "learning s",
+        "flash KiB", "budgets hold", "int8 accuracy %", "tested on", "training s",
     )  # fmt: skip
     return Table("Runs", heads, rows, frozenset({0, 2, 9, 11}))
 
@@ -79,11 +76,11 @@ def means_table(runs: Sequence[SearchRun]) -> Table:
     """Return mean and spread over the seeds, a line for each method and budget."""
     groups: dict[tuple[float, str, str], list[SearchRun]] = defaultdict(list)
     for run in runs:
-        groups[(_size(run.budgets), budgets_text(run.budgets), run.method)].append(run)
+        groups[(_size(run.budgets), run.budgets.text(), run.method)].append(run)
     rows = []
     for (_, budgets, method), own in sorted(groups.items()):
         accuracies = [100 * run.accuracy for run in own]
-        latencies = [value for run in own if (value := _measured(run, "latency_us", 1000.0))]
+        latencies = [value for run in own if (value := _measured(run, "latency_us"))]
         rows.append(
             (
                 budgets,
@@ -98,7 +95,7 @@ def means_table(runs: Sequence[SearchRun]) -> Table:
         )
     heads = (
         "budgets", "method", "seeds", "mean int8 accuracy %", "spread", "mean ms",
-        "all budgets hold", "mean learning s",
+        "all budgets hold", "mean training s",
     )  # fmt: skip
     return Table("Means over the seeds", heads, tuple(rows), frozenset({0, 1, 6}))
 
@@ -109,15 +106,15 @@ def differences_table(runs: Sequence[SearchRun]) -> Table | None:
     Where each seed tests on another speaker, this says more than the means: speakers differ more
     than methods do.
     """
-    by_place = {(budgets_text(run.budgets), run.method, run.seed): run for run in runs}
-    budgets = {budgets_text(run.budgets): _size(run.budgets) for run in runs}
+    by_place = {(run.budgets.text(), run.method, run.seed): run for run in runs}
+    budgets = {run.budgets.text(): _size(run.budgets) for run in runs}
     rows = []
     for name in sorted(budgets, key=lambda name: budgets[name]):
-        for baseline in ("random", "uniform"):
+        for baseline in (Method.RANDOM, Method.UNIFORM):
             ahead = {
                 seed: 100 * (run.accuracy - by_place[name, baseline, seed].accuracy)
                 for (other, method, seed), run in sorted(by_place.items())
-                if other == name and method == "search" and (name, baseline, seed) in by_place
+                if other == name and method == Method.SEARCH and (name, baseline, seed) in by_place
             }
             if ahead:
                 each = ", ".join(f"{value:+.2f}" for value in ahead.values())
@@ -139,7 +136,7 @@ def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:
     check_comparable(runs)
     plot_runs(runs, folder / "compare.png")
     first = runs[0]
-    name = f"{first.backbone} on {first.dataset['name']} for {first.board}"
+    name = f"{first.backbone} on {first.dataset.name} for {first.board}"
     parts = [f"# {text.markdown(name)}\n"]
     if any(run.measured and run.measured.source == "emulated" for run in runs):
         parts.append("**Emulated:** cycles are modelled, not measured on hardware.\n")
@@ -156,22 +153,7 @@ def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:
         "## Runs\n",
         runs_table(runs).markdown(),
     ]
-    file = folder / "compare.md"
-    with draft_of(file, what="page", error=ResultsError) as draft:
-        draft.write_text("\n".join(parts), encoding="utf-8")
-    return file
-
-
-def budgets_text(budgets: Budgets) -> str:
-    """Return the budgets that are set, in ms and KiB."""
-    parts = []
-    if budgets.latency_us is not None:
-        parts.append(f"{budgets.latency_us / 1000:g} ms")
-    if budgets.sram_bytes is not None:
-        parts.append(f"{budgets.sram_bytes / _KIB:g} KiB SRAM")
-    if budgets.flash_bytes is not None:
-        parts.append(f"{budgets.flash_bytes / _KIB:g} KiB flash")
-    return ", ".join(parts) or "none"
+    return write_page(folder / "compare.md", parts)
 
 
 def holds_text(run: SearchRun) -> str:
@@ -184,21 +166,18 @@ def holds_text(run: SearchRun) -> str:
 
 def _data_text(run: SearchRun) -> str:
     data = run.dataset
-    return (
-        f"{data['name']} ({len(data['classes'])} classes, {sum(data['samples'].values())} samples)"
-    )
+    return f"{data.name} ({len(data.classes)} classes, {sum(data.samples.values())} samples)"
 
 
 def _tested_on(run: SearchRun) -> str:
-    division = run.dataset["division"]
-    if division.get("by") == "speaker":
-        return text.name(", ".join(division["test"]))
-    return f"{run.dataset['samples']['test']} samples"
+    if run.dataset.division.get("by") == "speaker":
+        return text.name(", ".join(run.dataset.division["test"]))
+    return f"{run.dataset.samples['test']} samples"
 
 
-def _measured(run: SearchRun, name: str, scale: float) -> float | None:
-    value = run.measured.of(name) if run.measured else None
-    return None if value is None else value / scale
+def _measured(run: SearchRun, name: str) -> float | None:
+    value = run.measured_of(name)
+    return None if value is None else value / FIGURES[name][1]
 
 
 def _signed(value: float | None) -> str:

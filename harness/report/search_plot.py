@@ -39,7 +39,7 @@ def plot_architecture(run: SearchRun, path: Path) -> Path:
         ResultsError: The file cannot be written.
     """
     check_suffix(path, ResultsError)
-    backbone = get_backbone(run.backbone).with_classes(len(run.dataset["classes"]))
+    backbone = get_backbone(run.backbone).with_classes(len(run.dataset.classes))
     layers = [layer for layer in backbone.layers(run.architecture) if layer.operator in _OPERATORS]
     widest = max(layer.output_shape[2] for layer in layers)
     with rc_context(STYLE):
@@ -184,7 +184,7 @@ def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
         axes.legend(frameon=False, fontsize=9)
         first = runs[0]
         axes.set_title(
-            f"{first.backbone} on {first.dataset['name']} for {first.board}",
+            f"{first.backbone} on {first.dataset.name} for {first.board}",
             loc="left",
             fontsize=11,
             parse_math=False,

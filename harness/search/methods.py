@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from harness.backbones import Architecture
 from harness.errors import BudgetsInfeasible, SearchError
@@ -15,12 +14,13 @@ from harness.search.choice.refine import choose, fit_again, local_errors
 from harness.search.choice.trials import challenge
 from harness.search.cost.cost_model import CostModel
 from harness.search.plan import Measure, SearchPlan, Work
-from harness.search.record import Method
+from harness.search.record import Candidate, Method, Refinement
 from harness.search.supernet.options import SearchResult
 from harness.search.supernet.search import search
 from harness.search.training.evaluate import float_logits
 from harness.search.training.logs import logs_in, tensorboard
-from harness.search.training.train import Trained, TrainOptions, TrainReport, train
+from harness.search.training.options import TrainOptions, TrainReport
+from harness.search.training.train import Trained, train
 
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
@@ -28,17 +28,37 @@ LEAST_SECONDS = 1.0
 """Shortest training of a random network that is worth comparing with."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Found:
-    """The network that a method came to."""
+    """The network that a method found, trained.
+
+    Attributes:
+        architecture: The network.
+        trained: It, trained.
+        cost_model: Predicts its cost; with the refined fit if there is one.
+        training_s: All time spent on training.
+        search: The search; None for a baseline.
+        candidates: Networks that were trained to choose among them.
+        refinement: What measuring near the optimum changed.
+    """
 
     architecture: Architecture
     trained: Trained
     cost_model: CostModel
+    training_s: float
     search: SearchResult | None = None
-    candidates: tuple[dict[str, Any], ...] = ()
-    refinement: dict[str, Any] | None = None
-    learning_s: float = 0.0
+    candidates: tuple[Candidate, ...] = ()
+    refinement: Refinement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    architecture: Architecture
+    trained: Trained
+
+    @property
+    def accuracy(self) -> float:
+        return self.trained.history[-1].accuracy
 
 
 def _search(work: Work) -> Found:
@@ -68,17 +88,17 @@ def _search(work: Work) -> Found:
         architecture,
         trained,
         cost_model,
-        result,
-        candidates=_as_json(tried, cost_model),
+        result.seconds + trained.seconds + sum(one.trained.seconds for one in tried),
+        search=result,
+        candidates=_candidates(tried, cost_model),
         refinement=refinement,
-        learning_s=result.seconds + trained.seconds + sum(one.trained.seconds for one in tried),
     )
 
 
 def _trials(
     work: Work, contenders: Sequence[Architecture], champion: Architecture | None
 ) -> tuple[Architecture, list[_Tried]]:
-    """Train each for a few epochs; what is hand-designed stays unless it is clearly beaten."""
+    """Train each for a few epochs; the hand-designed network wins unless clearly beaten."""
     plan = work.plan
     # A larger network for each trial to learn from would take longer than the trial.
     plain = replace(work, plan=replace(plan, distill=False))
@@ -100,11 +120,9 @@ def _trials(
 
 def _uniform(work: Work) -> Found:
     plan = work.plan
-    architecture = uniform_architecture(
-        plan.backbone, plan.cost_model, plan.budgets, input_shape=plan.dataset.input_shape
-    )
+    architecture = _scaled(plan, plan.cost_model)
     trained = _train(work, architecture, plan.train, "network")
-    return Found(architecture, trained, plan.cost_model, learning_s=trained.seconds)
+    return Found(architecture, trained, plan.cost_model, trained.seconds)
 
 
 def _random(work: Work) -> Found:
@@ -133,26 +151,16 @@ def _random(work: Work) -> Found:
         best.architecture,
         best.trained,
         plan.cost_model,
-        candidates=_as_json(tried, plan.cost_model),
-        learning_s=sum(one.trained.seconds for one in tried),
+        sum(one.trained.seconds for one in tried),
+        candidates=_candidates(tried, plan.cost_model),
     )
 
 
 METHODS: Mapping[Method, Callable[[Work], Found]] = {
-    "search": _search,
-    "random": _random,
-    "uniform": _uniform,
+    Method.SEARCH: _search,
+    Method.RANDOM: _random,
+    Method.UNIFORM: _uniform,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    architecture: Architecture
-    trained: Trained
-
-    @property
-    def accuracy(self) -> float:
-        return self.trained.history[-1].accuracy
 
 
 def _try(
@@ -169,25 +177,30 @@ def _best(tried: Sequence[_Tried]) -> _Tried:
     return max(tried, key=lambda one: one.accuracy)
 
 
-def _as_json(tried: Sequence[_Tried], cost_model: CostModel) -> tuple[dict[str, Any], ...]:
+def _candidates(tried: Sequence[_Tried], cost_model: CostModel) -> tuple[Candidate, ...]:
     return tuple(
-        {
-            "architecture": one.architecture.to_json(),
-            "validation_accuracy": one.accuracy,
-            "epochs": one.trained.epochs,
-            "seconds": one.trained.seconds,
-            "predicted": cost_model.predict(one.architecture).to_json(),
-        }
+        Candidate(
+            architecture=one.architecture,
+            validation_accuracy=one.accuracy,
+            epochs=one.trained.epochs,
+            seconds=one.trained.seconds,
+            predicted=cost_model.predict(one.architecture),
+        )
         for one in tried
+    )
+
+
+def _scaled(plan: SearchPlan, cost_model: CostModel, times: int = 1) -> Architecture:
+    """Return the hand-designed network of the budgets, or of a multiple of them."""
+    return uniform_architecture(
+        plan.backbone, cost_model, plan.budgets.times(times), input_shape=plan.dataset.input_shape
     )
 
 
 def _hand_designed(plan: SearchPlan, cost_model: CostModel) -> Architecture | None:
     """Return the hand-designed network that meets the budgets, if one does."""
     try:
-        return uniform_architecture(
-            plan.backbone, cost_model, plan.budgets, input_shape=plan.dataset.input_shape
-        )
+        return _scaled(plan, cost_model)
     except BudgetsInfeasible:
         return None
 
@@ -195,18 +208,19 @@ def _hand_designed(plan: SearchPlan, cost_model: CostModel) -> Architecture | No
 def _train(work: Work, architecture: Architecture, options: TrainOptions, name: str) -> Trained:
     plan = work.plan
     if plan.distill:
-        teacher = uniform_architecture(
-            plan.backbone,
-            plan.cost_model,
-            plan.budgets.times(2),
-            input_shape=plan.dataset.input_shape,
-        )
-        options = replace(options, distill_from=teacher)
+        options = replace(options, distill_from=_scaled(plan, plan.cost_model, times=2))
     logs = logs_in(plan.folder / LOGS / f"train-{name}")
     with work.stage(f"train {name}", "train"), tensorboard(logs) as log:
 
         def told(report: TrainReport) -> None:
-            log(report.epoch, _figures(report))
+            log(
+                report.epoch,
+                {
+                    f"{report.phase}/loss": report.loss,
+                    f"{report.phase}/validation_accuracy": report.accuracy,
+                    f"{report.phase}/learning_rate": report.learning_rate,
+                },
+            )
             work.watcher.trained(report, name)
 
         return train(
@@ -219,37 +233,25 @@ def _train(work: Work, architecture: Architecture, options: TrainOptions, name: 
         )
 
 
-def _figures(report: TrainReport) -> dict[str, float | None]:
-    """Return what TensorBoard draws."""
-    return {
-        f"{report.phase}/loss": report.loss,
-        f"{report.phase}/validation_accuracy": report.accuracy,
-        f"{report.phase}/learning_rate": report.learning_rate,
-    }
-
-
 def _refine(
     plan: SearchPlan, measure: Measure, result: SearchResult
-) -> tuple[CostModel, Architecture, dict[str, Any]]:
+) -> tuple[CostModel, Architecture, Refinement]:
     """Measure near the optimum, fit again, and derive again from what the search has learned."""
     before = plan.cost_model.fit
     chosen = choose(plan.backbone, plan.cost_model, result.architecture, plan.refine, plan.seed)
     after, fitted, added = fit_again(before, plan.fit_rows, measure(chosen, "refine"))
-    errors = local_errors(before, fitted, added) if added else None
+    errors = local_errors(before, fitted, added) if added else (None, None)
     cost_model = replace(plan.cost_model, fit=after)
     grid = result.grid(plan.backbone, plan.dataset.input_shape)
     derived = derive(grid, cost_model, plan.budgets, result.logits, grow=plan.search.grow)
     save_fit(after, plan.folder / "fit-refined.json")
-    return (
-        cost_model,
-        derived.architecture,
-        {
-            "asked": [item.to_json() for item in chosen],
-            "added": len(added),
-            "before": errors[0].to_json() if errors else None,
-            "after": errors[1].to_json() if errors else None,
-            "architecture_before": result.architecture.to_json(),
-            "latency_fit_before": [before.latency.intercept, before.latency.slope],
-            "latency_fit_after": [after.latency.intercept, after.latency.slope],
-        },
+    refinement = Refinement(
+        asked=chosen,
+        added=len(added),
+        before=errors[0],
+        after=errors[1],
+        architecture_before=result.architecture,
+        latency_fit_before=(before.latency.intercept, before.latency.slope),
+        latency_fit_after=(after.latency.intercept, after.latency.slope),
     )
+    return cost_model, derived.architecture, refinement

@@ -7,18 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from harness.backbones import Architecture, Backbone
+from harness.data import Dataset
 from harness.results.record import Measurement
 from harness.search.cost.budgets import Budgets
 from harness.search.cost.cost_model import CostModel
 from harness.search.record import Method
 from harness.search.supernet.options import EpochReport, SearchOptions
-from harness.search.training.train import TrainOptions, TrainReport
-
-if TYPE_CHECKING:
-    from harness.data import Dataset
+from harness.search.training.options import TrainOptions, TrainReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

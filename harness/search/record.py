@@ -1,35 +1,48 @@
-"""What a run of a search or of a baseline leaves behind: one record, in one file."""
+"""The record of a search or baseline run, in one file."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any
 
-from harness.backbones import Architecture, architecture_from_json
-from harness.errors import HarnessError, SearchError
+from harness.backbones import Architecture
+from harness.errors import SearchError
+from harness.fit import Fingerprint
+from harness.results.record import Measurement
+from harness.search.choice.refine import LocalError
 from harness.search.cost.budgets import Budgets, PredictedCost
 from harness.search.supernet.options import SearchResult
+from harness.search.training.evaluate import Evaluation
+from harness.search.training.options import TrainOptions, TrainReport
+from harness.strict import from_json, to_json
 
 SCHEMA_VERSION = 2
 FILE = "search.json"
 
-Method = Literal["search", "random", "uniform"]
+
+class Method(StrEnum):
+    """How a run finds its network."""
+
+    SEARCH = "search"
+    RANDOM = "random"
+    UNIFORM = "uniform"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What the board said of the network; None is what was not measured.
+    """Measurement of the network; None is what was not measured.
 
     Attributes:
         key: Of the row in the results store.
         station: Where.
         source: ``hardware`` or ``emulated``.
-        timing_model: That priced the cycles of an emulated board.
+        timing_model: That counted the cycles of an emulated board.
         status: Of the row: ``valid``, ``degraded`` or ``invalid``.
-        issues: Codes of what is wrong with it.
+        issues: Issue codes of the row.
         latency_us: Median of the timed inferences.
         sram_bytes: Arena, other static RAM and stack.
         flash_bytes: Whole image.
@@ -49,36 +62,116 @@ class Measured:
     bit_exact: bool | None
     message: str | None = None
 
-    def of(self, budget: str) -> float | None:
-        """Return the figure that a budget is about."""
-        value: float | None = getattr(self, budget)
-        return value
+    @classmethod
+    def of_row(cls, row: Measurement) -> Measured:
+        """Take what a run keeps of a row."""
+        return cls(
+            key=row.key,
+            station=row.station or "",
+            source=row.source.value,
+            timing_model=row.timing_model,
+            status=row.status.value,
+            issues=tuple(row.issues),
+            latency_us=row.latency_us,
+            sram_bytes=row.sram_bytes,
+            flash_bytes=row.flash_total_bytes,
+            bit_exact=row.bit_exact,
+            message=row.message,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataFacts:
+    """The data of a run: name, source, fingerprint, classes, samples of each split, division."""
+
+    name: str
+    source: str
+    fingerprint: str
+    classes: tuple[str, ...]
+    samples: Mapping[str, int]
+    division: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitFacts:
+    """The fit that predicted: its file, whether it was refined, its configuration, its use."""
+
+    file: str
+    refined: bool
+    fingerprint: Fingerprint
+    sram_overhead_bytes: int | None
+    margin: str
+    predictor: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A network that a method compared with others by training it for `epochs`."""
+
+    architecture: Architecture
+    validation_accuracy: float
+    epochs: int
+    seconds: float
+    predicted: PredictedCost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingFacts:
+    """The final training: settings, whether it was distilled, and its reports."""
+
+    options: TrainOptions
+    distilled: bool
+    epochs: int
+    seconds: float
+    history: tuple[TrainReport, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refinement:
+    """What measuring near the optimum changed.
+
+    Attributes:
+        asked: Networks that were measured.
+        added: Rows of them that the new fit uses.
+        before: Error of the first fit on these rows; None where there are none.
+        after: Error of fits that have seen all rows but the one predicted.
+        architecture_before: Result of the search by the first fit.
+        latency_fit_before: Intercept and slope of the latency line.
+        latency_fit_after: The same of the new fit.
+    """
+
+    asked: tuple[Architecture, ...]
+    added: int
+    before: LocalError | None
+    after: LocalError | None
+    architecture_before: Architecture
+    latency_fit_before: tuple[float, float]
+    latency_fit_after: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRun:
-    """One run: what was asked for, what came of it, and with what it was made.
+    """One run: its settings, its result, and what it was made with.
 
     Attributes:
-        method: ``search``, or the baseline: ``random`` or ``uniform``.
+        method: How the network was found.
         backbone: Name of the search space.
         board: Board id.
-        seed: Of everything.
-        budgets: What was asked for.
-        dataset: Name, source, fingerprint, classes, counts and division of the data.
-        fit: File, fingerprint and configuration of the fit that predicted.
+        seed: Seeds every random choice.
+        budgets: Upper bounds.
+        dataset: The data.
+        fit: The fit that predicted.
         architecture: The network.
         predicted: Its predicted cost.
         search: The search itself; None for a baseline.
-        candidates: Networks that the method chose among by training them, with their validation
-            accuracy.
-        training: Options, history, epochs and seconds of the final training.
-        evaluation: `Evaluation` by split, as JSON.
-        measured: On the board; None without a proof.
-        refinement: The fit's local error before and after measuring near the optimum.
+        candidates: Networks that the method chose among by training them.
+        training: The final training.
+        evaluation: Accuracy by split.
+        measured: On the board; None where the run was not verified.
+        refinement: What measuring near the optimum changed; None where nothing was measured.
         seconds: Wall-clock time by stage.
-        training_seconds: All time spent on learning: search and retraining, or every candidate.
-        versions: Of the harness and of what it computes with.
+        training_seconds: All time spent on training: search and final training, or every candidate.
+        versions: Of the harness and of the libraries that it computes with.
         created_at: UTC, ISO 8601.
     """
 
@@ -87,70 +180,44 @@ class SearchRun:
     board: str
     seed: int
     budgets: Budgets
-    dataset: Mapping[str, Any]
-    fit: Mapping[str, Any]
+    dataset: DataFacts
+    fit: FitFacts
     architecture: Architecture
     predicted: PredictedCost
     search: SearchResult | None
-    candidates: tuple[Mapping[str, Any], ...]
-    training: Mapping[str, Any]
-    evaluation: Mapping[str, Mapping[str, Any]]
+    candidates: tuple[Candidate, ...]
+    training: TrainingFacts
+    evaluation: Mapping[str, Evaluation]
     measured: Measured | None
-    refinement: Mapping[str, Any] | None
+    refinement: Refinement | None
     seconds: Mapping[str, float]
     training_seconds: float
     versions: Mapping[str, str | None]
     created_at: str
-    schema_version: int = field(default=SCHEMA_VERSION)
+    schema_version: int = SCHEMA_VERSION
 
     @property
     def accuracy(self) -> float:
         """Return the accuracy of the int8 network on the test split."""
-        return float(self.evaluation["test"]["accuracy"])
+        return self.evaluation["test"].accuracy
 
     @property
     def holds(self) -> dict[str, bool | None]:
         """Return whether each budget that is set holds as measured; None: not measured."""
-        found: dict[str, bool | None] = {}
-        for name, limit in self.budgets.items():
-            value = self.measured.of(name) if self.measured else None
-            found[name] = None if value is None else value <= limit
-        return found
+        values = {name: self.measured_of(name) for name, _ in self.budgets.items()}
+        return {
+            name: None if (value := values[name]) is None else value <= limit
+            for name, limit in self.budgets.items()
+        }
+
+    def measured_of(self, budget: str) -> float | None:
+        """Return the measured figure that a budget is about, None where there is none."""
+        value: float | None = getattr(self.measured, budget, None)
+        return value
 
     def to_json(self) -> dict[str, Any]:
-        """Return every field by name."""
-        data = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        measured = self.measured
-        return {
-            **data,
-            "budgets": self.budgets.to_json(),
-            "architecture": self.architecture.to_json(),
-            "predicted": self.predicted.to_json(),
-            "search": self.search.to_json() if self.search else None,
-            "candidates": [dict(item) for item in self.candidates],
-            "measured": None
-            if measured is None
-            else {spec.name: getattr(measured, spec.name) for spec in fields(measured)},
-            "holds": self.holds,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
-        measured, search = data["measured"], data["search"]
-        values = {
-            **data,
-            "budgets": Budgets(**data["budgets"]),
-            "architecture": architecture_from_json(json.dumps(data["architecture"])),
-            "predicted": PredictedCost.from_json(data["predicted"]),
-            "search": SearchResult.from_json(search) if search else None,
-            "candidates": tuple(data["candidates"]),
-            "measured": Measured(**{**measured, "issues": tuple(measured["issues"])})
-            if measured
-            else None,
-        }
-        values.pop("holds", None)
-        return cls(**values)
+        """Return every field by name, and `holds`."""
+        return {**to_json(self), "holds": self.holds}
 
 
 def read_run(path: Path) -> SearchRun:
@@ -161,6 +228,7 @@ def read_run(path: Path) -> SearchRun:
 
     Raises:
         SearchError: There is none, or it is of another version or damaged.
+        BackboneError: An architecture is outside its search space.
     """
     file = path / FILE if path.is_dir() else path
     try:
@@ -173,16 +241,18 @@ def read_run(path: Path) -> SearchRun:
         ) from None
     except (OSError, ValueError) as failure:
         raise SearchError(f"{file} cannot be read: {failure}") from None
-    version = data.get("schema_version") if isinstance(data, dict) else None
+    version = data.pop("schema_version", None) if isinstance(data, dict) else None
     if version != SCHEMA_VERSION:
         raise SearchError(
             f"{file} has schema version {version!r}",
             expected=str(SCHEMA_VERSION),
             fix="run the search again with this harness",
         )
-    try:
-        return SearchRun.from_json(data)
-    except (KeyError, TypeError, AttributeError, HarnessError) as failure:
-        raise SearchError(
-            f"{file} is damaged: {failure}", fix="run the search again: it goes on where it was"
-        ) from None
+    data.pop("holds", None)
+    return from_json(
+        SearchRun,
+        data,
+        where=str(file),
+        error=SearchError,
+        fix="run the search again: it continues where it was",
+    )

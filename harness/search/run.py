@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,11 +17,19 @@ from harness import __version__
 from harness.errors import SearchError
 from harness.files import draft_of
 from harness.paths import git_revision
-from harness.results.record import Measurement
 from harness.search.choice.refine import require_rows
 from harness.search.methods import METHODS, Found
 from harness.search.plan import Clock, Measure, SearchPlan, Watcher, Work
-from harness.search.record import FILE, Measured, SearchRun
+from harness.search.record import (
+    FILE,
+    DataFacts,
+    FitFacts,
+    Measured,
+    SearchRun,
+    TrainingFacts,
+)
+from harness.search.training.evaluate import Evaluation, evaluate
+from harness.search.training.quantise import quantise
 
 MODEL = "model.tflite"
 FEATURES = "features.json"
@@ -45,9 +52,6 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
         SearchError: The folder belongs to another run, or options do not fit together.
         BenchError: The station failed.
     """
-    from harness.search.training.evaluate import evaluate
-    from harness.search.training.quantise import quantise
-
     if plan.refine:
         if measure is None:
             raise SearchError("--refine measures, --no-proof does not", expected="one of them")
@@ -58,7 +62,7 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
     with work.stage("quantise and evaluate"):
         content = quantise(found.trained.model, plan.dataset, seed=plan.seed)
         evaluation = {
-            name: evaluate(content, split, plan.dataset.classes, found.trained.model).to_json()
+            name: evaluate(content, split, plan.dataset.classes, found.trained.model)
             for name, split in plan.dataset.splits.items()
             if name != "train"
         }
@@ -69,75 +73,58 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
     measured = None
     if measure is not None:
         with work.stage("verify"):
-            measured = _measured(measure([model], "verify")[0])
+            measured = Measured.of_row(measure([model], "verify")[0])
     run = _record(plan, found, evaluation, measured, work.clock.seconds)
     _write_json(plan.folder / FILE, run.to_json())
     return run
 
 
-def _measured(row: Measurement) -> Measured:
-    return Measured(
-        key=row.key,
-        station=row.station or "",
-        source=row.source.value,
-        timing_model=row.timing_model,
-        status=row.status.value,
-        issues=tuple(row.issues),
-        latency_us=row.latency_us,
-        sram_bytes=row.sram_bytes,
-        flash_bytes=row.flash_total_bytes,
-        bit_exact=row.bit_exact,
-        message=row.message,
-    )
-
-
 def _record(
     plan: SearchPlan,
     found: Found,
-    evaluation: Mapping[str, Mapping[str, Any]],
+    evaluation: Mapping[str, Evaluation],
     measured: Measured | None,
     seconds: Mapping[str, float],
 ) -> SearchRun:
     data, fit = plan.dataset, found.cost_model.fit
-    fingerprint = asdict(fit.fingerprint)
     return SearchRun(
         method=plan.method,
         backbone=plan.backbone.name,
         board=fit.fingerprint.board,
         seed=plan.seed,
         budgets=plan.budgets,
-        dataset={
-            "name": data.name,
-            "source": plan.source,
-            "fingerprint": data.fingerprint,
-            "classes": list(data.classes),
-            "samples": {name: len(split) for name, split in data.splits.items()},
-            "division": dict(data.division),
-        },
-        fit={
-            "file": str(plan.fit_file),
-            "refined": found.refinement is not None,
-            "fingerprint": {**fingerprint, "flags": list(fingerprint["flags"])},
-            "sram_overhead_bytes": found.cost_model.sram_overhead_bytes,
-            "margin": str(found.cost_model.margin),
-            "predictor": fit.predictor,
-        },
+        dataset=DataFacts(
+            name=data.name,
+            source=plan.source,
+            fingerprint=data.fingerprint,
+            classes=data.classes,
+            samples={name: len(split) for name, split in data.splits.items()},
+            division=data.division,
+        ),
+        fit=FitFacts(
+            file=str(plan.fit_file),
+            refined=found.refinement is not None,
+            fingerprint=fit.fingerprint,
+            sram_overhead_bytes=found.cost_model.sram_overhead_bytes,
+            margin=found.cost_model.margin.value,
+            predictor=fit.predictor,
+        ),
         architecture=found.architecture,
         predicted=found.cost_model.predict(found.architecture),
         search=found.search,
         candidates=found.candidates,
-        training={
-            "options": plan.train.to_json(),
-            "distilled": plan.distill,
-            "epochs": found.trained.epochs,
-            "seconds": found.trained.seconds,
-            "history": [report.to_json() for report in found.trained.history],
-        },
+        training=TrainingFacts(
+            options=plan.train,
+            distilled=plan.distill,
+            epochs=found.trained.epochs,
+            seconds=found.trained.seconds,
+            history=found.trained.history,
+        ),
         evaluation=evaluation,
         measured=measured,
         refinement=found.refinement,
         seconds=dict(seconds),
-        training_seconds=found.learning_s,
+        training_seconds=found.training_s,
         versions=_versions(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from harness.backbones import Architecture, Backbone
 from harness.backbones.draw import Draw, key_of
@@ -43,10 +42,6 @@ class LocalError:
     bias_pct: float
     inside: float
     half_width_pct: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return every field by name."""
-        return {name: getattr(self, name) for name in self.__slots__}
 
 
 def choose(

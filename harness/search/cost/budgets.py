@@ -1,12 +1,25 @@
-"""What a network may cost on the board, and what it is predicted to cost."""
+"""Upper bounds on a network's cost on the board, and its predicted cost."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Self
 
 from harness.errors import SearchError
+
+FIGURES = {
+    "latency_us": ("latency", 1000.0, "ms", 2),
+    "sram_bytes": ("SRAM", 1024.0, "KiB", 1),
+    "flash_bytes": ("flash", 1024.0, "KiB", 1),
+}
+"""What each budget is about: its name, divisor, unit and decimals as people read them."""
+
+
+def show(name: str, value: float) -> str:
+    """Return a figure with its unit: ``60 ms``, ``64 KiB SRAM``."""
+    label, divisor, unit, _ = FIGURES[name]
+    return f"{value / divisor:g} {unit}" + ("" if label == "latency" else f" {label}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +57,17 @@ class Budgets:
         pairs = ((spec.name, getattr(self, spec.name)) for spec in fields(self))
         return tuple((name, float(value)) for name, value in pairs if value is not None)
 
-    def to_json(self) -> dict[str, float | int | None]:
-        """Return the three bounds by name."""
-        return {spec.name: getattr(self, spec.name) for spec in fields(self)}
+    def text(self) -> str:
+        """Return the budgets that are set, in ms and KiB."""
+        return ", ".join(show(name, value) for name, value in self.items()) or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedCost:
-    """Hold what a network is predicted to cost.
+    """Predicted cost of a network.
 
-    A plain figure is the fit's prediction. Its ``_bound`` is what is held against the budget: the
-    upper end of the prediction interval, or the prediction itself in a cost model without margin.
+    A plain figure is the fit's prediction. Its ``_bound`` is compared with the budget: the upper
+    end of the prediction interval, or the prediction itself in a cost model without margin.
 
     Attributes:
         ops: Operations, two for each multiply-accumulate. Rounded when it is an expectation.
@@ -96,13 +109,3 @@ class PredictedCost:
         """Return the names of the budgets that do not hold; an unknown figure holds none."""
         bounds = self.bounds()
         return tuple(name for name, limit in budgets.items() if (bounds[name] or math.inf) > limit)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return every field by name."""
-        data = {spec.name: getattr(self, spec.name) for spec in fields(self)}
-        return {**data, "extrapolated": list(self.extrapolated)}
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> Self:
-        """Read what `to_json` wrote."""
-        return cls(**{**data, "extrapolated": tuple(data["extrapolated"])})

@@ -1,7 +1,7 @@
-"""From counts to microseconds and bytes: the fit artefact, read as the search needs it.
+"""From counts to microseconds and bytes by a fit.
 
-One formula serves numbers and TensorFlow tensors, so what the search differentiates is what the
-derived network is checked with.
+One formula serves numbers and TensorFlow tensors, so the search differentiates the same formula
+that the derived network is checked with.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from harness.search.cost.counts import Counts, counts_of
 
 
 class Margin(StrEnum):
-    """Say what is held against a budget."""
+    """The predicted value that is compared with a budget."""
 
     INTERVAL = "interval"  # upper end of the fit's prediction interval: holds when measured
     NONE = "none"  # the prediction itself: about half of the networks measure above it
@@ -34,9 +34,9 @@ class CostModel:
     Attributes:
         backbone: Search space, for the task's number of classes.
         fit: Latency, arena and flash as lines over ops, working memory and parameters; latency by
-            the prices of layers where the fit has them.
+            the coefficients of layers where the fit has them.
         sram_overhead_bytes: Static RAM besides the arena, and stack; None when unknown.
-        margin: What is held against a budget.
+        margin: The predicted value that is compared with a budget.
     """
 
     backbone: Backbone
@@ -45,68 +45,41 @@ class CostModel:
     margin: Margin = Margin.INTERVAL
 
     @classmethod
-    def from_fits(
+    def of(
         cls,
-        fits: Fit | Iterable[Fit],
+        fit: Fit,
         backbone: Backbone,
         wanted: Mapping[str, object] | None = None,
         *,
         sram_overhead_bytes: int | None = None,
-        margin: Margin | str = Margin.INTERVAL,
+        margin: Margin = Margin.INTERVAL,
     ) -> CostModel:
-        """Take the fit that is valid for `backbone` and everything in `wanted`.
+        """Take a fit that is valid for `backbone` and everything in `wanted`.
 
         Args:
-            fits: One fit or several, of which one must match.
+            fit: Made of networks of this backbone.
             backbone: Search space.
             wanted: Fields of a `Fingerprint` that matter: board, runtime, kernels, flags ...
             sram_overhead_bytes: From `sram_overhead`; a budget for SRAM needs it.
-            margin: What is held against a budget.
+            margin: The predicted value that is compared with a budget.
 
         Raises:
-            FitError: None or several are valid; names the command that makes one. Or a line falls
-                where it has to rise.
+            FitError: The fit is of another configuration, or a line falls where it has to rise.
         """
-        candidates = [fits] if isinstance(fits, Fit) else list(fits)
-        asked = {**(wanted or {}), "backbone": backbone.name}
-        if not candidates:
-            raise FitError("there is no fit to search with", fix=_command(asked))
-        valid, refusals = [], []
-        for fit in candidates:
-            try:
-                fit.require(asked)
-                valid.append(fit)
-            except FitError as error:
-                refusals.append(error)
-        if not valid:
-            raise min(refusals, key=lambda error: len(error.data.get("differences", ())))
-        if len(valid) > 1:
-            differing = sorted(
-                {
-                    name
-                    for fit in valid
-                    for name in fit.fingerprint.differences(valid[0].fingerprint)
-                }
-            )
-            raise FitError(
-                f"{len(valid)} fits are valid for this; they differ in "
-                f"{', '.join(differing) or 'their rows only'}",
-                expected="one fit",
-                fix="name the values wanted, or give one fit file",
-            )
-        for model in (valid[0].latency, valid[0].arena, valid[0].flash):
+        fit.require({**(wanted or {}), "backbone": backbone.name})
+        for model in (fit.latency, fit.arena, fit.flash):
             if model is not None and model.slope <= 0:
                 raise FitError(
                     f"{model.target} does not grow with {model.feature} in this fit",
                     expected="a positive slope",
                     fix="measure networks over a wider range and fit again",
                 )
-        return cls(backbone, valid[0], sram_overhead_bytes, Margin(margin))
+        return cls(backbone, fit, sram_overhead_bytes, margin)
 
     def predict(self, architecture: Architecture) -> PredictedCost:
         """Return the predicted cost of `architecture`, one of this backbone's."""
-        priced = self.fit.layers is not None
-        return self.of_counts(counts_of(self.backbone, architecture, features=priced))
+        by_layers = self.fit.layers is not None
+        return self.of_counts(counts_of(self.backbone, architecture, features=by_layers))
 
     def of_counts(self, counts: Counts) -> PredictedCost:
         """Return the predicted cost of a network, or of an expectation, by its counts."""
@@ -203,9 +176,3 @@ def sram_overhead(rows: Iterable[Measurement]) -> int | None:
 def _whole(value: float | None) -> int | None:
     # Up, so that a bound stays one; a hair less than a whole byte is rounding of the arithmetic.
     return None if value is None else math.ceil(value - 1e-6)
-
-
-def _command(asked: Mapping[str, object]) -> str:
-    words = [f"--{name} {asked[name]}" for name in ("board", "backbone", "runtime", "kernels")
-             if asked.get(name) is not None]  # fmt: skip
-    return f"measure with `harness run`, then `{' '.join(['harness fit', *words])}`"

@@ -1,4 +1,4 @@
-"""What a network is counted by: what fits predict its cost from."""
+"""Counts of a network, from which fits predict its cost."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Counts(NamedTuple):
         ops: Operations, two for each multiply-accumulate.
         parameters: Weights and biases, in elements.
         working_memory_bytes: Maximum over nodes of inputs + outputs.
-        features: What the layers are, by name; see `harness.fit.features.FEATURES`. Empty where
-            nobody asked for them.
+        features: Of the layers, by name; see `harness.fit.features.FEATURES`. Empty where they were
+            not wanted.
     """
 
     ops: Any

@@ -10,7 +10,7 @@ from harness.backbones import WIDTH_STEP, Architecture, Backbone
 from harness.backbones.layers import Shape
 from harness.backbones.space import FULL_SCALE
 from harness.errors import BudgetsInfeasible
-from harness.search.cost.budgets import Budgets, PredictedCost
+from harness.search.cost.budgets import FIGURES, Budgets, PredictedCost, show
 from harness.search.cost.cost_model import CostModel
 from harness.search.space.grid import Grid, Point, full_grid, thinned
 from harness.search.space.skeleton import Key
@@ -47,11 +47,10 @@ def smallest_feasible(grid: Grid, cost_model: CostModel, budgets: Budgets) -> Po
         name: min(cost.bounds()[name] or math.inf for cost, _ in candidates)
         for name, _ in budgets.items()
     }
-    alone = [f"{name} = {_shown(name, value)}" for name, value in smallest.items()]
-    asked = [f"{name} = {_shown(name, value)}" for name, value in budgets.items()]
+    alone = [show(name, _up(name, value)) for name, value in smallest.items()]
     raise BudgetsInfeasible(
-        f"no {grid.backbone.name} network meets the budgets: {', '.join(asked)}",
-        expected=f"at least {', '.join(alone)}, the smallest feasible value of each",
+        f"no {grid.backbone.name} network meets the budgets: {budgets.text()}",
+        expected=f"at least {', '.join(alone)}, the smallest feasible value of each alone",
         fix="raise the budgets"
         + ("" if cost_model.margin == "none" else ", or measure more networks: a fit of more rows "
            "has a narrower prediction interval"),
@@ -218,5 +217,8 @@ def _references(grid: Grid) -> Iterator[dict[int, bool]]:
         yield dict.fromkeys(plain, every)
 
 
-def _shown(name: str, value: float) -> str:
-    return f"{math.ceil(value):,} {'µs' if name.endswith('_us') else 'bytes'}"
+def _up(name: str, value: float) -> float:
+    """Return a bound rounded up to the decimals that it is shown with."""
+    _, divisor, _, digits = FIGURES[name]
+    unit = divisor / 10**digits
+    return math.ceil(value / unit) * unit if math.isfinite(value) else value

@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from harness.backbones import Architecture
+from harness.data import Dataset, Split
 from harness.search.cost.budgets import Budgets
 from harness.search.cost.cost_model import CostModel
 from harness.search.cost.counts import Counts
@@ -19,12 +20,12 @@ from harness.search.space.feasible import prior
 from harness.search.space.grid import Grid
 from harness.search.supernet.expected import expected_counts
 from harness.search.supernet.network import Supernet
-from harness.search.supernet.options import EpochReport, Samples, SearchData, SearchOptions
+from harness.search.supernet.options import EpochReport, SearchOptions
 from harness.search.training.augment import NO_AUGMENTATION, augmenter
 
 
-class Trainer:
-    """Hold supernet, optimizers and Lagrange multipliers; learn epoch by epoch.
+class SupernetTraining:
+    """Supernet, optimizers and Lagrange multipliers in training, epoch by epoch.
 
     Every random number comes from the seed and the step's number, so the state between two epochs
     is all there is to save, and TensorFlow's global seed is neither used nor changed.
@@ -33,19 +34,15 @@ class Trainer:
     def __init__(
         self,
         grid: Grid,
-        dataset: SearchData,
+        dataset: Dataset,
         cost_model: CostModel,
         budgets: Budgets,
         options: SearchOptions,
     ) -> None:
         self._grid, self._cost_model, self._options = grid, cost_model, options
         self._train, self._validation = dataset.train, dataset.validation
-        shape = dataset.train.x.shape[1:]
         self._augment = augmenter(
-            tf,
-            options.augmentation or NO_AUGMENTATION,
-            (shape[0], shape[1], shape[2]),
-            dataset.features,
+            tf, options.augmentation or NO_AUGMENTATION, dataset.input_shape, dataset.features
         )
         self._limits = dict(budgets.items())
         start = prior(grid, cost_model, budgets, options.prior)
@@ -58,12 +55,12 @@ class Trainer:
         self._architecture_optimizer.build(self._net.architecture_variables)
         self._multipliers = dict.fromkeys(self._limits, 0.0)
         self._step = 0
-        self._weight_step = tf.function(self._learn_weights, autograph=False)
+        self._weight_step = tf.function(self._train_weights, autograph=False)
         self._validate = tf.function(self._judge, autograph=False)
-        self._architecture_step = tf.function(self._learn_architecture, autograph=False)
+        self._architecture_step = tf.function(self._train_architecture, autograph=False)
 
-    def epoch(self, epoch: int) -> EpochReport:
-        """Learn for one epoch, counted from 0; every batch has the same size."""
+    def epoch(self, epoch: int, epochs: int) -> EpochReport:
+        """Train for one epoch, counted from 0; every batch has the same size."""
         options, started = self._options, time.perf_counter()
         searching = epoch >= options.warmup_epochs
         temperature = tf.constant(options.temperature(epoch), tf.float32)
@@ -95,7 +92,7 @@ class Trainer:
         means = architecture_totals / architecture_steps if architecture_steps else None
         return EpochReport(
             epoch=epoch + 1,
-            epochs=options.epochs,
+            epochs=epochs,
             phase="search" if searching else "warm-up",
             loss=float(weight_means[0]),
             accuracy=float(weight_means[1]),
@@ -137,19 +134,17 @@ class Trainer:
         return float(np.mean([float(loss) for loss in losses]))
 
     def arrays(self) -> list[NDArray[Any]]:
-        """Return every variable's value, in a fixed order."""
-        return [np.asarray(variable) for variable in self._variables()]
+        """Return every variable's value, in a fixed order, and the rest of the state."""
+        rest = [self._step, *self._multipliers.values()]
+        return [*(np.asarray(item) for item in self._variables()), np.array(rest, np.float64)]
 
-    def facts(self) -> dict[str, Any]:
-        """Return the rest of the state, as JSON."""
-        return {"step": self._step, "multipliers": self._multipliers}
-
-    def restore(self, arrays: Sequence[NDArray[Any]], facts: dict[str, Any]) -> None:
-        """Go back to what `arrays` and `facts` gave."""
-        for variable, array in zip(self._variables(), arrays, strict=True):
+    def restore(self, arrays: Sequence[NDArray[Any]]) -> None:
+        """Set the state to what `arrays` returned."""
+        *values, rest = arrays
+        for variable, array in zip(self._variables(), values, strict=True):
             variable.assign(array)
-        self._step = facts["step"]
-        self._multipliers = dict(facts["multipliers"])
+        self._step = int(rest[0])
+        self._multipliers = dict(zip(self._limits, map(float, rest[1:]), strict=True))
 
     def _variables(self) -> list[Any]:
         # By layer, because a model's own list of variables depends on how it was traced.
@@ -181,7 +176,7 @@ class Trainer:
     def _judge(self, x: Any, y: Any, weights: Any) -> Any:
         return _loss(self._net(x, weights, training=True), y)[0]
 
-    def _learn_weights(self, x: Any, y: Any, temperature: Any, seed: Any) -> tuple[Any, Any]:
+    def _train_weights(self, x: Any, y: Any, temperature: Any, seed: Any) -> tuple[Any, Any]:
         variables = self._net.network_variables
         weights, varied = self._sample(temperature, seed), self._augment(x, seed)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -191,7 +186,7 @@ class Trainer:
         self._weight_optimizer.apply(gradients, variables)
         return loss, accuracy
 
-    def _learn_architecture(
+    def _train_architecture(
         self, x: Any, y: Any, temperature: Any, seed: Any, multipliers: Any, penalty: Any
     ) -> tuple[Any, Any]:
         variables, varied = self._net.architecture_variables, self._augment(x, seed)
@@ -199,21 +194,21 @@ class Trainer:
             tape.watch([variable.value for variable in variables])
             weights = self._sample(temperature, seed)
             loss, accuracy = _loss(self._net(varied, weights, training=True), y)
-            price = self._price(self._counts(temperature), multipliers, penalty)
-            total = loss + tf.cast(price, tf.float32)
+            penalty_term = self._penalty(self._counts(temperature), multipliers, penalty)
+            total = loss + tf.cast(penalty_term, tf.float32)
         gradients = tape.gradient(total, [variable.value for variable in variables])
         self._architecture_optimizer.apply(gradients, variables)
         return loss, accuracy
 
-    def _price(self, counts: Counts, multipliers: Any, penalty: Any) -> Any:
+    def _penalty(self, counts: Counts, multipliers: Any, penalty: Any) -> Any:
         """Return the augmented Lagrangian's term (Nocedal and Wright 2006, section 17.4)."""
         bounds = self._cost_model.bounds(counts)
-        price = tf.constant(0.0, tf.float64)
+        total = tf.constant(0.0, tf.float64)
         for place, (name, limit) in enumerate(self._limits.items()):
             excess = bounds[name] / limit - 1.0
             pushed = tf.nn.relu(multipliers[place] + penalty * excess)
-            price += (pushed**2 - multipliers[place] ** 2) / (2 * penalty)
-        return price
+            total += (pushed**2 - multipliers[place] ** 2) / (2 * penalty)
+        return total
 
     def _raise_multipliers(self, counts: Counts, penalty: float) -> None:
         bounds = self._cost_model.bounds(counts)
@@ -229,7 +224,7 @@ def _loss(logits: Any, labels: Any) -> tuple[Any, Any]:
 
 
 def _batches(
-    samples: Samples, size: int, seed: int, epoch: int, stream: int
+    samples: Split, size: int, seed: int, epoch: int, stream: int
 ) -> list[NDArray[np.int64]]:
     """Return the rows of each batch; what is left over waits for another epoch's order."""
     order = np.random.default_rng([seed, epoch, stream]).permutation(len(samples.y))
@@ -237,5 +232,5 @@ def _batches(
     return [order[start : start + size] for start in range(0, len(order) - size + 1, size)]
 
 
-def _take(samples: Samples, rows: NDArray[np.int64]) -> tuple[Any, Any]:
+def _take(samples: Split, rows: NDArray[np.int64]) -> tuple[Any, Any]:
     return tf.constant(samples.x[rows]), tf.constant(samples.y[rows], tf.int64)

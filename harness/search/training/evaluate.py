@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from harness.errors import ModelError
 from harness.models.graph import read_model, require_int8
@@ -56,10 +56,6 @@ class Evaluation:
     agreement: float | None
     anomalies: Anomalies | None = None
     float_anomalies: Anomalies | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return every field by name."""
-        return asdict(self)
 
 
 def evaluate(

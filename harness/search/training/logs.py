@@ -17,21 +17,15 @@ def logs_in(folder: Path) -> Path | None:
 
 
 @contextmanager
-def tensorboard(folder: Path | None, resumed: int = 0) -> Iterator[Log]:
-    """Write what is logged as TensorBoard's scalars, or nowhere without a folder.
-
-    Args:
-        folder: Of one run of TensorBoard.
-        resumed: Steps that were done before; they keep their own file.
-    """
+def tensorboard(folder: Path | None) -> Iterator[Log]:
+    """Write what is logged as TensorBoard's scalars, or nowhere without a folder."""
     if folder is None:
         yield lambda *_: None
         return
     from harness.models.convert import load_tensorflow
 
     summary = load_tensorflow().summary
-    suffix = f".resumed{resumed}" if resumed else ""
-    writer = summary.create_file_writer(str(folder), filename_suffix=suffix)
+    writer = summary.create_file_writer(str(folder))
 
     def log(step: int, values: Mapping[str, float | None]) -> None:
         with writer.as_default(step=step):

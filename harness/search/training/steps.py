@@ -1,7 +1,8 @@
-"""Steps of a training: model, optimizer and data at work. Imports TensorFlow: import it late."""
+"""Steps of a training: model, optimizer and data. Imports TensorFlow: import it late."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from functools import cached_property
@@ -14,8 +15,7 @@ from numpy.typing import NDArray
 
 from harness.data import Dataset
 from harness.search.training.augment import NO_AUGMENTATION, augmenter
-from harness.search.training.schedule import cosine
-from harness.search.training.train import TrainOptions
+from harness.search.training.options import TrainOptions, TrainReport
 
 _EVALUATION_BATCH = 256
 _TIMED_STEPS = 5
@@ -25,8 +25,8 @@ _TIMED_STEPS = 5
 _BATCH_NORM_MOMENTUM = 0.9
 
 
-class Fitting:
-    """Hold what a training changes, and learn epoch by epoch."""
+class NetworkTraining:
+    """A network in training, epoch by epoch."""
 
     def __init__(
         self, model: keras.Model, dataset: Dataset, options: TrainOptions, teacher: Any | None
@@ -47,6 +47,7 @@ class Fitting:
         )
         self._x, self._y = tf.constant(dataset.train.x), tf.constant(dataset.train.y)
         self._batch = min(options.batch_size, len(dataset.train))
+        self.steps = len(dataset.train) // self._batch
 
     # Concrete: traced once, whatever the size of the last batch, and however many trainings a
     # process does (TensorFlow takes those for needless retracing). A finished training needs none.
@@ -65,29 +66,28 @@ class Fitting:
         )
         return forward.get_concrete_function()
 
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        return len(self._data.train) // self._batch
-
-    def epoch(self, epoch: int, epochs: int) -> tuple[float, float]:
-        """Learn for one epoch, counted from 0; return mean loss and last learning rate."""
-        generator = np.random.default_rng([self._options.seed, epoch])
+    def epoch(self, epoch: int, epochs: int) -> TrainReport:
+        """Train for one epoch, counted from 0."""
+        started, options = time.perf_counter(), self._options
+        generator = np.random.default_rng([options.seed, epoch])
         order = generator.permutation(len(self._data.train))
-        warmup = min(self._options.warmup_epochs, epochs // 4) * self.steps
+        warmup = min(options.warmup_epochs, epochs // 4) * self.steps
         losses, rate = [], 0.0
         for place in range(self.steps):
             step = epoch * self.steps + place
-            rate = cosine(step, epochs * self.steps, self._options.learning_rate, warmup)
+            rate = cosine(step, epochs * self.steps, options.learning_rate, warmup)
             rows = order[place * self._batch : (place + 1) * self._batch]
-            losses.append(
-                self._learn(
-                    tf.constant(rows),
-                    tf.constant(rate, tf.float32),
-                    step_seed(self._options.seed, step),
-                )
-            )
-        return float(np.mean([float(loss) for loss in losses])), rate
+            seed = step_seed(options.seed, step)
+            losses.append(self._learn(tf.constant(rows), tf.constant(rate, tf.float32), seed))
+        return TrainReport(
+            epoch=epoch + 1,
+            epochs=epochs,
+            phase="train",
+            loss=float(np.mean([float(loss) for loss in losses])),
+            learning_rate=rate,
+            accuracy=self.validate(),
+            seconds=time.perf_counter() - started,
+        )
 
     def validate(self) -> float:
         """Return the accuracy on the validation split."""
@@ -116,11 +116,11 @@ class Fitting:
         return (learned - started) / _TIMED_STEPS * self.steps + validated
 
     def arrays(self) -> list[NDArray[Any]]:
-        """Return every variable, in order."""
+        """Return every variable's value, in a fixed order."""
         return [np.asarray(item) for item in (*self.model.weights, *self._optimizer.variables)]
 
     def restore(self, arrays: Sequence[NDArray[Any]]) -> None:
-        """Take back what `arrays` gave."""
+        """Set the variables to what `arrays` returned."""
         variables = (*self.model.weights, *self._optimizer.variables)
         for variable, array in zip(variables, arrays, strict=True):
             variable.assign(array)
@@ -149,8 +149,19 @@ class Fitting:
         return loss
 
 
+def cosine(step: int, steps: int, peak: float, warmup: int = 0) -> float:
+    """Return the learning rate of a step, from 0: a linear rise to `peak`, then half a cosine.
+
+    Loshchilov and Hutter 2017, "SGDR", without restarts.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    share = min(1.0, (step - warmup) / max(1, steps - warmup))
+    return peak * 0.5 * (1 + math.cos(math.pi * share))
+
+
 def step_seed(seed: int, step: int) -> Any:
-    """Return what the augmentation of a step is drawn from."""
+    """Return the seed of a step's augmentation."""
     words = np.random.SeedSequence([seed, step]).generate_state(2)
     return tf.constant(words.astype(np.int32))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from harness.search.training.schedule import cosine
 
 from harness.backbones import Architecture, Backbone, get_backbone
 from harness.data.dataset import Dataset, Split
@@ -21,7 +22,6 @@ from harness.models.reference import run_tflite
 from harness.search.training.augment import Augmentation, augmenter, for_features, warps
 from harness.search.training.evaluate import evaluate, find_anomalies, float_logits, int8_logits
 from harness.search.training.quantise import quantise, representative
-from harness.search.training.schedule import cosine
 from harness.search.training.train import Trained, TrainOptions, TrainReport, train
 
 EPOCHS = 6

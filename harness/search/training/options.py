@@ -1,0 +1,116 @@
+"""Settings and reports of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from harness.backbones import Architecture
+from harness.errors import SearchError
+from harness.search.training.augment import Augmentation
+
+
+def check_options(options: Any, kind: str, checks: Sequence[tuple[str, bool, str]]) -> None:
+    """Refuse options out of range: every number is finite and 0 or more, and `checks` hold.
+
+    Args:
+        options: A dataclass.
+        kind: What the options are of, for the message.
+        checks: Name of an option, whether it is in range, and what is.
+
+    Raises:
+        SearchError: Names the option.
+    """
+    numbers = [(item.name, getattr(options, item.name)) for item in fields(options)]
+    finite = [
+        (name, math.isfinite(value) and value >= 0, "0 or more")
+        for name, value in numbers
+        if isinstance(value, int | float)
+    ]
+    for name, holds, expected in (*finite, *checks):
+        if not holds:
+            raise SearchError(
+                f"{kind} option {name} is {getattr(options, name)}", expected=expected
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """Settings of a training.
+
+    Attributes:
+        seed: Of initial weights, order of batches and augmentation.
+        epochs: Passes over the training split.
+        batch_size: Of a step; what is left over waits for another epoch's order.
+        learning_rate: Highest one (AdamW); it rises to it and falls as half a cosine.
+        warmup_epochs: In which it rises; at most a quarter of `epochs`.
+        weight_decay: Decoupled (Loshchilov and Hutter 2019).
+        label_smoothing: Share of a label that is spread over all classes.
+        augmentation: How inputs are varied; None: as suits their kind.
+        distill_from: A larger network, trained first in the same way, whose outputs are learned
+            as well (Hinton et al. 2015); None: labels only.
+        distill_weight: Share of the loss that is about the larger network's outputs.
+        distill_temperature: Softens both outputs.
+        time_limit_s: Train for as many epochs as fit into this time, measured on a few steps
+            before, instead of `epochs`. The result says how many they were; with that number as
+            `epochs` the training can be repeated exactly.
+        max_epochs: Upper bound on the epochs of `time_limit_s`.
+
+    Raises:
+        SearchError: A value is out of range.
+    """
+
+    seed: int = 0
+    epochs: int = 60
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    warmup_epochs: int = 3
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.1
+    augmentation: Augmentation | None = None
+    distill_from: Architecture | None = None
+    distill_weight: float = 0.5
+    distill_temperature: float = 2.0
+    time_limit_s: float | None = None
+    max_epochs: int = 1000
+
+    def __post_init__(self) -> None:
+        check_options(
+            self,
+            "train",
+            (
+                ("epochs", self.epochs >= 1, "1 or more"),
+                ("max_epochs", self.max_epochs >= 1, "1 or more"),
+                ("batch_size", self.batch_size >= 2, "2 or more"),
+                ("learning_rate", self.learning_rate > 0, "more than 0"),
+                ("label_smoothing", self.label_smoothing < 1, "less than 1"),
+                ("distill_weight", self.distill_weight <= 1, "0 to 1"),
+                ("distill_temperature", self.distill_temperature > 0, "more than 0"),
+                ("time_limit_s", self.time_limit_s != 0, "more than 0"),
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReport:
+    """State of a training after one epoch.
+
+    Attributes:
+        epoch: From 1.
+        epochs: In all.
+        phase: ``train``, or ``teacher`` for the larger network.
+        loss: Mean over the epoch's steps, of augmented inputs.
+        accuracy: Of the float network on the validation split, from 0 to 1.
+        learning_rate: At the epoch's last step.
+        seconds: Of this epoch, validation included.
+    """
+
+    epoch: int
+    epochs: int
+    phase: str
+    loss: float
+    accuracy: float
+    learning_rate: float
+    seconds: float
