@@ -55,9 +55,9 @@ def register(app: typer.Typer, name: str) -> None:
 
 def run(
     backbone: Annotated[str, typer.Argument(help="Backbone, see `harness sample`.")],
-    data: DataOptions,
-    fit: FitOptions,
     budgets: BudgetOptions,
+    fit: FitOptions,
+    data: DataOptions,
     training: TrainingOptions,
     method: MethodOptions,
     verify: VerifyOptions,

@@ -53,9 +53,12 @@ class Dataset:
         train: What weights are learnt from.
         validation: What architecture and settings are chosen by.
         test: What is reported; nothing is chosen by it.
-        fingerprint: 16 hex digits of the content: equal for equal arrays and classes.
         features: How an input is made from the raw data, enough to make one on the device.
         division: How the splits were made, for the report.
+        fingerprint: 16 hex digits of the content: equal for equal arrays and classes.
+
+    Raises:
+        DataError: A class or a split has too few samples, or arrays do not match; all are named.
     """
 
     name: str
@@ -63,9 +66,13 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
-    fingerprint: str
     features: Mapping[str, Any]
     division: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        _check(self.name, self.classes, self.splits)
+        object.__setattr__(self, "fingerprint", _fingerprint(self.classes, self.splits))
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -97,29 +104,17 @@ def make_dataset(
     features: Mapping[str, Any],
     division: Mapping[str, Any],
 ) -> Dataset:
-    """Check the splits, take their fingerprint and return the data set.
+    """Return the data set of three splits by name.
 
     Raises:
-        DataError: A class or a split has too few samples; all of them are named.
+        DataError: As `Dataset`.
     """
-    check(name, classes, splits)
-    return Dataset(
-        name=name,
-        classes=tuple(classes),
-        train=splits["train"],
-        validation=splits["validation"],
-        test=splits["test"],
-        fingerprint=fingerprint(classes, splits),
-        features=features,
-        division=division,
-    )
+    return Dataset(name, tuple(classes), **splits, features=features, division=division)
 
 
-def fingerprint(classes: Sequence[str], splits: Mapping[str, Split]) -> str:
-    """Return 16 hex digits that name the content of the splits and the classes."""
+def _fingerprint(classes: Sequence[str], splits: Mapping[str, Split]) -> str:
     digest = hashlib.sha256(json.dumps(list(classes)).encode())
-    for name in ("train", "validation", "test"):
-        split = splits[name]
+    for split in splits.values():
         for array in (split.x, split.y, split.anomalous, split.clip):
             if array is None:
                 digest.update(b"none")
@@ -129,12 +124,8 @@ def fingerprint(classes: Sequence[str], splits: Mapping[str, Split]) -> str:
     return digest.hexdigest()[:16]
 
 
-def check(name: str, classes: Sequence[str], splits: Mapping[str, Split]) -> None:
-    """Refuse splits that cannot be trained on or that would give a meaningless accuracy.
-
-    Raises:
-        DataError: Every problem at once.
-    """
+def _check(name: str, classes: Sequence[str], splits: Mapping[str, Split]) -> None:
+    """Refuse splits that cannot be trained on or that would give a meaningless accuracy."""
     import numpy as np
 
     problems = []
@@ -143,6 +134,13 @@ def check(name: str, classes: Sequence[str], splits: Mapping[str, Split]) -> Non
     for split_name, split in splits.items():
         if not len(split):
             problems.append(f"the {split_name} split is empty")
+            continue
+        shape = splits["train"].x.shape[1:]
+        if len(split.x) != len(split) or split.x.ndim != 4 or split.x.shape[1:] != shape:
+            problems.append(
+                f"the {split_name} split has inputs of shape {split.x.shape} for {len(split)} "
+                f"labels, not one each of shape {shape}"
+            )
             continue
         if not np.isfinite(split.x).all():
             bad = int(np.count_nonzero(~np.isfinite(split.x).all(axis=(1, 2, 3))))

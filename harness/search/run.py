@@ -54,7 +54,7 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
     """
     if plan.refine:
         if measure is None:
-            raise SearchError("--refine measures, --no-proof does not", expected="one of them")
+            raise SearchError("--refine measures, --no-verify does not", expected="one of them")
         require_rows(plan.cost_model.fit, plan.fit_rows)
     work = Work(plan, measure, watcher, Clock())
     plan.folder.mkdir(parents=True, exist_ok=True)

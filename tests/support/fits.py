@@ -8,7 +8,7 @@ from harness.backbones import get_backbone
 from harness.fit import Fingerprint, Fit, LayerModel, LinearModel, Metrics
 from harness.fit.features import FEATURES
 from harness.fit.model import SCHEMA_VERSION
-from harness.search import CostModel
+from harness.search import CostModel, Margin
 
 _METRICS = Metrics(
     n=40,
@@ -77,8 +77,8 @@ def fit_for(backbone: str, **fingerprint: object) -> Fit:
 
 
 def with_layers(fit: Fit) -> Fit:
-    """Return `fit` with prices of layers like those of the virtual NUCLEO-F746ZG."""
-    prices = dict.fromkeys(FEATURES, 0.0) | {
+    """Return `fit` with coefficients of layers like those of the virtual NUCLEO-F746ZG."""
+    coefficients = dict.fromkeys(FEATURES, 0.0) | {
         "conv_macs": 0.012,
         "pointwise_macs": 0.005,
         "depthwise_macs": 0.02,
@@ -89,7 +89,7 @@ def with_layers(fit: Fit) -> Fit:
     model = LayerModel(
         target="latency_us",
         features=FEATURES,
-        coefficients=tuple(prices.values()),
+        coefficients=tuple(coefficients.values()),
         feature_max=(1e8,) * len(FEATURES),
         intercept=100.0,
         n=40,
@@ -102,8 +102,10 @@ def with_layers(fit: Fit) -> Fit:
     return replace(fit, layers=model)
 
 
-def cost_model_for(name: str, classes: int | None = None, margin: str = "interval") -> CostModel:
+def cost_model_for(
+    name: str, classes: int | None = None, margin: Margin = Margin.INTERVAL
+) -> CostModel:
     backbone = get_backbone(name)
     if classes is not None:
         backbone = backbone.with_classes(classes)
-    return CostModel.from_fits(fit_for(name), backbone, sram_overhead_bytes=2_000, margin=margin)
+    return CostModel.of(fit_for(name), backbone, sram_overhead_bytes=2_000, margin=margin)

@@ -128,27 +128,6 @@ class Supernet(keras.Model):
             weights[block.gate] = np.eye(2, dtype=np.float32)[int(point.kept[block.index])]
         return weights
 
-    def copy_to(self, model: keras.Model, architecture: Architecture) -> None:
-        """Give a network that the backbone built the weights it has in here.
-
-        Raises:
-            SearchError: It is not on the grid.
-        """
-        self.grid.point(architecture)
-        for layer in self.grid.backbone.layers(architecture):
-            if not layer.operator.endswith("CONV_2D"):
-                continue
-            source, sink = layer.input_shape[2], layer.output_shape[2]
-            if layer.name == "classifier":
-                kernel, bias = self.classifier.get_weights()
-                model.get_layer(layer.name).set_weights([kernel[:, :, :source], bias])
-                continue
-            (kernel,) = self.convs[layer.name].get_weights()
-            outputs = 1 if layer.operator == "DEPTHWISE_CONV_2D" else sink
-            model.get_layer(layer.name).set_weights([kernel[:, :, :source, :outputs]])
-            statistics = [values[:sink] for values in self.norms[layer.name].get_weights()]
-            model.get_layer(f"{layer.name}_bn").set_weights(statistics)
-
     @property
     def architecture_variables(self) -> list[Any]:
         """Return what the logits of all decisions are made of."""

@@ -13,7 +13,7 @@ import pytest
 from harness.backbones import get_backbone
 from harness.fit import fit_rows, load_fit, save_fit
 from harness.results import open_store
-from harness.search import Budgets, CostModel, sram_overhead, uniform_architecture
+from harness.search import Budgets, CostModel, Margin, sram_overhead, uniform_architecture
 from harness.testing import fake_measurement
 
 Harness = Callable[..., Any]
@@ -46,7 +46,7 @@ def ready(harness: Harness, tmp_path: Path) -> Harness:
 def arguments(*more: object) -> list[object]:
     kernels = fake_measurement(0)
     return [
-        "search", "ds_cnn_kws", "--data", "few.npz", "--no-proof", "--latency-ms", 30,
+        "search", "ds_cnn_kws", "--data", "few.npz", "--no-verify", "--latency-ms", 30,
         "--runtime", kernels.runtime, "--kernels", kernels.kernels, "--batch", 32,
         "--retrain-epochs", 1, "--margin", "none", *more,
     ]  # fmt: skip
@@ -58,7 +58,7 @@ def uniform_of(run: dict[str, Any]) -> str:
     backbone = get_backbone("ds_cnn_kws").with_classes(len(run["dataset"]["classes"]))
     with open_store("results/measurements.sqlite") as store:
         overhead = sram_overhead(list(store.query(with_layers=False)))
-    model = CostModel.from_fits(fit, backbone, sram_overhead_bytes=overhead, margin="none")
+    model = CostModel.of(fit, backbone, sram_overhead_bytes=overhead, margin=Margin.NONE)
     return json.dumps(uniform_architecture(backbone, model, Budgets(30_000)).to_json())
 
 
@@ -125,11 +125,11 @@ def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness)
 
 def test_refusals_say_what_to_do(ready: Harness) -> None:
     for more, code, message in (
-        (("--baseline", "best"), 2, "there is no baseline 'best'"),
-        (("--margin", "some"), 2, "there is no margin 'some'"),
-        (("--refine", 2), 2, "--no-proof"),
-        (("--refine", 2, "--baseline", "uniform"), 2, "--refine says nothing to uniform"),
-        (("--like", "one"), 2, "--like says nothing to a search"),
+        (("--baseline", "best"), 2, "'best' is not one of"),
+        (("--margin", "some"), 2, "'some' is not one of"),
+        (("--refine", 2), 2, "--no-verify"),
+        (("--refine", 2, "--baseline", "uniform"), 2, "--refine cannot be combined with"),
+        (("--like", "one"), 2, "--like is for --baseline random"),
         (("--board", "nucleo_f446re"), 1, "harness fit --backbone ds_cnn_kws"),
     ):
         found = ready(*arguments(*more))

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from harness.search.training.schedule import cosine
 
 from harness.backbones import Architecture, Backbone, get_backbone
 from harness.data.dataset import Dataset, Split
@@ -21,8 +20,10 @@ from harness.models import read_model
 from harness.models.reference import run_tflite
 from harness.search.training.augment import Augmentation, augmenter, for_features, warps
 from harness.search.training.evaluate import evaluate, find_anomalies, float_logits, int8_logits
+from harness.search.training.options import TrainOptions, TrainReport
 from harness.search.training.quantise import quantise, representative
-from harness.search.training.train import Trained, TrainOptions, TrainReport, train
+from harness.search.training.steps import cosine
+from harness.search.training.train import Trained, train
 
 EPOCHS = 6
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,3 +131,16 @@ def test_resizing_keeps_a_constant_and_the_mean() -> None:
     assert np.allclose(resize(x, 49, 10), 0.25)
     ramp = np.broadcast_to(np.linspace(0, 1, 64, dtype=np.float32), (1, 64, 64))[..., None]
     assert abs(resize(ramp, 16, 16).mean() - ramp.mean()) < 1e-3
+
+
+def test_splits_whose_arrays_do_not_match_are_refused() -> None:
+    digits = data.digits((8, 8, 1))
+    train = digits.train
+    for spoilt, message in (
+        (replace(train, x=train.x[:-1]), "inputs of shape"),
+        (replace(train, x=train.x[:, :4]), "the validation split has inputs"),
+        (replace(train, y=train.y + 1), "labels of the train split are outside"),
+        (replace(train, x=train.x * np.float32("nan")), "not finite"),
+    ):
+        with pytest.raises(DataError, match=message):
+            replace(digits, train=spoilt)

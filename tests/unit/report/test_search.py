@@ -10,6 +10,7 @@ import pytest
 
 from harness.backbones import get_backbone
 from harness.errors import ResultsError, SearchError
+from harness.fit import Fingerprint
 from harness.report.search import error_pct, write_search_page
 from harness.report.search_compare import (
     differences_table,
@@ -19,7 +20,19 @@ from harness.report.search_compare import (
 )
 from harness.report.search_plot import front
 from harness.search import Budgets, EpochReport, PredictedCost, SearchOptions, SearchResult
-from harness.search.record import FILE, Measured, SearchRun, read_run
+from harness.search.record import (
+    FILE,
+    DataFacts,
+    FitFacts,
+    Measured,
+    Method,
+    SearchRun,
+    TrainingFacts,
+    read_run,
+)
+from harness.search.training.evaluate import Evaluation
+from harness.search.training.options import TrainOptions
+from harness.testing import fake_measurement
 
 BUDGETS = Budgets(latency_us=60_000, sram_bytes=64 * 1024, flash_bytes=128 * 1024)
 
@@ -74,27 +87,36 @@ def make_run(
         dataset_fingerprint="0" * 16,
         seconds=30.0,
     )
-    scores = {"samples": 500, "accuracy": accuracy, "float_accuracy": accuracy, "agreement": 0.99}
+    scores = Evaluation(samples=500, accuracy=accuracy, float_accuracy=accuracy, agreement=0.99)
     return SearchRun(
-        method=method,  # type: ignore[arg-type]
+        method=Method(method),
         backbone="ds_cnn_kws",
         board="nucleo_f746zg",
         seed=seed,
         budgets=BUDGETS,
-        dataset={
-            "name": "spoken",
-            "source": "spoken/",
-            "fingerprint": "0" * 16,
-            "classes": [str(digit) for digit in range(10)],
-            "samples": {"train": 2000, "validation": 500, "test": 500},
-            "division": {"by": "speaker", "train": ["a"], "validation": ["b"], "test": ["c_d"]},
-        },
-        fit={"file": "results/fit.json"},
+        dataset=DataFacts(
+            name="spoken",
+            source="spoken/",
+            fingerprint="0" * 16,
+            classes=tuple(str(digit) for digit in range(10)),
+            samples={"train": 2000, "validation": 500, "test": 500},
+            division={"by": "speaker", "train": ["a"], "validation": ["b"], "test": ["c_d"]},
+        ),
+        fit=FitFacts(
+            file="results/fit.json",
+            refined=False,
+            fingerprint=Fingerprint.of(fake_measurement(0)),
+            sram_overhead_bytes=2_000,
+            margin="interval",
+            predictor="ops",
+        ),
         architecture=architecture,
         predicted=predicted,
         search=found if method == "search" else None,
         candidates=(),
-        training={"epochs": 2, "seconds": 20.0, "history": []},
+        training=TrainingFacts(
+            options=TrainOptions(epochs=2), distilled=False, epochs=2, seconds=20.0, history=()
+        ),
         evaluation={"validation": scores, "test": scores},
         measured=Measured(
             key="k",
@@ -133,7 +155,7 @@ def test_records_that_cannot_be_read_say_so(tmp_path: Path) -> None:
         read_run(tmp_path)
     data.pop("budgets")
     (tmp_path / FILE).write_text(json.dumps(data), encoding="utf-8")
-    with pytest.raises(SearchError, match="damaged"):
+    with pytest.raises(SearchError, match="'budgets' is missing"):
         read_run(tmp_path)
 
 
@@ -184,7 +206,7 @@ def test_runs_of_different_data_or_boards_are_not_compared(tmp_path: Path) -> No
 def test_seeds_may_test_on_other_speakers_but_methods_of_a_seed_may_not(tmp_path: Path) -> None:
     def divided(method: str, seed: int, accuracy: float, fingerprint: str) -> SearchRun:
         run = make_run(method, seed, accuracy)
-        return replace(run, dataset={**run.dataset, "fingerprint": fingerprint})
+        return replace(run, dataset=replace(run.dataset, fingerprint=fingerprint))
 
     runs = [
         divided("search", 0, 0.92, "a"),

@@ -7,7 +7,8 @@ from support.fits import cost_model_for, fit_for, with_layers
 
 from harness.backbones import get_backbone
 from harness.errors import FitError, SearchError
-from harness.search import Budgets, CostModel, PredictedCost, sram_overhead
+from harness.search import Budgets, CostModel, Margin, PredictedCost, sram_overhead
+from harness.strict import from_json, to_json
 from harness.testing import fake_measurement
 
 KWS = get_backbone("ds_cnn_kws")
@@ -17,7 +18,7 @@ def test_predictions_are_the_fits_and_bounds_are_their_upper_ends() -> None:
     fit = fit_for("ds_cnn_kws")
     architecture = KWS.sample(1, 4)
     cost = KWS.cost(architecture)
-    predicted = CostModel.from_fits(fit, KWS, sram_overhead_bytes=3_000).predict(architecture)
+    predicted = CostModel.of(fit, KWS, sram_overhead_bytes=3_000).predict(architecture)
     assert predicted.ops == cost.ops
     assert predicted.latency_us == pytest.approx(fit.predict(cost.ops).value)
     assert predicted.latency_bound_us == pytest.approx(fit.predict(cost.ops).high)
@@ -26,17 +27,17 @@ def test_predictions_are_the_fits_and_bounds_are_their_upper_ends() -> None:
     assert predicted.sram_bound_bytes == pytest.approx(arena.high + 3_000, abs=1)
     flash = fit.predict_flash(cost.parameters)
     assert predicted.flash_bound_bytes == pytest.approx(flash.high, abs=1)
-    assert PredictedCost.from_json(predicted.to_json()) == predicted
+    assert from_json(PredictedCost, to_json(predicted), where="here") == predicted
 
 
 def test_latency_is_that_of_the_layers_where_the_fit_has_them() -> None:
     fit = with_layers(fit_for("ds_cnn_kws"))
     architecture = KWS.sample(1, 4)
     expected = fit.predict_network(KWS.layers(architecture))
-    predicted = CostModel.from_fits(fit, KWS).predict(architecture)
+    predicted = CostModel.of(fit, KWS).predict(architecture)
     assert predicted.latency_us == pytest.approx(expected.value)
     assert predicted.latency_bound_us == pytest.approx(expected.high)
-    plain = CostModel.from_fits(fit, KWS, margin="none").predict(architecture)
+    plain = CostModel.of(fit, KWS, margin=Margin.NONE).predict(architecture)
     assert plain.latency_bound_us == pytest.approx(expected.value)
 
 
@@ -44,32 +45,28 @@ def test_what_layers_were_not_measured_is_said() -> None:
     fit = with_layers(fit_for("ds_cnn_kws"))
     assert fit.layers is not None
     narrow = replace(fit.layers, feature_max=(0.0, *fit.layers.feature_max[1:]))
-    model = CostModel.from_fits(replace(fit, layers=narrow), KWS)
+    model = CostModel.of(replace(fit, layers=narrow), KWS)
     assert model.predict(KWS.sample(1, 4)).extrapolated[-1] == fit.layers.features[0]
 
 
-def test_without_margin_the_prediction_is_held_against_the_budget() -> None:
-    model = CostModel.from_fits(fit_for("ds_cnn_kws"), KWS, margin="none")
+def test_without_margin_the_prediction_is_compared_with_the_budget() -> None:
+    model = CostModel.of(fit_for("ds_cnn_kws"), KWS, margin=Margin.NONE)
     predicted = model.predict(KWS.sample(1, 4))
     assert predicted.latency_bound_us == predicted.latency_us
     assert predicted.sram_bytes is None
 
 
 def test_the_number_of_classes_counts() -> None:
-    two = CostModel.from_fits(fit_for("ds_cnn_kws"), KWS.with_classes(2))
-    many = CostModel.from_fits(fit_for("ds_cnn_kws"), KWS.with_classes(99))
+    two = CostModel.of(fit_for("ds_cnn_kws"), KWS.with_classes(2))
+    many = CostModel.of(fit_for("ds_cnn_kws"), KWS.with_classes(99))
     architecture = KWS.sample(0, 0)
     assert two.predict(architecture).parameters < many.predict(architecture).parameters
 
 
 def test_a_fit_of_something_else_is_refused_with_the_command_that_makes_one() -> None:
-    fits = [fit_for("ds_cnn_ad"), fit_for("ds_cnn_kws", kernels="reference")]
-    wanted = {"board": "nucleo_f746zg", "kernels": "cmsis_nn", "flags": []}
     with pytest.raises(FitError) as caught:
-        CostModel.from_fits(fits, KWS, wanted)
-    assert "harness fit --board nucleo_f746zg --backbone ds_cnn_kws" in str(caught.value)
-    chosen = CostModel.from_fits([*fits, fit_for("ds_cnn_kws")], KWS, wanted)
-    assert chosen.fit.fingerprint.kernels == "cmsis_nn"
+        CostModel.of(fit_for("ds_cnn_ad"), KWS, {"board": "nucleo_f746zg"})
+    assert "harness fit" in str(caught.value) and "--backbone ds_cnn_kws" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -77,31 +74,22 @@ def test_a_fit_of_something_else_is_refused_with_the_command_that_makes_one() ->
 )
 def test_board_runtime_kernels_and_flags_are_all_checked(wanted: dict[str, object]) -> None:
     with pytest.raises(FitError, match="not valid"):
-        CostModel.from_fits(fit_for("ds_cnn_kws"), KWS, wanted)
-
-
-def test_no_fit_and_several_fits_are_refused() -> None:
-    with pytest.raises(FitError) as caught:
-        CostModel.from_fits([], KWS, {"board": "nucleo_f746zg"})
-    assert "harness fit --board nucleo_f746zg --backbone ds_cnn_kws" in str(caught.value)
-    both = [fit_for("ds_cnn_kws", optimization="-O2"), fit_for("ds_cnn_kws", optimization="-Os")]
-    with pytest.raises(FitError, match="optimization"):
-        CostModel.from_fits(both, KWS)
+        CostModel.of(fit_for("ds_cnn_kws"), KWS, wanted)
 
 
 def test_a_falling_line_is_refused() -> None:
     fit = fit_for("ds_cnn_kws")
     assert fit.flash is not None
     with pytest.raises(FitError, match="does not grow"):
-        CostModel.from_fits(replace(fit, flash=replace(fit.flash, slope=-1.0)), KWS)
+        CostModel.of(replace(fit, flash=replace(fit.flash, slope=-1.0)), KWS)
 
 
 def test_a_budget_that_cannot_be_predicted_is_refused() -> None:
     fit = fit_for("ds_cnn_kws")
     with pytest.raises(SearchError, match="static RAM and stack"):
-        CostModel.from_fits(fit, KWS).require(Budgets(sram_bytes=65_536))
+        CostModel.of(fit, KWS).require(Budgets(sram_bytes=65_536))
     with pytest.raises(FitError, match="no flash model"):
-        CostModel.from_fits(replace(fit, flash=None), KWS).require(Budgets(flash_bytes=65_536))
+        CostModel.of(replace(fit, flash=None), KWS).require(Budgets(flash_bytes=65_536))
 
 
 def test_the_overhead_is_the_largest_that_was_measured() -> None:
@@ -126,3 +114,8 @@ def test_budgets_break_by_name() -> None:
     assert predicted.meets(exactly)
     tight = Budgets(predicted.latency_bound_us - 1, predicted.sram_bound_bytes - 1, 10**9)
     assert predicted.broken(tight) == ("latency_us", "sram_bytes")
+
+
+def test_budgets_are_shown_in_the_units_they_are_given_in() -> None:
+    assert Budgets(26_500, 64 * 1024, 128 * 1024).text() == "26.5 ms, 64 KiB SRAM, 128 KiB flash"
+    assert Budgets().text() == "none"

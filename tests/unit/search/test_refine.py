@@ -86,7 +86,7 @@ def measured(architectures: Sequence[Architecture], bent: float = 0.0) -> list[M
 def test_rows_near_the_optimum_make_the_fit_better_there(predictor: Predictor) -> None:
     old = measured([KWS.sample(0, index) for index in range(24)])
     before = fit_rows(old, predictor=predictor)
-    model = CostModel.from_fits(before, KWS)
+    model = CostModel.of(before, KWS)
     centre = centre_of("ds_cnn_kws")
     added = measured(choose(KWS, model, centre, 8, seed=0), bent=0.2)
     first, second = local_errors(before, old, added)
