@@ -20,6 +20,8 @@ RUNTIME_KERNELS: Mapping[str, tuple[str, ...]] = {
 }
 RUNTIMES = tuple(RUNTIME_KERNELS)
 KERNELS = RUNTIME_KERNELS["aot"]
+SHIPPED_KERNELS = "bakenn"
+"""As `kernels_source`: the CMSIS-NN that is installed with the harness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,14 @@ class RuntimeOptions:
         library: PlatformIO library spec of TFLM; `tflm` only.
         all_types: Link kernels for every data type, also where there are some for int8 alone;
             `tflm` only.
+        kernels_source: Spec of a CMSIS-NN tree for `aot`; None is the one that is installed.
     """
 
     runtime: str = "aot"
     kernels: str = "cmsis_nn"
     library: str | None = None
     all_types: bool = False
+    kernels_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

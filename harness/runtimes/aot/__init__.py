@@ -42,7 +42,7 @@ class AotRuntime:
             "runtime": self.name,
             "runtime_version": VERSION,
             "kernels": options.kernels,
-            "kernels_version": kernels.library(options.kernels).version,
+            "kernels_version": kernels.kernel_set(options.kernels, options.kernels_source).version,
         }
 
     def generate(
@@ -70,7 +70,7 @@ class AotRuntime:
         program = lower.lower(model, options.kernels)
         plan = planner.plan(model.graph, program)
         files, weights_bytes = emit.emit(model, program, plan)
-        library = kernels.library(options.kernels)
+        library = kernels.kernel_set(options.kernels, options.kernels_source)
         graph = model.graph
         return GeneratedSources(
             files=files,

@@ -20,7 +20,8 @@ def _conv(context: Context, operator: Operator) -> Step:
     fields |= _weights(context, operator, source, filters, target, out_c)
     scratch = 0
     if context.kernels == "cmsis_nn" and not _is_pointwise(fields):
-        scratch = 2 * in_c * kernel_w * kernel_h * 2  # two columns of int16
+        column = in_c * kernel_w * kernel_h
+        scratch = 2 * (column + -column % 4) * 2  # two of int16; CMSIS-NN 5 and later align them
     return Step(operator, "conv", "conv", fields, scratch, checks_scratch=True)
 
 

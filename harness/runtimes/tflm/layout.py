@@ -14,7 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness.errors import ConfigError
-from harness.runtimes.tflm.library import HEADER_SUFFIXES, SOURCE_SUFFIXES, THREE_WAYS, Library
+from harness.runtimes.library import HEADER_SUFFIXES, SOURCE_SUFFIXES, Library
+from harness.runtimes.tflm.library import THREE_WAYS
 
 KERNELS = ("cmsis_nn", "reference")
 MICRO = "tensorflow/lite/micro"

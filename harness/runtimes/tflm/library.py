@@ -1,78 +1,23 @@
-"""Get the TFLM library that the user names: PlatformIO resolves the spec, we remember where it is.
-
-A spec is whatever PlatformIO takes: ``name@version`` of its registry, a git URL (with ``#commit``),
-an archive, ``file://`` (copied) or ``symlink://`` (used in place). What came from a registry or a
-repository is fetched once and kept; a ``file://`` tree is copied again when it changed.
-"""
+"""The TFLM library that the user names."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import json
-import os
-import posixpath
-import re
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
-
 from harness.errors import ConfigError
-from harness.paths import cache_dir
-
-SOURCE_SUFFIXES = frozenset({".c", ".cc", ".cpp", ".S"})
-HEADER_SUFFIXES = frozenset({".h", ".hpp", ".inc"})
-_MANIFESTS = ("library.json", "library.properties")
-_SKIPPED = frozenset({".git", ".github", "examples", "extras", "docs", "test", "tests", "testdata"})
-_TIMEOUT_S = 900
-_SHOWN_LINES = 4
-_BANNER = re.compile(r"^\*{20}|^If you like PlatformIO|^- (star|follow|try) |^Usage:|^Try '")
+from harness.runtimes.library import Library, get_library
 
 THREE_WAYS = (
-    "name one with `library` (see docs/tflm.md): a tree that TFLM's own create_tflm_tree.py wrote "
-    "('symlink:///path/to/tree'), a git repository ('https://host/repository.git#commit'), or a "
-    "library of PlatformIO's registry ('owner/name@version')"
+    "name one with `library` (on the command line --library; see docs/tflm.md): a tree that TFLM's "
+    "own create_tflm_tree.py wrote ('symlink:///path/to/tree'), a git repository "
+    "('https://host/repository.git#commit'), or a library of PlatformIO's registry "
+    "('owner/name@version')"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Library:
-    """A library on disk.
-
-    Attributes:
-        spec: What the user asked for.
-        root: Its folder.
-        name: Name of its manifest.
-        version: Version of its manifest, with the commit where it came from git.
-        flags: ``build.flags`` of its manifest.
-        files: Sources and headers, relative to `root`.
-        digest: SHA-256 over their names and contents.
-    """
-
-    spec: str
-    root: Path
-    name: str
-    version: str
-    flags: tuple[str, ...]
-    files: tuple[str, ...]
-    digest: str
-
-    @property
-    def label(self) -> str:
-        """Name, version and the beginning of the content's hash, for a row's provenance."""
-        return f"{self.name} {self.version} (sha256 {self.digest[:12]})"
 
 
 def find_library(spec: str | None) -> Library:
     """Return the library that `spec` names, fetching it when it is not at hand.
 
     Raises:
-        ConfigError: No spec, or PlatformIO cannot get it; tells the three ways to name one.
+        ConfigError: No spec, or the library cannot be had; tells the three ways to name one.
     """
     if spec is None or not spec.strip():
         raise ConfigError(
@@ -80,175 +25,4 @@ def find_library(spec: str | None) -> Library:
             expected="a PlatformIO library spec",
             fix=THREE_WAYS,
         )
-    spec = _normalise(spec.strip())
-    root = _resolve(spec)
-    return _examine(spec, root, _fingerprint(root))
-
-
-def _normalise(spec: str) -> str:
-    """Make paths absolute: PlatformIO would take them relative to its own folder."""
-    for scheme in ("symlink://", "file://"):
-        if spec.startswith(scheme):
-            return scheme + str(Path(spec.removeprefix(scheme)).expanduser().resolve())
-    if spec.startswith(("/", "./", "../", "~")):
-        return "symlink://" + str(Path(spec).expanduser().resolve())
-    return spec
-
-
-def _resolve(spec: str) -> Path:
-    """Return the folder of `spec`, from our record of it or through PlatformIO."""
-    store = cache_dir() / "libraries" / hashlib.sha256(spec.encode()).hexdigest()[:24]
-    source = _source_stamp(spec)
-    known = _recorded(store, source)
-    if known is not None:
-        return known
-    store.mkdir(parents=True, exist_ok=True)
-    with (store.parent / f"{store.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        known = _recorded(store, source)
-        if known is not None:
-            return known
-        packages = store / "packages"
-        shutil.rmtree(packages, ignore_errors=True)
-        _install(spec, packages)
-        root = _installed(spec, packages)
-        record = {"spec": spec, "root": str(root), "source": source}
-        fresh = store / ".resolved.json"
-        fresh.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        fresh.replace(store / "resolved.json")
-        return root
-
-
-def _recorded(store: Path, source: str) -> Path | None:
-    try:
-        record = json.loads((store / "resolved.json").read_text(encoding="utf-8"))
-        root = Path(record["root"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return root if record.get("source") == source and root.is_dir() else None
-
-
-def _source_stamp(spec: str) -> str:
-    """Return what changes when a local source does; a remote one is fetched once and kept."""
-    if spec.startswith("file://"):
-        path = Path(spec.removeprefix("file://"))
-        if path.is_dir():
-            return _fingerprint(path)
-        if path.is_file():
-            status = path.stat()
-            return f"{status.st_size} {status.st_mtime_ns}"
-    return ""
-
-
-def _install(spec: str, packages: Path) -> None:
-    packages.mkdir()
-    core = cache_dir() / "platformio"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PLATFORMIO_")}
-    environment.update(
-        PLATFORMIO_CORE_DIR=str(core),
-        PLATFORMIO_DISABLE_COLOR="true",
-        PLATFORMIO_DISABLE_PROGRESSBAR="true",
-        PLATFORMIO_SETTING_ENABLE_TELEMETRY="no",
-        GIT_TERMINAL_PROMPT="0",
-    )
-    # A library's own dependencies are for its examples; TFLM needs none.
-    command = [
-        sys.executable, "-m", "platformio", "pkg", "install", "--global", "--skip-dependencies",
-        "--storage-dir", str(packages), "--library", spec,
-    ]  # fmt: skip
-    try:
-        asked = subprocess.run(
-            command, capture_output=True, text=True, env=environment, check=False,
-            timeout=_TIMEOUT_S, stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        raise _unreachable(spec, f"PlatformIO was still at it after {_TIMEOUT_S} s") from None
-    if asked.returncode:
-        said = asked.stderr.strip() or asked.stdout
-        lines = [line for line in said.splitlines() if line.strip() and not _BANNER.search(line)]
-        raise _unreachable(spec, "\n".join(f"    {line}" for line in lines[-_SHOWN_LINES:]))
-
-
-def _installed(spec: str, packages: Path) -> Path:
-    for link in packages.glob("*.pio-link"):
-        uri = str(json.loads(link.read_text(encoding="utf-8"))["spec"]["uri"])
-        return Path(uri.removeprefix("symlink://"))
-    folders = [path for path in packages.iterdir() if path.is_dir() and path.name[0] != "."]
-    if len(folders) != 1:
-        raise _unreachable(spec, f"    PlatformIO installed {len(folders)} packages instead of one")
-    return folders[0]
-
-
-def _unreachable(spec: str, reason: str) -> ConfigError:
-    return ConfigError(
-        f"PlatformIO cannot get the TFLM library '{spec}':\n{reason}",
-        expected="a library that is there or can be fetched",
-        fix=THREE_WAYS,
-        library=spec,
-    )
-
-
-def walk(root: Path) -> Iterator[Path]:
-    """Yield sources, headers and manifests below `root`, without tests and examples."""
-    for folder, folders, names in os.walk(root):
-        folders[:] = sorted(name for name in folders if name not in _SKIPPED)
-        for name in sorted(names):
-            suffix = posixpath.splitext(name)[1]
-            if suffix in SOURCE_SUFFIXES or suffix in HEADER_SUFFIXES or name in _MANIFESTS:
-                yield Path(folder, name)
-
-
-def _fingerprint(root: Path) -> str:
-    """Return a cheap stamp over names, sizes and times."""
-    total = hashlib.sha256()
-    for path in walk(root):
-        status = path.stat()
-        total.update(f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-    return total.hexdigest()
-
-
-@lru_cache(maxsize=8)
-def _examine(spec: str, root: Path, _stamp: str) -> Library:
-    total = hashlib.sha256()
-    files = []
-    for path in walk(root):
-        name = path.relative_to(root).as_posix()
-        content = path.read_bytes()
-        total.update(f"{name}\0{len(content)}\0".encode())
-        total.update(content)
-        if path.name not in _MANIFESTS:
-            files.append(name)
-    manifest = _manifest(root)
-    name = str(manifest.get("name") or root.name)
-    version = str(manifest.get("version") or "0.0.0")
-    if (root / ".piopm").is_file():
-        # For git, PlatformIO notes the commit here: "1.0.0+sha.0123abc".
-        version = str(json.loads((root / ".piopm").read_text(encoding="utf-8"))["version"])
-    build = manifest.get("build") or {}
-    flags = build.get("flags") or ()
-    if isinstance(flags, str):
-        flags = flags.split()
-    return Library(
-        spec=spec,
-        root=root,
-        name=name,
-        version=version,
-        flags=tuple(str(flag) for item in flags for flag in str(item).split()),
-        files=tuple(files),
-        digest=total.hexdigest(),
-    )
-
-
-def _manifest(root: Path) -> Mapping[str, Any]:
-    path = root / "library.json"
-    if path.is_file():
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as failure:
-            raise ConfigError(f"not JSON: {failure}", where=str(path)) from None
-        return found if isinstance(found, dict) else {}
-    path = root / "library.properties"
-    if path.is_file():
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return dict(line.split("=", 1) for line in lines if "=" in line and line[0] != "#")
-    return {}
+    return get_library(spec, what="the TFLM library", fix=THREE_WAYS)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
+from harness.runtimes.library import HEADER_SUFFIXES, arm_functions
 from harness.runtimes.tflm.layout import MICRO, RESOLVER, Layout, is_source, stem
-from harness.runtimes.tflm.library import HEADER_SUFFIXES
 
 # Our glue has the port functions; the rest is for TFLM's own tests.
 _UNWANTED = re.compile(
@@ -21,7 +21,6 @@ _UNWANTED = re.compile(
 _FLOAT_CMSIS = re.compile(r"_(f16|f32|flt)\.c$")
 _INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 _DEFINITION = re.compile(r"\bRegister_(\w+)\s*\(\s*\)\s*\{")
-_C_FUNCTION = re.compile(r"^(?![ *#/])[^\n;={}]*?\b(arm_\w+)\s*\([^;{}]*\)\s*\{", re.MULTILINE)
 _WORD = re.compile(r"\barm_\w+")
 _DECLARATIONS = re.compile(r"/arm_nn\w*functions\w*\.h$")  # every function there is
 
@@ -119,7 +118,7 @@ def _closure(layout: Layout, start: Iterable[str], pool: list[str]) -> tuple[str
     for name in pool:
         by_stem.setdefault(stem(name), []).append(name)
         if _is_cmsis(name):
-            for word in _C_FUNCTION.findall(layout.text(name)):
+            for word in arm_functions(layout.text(name)):
                 functions.setdefault(word, name)
     headers = _headers(layout)
     seen: set[str] = set()
