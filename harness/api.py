@@ -80,6 +80,7 @@ def measure(
     runtime: str = "aot",
     kernels: str = "cmsis_nn",
     library: str | Sequence[str] | None = None,
+    kernels_source: str | None = None,
     optimization: str = "-O2",
     warmup: int = 1,
     repeats: int = 3,
@@ -102,6 +103,8 @@ def measure(
         kernels: ``cmsis_nn``; ``portable`` (aot) or ``reference`` (tflm).
         library: PlatformIO spec of the TFLM library, ``[KERNELS=]SPEC``; several as a list. None
             takes ``$HARNESS_TFLM``.
+        kernels_source: CMSIS-NN tree for `aot`: a folder, or a git repository with ``#commit``;
+            None takes the one that is installed.
         optimization: GCC's level: -O0, -O1, -O2, -O3, -Os or -Ofast.
         warmup: Inferences before the timed ones.
         repeats: Timed inferences after each boot, 1 to 64.
@@ -137,6 +140,7 @@ def measure(
         runtime=runtime,
         kernels=kernels,
         library=[library] if isinstance(library, str) else library,
+        kernels_source=kernels_source,
         optimization=optimization,
         seed=seed,
         measure=parse(MeasureOptions, options, where=_WHERE, error=ConfigError),

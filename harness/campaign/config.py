@@ -7,19 +7,29 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from harness.errors import CampaignError, ConfigError
-from harness.runtimes import RUNTIME_KERNELS
+from harness.runtimes import RUNTIME_KERNELS, SHIPPED_KERNELS, RuntimeOptions
+from harness.runtimes.library import absolute_spec
 from harness.strict import Strict, parse, read_toml
 
 LIBRARY_VARIABLE = "HARNESS_TFLM"
 
 Optimization = Literal["-O0", "-O1", "-O2", "-O3", "-Os", "-Ofast"]
+
+
+Spec = Annotated[str, Field(min_length=1)]
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 class BackboneSamples(Strict):
@@ -65,14 +75,17 @@ class RuntimeSweep(Strict):
         optimization: GCC's levels.
         library: PlatformIO spec of the runtime's library, for every kernel set; `tflm` only.
         libraries: The same by kernel set, where they need different ones.
+        kernels_source: Specs of CMSIS-NN trees to compare, `SHIPPED_KERNELS` for the installed one;
+            `aot` only.
         one_firmware: Flash the runtime once and then only models; `tflm` only.
     """
 
     name: Literal["aot", "tflm"] = "aot"
     kernels: Annotated[tuple[str, ...], Field(min_length=1)] = ("cmsis_nn",)
     optimization: Annotated[tuple[Optimization, ...], Field(min_length=1)] = ("-O2",)
-    library: Annotated[str, Field(min_length=1)] | None = None
-    libraries: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    library: Spec | None = None
+    libraries: dict[str, Spec] = Field(default_factory=dict)
+    kernels_source: Annotated[tuple[Spec, ...], BeforeValidator(_listed)] = ()
     one_firmware: bool = False
 
     @model_validator(mode="after")
@@ -85,6 +98,10 @@ class RuntimeSweep(Strict):
                 )
         if self.name != "tflm" and (self.library or self.libraries):
             raise ValueError(f"runtime '{self.name}' brings its own code and takes no library")
+        if self.kernels_source and (self.name != "aot" or "cmsis_nn" not in self.kernels):
+            raise ValueError(
+                "kernels_source is a CMSIS-NN tree: for runtime 'aot' with kernels 'cmsis_nn'"
+            )
         if self.name != "tflm" and self.one_firmware:
             raise ValueError(
                 f"runtime '{self.name}' compiles the model in: one_firmware is for 'tflm'"
@@ -94,6 +111,19 @@ class RuntimeSweep(Strict):
     def library_for(self, kernels: str) -> str | None:
         """Return the library of a kernel set, None where none is named."""
         return self.libraries.get(kernels, self.library)
+
+    def options(self) -> Iterator[RuntimeOptions]:
+        """Yield each kernel set with its library, or with each tree that it is built from."""
+        for kernels in self.kernels:
+            sources: tuple[str | None, ...] = (None,)
+            if kernels == "cmsis_nn" and self.kernels_source:
+                sources = tuple(
+                    None if spec == SHIPPED_KERNELS else spec for spec in self.kernels_source
+                )
+            for source in sources:
+                yield RuntimeOptions(
+                    self.name, kernels, self.library_for(kernels), kernels_source=source
+                )
 
     def with_libraries(
         self, general: str | None, by_kernels: Mapping[str, str], *, override: bool
@@ -241,6 +271,15 @@ def configure(
     return with_libraries(config, library)
 
 
+def runtime_sweep(runtime: str, kernels: str, kernels_source: str | None) -> dict[str, object]:
+    """Return the ``[[runtimes]]`` entry of one configuration, as in a campaign file.
+
+    A path of `kernels_source` is taken relative to the working directory.
+    """
+    sources = (absolute_spec(kernels_source, Path.cwd()),) if kernels_source else ()
+    return {"name": runtime, "kernels": [kernels], "kernels_source": sources}
+
+
 def find_model(folder: Path, name: str) -> Path:
     """Return ``folder/name``, else the one file of that name anywhere below `folder`.
 
@@ -291,9 +330,9 @@ def parse_libraries(specs: Sequence[str]) -> tuple[str | None, dict[str, str]]:
                 expected="one SPEC, or KERNELS=SPEC once for each kernel set",
             )
         if named:
-            by_kernels[name] = absolute_library(spec, Path.cwd())
+            by_kernels[name] = absolute_spec(spec, Path.cwd())
         else:
-            general = absolute_library(text, Path.cwd())
+            general = absolute_spec(text, Path.cwd())
     return general, by_kernels
 
 
@@ -322,16 +361,10 @@ def with_libraries(config: CampaignConfig, specs: Sequence[str] | None) -> Campa
     return config.model_copy(update={"runtimes": runtimes})
 
 
-def absolute_library(spec: str, base: Path) -> str:
-    """Return a library spec whose path, where it is one, no longer depends on a folder."""
-    for scheme in ("symlink://", "file://"):
-        if spec.startswith(scheme):
-            path = Path(spec.removeprefix(scheme)).expanduser()
-            return scheme + str((base / path).resolve())
-    return spec
-
-
 def _absolute(sweep: RuntimeSweep, base: Path) -> RuntimeSweep:
-    library = absolute_library(sweep.library, base) if sweep.library else None
-    libraries = {name: absolute_library(spec, base) for name, spec in sweep.libraries.items()}
-    return sweep.model_copy(update={"library": library, "libraries": libraries})
+    library = absolute_spec(sweep.library, base) if sweep.library else None
+    libraries = {name: absolute_spec(spec, base) for name, spec in sweep.libraries.items()}
+    sources = tuple(absolute_spec(spec, base) for spec in sweep.kernels_source)
+    return sweep.model_copy(
+        update={"library": library, "libraries": libraries, "kernels_source": sources}
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.bench import Bench
-from harness.campaign.config import CampaignConfig, MeasureOptions, with_libraries
+from harness.campaign.config import CampaignConfig, MeasureOptions, runtime_sweep, with_libraries
 from harness.campaign.outcome import Outcome, write_outcome
 from harness.campaign.plan import Job, plan
 from harness.campaign.runner import Listener, Summary, run
@@ -67,6 +67,7 @@ def one_model(
     runtime: str = "aot",
     kernels: str = "cmsis_nn",
     library: Sequence[str] | None = None,
+    kernels_source: str | None = None,
     optimization: str = "-O2",
     seed: int = 0,
     measure: MeasureOptions,
@@ -82,6 +83,7 @@ def one_model(
         runtime: Runtime.
         kernels: One of its kernel sets.
         library: TFLM libraries, see `with_libraries`.
+        kernels_source: CMSIS-NN tree for `aot`, see `RuntimeSweep`.
         optimization: GCC's level.
         seed: Seed of the input data.
         measure: How it is measured.
@@ -90,13 +92,14 @@ def one_model(
     Raises:
         ConfigError: An option is wrong.
     """
+    sweep = runtime_sweep(runtime, kernels, kernels_source)
     config = parse(
         CampaignConfig,
         {
             "name": name,
             "seed": seed,
             "models": [str(model.resolve())],
-            "runtimes": [{"name": runtime, "kernels": [kernels], "optimization": [optimization]}],
+            "runtimes": [{**sweep, "optimization": [optimization]}],
             "measure": measure.model_dump(),
             **({"stations": [station]} if station else {"boards": [board]}),
         },

@@ -240,7 +240,7 @@ def _provenance(job: Job, campaign: str | None) -> dict[str, Any]:
         "sample_index": spec.sample_index,
         "runtime": job.runtime.runtime,
         "kernels": job.runtime.kernels,
-        "library": job.runtime.library,
+        "library": job.runtime.library or job.runtime.kernels_source,
         "one_firmware": job.one_firmware,
         "optimization": job.build.optimization,
         "flags": job.build.extra_flags,

@@ -205,7 +205,7 @@ def _configurations(
 ) -> Iterator[tuple[RuntimeOptions, BuildOptions, bool]]:
     measure = config.measure
     for sweep in config.runtimes:
-        for kernels in sweep.kernels:
+        for runtime in sweep.options():
             for optimization in sweep.optimization:
                 build = BuildOptions(
                     optimization=optimization,
@@ -214,8 +214,7 @@ def _configurations(
                     art=measure.art,
                     baud=measure.baud or board.facts.console.baud,
                 )
-                library = sweep.library_for(kernels)
-                yield RuntimeOptions(sweep.name, kernels, library), build, sweep.one_firmware
+                yield runtime, build, sweep.one_firmware
 
 
 def _sampled(config: CampaignConfig) -> Iterator[ModelSpec]:

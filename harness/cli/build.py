@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from harness.cli.library import Kernels, Libraries, Runtime, check_runtime, chosen_library
+from harness.cli.library import Kernels, KernelsSource, Libraries, Runtime, runtime_options
 from harness.cli.output import Json, err, print_json, print_table
 
 
@@ -23,6 +24,7 @@ def build(
     runtime: Runtime = "aot",
     kernels: Kernels = "cmsis_nn",
     library: Libraries = None,
+    kernels_source: KernelsSource = None,
     all_types: Annotated[
         bool,
         typer.Option("--all-types", help="tflm: kernels for every data type, not for int8 alone."),
@@ -38,16 +40,15 @@ def build(
     from harness.firmware import build as build_firmware
     from harness.firmware.linkmap import read_shares
     from harness.models import read_model, require_int8
-    from harness.runtimes import RuntimeOptions, get_runtime
+    from harness.runtimes import get_runtime
 
     if not optimization.startswith("-"):
         optimization = f"-{optimization}" if optimization.startswith("O") else f"-O{optimization}"
     target = load_board(board)
     network = read_model(model)
     require_int8(network)
-    check_runtime(runtime, kernels)
-    library_spec = chosen_library(runtime, kernels, library)
-    options = RuntimeOptions(runtime, kernels, library_spec, all_types)
+    options = runtime_options(runtime, kernels, library, kernels_source)
+    options = replace(options, all_types=all_types)
     sources = get_runtime(runtime).generate(network, options, target)
     with spinner(f"building for {target.name}"):
         image = build_firmware(target, network, sources, BuildOptions(optimization=optimization))

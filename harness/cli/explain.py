@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.library import Kernels, Libraries, Runtime, check_runtime
+from harness.cli.library import Kernels, KernelsSource, Libraries, Runtime, check_runtime
 from harness.cli.output import Json, print_json, print_table
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def explain(
     runtime: Runtime = "aot",
     kernels: Kernels = "cmsis_nn",
     library: Libraries = None,
+    kernels_source: KernelsSource = None,
     optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
     against: Annotated[
         str | None,
@@ -48,7 +49,12 @@ def explain(
                 f"--against is '{against}'", expected="RUNTIME/KERNELS or RUNTIME/KERNELS/-O2"
             )
         firmwares.append((parts[0], parts[1], _level(parts[2] if parts[2:] else optimization)))
-    found = [_explained(model, board, *firmware, library) for firmware in firmwares]
+    found: list[Explanation] = []
+    for firmware in firmwares:
+        source = kernels_source
+        if found and firmware[:2] != ("aot", "cmsis_nn"):
+            source = None  # named for the first firmware; the other has no use for it
+        found.append(_explained(model, board, *firmware, library, source))
     if plot is not None:
         from harness.explain.plot import plot as draw
 
@@ -69,7 +75,13 @@ def _level(optimization: str) -> str:
 
 
 def _explained(
-    model: Path, board: str, runtime: str, kernels: str, level: str, library: list[str] | None
+    model: Path,
+    board: str,
+    runtime: str,
+    kernels: str,
+    level: str,
+    library: list[str] | None,
+    kernels_source: str | None,
 ) -> Explanation:
     from harness.bench import load_bench
     from harness.campaign.config import MeasureOptions
@@ -89,6 +101,7 @@ def _explained(
         runtime=runtime,
         kernels=kernels,
         library=library,
+        kernels_source=kernels_source,
         optimization=level,
         measure=MeasureOptions(warmup=1, repeats=1),
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import ConfigError
-from harness.runtimes import RUNTIME_KERNELS, RUNTIMES
+from harness.runtimes import RUNTIME_KERNELS, RUNTIMES, RuntimeOptions
 
 ENVIRONMENT = "HARNESS_TFLM"
 
@@ -24,6 +24,17 @@ Libraries = Annotated[
         metavar="[KERNELS=]SPEC",
         help="PlatformIO spec of the TFLM library, for all kernels or for these; may be repeated "
         f"(default: ${ENVIRONMENT}).",
+        show_default=False,
+    ),
+]
+
+
+KernelsSource = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SPEC",
+        help="CMSIS-NN tree for the aot runtime: a folder, or a git repository with #commit "
+        "(default: the one that is installed).",
         show_default=False,
     ),
 ]
@@ -54,16 +65,22 @@ def check_runtime(runtime: str, kernels: str) -> None:
     )
 
 
-def chosen_library(runtime: str, kernels: str, specs: Sequence[str] | None) -> str | None:
-    """Return the library for one runtime and one kernel set, None where none is named.
+def runtime_options(
+    runtime: str,
+    kernels: str,
+    libraries: Sequence[str] | None,
+    kernels_source: str | None,
+) -> RuntimeOptions:
+    """Return one runtime with the library or the kernel tree that the user names for it.
 
     Raises:
-        ConfigError: As `with_libraries`.
+        ConfigError: As `check_runtime` and `with_libraries`; or a kernel tree that nothing uses.
     """
-    from harness.campaign.config import CampaignConfig, with_libraries
+    from harness.campaign.config import CampaignConfig, runtime_sweep, with_libraries
     from harness.strict import parse
 
-    sweep = {"name": runtime, "kernels": [kernels]}
+    check_runtime(runtime, kernels)
+    sweep = runtime_sweep(runtime, kernels, kernels_source)
     data = {"name": "one", "boards": ["any"], "models": ["one"], "runtimes": [sweep]}
     config = parse(CampaignConfig, data, where="the command line", error=ConfigError)
-    return with_libraries(config, specs).runtimes[0].library_for(kernels)
+    return next(with_libraries(config, libraries).runtimes[0].options())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.library import Kernels, Libraries, Runtime, check_runtime
+from harness.cli.library import Kernels, KernelsSource, Libraries, Runtime, check_runtime
 from harness.cli.output import (
     BenchFile,
     Database,
@@ -37,6 +37,7 @@ def measure(
     runtime: Runtime = "aot",
     kernels: Kernels = "cmsis_nn",
     library: Libraries = None,
+    kernels_source: KernelsSource = None,
     optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
     warmup: Annotated[int, typer.Option(min=0, help="Inferences before the timed ones.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, max=64, help="Timed inferences.")] = 3,
@@ -71,6 +72,7 @@ def measure(
         runtime=runtime,
         kernels=kernels,
         library=library,
+        kernels_source=kernels_source,
         optimization=optimization,
         seed=seed,
         measure=MeasureOptions(

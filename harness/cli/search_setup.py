@@ -393,12 +393,12 @@ def make_measure(
     """
     from harness.bench import load_bench
     from harness.campaign.networks import measure_networks
-    from harness.cli.library import chosen_library
+    from harness.cli.library import runtime_options
     from harness.firmware.toolchain import ensure_toolchain
 
     ensure_toolchain()
     runtime, kernels = fit.fingerprint.runtime or "", fit.fingerprint.kernels or ""
-    library = chosen_library(runtime, kernels, options.library)
+    library = runtime_options(runtime, kernels, options.library, None).library
     bench = load_bench(Path(options.bench) if options.bench else None)
 
     def measure(networks: Sequence[Path] | Sequence[Architecture], title: str) -> list[Measurement]:

@@ -136,7 +136,7 @@ class Measurement:
     kernels_version: str | None = None
     optimization: str | None = None
     flags: Annotated[tuple[str, ...], Lax] = ()
-    library: str | None = None  # PlatformIO spec of the runtime's library, as the user gave it
+    library: str | None = None  # spec of the runtime's library or kernel tree, as the user gave it
     one_firmware: bool | None = None  # the model lay in the model region beside a shared runtime
     toolchain: str | None = None
     firmware_sha256: str | None = None

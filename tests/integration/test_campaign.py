@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -170,6 +172,31 @@ def test_the_accelerator_is_read_from_the_device(
     on, off = rows(tmp_path / "on.sqlite"), rows(tmp_path / "off.sqlite")
     assert [(row.art, row.issues) for row in on] == [(True, ())] * 3
     assert [(row.art, row.issues) for row in off] == [(False, ())] * 3
+
+
+def test_two_revisions_of_the_kernels_are_one_campaign(
+    harness: Harness, tmp_path: Path, tiny: Path
+) -> None:
+    spec = importlib.util.find_spec("bakenn")
+    assert spec is not None and spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
+    tree = shutil.copytree(package / "backend/cmsis_nn/vendor/cmsis_nn", tmp_path / "CMSIS-NN")
+    with (tree / "Source/ConvolutionFunctions/arm_convolve_s8.c").open("a") as source:
+        source.write("/* another revision */\n")
+    file = tmp_path / "revisions.toml"
+    file.write_text(
+        f'name = "revisions"\nboards = ["nucleo_f746zg"]\nmodels = ["{tiny.name}"]\n'
+        '[[runtimes]]\nkernels_source = ["bakenn", "./CMSIS-NN"]\n'
+    )
+    answer = harness("run", file, "--db", tmp_path / "a.sqlite", "--json")
+    assert (answer.code, answer.json()["valid"]) == (0, 2), answer.err
+    shipped, named = sorted(rows(tmp_path / "a.sqlite"), key=lambda row: row.library or "")
+    assert (shipped.library, named.library) == (None, f"symlink://{tree}")
+    assert "bakenn" in (shipped.kernels_version or "") and "sha256" in (named.kernels_version or "")
+    assert shipped.key != named.key and shipped.bit_exact and named.bit_exact
+    assert shipped.cycles == named.cycles  # a comment is no other code
+    again = harness("run", file, "--db", tmp_path / "a.sqlite", "--json")
+    assert again.json()["measured_before"] == 2
 
 
 def test_models_in_turn_on_two_kernel_sets_never_get_each_other_s_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -62,19 +63,42 @@ def test_a_file_spec_is_copied_again_when_its_source_changed(tree: Path) -> None
     assert find_library(f"file://{tree}").digest != first.digest
 
 
-def test_a_missing_folder_is_platformio_s_message_and_the_three_ways(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused_with_the_three_ways(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         find_library(f"symlink://{tmp_path / 'nothing'}")
     text = str(caught.value)
     assert "cannot get the TFLM library" in text
     assert "not a directory" in text
     assert "create_tflm_tree.py" in text
-    assert "****" not in text
 
 
-def test_a_tree_without_a_manifest_says_so(tmp_path: Path) -> None:
+def test_what_platformio_cannot_get_is_refused_in_its_words(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_library(f"file://{tmp_path / 'nothing'}")
+    assert "cannot get the TFLM library" in str(caught.value)
+    assert "****" not in str(caught.value)
+
+
+def test_a_folder_needs_no_manifest(tmp_path: Path) -> None:
     folder = tmp_path / "bare"
     folder.mkdir()
     (folder / "a.cpp").write_text("int a;\n")
-    with pytest.raises(ConfigError, match="manifest"):
-        find_library(f"symlink://{folder}")
+    library = find_library(f"symlink://{folder}")
+    assert (library.name, library.version, library.commit) == ("bare", "0.0.0", None)
+
+
+def test_a_repository_is_fetched_at_its_commit(tree: Path) -> None:
+    def git(*words: str) -> str:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        command = ["git", "-C", str(tree), *identity, *words]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "one")
+    commit = git("rev-parse", "HEAD")
+    (tree / "src" / "a.cpp").write_text("int a = 2;\n")
+    git("commit", "-q", "-a", "-m", "two")
+    library = find_library(f"git+file://{tree}#{commit}")
+    assert library.commit == commit
+    assert (library.root / "src" / "a.cpp").read_text() == "int a;\n"

@@ -91,6 +91,7 @@ kernels = ["cmsis_nn", "reference"]
         ('[[runtimes]]\nkernels = ["reference"]\n', "'aot' has no kernels 'reference'"),
         ('[[runtimes]]\nname = "tflm"\nkernels = ["portable"]\n', "only cmsis_nn, reference"),
         ('[[runtimes]]\nlibrary = "x"\n', "takes no library"),
+        ('[[runtimes]]\nname = "tflm"\nkernels_source = "x"\n', "for runtime 'aot'"),
         ("[[runtimes]]\none_firmware = true\n", "one_firmware is for 'tflm'"),
         ('[[runtimes]]\nname = "tflm"\nlibraries = {portable = "x"}\n', "no kernels 'portable'"),
     ],
@@ -105,6 +106,19 @@ def test_a_library_for_all_kernels_and_one_for_some(tmp_path: Path) -> None:
     (sweep,) = read_campaign(write(tmp_path, text)).runtimes
     assert sweep.library_for("cmsis_nn") == "owner/a@1"
     assert sweep.library_for("reference") == f"symlink://{tmp_path.parent / 'trees' / 'ref'}"
+
+
+def test_kernel_trees_are_swept_for_cmsis_nn_alone(tmp_path: Path) -> None:
+    text = GOOD + '[[runtimes]]\nkernels = ["portable", "cmsis_nn"]\nkernels_source = '
+    (sweep,) = read_campaign(write(tmp_path, text + '["bakenn", "../tree", "g.git#1"]')).runtimes
+    assert [(options.kernels, options.kernels_source) for options in sweep.options()] == [
+        ("portable", None),
+        ("cmsis_nn", None),
+        ("cmsis_nn", f"symlink://{tmp_path.parent / 'tree'}"),
+        ("cmsis_nn", "g.git#1"),
+    ]
+    (sweep,) = read_campaign(write(tmp_path, text + '"g.git#1"')).runtimes
+    assert sweep.kernels_source == ("g.git#1",)
 
 
 def test_which_library_wins(tmp_path: Path) -> None:
