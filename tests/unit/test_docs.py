@@ -71,6 +71,15 @@ def test_every_key_of_a_campaign_file_is_explained() -> None:
     assert not {key for key in keys if f"`{key}`" not in text and f"{key}]" not in text}
 
 
+def test_every_environment_variable_is_explained() -> None:
+    sources = [path for folder in ("harness", "studies") for path in (ROOT / folder).rglob("*.py")]
+    used = {
+        name for path in sources for name in re.findall(r"\bHARNESS_[A-Z_]+\b", path.read_text())
+    }
+    text = (DOCS / "environment.md").read_text()
+    assert not {name for name in used if f"`{name}`" not in text}
+
+
 def test_every_public_name_is_in_the_python_reference() -> None:
     text = (DOCS / "python.md").read_text()
     assert not [name for name in harness.__all__ if not name.startswith("_") and name not in text]
