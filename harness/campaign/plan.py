@@ -254,10 +254,9 @@ def _files(config: CampaignConfig) -> Iterator[ModelSpec]:
 
 
 def _timing(board: Board, station: Station) -> str:
-    from harness.virtual.time import get_model
+    from harness.virtual.time import timing_model
 
-    model = get_model(board.facts.core.cpu, board, name=station.timing)
-    return f"{model.name}/{model.version}"
+    return timing_model(board, station.timing).identity
 
 
 @lru_cache(maxsize=64)

@@ -382,11 +382,10 @@ class BoardSession:
     def _timing_model(self) -> str | None:
         if self._station.source != "emulated":
             return None
-        from harness.virtual.time import get_model
+        from harness.virtual.registry import get_machine
 
-        core = self._board.facts.core.cpu
-        model = get_model(core, self._board, name=self._station.timing)
-        return f"{model.name}/{model.version}"
+        # As the machine that counted says, not as the environment does now.
+        return get_machine(self._board.id).model.identity
 
 
 def _stopwatch(station: Station) -> Stopwatch:

@@ -27,7 +27,7 @@ from harness.virtual.time.counting import BlockCounter
 
 if TYPE_CHECKING:
     from harness.virtual.faults import FaultPlan, FaultyLine, Injector
-    from harness.virtual.time import TimingModel
+    from harness.virtual.time.model import TimingModel
     from harness.virtual.time.observer import Observer
 
 Price = Callable[[bytes, int], int]
@@ -44,7 +44,7 @@ class VirtualMachine:
         board: What to emulate.
         flash_file: File that keeps the flash; None for a private erased flash.
         price: Cycles of one execution of a basic block; None for the board's timing model.
-        timing: Name of the timing model; None for the default (`get_model`).
+        timing: Name of the timing model; None for the default (`timing_model`).
 
     Raises:
         VirtualError: The board has no emulation, or the flash file cannot be used.
@@ -320,16 +320,16 @@ class VirtualMachine:
         from harness.virtual.time.observer import Observer
 
         observer = Observer(self.board, self.memory)
-        counter.observe(observer, model.price_events)
+        counter.observe(observer, model.event_cycles)
         self.console.received_address = observer.cold_address
         return observer
 
     @cached_property
     def model(self) -> TimingModel:
         """The timing model of the board."""
-        from harness.virtual.time import get_model
+        from harness.virtual.time import timing_model
 
-        return get_model(self.board.facts.core.cpu, self.board, name=self._timing)
+        return timing_model(self.board, self._timing)
 
     # CoreControl: called by the system control space.
 
@@ -386,7 +386,7 @@ class VirtualMachine:
 
     def _price_block(self, code: bytes, address: int) -> int:
         if self._price is None:
-            self._price = self.model.price_block
+            self._price = self.model.block_cycles
         return self._price(code, address)
 
 

@@ -7,7 +7,7 @@ import threading
 from harness.boards import load_board
 from harness.errors import VirtualError
 from harness.virtual.machine import VirtualMachine
-from harness.virtual.time import get_model
+from harness.virtual.time import timing_model
 
 _machines: dict[str, VirtualMachine] = {}
 _machines_lock = threading.Lock()
@@ -62,7 +62,7 @@ def power_on(board_id: str, timing: str | None = None) -> VirtualMachine:
             another one.
     """
     board = load_board(board_id)
-    wanted = get_model(board.facts.core.cpu, board, name=timing).name
+    wanted = timing_model(board, timing).name
     machine = get_machine(board.id)
     if machine.model.name == wanted:
         return machine

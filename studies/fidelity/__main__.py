@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.firmware.toolchain import find_toolchain
-from harness.virtual.time import NAMES
+from harness.virtual.time import Timing
 from studies.fidelity.page import PAGE, tables
 from studies.fidelity.truths import check_all
 from studies.published import MODELS
@@ -31,7 +31,7 @@ def main() -> None:
         for check in check_all(
             options.kernels,
             options.models,
-            timings=NAMES,
+            timings=tuple(Timing),
             optimizations=tuple(options.optimization),
         ):
             checks.append(check)

@@ -199,10 +199,9 @@ def run(elf: Path, board: Board, *, timing: str, layers: int) -> Replay:
             raise VirtualError(f"the replay did not end within {_RUN_S} s", where=str(elf))
         raw = machine.memory.read(at, 4 * CYCLES_WORDS) or b""
         words = struct.unpack(f"<{CYCLES_WORDS}I", raw)
-        model = machine.model
         return Replay(
             board=board.id,
-            timing=f"{model.name}/{model.version}",
+            timing=machine.model.identity,
             cycles=words[TOTAL],
             layers=words[:layers],
             blocks=tuple(machine.cpu.counter.snapshot()),

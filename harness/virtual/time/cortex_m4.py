@@ -8,7 +8,7 @@ Sources, cited by letter at each constant:
 - [J] jnk0le, *random*, "pipeline cycle test", ``doc/cortex_m3m4.md``: measured with DWT on
   STM32F407.
 
-Where the documented cost is a range, the price is its middle and the comment says so. A backward
+Where the documented cost is a range, its middle is taken and the comment says so. A backward
 conditional branch counts as taken (a loop), a forward one as not taken: a block does not know its
 successor. Left out: flash wait states and the ART accelerator, bus contention, unaligned accesses.
 """
@@ -16,7 +16,7 @@ successor. Left out: flash wait states and the ART accelerator, bus contention, 
 from __future__ import annotations
 
 from harness.virtual.time.decode import Instruction
-from harness.virtual.time.issue import IssueModel
+from harness.virtual.time.model import TimingModel
 
 ALU = 1  # data processing, DSP and every multiply, long ones included [T]
 LOAD = 2  # [T]; one less where the next instruction is a load or store (pipelined)
@@ -40,18 +40,18 @@ _MEMORY = frozenset({"load", "store"})
 _FP_ARITHMETIC = frozenset({"fp", "fp-mac", "fp-div"})
 
 
-class CortexM4(IssueModel):
-    """Price basic blocks of a Cortex-M4 from the reference manual's table."""
+class CortexM4(TimingModel):
+    """Costs of a Cortex-M4's basic blocks from the reference manual's table."""
 
     name = "cortex-m4-issue"
     version = "2"
 
-    def price(self, block: list[Instruction]) -> int:
+    def issue(self, block: list[Instruction]) -> int:
         """Return the modelled cycles of one execution."""
-        return block_cycles(block) + sum(_refill(instruction) for instruction in block)
+        return issue_cycles(block) + sum(_refill(instruction) for instruction in block)
 
 
-def block_cycles(block: list[Instruction]) -> int:
+def issue_cycles(block: list[Instruction]) -> int:
     """Return the cycles of `block` without the refill after a taken branch."""
     following: list[Instruction | None] = [*block[1:], None]
     return sum(_cost(one, then) for one, then in zip(block, following, strict=True))

@@ -18,8 +18,8 @@ store buffer, fetch alignment. Left out, making it dearer: pairing a taken branc
 from __future__ import annotations
 
 from harness.virtual.time.decode import FLAGS, Instruction
-from harness.virtual.time.issue import IssueModel
 from harness.virtual.time.mnemonics import ADDITIVE, EARLY_BITS, PACK, SATURATE, XTA
+from harness.virtual.time.model import TimingModel
 
 # When operands are needed, relative to the cycle of issue ([L] ReadAdvance; [J] text).
 EARLY = -1  # addresses, inline-shifted and extracted operands: EX1 [L], [J]
@@ -67,17 +67,17 @@ _SATURATING = SATURATE | {"qadd", "qsub", "usad8", "usada8"}  # [L]
 _FP_UNITS = frozenset({"fp", "fp-mac", "fp-div"})
 
 
-class CortexM7(IssueModel):
-    """Price basic blocks of a Cortex-M7 by the dual-issue rules in the module's text.
+class CortexM7(TimingModel):
+    """Costs of a Cortex-M7's basic blocks by the dual-issue rules in the module's text.
 
-    A block that branches back to its own start is priced as one iteration in the steady state, so
+    A block that branches back to its own start costs one iteration in the steady state, so
     that dependencies carried round a loop count.
     """
 
     name = "cortex-m7-issue"
     version = "2"
 
-    def price(self, block: list[Instruction]) -> int:
+    def issue(self, block: list[Instruction]) -> int:
         """Return the modelled cycles of one execution."""
         if not block:
             return 0

@@ -17,15 +17,9 @@ time of divides (the middle of the range is taken).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 from harness.virtual.time import events
-from harness.virtual.time.cortex_m4 import REFILL, CortexM4, block_cycles
+from harness.virtual.time.cortex_m4 import REFILL, CortexM4, issue_cycles
 from harness.virtual.time.decode import Instruction, decode_block
-
-if TYPE_CHECKING:
-    from harness.boards import Board
 
 TARGET_UNALIGNED = 1  # "branches to unaligned wide instructions take one extra cycle" [A]
 RUN_UNALIGNED = 1  # "groups of three or more unaligned wide instructions take one extra" [A]
@@ -35,49 +29,42 @@ UNALIGNED = 1  # as two accesses [T] 3.3.2
 ODD = 1  # a word from an odd address: as three accesses [T] 3.3.2
 
 
-class PipelineM4:
-    """Price blocks and their events on a Cortex-M4 of an STM32F4 or L4."""
+class PipelineM4(CortexM4):
+    """Costs of blocks and their events on a Cortex-M4 of an STM32F4 or L4."""
 
     name = "cortex-m4-pipeline"
     version = "1"
     observes = True
 
-    def __init__(self, board: Board) -> None:
-        self._table = CortexM4()
-        self._wait_states = board.facts.clock.flash_wait_states
-        accelerator = board.facts.caches.accelerator
-        self._line_bytes = accelerator.line_bytes if accelerator else 0
-        self._prefetch = accelerator is not None and accelerator.prefetch
-
-    @property
-    def unknown(self) -> Mapping[str, int]:
-        """Mnemonics priced at the default, with how many distinct blocks met them."""
-        return self._table.unknown
-
-    def price_block(self, code: bytes, address: int) -> int:
+    def issue(self, block: list[Instruction]) -> int:
         """Return the cycles of one execution whose branch is not taken."""
-        self._table.price_block(code, address)  # counts what is unknown
-        block = list(decode_block(code))
-        return block_cycles(block) + RUN_UNALIGNED * _unaligned_runs(block, address)
+        return issue_cycles(block)
 
-    def price_events(self, code: bytes, address: int) -> tuple[int, ...]:
+    def block_cycles(self, code: bytes, address: int) -> int:
+        """Return the cycles of one execution whose branch is not taken."""
+        runs = _unaligned_runs(list(decode_block(code)), address)
+        return super().block_cycles(code, address) + RUN_UNALIGNED * runs
+
+    def event_cycles(self, code: bytes, address: int) -> tuple[int, ...]:
         """Return the cycles of each kind of event."""
+        wait_states = self.board.facts.clock.flash_wait_states
+        accelerator = self.board.facts.caches.accelerator
         block = list(decode_block(code))
-        prices = [0] * events.EVENTS
-        prices[events.TAKEN] = REFILL
+        cycles = [0] * events.EVENTS
+        cycles[events.TAKEN] = REFILL
         wide = bool(block) and block[0].halfwords == 2 and address % 4 != 0
-        prices[events.ENTERED] = TARGET_UNALIGNED if wide else 0
-        prices[events.FETCH_JUMP] = self._wait_states
-        prices[events.FETCH_NEXT] = self._wait_states
-        if self._prefetch:
+        cycles[events.ENTERED] = TARGET_UNALIGNED if wide else 0
+        cycles[events.FETCH_JUMP] = wait_states
+        cycles[events.FETCH_NEXT] = wait_states
+        if accelerator is not None and accelerator.prefetch:
             # The next line is on its way while the core works through the one before.
-            cycles = block_cycles(block) * self._line_bytes // max(1, len(code))
-            prices[events.FETCH_NEXT] = max(0, self._wait_states + 1 - cycles)
-        prices[events.DCACHE_FLASH] = self._wait_states
-        prices[events.SPLIT_LOAD] = SPLIT_LOAD
-        prices[events.UNALIGNED] = UNALIGNED
-        prices[events.ODD] = ODD
-        return tuple(prices)
+            covered = issue_cycles(block) * accelerator.line_bytes // max(1, len(code))
+            cycles[events.FETCH_NEXT] = max(0, wait_states + 1 - covered)
+        cycles[events.DCACHE_FLASH] = wait_states
+        cycles[events.SPLIT_LOAD] = SPLIT_LOAD
+        cycles[events.UNALIGNED] = UNALIGNED
+        cycles[events.ODD] = ODD
+        return tuple(cycles)
 
 
 def _unaligned_runs(block: list[Instruction], address: int) -> int:

@@ -17,15 +17,9 @@ overlap of a line fill with later instructions, contention between code and data
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 from harness.virtual.time import events
 from harness.virtual.time.cortex_m7 import CortexM7, issue_cycles, loops_to_itself
 from harness.virtual.time.decode import FLAGS, Instruction, decode_block
-
-if TYPE_CHECKING:
-    from harness.boards import Board
 
 FETCH_BYTES = 8  # "64-bit instruction fetch bandwidth" [TRM] 1.2.3
 QUEUE_BYTES = 32  # "4x64-bit pre-fetch queue" [TRM] 1.2.3
@@ -37,40 +31,30 @@ BUS_FLASH = 6  # from the miss to the flash interface and back: assumed
 BUS_RAM = 8  # the same to SRAM1 and SRAM2, behind the AXI-to-AHB bridge: assumed
 
 
-class PipelineM7:
-    """Price blocks and their events on a Cortex-M7 of an STM32F7."""
+class PipelineM7(CortexM7):
+    """Costs of blocks and their events on a Cortex-M7 of an STM32F7."""
 
     name = "cortex-m7-pipeline"
     version = "1"
     observes = True
 
-    def __init__(self, board: Board) -> None:
-        self._issue = CortexM7()
-        self._flash = board.facts.clock.flash_wait_states + 1 + BUS_FLASH
-        self._ram = 1 + BUS_RAM
-
-    @property
-    def unknown(self) -> Mapping[str, int]:
-        """Mnemonics priced at the default, with how many distinct blocks met them."""
-        return self._issue.unknown
-
-    def price_block(self, code: bytes, address: int) -> int:
+    def block_cycles(self, code: bytes, address: int) -> int:
         """Return the cycles to issue the block, or to fetch it where that takes longer."""
-        return max(self._issue.price_block(code, address), fetch_cycles(code, address))
+        return max(super().block_cycles(code, address), fetch_cycles(code, address))
 
-    def price_events(self, code: bytes, address: int) -> tuple[int, ...]:
+    def event_cycles(self, code: bytes, address: int) -> tuple[int, ...]:
         """Return the cycles of each kind of event."""
-        cycles = self.price_block(code, address)
-        prices = [0] * events.EVENTS
-        prices[events.MISPREDICTED] = _mispredicted(list(decode_block(code)))
-        prices[events.FETCH_JUMP] = self._flash
+        flash = self.board.facts.clock.flash_wait_states + 1 + BUS_FLASH
+        cycles = [0] * events.EVENTS
+        cycles[events.MISPREDICTED] = _mispredicted(list(decode_block(code)))
+        cycles[events.FETCH_JUMP] = flash
         # The queue covers for the fetch while the core works through what is in it.
-        covered = cycles * QUEUE_BYTES // max(1, len(code))
-        prices[events.FETCH_NEXT] = max(0, self._flash - covered)
-        prices[events.DCACHE_FLASH] = self._flash
-        prices[events.DCACHE_RAM] = self._ram
-        prices[events.UNALIGNED] = UNALIGNED
-        return tuple(prices)
+        covered = self.block_cycles(code, address) * QUEUE_BYTES // max(1, len(code))
+        cycles[events.FETCH_NEXT] = max(0, flash - covered)
+        cycles[events.DCACHE_FLASH] = flash
+        cycles[events.DCACHE_RAM] = 1 + BUS_RAM
+        cycles[events.UNALIGNED] = UNALIGNED
+        return tuple(cycles)
 
 
 def fetch_cycles(code: bytes, address: int) -> int:

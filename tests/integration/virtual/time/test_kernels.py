@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
-from harness.virtual.time import get_model
+from harness.boards import load_board
+from harness.virtual.time import timing_model
 from harness.virtual.time.decode import decode, decode_block
+
+BOARDS = {"cortex-m7": "nucleo_f746zg", "cortex-m4": "nucleo_f446re"}
 
 pytestmark = [
     pytest.mark.skipif(
@@ -95,10 +98,10 @@ def kernels(
 
 def test_every_instruction_is_known(kernels: Kernels) -> None:
     core, blocks = kernels
-    model = get_model(core, name="issue")
+    model = timing_model(load_board(BOARDS[core]), "issue")
     for of_kernel in blocks.values():
         for block in of_kernel:
-            assert model.price_block(block, 0x0800_0000) >= 1
+            assert model.block_cycles(block, 0x0800_0000) >= 1
     assert model.unknown == {}
 
 
@@ -106,7 +109,7 @@ def test_inner_loops_are_plausible(kernels: Kernels) -> None:
     """The M7 issues one to two instructions a cycle in the big MAC loop, the M4 less than one."""
     core, blocks = kernels
     loop = max(blocks["arm_nn_mat_mult_nt_t_s8"], key=len)
-    cycles = get_model(core, name="issue").price_block(loop, 0)
+    cycles = timing_model(load_board(BOARDS[core]), "issue").block_cycles(loop, 0)
     instructions = list(decode_block(loop))
     macs = sum(i.unit == "mac" for i in instructions)
     assert macs >= 16
@@ -122,13 +125,13 @@ def test_pricing_is_quick(kernels: Kernels) -> None:
     everything = [block for of_kernel in blocks.values() for block in of_kernel]
     decode.cache_clear()
     started = time.process_time()
-    model = get_model(core, name="issue")
+    model = timing_model(load_board(BOARDS[core]), "issue")
     for block in everything:
-        model.price_block(block, 0)
+        model.block_cycles(block, 0)
     cold = time.process_time() - started
     assert cold < 1.0 * max(1, len(everything) / 1000)
     started = time.process_time()
     for _ in range(10):
         for block in everything:
-            model.price_block(block, 0)
+            model.block_cycles(block, 0)
     assert time.process_time() - started < 0.5

@@ -22,7 +22,7 @@ pytest.importorskip(
 from harness.boards import load_board
 from harness.errors import VirtualError
 from harness.virtual.machine import VirtualMachine
-from harness.virtual.time import events, get_model
+from harness.virtual.time import events, timing_model
 from harness.virtual.time.counting import BlockCost
 from harness.virtual.time.pipeline_m4 import SPLIT_LOAD, TARGET_UNALIGNED
 from harness.virtual.time.pipeline_m7 import (
@@ -100,11 +100,11 @@ def test_an_alternating_branch_is_not_predicted(tmp_path: Path) -> None:
 
 def test_early_flags_shorten_a_misprediction() -> None:
     # subs r0, #1; bne -- and with three cycles of dependent work between [J].
-    model = get_model("cortex-m7", load_board(F746), name="pipeline")
+    model = timing_model(load_board(F746), "pipeline")
     late = bytes.fromhex("0138fdd1")
     early = bytes.fromhex("0138" + "81ea0202" * 4 + "f5d1")  # eor.w r2, r1, r2, four times
-    assert model.price_events(late, 0)[events.MISPREDICTED] == MISPREDICTED
-    assert model.price_events(early, 0)[events.MISPREDICTED] == MISPREDICTED_EARLY
+    assert model.event_cycles(late, 0)[events.MISPREDICTED] == MISPREDICTED
+    assert model.event_cycles(early, 0)[events.MISPREDICTED] == MISPREDICTED_EARLY
 
 
 def test_fetch_bounds_a_loop_across_windows() -> None:
@@ -112,8 +112,8 @@ def test_fetch_bounds_a_loop_across_windows() -> None:
     loop = bytes.fromhex("0138fdd1")
     assert fetch_cycles(loop, 0x0800_0000) == 1
     assert fetch_cycles(loop, 0x0800_0006) == 2
-    model = get_model("cortex-m7", load_board(F746), name="pipeline")
-    assert model.price_block(loop, 0x0800_0006) == model.price_block(loop, 0x0800_0000) + 1
+    model = timing_model(load_board(F746), "pipeline")
+    assert model.block_cycles(loop, 0x0800_0006) == model.block_cycles(loop, 0x0800_0000) + 1
 
 
 @needs_assembler
@@ -235,8 +235,8 @@ def test_model_by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HARNESS_TIMING", "pipeline")
     for board, name in ((F746, "cortex-m7-pipeline"), (F446, "cortex-m4-pipeline")):
         loaded = load_board(board)
-        model = get_model(loaded.facts.core.cpu, loaded)
-        assert (model.name, model.version) == (name, "1")
+        model = timing_model(loaded)
+        assert model.identity == f"{name}/1"
     monkeypatch.setenv("HARNESS_TIMING", "exact")
     with pytest.raises(VirtualError, match="exact"):
-        get_model("cortex-m7", load_board(F746))
+        timing_model(load_board(F746))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.virtual.time import get_model
+from harness.boards import load_board
+from harness.virtual.time import timing_model
+
+BOARD = load_board("nucleo_f446re")
 
 # (name, assembly, machine code, cycles)
 SNIPPETS = [
@@ -46,11 +49,9 @@ SNIPPETS = [
     ("code", "cycles"), [(s[2], s[3]) for s in SNIPPETS], ids=[s[0] for s in SNIPPETS]
 )
 def test_snippet(code: str, cycles: int) -> None:
-    assert (
-        get_model("cortex-m4", name="issue").price_block(bytes.fromhex(code), 0x0800_0000) == cycles
-    )
+    assert timing_model(BOARD, "issue").block_cycles(bytes.fromhex(code), 0x0800_0000) == cycles
 
 
 def test_version_and_name_are_recorded() -> None:
-    model = get_model("cortex-m4", name="issue")
+    model = timing_model(BOARD, "issue")
     assert (model.name, model.version) == ("cortex-m4-issue", "2")

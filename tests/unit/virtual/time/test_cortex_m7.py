@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.virtual.time import get_model
+from harness.boards import load_board
+from harness.virtual.time import timing_model
+
+BOARD = load_board("nucleo_f746zg")
 
 # (name, assembly, machine code, cycles)
 SNIPPETS = [
@@ -102,26 +105,24 @@ SNIPPETS = [
     ("code", "cycles"), [(s[2], s[3]) for s in SNIPPETS], ids=[s[0] for s in SNIPPETS]
 )
 def test_snippet(code: str, cycles: int) -> None:
-    assert (
-        get_model("cortex-m7", name="issue").price_block(bytes.fromhex(code), 0x0800_0000) == cycles
-    )
+    assert timing_model(BOARD, "issue").block_cycles(bytes.fromhex(code), 0x0800_0000) == cycles
 
 
 def test_a_loop_pays_for_what_it_carries_round() -> None:
     # l: ldr r0, [r0]; cmp r0, #0; bne l -- the next address is this iteration's load
-    looped = get_model("cortex-m7", name="issue").price_block(bytes.fromhex("00680028fcd1"), 0)
-    straight = get_model("cortex-m7", name="issue").price_block(bytes.fromhex("00680028"), 0)
+    looped = timing_model(BOARD, "issue").block_cycles(bytes.fromhex("00680028fcd1"), 0)
+    straight = timing_model(BOARD, "issue").block_cycles(bytes.fromhex("00680028"), 0)
     assert straight == 2
     assert looped == 2  # load to address: available after one cycle, needed one cycle early
 
 
-def test_price_does_not_depend_on_address_or_history() -> None:
-    model = get_model("cortex-m7", name="issue")
-    prices = [model.price_block(bytes.fromhex(s[2]), a) for s in SNIPPETS for a in (0, 0x2000_0002)]
-    again = get_model("cortex-m7", name="issue")
-    backwards = [again.price_block(bytes.fromhex(s[2]), 4) for s in reversed(SNIPPETS)]
-    assert prices[::2] == prices[1::2] == backwards[::-1]
+def test_the_cost_does_not_depend_on_address_or_history() -> None:
+    model = timing_model(BOARD, "issue")
+    costs = [model.block_cycles(bytes.fromhex(s[2]), a) for s in SNIPPETS for a in (0, 0x2000_0002)]
+    again = timing_model(BOARD, "issue")
+    backwards = [again.block_cycles(bytes.fromhex(s[2]), 4) for s in reversed(SNIPPETS)]
+    assert costs[::2] == costs[1::2] == backwards[::-1]
 
 
 def test_empty_block_is_free() -> None:
-    assert get_model("cortex-m7", name="issue").price_block(b"", 0) == 0
+    assert timing_model(BOARD, "issue").block_cycles(b"", 0) == 0

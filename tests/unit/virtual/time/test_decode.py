@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
+from harness.boards import Board, load_board
 from harness.errors import VirtualError
-from harness.virtual.time import get_model
+from harness.virtual.time import timing_model
 from harness.virtual.time.decode import FLAGS, decode, decode_block
+
+BOARDS = {"cortex-m7": "nucleo_f746zg", "cortex-m4": "nucleo_f446re"}
 
 
 def test_splits_16_and_32_bit_encodings() -> None:
@@ -62,15 +68,16 @@ def test_branches_know_their_displacement() -> None:
 
 def test_unknown_encodings_cost_the_default_and_are_counted() -> None:
     for core in ("cortex-m7", "cortex-m4"):
-        model = get_model(core, name="issue")
+        model = timing_model(load_board(BOARDS[core]), "issue")
         # An MVE vector load, which neither core has, then half of a 32-bit instruction.
-        assert model.price_block(bytes.fromhex("90ed000e"), 0) >= 1
-        assert model.price_block(bytes.fromhex("086800eb"), 0) >= 1
-        assert model.price_block(bytes.fromhex("f0ec02d1"), 0) == 1
+        assert model.block_cycles(bytes.fromhex("90ed000e"), 0) >= 1
+        assert model.block_cycles(bytes.fromhex("086800eb"), 0) >= 1
+        assert model.block_cycles(bytes.fromhex("f0ec02d1"), 0) == 1
         assert sum(model.unknown.values()) >= 1
         assert all(name.startswith("undecodable:") or name for name in model.unknown)
 
 
 def test_no_model_for_other_cores() -> None:
+    facts = SimpleNamespace(core=SimpleNamespace(cpu="cortex-m33"))
     with pytest.raises(VirtualError, match="cortex-m33"):
-        get_model("cortex-m33")
+        timing_model(cast(Board, SimpleNamespace(id="other", facts=facts)))

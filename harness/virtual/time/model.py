@@ -1,0 +1,64 @@
+"""What every timing model does, and what those have in common that look at a block's code alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from harness.virtual.time.decode import Instruction, decode_block
+
+if TYPE_CHECKING:
+    from harness.boards import Board
+
+
+class TimingModel(ABC):
+    """Cycles of basic blocks and of what happens in them, on one board's core.
+
+    Attributes:
+        name: Recorded with every row that it counted.
+        version: Changes whenever any cost may change.
+        observes: Whether events have a cost; the emulator counts them only then.
+    """
+
+    name: str
+    version: str
+    observes = False
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self._known: dict[bytes, int] = {}
+        self._unknown: Counter[str] = Counter()
+
+    @property
+    def identity(self) -> str:
+        """Name and version, as a row says them."""
+        return f"{self.name}/{self.version}"
+
+    @property
+    def unknown(self) -> Mapping[str, int]:
+        """Mnemonics that got the default cost, with how many distinct blocks had them."""
+        return dict(self._unknown)
+
+    @abstractmethod
+    def issue(self, block: list[Instruction]) -> int:
+        """Return the cycles to issue `block` once, from its instructions alone."""
+
+    def block_cycles(self, code: bytes, address: int) -> int:
+        """Return the cycles of one execution of the block `code` at `address`, 0 if it is empty.
+
+        Deterministic: a function of the arguments alone. The block may end without a branch.
+        """
+        del address  # the fetch unit is for a model that has one
+        cycles = self._known.get(code)
+        if cycles is None:
+            block = list(decode_block(code))
+            self._unknown.update({i.name for i in block if i.unit == "unknown"})
+            cycles = self._known[code] = self.issue(block)
+        return cycles
+
+    def event_cycles(self, code: bytes, address: int) -> tuple[int, ...]:
+        """Return the cycles of each kind of event of that block (`time.events`), if any has."""
+        del code, address
+        return ()
