@@ -80,17 +80,10 @@ def print_table(
 
 
 def print_ready_table(table: ReadyTable) -> None:
-    """Write a table of ready text to stdout."""
+    """Write a table of text to stdout. Piped output is not cut to a width."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    shown = Table(title=table.title, title_justify="left", header_style="bold")
-    for index, column in enumerate(table.columns):
-        shown.add_column(column, justify="left" if index in table.text_columns else "right")
-    for row in table.rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(shown)
+    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table.rich())
 
 
 def print_measurements(rows: Sequence[Measurement]) -> None:

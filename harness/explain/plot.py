@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from harness.errors import ConfigError
 from harness.explain.record import CAUSES, Explanation
-from harness.report.style import MUTED, STYLE, check_suffix, write_figure
+from harness.report.style import MUTED, drawing
 
 # Okabe and Ito's palette; causes beyond it are rare and share the last colour.
 _COLOURS = ("#0072B2", "#56B4E9", "#D55E00", "#E69F00", "#F0E442", "#009E73", "#CC79A7", "#7A5C00")
@@ -25,13 +21,10 @@ def plot(explanations: Sequence[Explanation], path: Path) -> Path:
     Raises:
         ConfigError: The file's suffix is no image's, or it cannot be written.
     """
-    check_suffix(path, ConfigError)
     sums = [sum(e.total.cycles[n] for e in explanations) for n in range(len(CAUSES))]
     shown = [n for n, cycles in enumerate(sums) if cycles > _SHOWN * sum(sums)]
-    with rc_context(STYLE):
-        rows = max(len(e.layers) for e in explanations)
-        figure = Figure(figsize=(9, 1.2 + (0.32 * rows + 0.9) * len(explanations)))
-        FigureCanvasAgg(figure)
+    rows = max(len(e.layers) for e in explanations)
+    with drawing(path, (9, 1.2 + (0.32 * rows + 0.9) * len(explanations)), ConfigError) as figure:
         panels = figure.subplots(len(explanations), 1, sharex=True, squeeze=False)[:, 0]
         for axes, explanation in zip(panels, explanations, strict=True):
             names = [f"{n} {layer.operator}" for n, layer in enumerate(explanation.layers)]
@@ -53,8 +46,6 @@ def plot(explanations: Sequence[Explanation], path: Path) -> Path:
             )
         panels[-1].set_xlabel("million cycles")
         panels[0].legend(fontsize=8, frameon=False, loc="lower right")
-        figure.tight_layout()
-        write_figure(figure, path, ConfigError)
     return path
 
 

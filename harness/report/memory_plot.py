@@ -1,4 +1,4 @@
-"""Draw SRAM and flash of measurements as stacked bars, one line of bars per row."""
+"""Plot SRAM and flash of rows as stacked bars, a line of bars per row."""
 
 from __future__ import annotations
 
@@ -6,45 +6,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from harness.errors import ResultsError
 from harness.report import memory, text
 from harness.report.memory import split_memory
-from harness.report.style import MUTED, STYLE, check_suffix, write_figure
+from harness.report.style import MUTED, drawing
 from harness.results.record import Measurement
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette, in the order of the legends; the panels share no part but `free`.
-_COLOURS = {
-    memory.INTERMEDIATE: "#0072B2",
-    memory.PERSISTENT: "#009E73",
-    memory.TEMPORARY: "#56B4E9",
-    memory.ARENA: "#0072B2",
-    memory.RUNTIME_RAM: "#E69F00",
-    memory.STACK: "#CC79A7",
-    memory.WEIGHTS: "#0072B2",
-    memory.GRAPH: "#009E73",
-    memory.CODE: "#E69F00",
-    memory.PORT: "#CC79A7",
-    memory.FREE: "#e9edf0",
-}
-_SHORT = {
-    memory.INTERMEDIATE: "tensors",
-    memory.PERSISTENT: "persistent",
-    memory.TEMPORARY: "allocating",
-    memory.ARENA: "arena",
-    memory.RUNTIME_RAM: "runtime",
-    memory.STACK: "stack",
-    memory.WEIGHTS: "weights",
-    memory.GRAPH: "graph",
-    memory.CODE: "code",
-    memory.PORT: "port",
+# A short name and a colour (Okabe and Ito's palette) of each part, in the order of the legends.
+_PARTS = {
+    memory.INTERMEDIATE: ("tensors", "#0072B2"),
+    memory.PERSISTENT: ("persistent", "#009E73"),
+    memory.TEMPORARY: ("allocating", "#56B4E9"),
+    memory.ARENA: ("arena", "#0072B2"),
+    memory.RUNTIME_RAM: ("runtime", "#E69F00"),
+    memory.STACK: ("stack", "#CC79A7"),
+    memory.WEIGHTS: ("weights", "#0072B2"),
+    memory.GRAPH: ("graph", "#009E73"),
+    memory.CODE: ("code", "#E69F00"),
+    memory.PORT: ("port", "#CC79A7"),
+    memory.FREE: ("free", "#e9edf0"),
 }
 _KIB = 1024
 _BAR_HEIGHT = 0.44
@@ -53,24 +39,20 @@ _MOST_ROWS = 40
 
 
 def plot_memory(rows: Sequence[Measurement], path: str | Path) -> Path:
-    """Draw where SRAM and flash of each row go, against what its board has.
+    """Draw the parts of SRAM and flash of each row, against what its board has.
 
     Args:
-        rows: Measured rows, in the order to be drawn from the top; at most 40.
-        path: Where to; ``.png``, ``.svg`` or ``.pdf``.
-
-    Returns:
-        `path`.
+        rows: Measured rows, from the top; at most 40.
+        path: Ends in ``.png``, ``.svg`` or ``.pdf``; returned.
 
     Raises:
         ResultsError: No row knows its memory, there are too many, or the file cannot be written.
     """
     file = Path(path)
-    check_suffix(file, ResultsError)
     drawn = [(row, split) for row in rows if (split := split_memory(row)).sram and split.flash]
     if not drawn:
         raise ResultsError(
-            "no row says where its memory goes",
+            "no row says how its memory is used",
             expected="rows that were measured by this version of the harness",
             fix="measure again: `harness measure MODEL --again`",
         )
@@ -81,9 +63,7 @@ def plot_memory(rows: Sequence[Measurement], path: str | Path) -> Path:
             fix="choose fewer, by board or campaign for example",
         )
     measured = [row for row, _ in drawn]
-    with rc_context(STYLE):
-        figure = Figure(figsize=(14, 1.9 + _ROW_INCHES * len(drawn)), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(file, (14, 1.9 + _ROW_INCHES * len(drawn)), ResultsError) as figure:
         left, right = figure.subplots(1, 2, sharey=True)
         splits = [split for _, split in drawn]
         rams = {item.sram_capacity for item in splits if item.sram_capacity is not None}
@@ -93,12 +73,11 @@ def plot_memory(rows: Sequence[Measurement], path: str | Path) -> Path:
         left.set_yticks(range(len(drawn)), row_labels(measured), parse_math=False)
         left.set_ylim(len(drawn) - 0.4, -0.5)
         _heading(figure, measured)
-        write_figure(figure, file, ResultsError)
     return file
 
 
 def row_labels(rows: Sequence[Measurement]) -> list[str]:
-    """Return a name for each row: the model, and beneath it whatever differs between the rows."""
+    """Return a label for each row: the model, and below it what differs between the rows."""
     fields = ("board", "runtime", "kernels", "optimization")
     differing = [name for name in fields if len({getattr(row, name) for row in rows}) > 1]
     labels = []
@@ -116,7 +95,7 @@ def _panel(axes: Axes, title: str, bars: Sequence[Mapping[str, int]], capacities
         for name, size in parts.items():
             width = size / _KIB
             axes.barh(
-                y, width, _BAR_HEIGHT, left=x, color=_COLOURS[name], edgecolor="white", lw=0.5
+                y, width, _BAR_HEIGHT, left=x, color=_PARTS[name][1], edgecolor="white", lw=0.5
             )
             x += width
         below = y + _BAR_HEIGHT / 2 + 0.03
@@ -129,9 +108,9 @@ def _panel(axes: Axes, title: str, bars: Sequence[Mapping[str, int]], capacities
     limit = f": {min(capacities) / _KIB:,.0f} KiB" if len(capacities) == 1 else ""
     axes.set_title(f"{title}{limit}", loc="left", fontweight="bold", fontsize=11, pad=24)
     present = {name for parts in bars for name in parts}
-    order = [name for name in _COLOURS if name in present]
+    order = [name for name in _PARTS if name in present]
     axes.legend(
-        handles=[Patch(color=_COLOURS[name], label=name) for name in order],
+        handles=[Patch(color=_PARTS[name][1], label=name) for name in order],
         loc="lower left",
         bbox_to_anchor=(-0.01, 1.0),
         borderaxespad=0.2,
@@ -148,7 +127,7 @@ def _panel(axes: Axes, title: str, bars: Sequence[Mapping[str, int]], capacities
 def _caption(parts: Mapping[str, int]) -> str:
     taken = {name: size for name, size in parts.items() if name != memory.FREE}
     free = f", {_amount(parts[memory.FREE])} free" if memory.FREE in parts else ""
-    shown = "  ".join(f"{_SHORT[name]} {_amount(size)}" for name, size in taken.items())
+    shown = "  ".join(f"{_PARTS[name][0]} {_amount(size)}" for name, size in taken.items())
     return f"{shown}  =  {_amount(sum(taken.values()))} KiB{free}"
 
 
@@ -164,18 +143,18 @@ def _heading(figure: Figure, rows: Sequence[Measurement]) -> None:
         if len(values) == 1 and (value := values.pop()) is not None:
             shared.append(text.name(value, 40))
     verified = {row.arena_min_bytes is not None for row in rows}
-    arena = "as the runtime says"
+    arena = "as the runtime reports"
     if True in verified:
         arena = "verified minimum" + (f" where it was searched, else {arena}" * (False in verified))
     figure.suptitle(
-        text.name("Where memory goes: " + ", ".join(shared), 120),
+        text.name("Use of memory: " + ", ".join(shared), 120),
         x=0.008,
         ha="left",
         fontsize=13,
         fontweight="bold",
     )
     figure.supxlabel(
-        f"Arena: {arena}. Stack: high-water mark. What is reserved beyond either counts as free.",
+        f"Arena: {arena}. Stack: high-water mark. Memory reserved beyond either counts as free.",
         x=0.008,
         ha="left",
         fontsize=8,

@@ -1,33 +1,33 @@
-"""Plot latency against ops with the fits, their intervals and their errors."""
+"""Plot latency against ops, with the fits, their prediction intervals and their errors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from harness.errors import FitError
 from harness.fit.model import Fingerprint, Fit
 from harness.report import text
-from harness.report.style import MUTED, STYLE, check_suffix, write_figure
+from harness.report.style import GRID, MUTED, drawing, scale_in_steps
 from harness.results.record import Measurement, best_per_key
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe and Ito's palette, told apart with any colour vision. A backbone keeps its colour from
-# one report to the next.
-_COLOURS = {"ds_cnn_kws": "#0072B2", "mobilenet_v2_vww": "#D55E00", "ds_cnn_ad": "#009E73"}
-_MARKERS = {"ds_cnn_kws": "o", "mobilenet_v2_vww": "s", "ds_cnn_ad": "^"}
+# Okabe and Ito's palette, which any colour vision can tell apart. A backbone keeps its colour in
+# all reports.
+_LOOKS = {
+    "ds_cnn_kws": ("#0072B2", "o"),
+    "mobilenet_v2_vww": ("#D55E00", "s"),
+    "ds_cnn_ad": ("#009E73", "^"),
+}
 _SPARE = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#7A5C00", "X"))
 _POOLED = "#444444"
 
@@ -45,45 +45,62 @@ def plot_latency(
     Args:
         fits: One per backbone, all of one board, source and configuration.
         rows: The measurements behind them; others are left out.
-        path: Where to; ``.png``, ``.svg`` or ``.pdf``.
+        path: Ends in ``.png``, ``.svg`` or ``.pdf``; returned.
         pooled: A fit over all backbones, drawn dashed for comparison.
         log: Logarithmic axes; by default where the backbones' sizes are far apart.
 
-    Returns:
-        `path`.
-
     Raises:
         FitError: No fits, fits of several configurations (an emulated and a hardware board do
-            not share a plot), none of the rows at hand, or a file that cannot be written.
+            not share a plot), none of the rows in `rows`, or a file that cannot be written.
     """
     file = Path(path)
-    check_suffix(file, FitError)
     everything = [*fits, *([pooled] if pooled else [])]
     shared = _shared_fingerprint(everything)
     by_key = {row.key: row for row in best_per_key(rows)}
-    chosen = {fit.fingerprint.backbone: _points(fit, by_key) for fit in fits}
-    scale_log = _far_apart(fits) if log is None else log
-    with rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 8.4), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+    points = [_points(fit, by_key) for fit in fits]
+    if log is None:
+        largest = [fit.latency.feature_max for fit in fits]
+        log = max(largest) > 8 * min(largest)
+    looks = _looks([fit.fingerprint.backbone for fit in fits])
+    with drawing(file, (9.6, 8.4), FitError) as figure:
         top, bottom = figure.subplots(
             2, 1, sharex=True, gridspec_kw={"height_ratios": [3.1, 1], "hspace": 0.04}
         )
-        looks = _looks([fit.fingerprint.backbone for fit in fits])
-        for fit in fits:
-            colour, marker = looks[fit.fingerprint.backbone]
-            _draw_fit(top, fit, colour, scale_log)
-            _draw_points(top, bottom, fit, chosen[fit.fingerprint.backbone], colour, marker)
+        handles: list[Any] = []
+        for fit, some, (colour, marker) in zip(fits, points, looks, strict=True):
+            _draw_fit(top, fit, colour, log)
+            _draw_points(top, bottom, fit, some, colour, marker)
+            look: dict[str, Any] = {"color": colour, "marker": marker, "mec": "white", "lw": 1.8}
+            handles.append(Line2D([], [], label=_caption(fit), **look))
         if pooled is not None:
-            x = _grid(everything, scale_log)
+            x = _grid(everything, log)
             y = (pooled.latency.intercept + pooled.latency.slope * x) / 1e3
-            keep = y > 0
-            top.plot(x[keep] / 1e6, y[keep], color=_POOLED, lw=1.4, ls=(0, (5, 3)), zorder=2.5)
-        lowest_ms = min(latency for points in chosen.values() for _, latency, _ in points) / 1e3
-        _finish_top(figure, top, fits, pooled, looks, shared, scale_log, lowest_ms)
-        _finish_bottom(bottom, shared, scale_log)
-        _heading(figure, shared)
-        write_figure(figure, file, FitError)
+            look = {"color": _POOLED, "lw": 1.4, "ls": (0, (5, 3)), "label": _caption(pooled)}
+            handles += top.plot(x[y > 0] / 1e6, y[y > 0], zorder=2.5, **look)
+        _label_top(top, shared)
+        _label_bottom(bottom, shared)
+        if log:
+            top.set_xscale("log")
+            top.set_yscale("log")
+            scale_in_steps(top.yaxis)
+            scale_in_steps(bottom.xaxis)
+            # From the points: near zero ops a line may dive to nothing.
+            lowest_us = min(latency for some in points for _, latency, _ in some)
+            top.set_ylim(0.75 * lowest_us / 1e3, None)
+        else:
+            top.set_ylim(bottom=0)
+        if any(fit.holdout_keys for fit in fits):
+            held = "hollow: held-out architecture, not fitted on"
+            hollow: Any = {"ls": "none", "marker": "o", "mfc": "white", "mec": MUTED, "mew": 1.6}
+            handles.append(Line2D([], [], label=held, **hollow))
+        level = f"{100 * fits[0].latency.level:.0f} % prediction interval"
+        handles.append(Patch(color=MUTED, alpha=0.2, lw=0, label=level))
+        # Below the panels, where it hides no data.
+        legend = figure.legend(
+            handles=handles, loc="outside lower left", frameon=False, fontsize=9, labelspacing=0.55
+        )
+        for item in legend.get_texts():
+            item.set_parse_math(False)
     return file
 
 
@@ -104,7 +121,7 @@ def _shared_fingerprint(fits: Sequence[Fit]) -> Fingerprint:
 
 
 def _points(fit: Fit, by_key: Mapping[str, Measurement]) -> list[tuple[float, float, bool]]:
-    """Return (ops, latency in µs, held out) of the fit's rows that are at hand."""
+    """Return (ops, latency in µs, held out) of the fit's rows that are in `by_key`."""
     held = set(fit.holdout_keys)
     found = [
         (float(row.ops), row.latency_us, key in held)
@@ -115,26 +132,18 @@ def _points(fit: Fit, by_key: Mapping[str, Measurement]) -> list[tuple[float, fl
     ]
     if not found:
         raise FitError(
-            f"none of the rows behind the fit of {fit.fingerprint.backbone} is at hand",
+            f"none of the rows behind the fit of {fit.fingerprint.backbone} is in these rows",
             expected="the rows it was made from",
             fix="plot with the results store that the fit was made from, or fit again",
         )
     return found
 
 
-def _looks(backbones: Sequence[str | None]) -> dict[str | None, tuple[str, str]]:
-    others = sorted((item for item in backbones if item not in _COLOURS), key=str)
-    looks: dict[str | None, tuple[str, str]] = {
-        item: (_COLOURS[item], _MARKERS[item]) for item in backbones if item in _COLOURS
-    }
-    for index, item in enumerate(others):
-        looks[item] = _SPARE[index % len(_SPARE)]
-    return looks
-
-
-def _far_apart(fits: Sequence[Fit]) -> bool:
-    largest = [fit.latency.feature_max for fit in fits]
-    return max(largest) > 8 * min(largest)
+def _looks(backbones: Sequence[str | None]) -> list[tuple[str, str]]:
+    """Return colour and marker of each backbone."""
+    spare = cycle(_SPARE)
+    others = {name: next(spare) for name in sorted(map(str, backbones)) if name not in _LOOKS}
+    return [(_LOOKS | others)[str(name)] for name in backbones]
 
 
 def _grid(fits: Sequence[Fit], log: bool) -> Any:
@@ -149,7 +158,7 @@ def _grid(fits: Sequence[Fit], log: bool) -> Any:
 def _draw_fit(axes: Axes, fit: Fit, colour: str, log: bool) -> None:
     x = _grid([fit], log)
     middle = fit.latency.intercept + fit.latency.slope * x
-    half = np.array([fit.latency.half_width(float(value)) for value in x])
+    half = fit.latency.half_width(x)
     low = np.maximum(middle - half, 0.02 * middle.max() if log else 0.0)
     axes.fill_between(x / 1e6, low / 1e3, (middle + half) / 1e3, color=colour, alpha=0.15, lw=0)
     axes.plot(x / 1e6, middle / 1e3, color=colour, lw=1.8, zorder=3)
@@ -182,62 +191,6 @@ def _draw_points(
         bottom.plot(ops / 1e6, 100 * (predicted - latency) / latency, **look)
 
 
-def _finish_top(
-    figure: Figure,
-    axes: Axes,
-    fits: Sequence[Fit],
-    pooled: Fit | None,
-    looks: Mapping[str | None, tuple[str, str]],
-    shared: Fingerprint,
-    log: bool,
-    lowest_ms: float,
-) -> None:
-    axes.set_ylabel(f"{text.verb(shared.source)} latency per inference (ms)")
-    axes.grid(True, which="major", color="#e4e8eb", lw=0.8)
-    axes.set_axisbelow(True)
-    if log:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:,g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        # From the points: near zero ops a line may dive to nothing.
-        axes.set_ylim(0.75 * lowest_ms, None)
-    else:
-        axes.set_ylim(bottom=0)
-    handles: list[Any] = []
-    for fit in fits:
-        colour, marker = looks[fit.fingerprint.backbone]
-        handles.append(
-            Line2D([], [], color=colour, marker=marker, mec="white", lw=1.8, label=_caption(fit))
-        )
-    if pooled is not None:
-        handles.append(
-            Line2D([], [], color=_POOLED, lw=1.4, ls=(0, (5, 3)), label=_caption(pooled))
-        )
-    if any(fit.holdout_keys for fit in fits):
-        handles.append(
-            Line2D(
-                [],
-                [],
-                ls="none",
-                marker="o",
-                mfc="white",
-                mec=MUTED,
-                mew=1.6,
-                label="hollow: held-out architecture, not fitted on",
-            )
-        )
-    level = f"{100 * fits[0].latency.level:.0f} % prediction interval"
-    handles.append(Patch(color=MUTED, alpha=0.2, lw=0, label=level))
-    # Below the panels: whatever the data look like, it hides none of them.
-    legend = figure.legend(
-        handles=handles, loc="outside lower left", frameon=False, fontsize=9, labelspacing=0.55
-    )
-    for item in legend.get_texts():
-        item.set_parse_math(False)
-
-
 def _caption(fit: Fit) -> str:
     name = "all, pooled" if len(fit.backbones) > 1 else text.name(fit.fingerprint.backbone, 30)
     line = fit.latency
@@ -254,7 +207,7 @@ def _caption(fit: Fit) -> str:
     return ", ".join(parts)
 
 
-def _finish_bottom(axes: Axes, shared: Fingerprint, log: bool) -> None:
+def _label_bottom(axes: Axes, shared: Fingerprint) -> None:
     axes.axhspan(-5, 5, color="#000000", alpha=0.05, lw=0, zorder=0)
     axes.axhline(0, color=MUTED, lw=0.9, zorder=1)
     for edge in (-10, 10):
@@ -264,29 +217,23 @@ def _finish_bottom(axes: Axes, shared: Fingerprint, log: bool) -> None:
     axes.set_ylim(-limit, limit)
     axes.set_ylabel(f"fit − {text.verb(shared.source)} (%)")
     axes.set_xlabel("operations per inference (million; 1 MAC = 2 ops)")
-    axes.grid(True, which="major", color="#e4e8eb", lw=0.8)
+    axes.grid(visible=True, which="major", color=GRID, lw=0.8)
     axes.set_axisbelow(True)
     axes.set_title("grey band ±5 %, dotted ±10 %", loc="right", fontsize=8, color=MUTED, pad=3)
-    if log:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:,g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _heading(figure: Figure, shared: Fingerprint) -> None:
-    emulated = shared.source == "emulated"
+def _label_top(axes: Axes, shared: Fingerprint) -> None:
+    axes.set_ylabel(f"{text.verb(shared.source)} latency per inference (ms)")
+    axes.grid(visible=True, which="major", color=GRID, lw=0.8)
+    axes.set_axisbelow(True)
     title = f"Latency against operations on {shared.board} at {text.clock(shared.clock_hz)}"
     parts = [
+        text.counted_by(shared.source, shared.timing_model),
         f"{shared.runtime} {shared.runtime_version or ''}".strip(),
         f"{shared.kernels} {shared.kernels_version or ''}".strip(),
         str(shared.optimization),
         shared.toolchain or "",
     ]
-    if emulated:
-        parts.insert(0, f"EMULATED: cycles modelled by {shared.timing_model}")
-    else:
-        parts.insert(0, "measured on hardware")
-    axes = figure.axes[0]
     axes.set_title(
         text.name(title, 100), loc="left", fontsize=13, fontweight="bold", pad=24, parse_math=False
     )
@@ -297,6 +244,6 @@ def _heading(figure: Figure, shared: Fingerprint) -> None:
         transform=axes.transAxes,
         fontsize=9,
         va="bottom",
-        color="#B00020" if emulated else MUTED,
+        color="#B00020" if shared.source == "emulated" else MUTED,
         parse_math=False,
     )

@@ -6,15 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from harness.backbones import get_backbone
 from harness.errors import ResultsError
 from harness.report import text
-from harness.report.style import MUTED, STYLE, check_suffix, write_figure
+from harness.report.style import MUTED, drawing
 from harness.search.record import SearchRun
 
 if TYPE_CHECKING:
@@ -38,13 +35,10 @@ def plot_architecture(run: SearchRun, path: Path) -> Path:
     Raises:
         ResultsError: The file cannot be written.
     """
-    check_suffix(path, ResultsError)
     backbone = get_backbone(run.backbone).with_classes(len(run.dataset.classes))
     layers = [layer for layer in backbone.layers(run.architecture) if layer.operator in _OPERATORS]
     widest = max(layer.output_shape[2] for layer in layers)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 0.27 * len(layers) + 1.4), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(path, (8.4, 0.27 * len(layers) + 1.4), ResultsError) as figure:
         axes = figure.subplots()
         for place, layer in enumerate(layers):
             height, width, channels = layer.output_shape
@@ -82,7 +76,6 @@ def plot_architecture(run: SearchRun, path: Path) -> Path:
             fontsize=9,
             parse_math=False,
         )
-        write_figure(figure, path, ResultsError)
     return path
 
 
@@ -92,14 +85,11 @@ def plot_trajectory(run: SearchRun, path: Path) -> Path:
     Raises:
         ResultsError: The run has no search, or the file cannot be written.
     """
-    check_suffix(path, ResultsError)
     if run.search is None or not run.search.trajectory:
         raise ResultsError(f"a run of method '{run.method}' has no trajectory")
     reports = run.search.trajectory
     epochs = [report.epoch for report in reports]
-    with rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 6.4), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(path, (9.6, 6.4), ResultsError) as figure:
         panels = figure.subplots(2, 3, sharex=True)
         _line(panels[0][0], epochs, [report.loss for report in reports], "weights", "#0072B2")
         _line(panels[0][0], epochs, [r.architecture_loss for r in reports], "decisions", "#D55E00")
@@ -126,7 +116,6 @@ def plot_trajectory(run: SearchRun, path: Path) -> Path:
             _cost(axes, run, name, scale)
             _finish(axes, f"expected {label}")
             axes.set_xlabel("epoch")
-        write_figure(figure, path, ResultsError)
     return path
 
 
@@ -139,10 +128,7 @@ def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
         ResultsError: No runs, runs of several boards, sources or data sets, or a file that cannot
             be written.
     """
-    check_suffix(path, ResultsError)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(8.4, 5.6), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(path, (8.4, 5.6), ResultsError) as figure:
         axes = figure.subplots()
         for method, (colour, marker) in _METHODS.items():
             own = [run for run in runs if run.method == method]
@@ -189,7 +175,6 @@ def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
             fontsize=11,
             parse_math=False,
         )
-        write_figure(figure, path, ResultsError)
     return path
 
 

@@ -1,4 +1,4 @@
-"""Write numbers and names for people: an unknown is a dash, a foreign name stays one line."""
+"""Numbers and names as text: an unknown value is a dash, a name from a file stays one line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 _MARKDOWN = re.compile(r"([\\`*\[\]|~#$!]|(?<!\w)_|_(?!\w))")
 
 
-def number(value: float | None, digits: int = 0) -> str:
-    """Return `value` with thousands separators and `digits` decimals."""
-    return UNKNOWN if value is None else f"{value:,.{digits}f}"
+def number(value: float | None, digits: int = 0, *, per: float = 1) -> str:
+    """Return `value` / `per` with thousands separators and `digits` decimals."""
+    return UNKNOWN if value is None else f"{value / per:,.{digits}f}"
 
 
 def significant(value: float | None, figures: int = 3) -> str:
@@ -50,13 +50,8 @@ def percent_signed(value: float | None) -> str:
 
 
 def image(one_firmware: bool | None) -> str:
-    """Return what is said of an image: only a shared one is worth a word."""
+    """Return ``shared`` for an image that takes any model, else a dash."""
     return "shared" if one_firmware else UNKNOWN
-
-
-def yes_no(value: bool | None) -> str:
-    """Return yes, no or unknown."""
-    return UNKNOWN if value is None else "yes" if value else "no"
 
 
 def name(value: str | None, limit: int = 60) -> str:
@@ -77,6 +72,13 @@ def clock(hertz: int | None) -> str:
     return UNKNOWN if hertz is None else f"{hertz / 1e6:g} MHz"
 
 
+def counted_by(source: str, timing_model: str | None) -> str:
+    """Return what counted the cycles, in capitals where it was no chip."""
+    if source == "hardware":
+        return "measured on hardware"
+    return f"EMULATED: cycles modelled by {timing_model}"
+
+
 def verb(source: str) -> str:
-    """Return what was done to get a figure; modelled cycles are never called measured."""
+    """Return ``measured`` or, for cycles that were not, ``modelled``."""
     return "measured" if source == "hardware" else "modelled"

@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from harness.errors import FitError
 from harness.report import text
-from harness.report.style import MUTED, STYLE, check_suffix, write_figure
+from harness.report.style import GRID, MUTED, drawing, scale_in_steps
 from studies.linearity.study import Study
 
 if TYPE_CHECKING:
@@ -33,12 +29,9 @@ def plot_residuals(studies: Sequence[Study], path: str | Path) -> Path:
         FitError: There is nothing to draw, or the file cannot be written.
     """
     file = Path(path)
-    check_suffix(file, FitError)
     if not studies:
         raise FitError("there is nothing to plot", fix="`harness run campaigns/linearity.toml`")
-    with rc_context(STYLE):
-        figure = Figure(figsize=(4.2 * len(studies) + 0.6, 7.2), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+    with drawing(file, (4.2 * len(studies) + 0.6, 7.2), FitError) as figure:
         axes = figure.subplots(2, len(studies), sharex="col", sharey="row", squeeze=False)
         for column, study in enumerate(studies):
             _draw(axes[0][column], study, "ops_us")
@@ -50,19 +43,16 @@ def plot_residuals(studies: Sequence[Study], path: str | Path) -> Path:
         handles, labels = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower left", ncols=4, frameon=False, fontsize=9)
         figure.suptitle(_heading(studies[0]), fontsize=10, x=0.01, ha="left")
-        write_figure(figure, file, FitError)
     return file
 
 
 def _draw(axes: Axes, study: Study, predictor: str) -> None:
     axes.axhspan(-10, 10, color="#000000", alpha=0.05, lw=0, zorder=0)
     axes.axhline(0, color=MUTED, lw=0.9, zorder=1)
-    axes.grid(visible=True, color="#e4e8eb", lw=0.8)
+    axes.grid(visible=True, color=GRID, lw=0.8)
     axes.set_axisbelow(True)
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:,g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    scale_in_steps(axes.xaxis)
     for aligned, colour, marker, name in (
         (True, _ON, "o", "all widths multiples of 4"),
         (False, _OFF, "^", "any width"),
@@ -85,10 +75,6 @@ def _draw(axes: Axes, study: Study, predictor: str) -> None:
 
 def _heading(study: Study) -> str:
     shared = study.fit.fingerprint
-    source = (
-        f"EMULATED: cycles modelled by {shared.timing_model}"
-        if shared.source == "emulated"
-        else "measured on hardware"
-    )
+    source = text.counted_by(shared.source, shared.timing_model)
     parts = (shared.board, shared.runtime, shared.kernels, shared.optimization, source)
     return text.name("  ·  ".join(str(part) for part in parts if part), 140)

@@ -61,7 +61,7 @@ def test_the_plot_is_a_file_and_always_the_same(tmp_path: Path, suffix: str) -> 
 
 
 def test_a_plot_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="no row says"):
+    with pytest.raises(ResultsError, match="no row says how its memory"):
         plot_memory([fake_measurement(ram_other_bytes=None)], tmp_path / "a.png")
     with pytest.raises(ResultsError, match="41 rows"):
         plot_memory([fake_measurement(i) for i in range(41)], tmp_path / "a.png")

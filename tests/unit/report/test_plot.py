@@ -101,7 +101,7 @@ def test_what_cannot_be_drawn_is_refused(
 ) -> None:
     with pytest.raises(FitError, match="no fit to plot"):
         plot_latency([], rows, tmp_path / "plot.png")
-    with pytest.raises(FitError, match="is at hand"):
+    with pytest.raises(FitError, match="is in these rows"):
         plot_latency(fits, [], tmp_path / "plot.png")
     with pytest.raises(FitError, match=r"\.gif"):
         plot_latency(fits, rows, tmp_path / "plot.gif")

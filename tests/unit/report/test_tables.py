@@ -106,7 +106,6 @@ def test_significant_figures(value: float | None, shown: str) -> None:
 def test_small_words() -> None:
     assert words.r_squared(None) == "–" and words.r_squared(1.0) == "1.0000"
     assert words.r_squared(0.99999) == "0.9999" and words.r_squared(-1.5) == "-1.5000"
-    assert words.yes_no(None) == "–" and words.yes_no(True) == "yes" and words.yes_no(False) == "no"
     assert words.share(0.5) == "50 %" and words.percent(None) == "–"
     assert words.clock(None) == "–" and words.clock(84_500_000) == "84.5 MHz"
     assert words.name("x" * 80) == "x" * 59 + "…"
