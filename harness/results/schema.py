@@ -30,7 +30,6 @@ from sqlalchemy.types import TypeDecorator
 
 from harness.results.record import APART, LayerCycles, Measurement, Source, Status, types_of
 
-HEAD = "v1"  # the newest revision in migrations/versions
 VERSION_TABLE = "harness_schema_version"  # not alembic_version: a lab database is shared
 
 

@@ -1,21 +1,30 @@
 """Change the results schema, one recorded revision at a time.
 
-A new column is a field of `harness.results.record.Measurement`, a revision in ``versions/`` (named
-``vN_what.py``, with its ``down_revision``) and ``HEAD`` in `harness.results.schema`. A test
-compares the tables that the revisions make with those that the code describes.
+A new column is a field of `harness.results.record.Measurement` and a revision in ``versions/``,
+named ``vN_what.py``, with its ``down_revision``. A test compares the tables that the revisions make
+with those that the code describes.
 """
 
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
+from pkgutil import iter_modules
 
 from sqlalchemy import Connection, inspect, text
 
 from harness.errors import ResultsError
-from harness.results.schema import HEAD, VERSION_TABLE
+from harness.results.schema import VERSION_TABLE
 
 _ADVISORY_LOCK = 0x68617273  # "hars"; serialises migrations of one PostgreSQL database
+
+
+@cache
+def head() -> str:
+    """Return the newest revision in ``versions/``, by the names of its files."""
+    names = (module.name for module in iter_modules([str(Path(__file__).parent / "versions")]))
+    return f"v{max(int(name[1:].partition('_')[0]) for name in names)}"
 
 
 def schema_version(connection: Connection) -> str | None:
@@ -32,10 +41,10 @@ def check_version(version: str | None, where: str) -> bool:
     Raises:
         ResultsError: A newer harness wrote the store, or one from before the first release.
     """
-    if version is None or version == HEAD:
+    if version is None or version == head():
         return version is None
     released = re.fullmatch(r"v(\d+)", version)
-    if released and int(released[1]) <= int(HEAD[1:]):
+    if released and int(released[1]) <= int(head()[1:]):
         return True
     if released:
         what = f"the results store has schema {version}, newer than this harness knows"
@@ -46,7 +55,7 @@ def check_version(version: str | None, where: str) -> bool:
     raise ResultsError(
         what,
         where=where,
-        expected=f"schema {HEAD} or older",
+        expected=f"schema {head()} or older",
         fix=f"{fix}; nothing was changed",
         version=version,
     )

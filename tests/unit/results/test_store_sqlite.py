@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ResultsError
-from harness.results import open_store
+from harness.results import migrations, open_store
 from harness.results.connect import parse_url, shown
-from harness.results.schema import HEAD, VERSION_TABLE, metadata
+from harness.results.schema import VERSION_TABLE, metadata
 from harness.results.store import Filter, Store
 from harness.testing import fake_measurement
 from harness.testing.rows import key_of
@@ -179,7 +179,7 @@ def test_the_revisions_make_the_schema_the_code_describes(tmp_path: Path) -> Non
     with Store.open(tmp_path / "rows.sqlite") as store, store._begin(write=False) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
-        assert context.get_current_revision() == HEAD
+        assert context.get_current_revision() == migrations.head()
 
 
 def test_a_migration_that_fails_leaves_no_trace(
