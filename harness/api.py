@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 
 from harness.bench import Bench, Station, load_bench
 from harness.boards import Board, all_boards
-from harness.campaign.config import MeasureOptions, configure
+from harness.campaign.config import CampaignConfig, MeasureOptions, read_campaign
 from harness.campaign.entry import (
     CampaignResult,
     SilentListener,
     Step,
     measure_job,
-    one_model,
     plan_now,
     run_config,
 )
 from harness.campaign.runner import Listener
-from harness.errors import ConfigError, HarnessError
+from harness.campaign.sweep import RuntimeSweep
+from harness.errors import HarnessError
 from harness.fit import Fit, Prediction, load_fit
 from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
 from harness.results import Measurement, open_store
-from harness.strict import parse
+from harness.strict import from_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ def measure(
             takes ``$HARNESS_TFLM``.
         kernels_source: CMSIS-NN tree for `aot`: a folder, or a git repository with ``#commit``;
             None takes the one that is installed.
-        optimization: GCC's level: -O0, -O1, -O2, -O3, -Os or -Ofast.
+        optimization: GCC's level: -O0, -O1, -O2, -O3, -Os, -Og, -Ofast or -Oz.
         warmup: Inferences before the timed ones.
         repeats: Timed inferences after each boot, 1 to 64.
         boots: Resets, each followed by the repeats, 1 to 16.
@@ -132,18 +132,16 @@ def measure(
         "layers": layers,
         "verify_arena": verify_arena,
     }
-    config = one_model(
-        Path(model),
-        name="measure",
-        board=board,
+    config = CampaignConfig.of(
+        "measure",
         station=station,
-        runtime=runtime,
-        kernels=kernels,
-        library=[library] if isinstance(library, str) else library,
-        kernels_source=kernels_source,
-        optimization=optimization,
+        boards=[board],
+        models=[Path(model)],
+        runtime=RuntimeSweep.of(
+            runtime, kernels, optimization, specs=_specs(library), kernels_source=kernels_source
+        ),
+        measure=from_json(MeasureOptions, options, where=_WHERE),
         seed=seed,
-        measure=parse(MeasureOptions, options, where=_WHERE, error=ConfigError),
         where=_WHERE,
     )
     (job,) = plan_now(config, _bench(bench))
@@ -189,13 +187,13 @@ def run_campaign(
         HarnessError: The file is wrong or cannot be planned, the compiler is missing, or the
             store or the folder cannot be written.
     """
-    config = configure(
+    config = read_campaign(
         Path(campaign),
         stations=stations,
         samples=samples,
         seed=seed,
         models=Path(models) if models else None,
-        library=[library] if isinstance(library, str) else library,
+        library=_specs(library),
         verify_arena=verify_arena,
     )
     jobs = plan_now(config, _bench(bench))
@@ -259,6 +257,10 @@ def rows(
     with open_store(_database(db), create=False) as store:
         found = store.query(where, with_layers=layers)
     return layers_frame(found) if layers else measurements_frame(found)
+
+
+def _specs(library: str | Sequence[str] | None) -> Sequence[str] | None:
+    return [library] if isinstance(library, str) else library
 
 
 def _bench(path: str | Path | None) -> Bench:

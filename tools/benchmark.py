@@ -17,8 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness.campaign.config import with_libraries
-from harness.runtimes import RUNTIMES
+from harness.runtimes import RuntimeName
 
 _STAGES = ("convert", "generate", "build", "flash", "run", "store")
 
@@ -30,7 +29,7 @@ def main() -> None:
     parser.add_argument("--board", default="nucleo_f746zg")
     parser.add_argument("--backbone", default="ds_cnn_kws")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--runtime", default="aot", choices=RUNTIMES)
+    parser.add_argument("--runtime", default="aot", choices=list(RuntimeName))
     parser.add_argument("--kernels", default="cmsis_nn")
     parser.add_argument("--library", action="append", metavar="[KERNELS=]SPEC")
     parser.add_argument("--one-firmware", action="store_true")
@@ -90,28 +89,25 @@ def _campaign(
     options: argparse.Namespace, folder: Path, name: str, *, networks: int, seed: int
 ) -> Any:
     from harness.bench import load_bench
-    from harness.campaign.config import CampaignConfig
+    from harness.campaign.config import BackboneSamples, CampaignConfig
     from harness.campaign.plan import plan
     from harness.campaign.runner import run
+    from harness.campaign.sweep import RuntimeSweep
     from harness.cli.progress import ProgressListener
     from harness.results import open_store
-    from harness.strict import parse
 
-    data = {
-        "name": name,
-        "seed": seed,
-        "boards": [options.board],
-        "backbones": [{"name": options.backbone, "samples": networks}],
-        "runtimes": [
-            {
-                "name": options.runtime,
-                "kernels": [options.kernels],
-                "one_firmware": options.one_firmware,
-            }
-        ],
-    }
-    config = parse(CampaignConfig, data, where="benchmark")
-    config = with_libraries(config, options.library)
+    config = CampaignConfig.of(
+        name,
+        boards=[options.board],
+        backbones=[BackboneSamples(name=options.backbone, samples=networks)],
+        runtime=RuntimeSweep.of(
+            options.runtime,
+            options.kernels,
+            specs=options.library,
+            one_firmware=options.one_firmware,
+        ),
+        seed=seed,
+    )
     jobs = plan(config, load_bench(None))
     with open_store(folder / "rows.sqlite") as store, ProgressListener(name) as listener:
         return run(jobs, store, campaign=name, listener=listener)

@@ -204,16 +204,14 @@ def _jobs(measurements: int, folder: Path, boards: Sequence[str]) -> list[Job]:
     from harness.bench import virtual_bench
     from harness.campaign.config import CampaignConfig
     from harness.campaign.plan import plan
-    from harness.strict import parse
     from harness.testing import tiny_network
 
-    names = []
+    paths = []
     for seed in (1, 2):
         path = folder / f"soak{seed}.tflite"
         path.write_bytes(tiny_network(seed))
-        names.append(str(path))
-    data = {"name": "soak", "boards": list(boards), "models": names}
-    subjects = plan(parse(CampaignConfig, data, where="the soak"), virtual_bench())
+        paths.append(path)
+    subjects = plan(CampaignConfig.of("soak", boards=boards, models=paths), virtual_bench())
     jobs = []
     for index in range(measurements):
         job = subjects[index % len(subjects)]

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import Field
 
 from harness.boards import all_boards, load_board
-from harness.errors import BoardError, ConfigError
+from harness.errors import BenchError, BoardError, ConfigError
 from harness.files import draft_of
 from harness.strict import Strict, parse, read_toml, suggest
 
@@ -92,13 +92,27 @@ class Bench(Strict):
             station=name,
         )
 
-    def with_board(self, board: str) -> tuple[Station, ...]:
-        """Return the stations that carry a board of this id."""
-        return tuple(station for station in self.stations if station.board == board)
+    def choose(self, name: str | None = None, board: str | None = None) -> Station:
+        """Return the station called `name`; where none is named, the first that has `board`.
 
-    def with_tag(self, tag: str) -> tuple[Station, ...]:
-        """Return the stations that are tagged `tag`."""
-        return tuple(station for station in self.stations if tag in station.tags)
+        Raises:
+            BenchError: No station has the board.
+            ConfigError: The station or the board is unknown.
+        """
+        if name is not None:
+            return self.station(name)
+        board_id = load_board(board or "").id
+        for station in self.stations:
+            if station.board == board_id:
+                return station
+        have = ", ".join(f"{item.name} ({item.board})" for item in self.stations) or "none"
+        raise BenchError(
+            f"no station has board '{board_id}'",
+            where=self.path,
+            expected=f"a station with that board; the bench has: {have}",
+            fix="plug one in and run `harness bench discover`, or name its virtual station "
+            f"virtual-{board_id}",
+        )
 
 
 def virtual_station(board: str) -> Station:

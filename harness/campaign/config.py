@@ -5,31 +5,16 @@ Nothing here opens a station or imports a heavy package; `plan.py` turns it into
 
 from __future__ import annotations
 
-import os
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from harness.errors import CampaignError, ConfigError
-from harness.runtimes import RUNTIME_KERNELS, SHIPPED_KERNELS, RuntimeOptions
-from harness.runtimes.library import absolute_spec
-from harness.strict import Strict, parse, read_toml
-
-LIBRARY_VARIABLE = "HARNESS_TFLM"
-
-Optimization = Literal["-O0", "-O1", "-O2", "-O3", "-Os", "-Ofast"]
-
-
-Spec = Annotated[str, Field(min_length=1)]
-
-
-def _listed(value: Any) -> Any:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
+from harness.backbones import Architecture
+from harness.campaign.sweep import RuntimeSweep, with_libraries
+from harness.errors import CampaignError
+from harness.strict import Strict, from_json, read_toml, to_json
 
 
 class BackboneSamples(Strict):
@@ -64,79 +49,6 @@ class ArchitectureEntry(Strict):
 
     backbone: str
     decisions: dict[str, tuple[int, ...]]
-
-
-class RuntimeSweep(Strict):
-    """A runtime and what to sweep over: every combination is measured.
-
-    Attributes:
-        name: ``aot`` or ``tflm``.
-        kernels: Kernel sets of that runtime.
-        optimization: GCC's levels.
-        library: PlatformIO spec of the runtime's library, for every kernel set; `tflm` only.
-        libraries: The same by kernel set, where they need different ones.
-        kernels_source: Specs of CMSIS-NN trees to compare, `SHIPPED_KERNELS` for the installed one;
-            `aot` only.
-        one_firmware: Flash the runtime once and then only models; `tflm` only.
-    """
-
-    name: Literal["aot", "tflm"] = "aot"
-    kernels: Annotated[tuple[str, ...], Field(min_length=1)] = ("cmsis_nn",)
-    optimization: Annotated[tuple[Optimization, ...], Field(min_length=1)] = ("-O2",)
-    library: Spec | None = None
-    libraries: dict[str, Spec] = Field(default_factory=dict)
-    kernels_source: Annotated[tuple[Spec, ...], BeforeValidator(_listed)] = ()
-    one_firmware: bool = False
-
-    @model_validator(mode="after")
-    def _kernels_and_library_fit_the_runtime(self) -> RuntimeSweep:
-        known = RUNTIME_KERNELS[self.name]
-        for kernels in (*self.kernels, *self.libraries):
-            if kernels not in known:
-                raise ValueError(
-                    f"runtime '{self.name}' has no kernels '{kernels}', only {', '.join(known)}"
-                )
-        if self.name != "tflm" and (self.library or self.libraries):
-            raise ValueError(f"runtime '{self.name}' brings its own code and takes no library")
-        if self.kernels_source and (self.name != "aot" or "cmsis_nn" not in self.kernels):
-            raise ValueError(
-                "kernels_source is a CMSIS-NN tree: for runtime 'aot' with kernels 'cmsis_nn'"
-            )
-        if self.name != "tflm" and self.one_firmware:
-            raise ValueError(
-                f"runtime '{self.name}' compiles the model in: one_firmware is for 'tflm'"
-            )
-        return self
-
-    def library_for(self, kernels: str) -> str | None:
-        """Return the library of a kernel set, None where none is named."""
-        return self.libraries.get(kernels, self.library)
-
-    def options(self) -> Iterator[RuntimeOptions]:
-        """Yield each kernel set with its library, or with each tree that it is built from."""
-        for kernels in self.kernels:
-            sources: tuple[str | None, ...] = (None,)
-            if kernels == "cmsis_nn" and self.kernels_source:
-                sources = tuple(
-                    None if spec == SHIPPED_KERNELS else spec for spec in self.kernels_source
-                )
-            for source in sources:
-                yield RuntimeOptions(
-                    self.name, kernels, self.library_for(kernels), kernels_source=source
-                )
-
-    def with_libraries(
-        self, general: str | None, by_kernels: Mapping[str, str], *, override: bool
-    ) -> RuntimeSweep:
-        """Return the sweep with these libraries, instead of its own or where it has none."""
-        if self.name != "tflm":
-            return self
-        chosen = {}
-        for kernels in self.kernels:
-            named, own = by_kernels.get(kernels, general), self.library_for(kernels)
-            chosen[kernels] = (named or own) if override else (own or named)
-        libraries = {kernels: spec for kernels, spec in chosen.items() if spec is not None}
-        return self.model_copy(update={"library": None, "libraries": libraries})
 
 
 class MeasureOptions(Strict):
@@ -206,85 +118,111 @@ class CampaignConfig(Strict):
             raise ValueError("nowhere to measure: add boards or stations")
         return self
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        *,
+        station: str | None = None,
+        boards: Sequence[str] = (),
+        models: Sequence[Path] = (),
+        architectures: Sequence[Architecture] = (),
+        backbones: Sequence[BackboneSamples] = (),
+        runtime: RuntimeSweep | None = None,
+        measure: MeasureOptions | None = None,
+        seed: int = 0,
+        where: str = "the command line",
+    ) -> CampaignConfig:
+        """Return a campaign that is not in a file.
 
-def read_campaign(path: Path, *, models: Path | None = None, **overrides: Any) -> CampaignConfig:
-    """Read a campaign file.
+        Args:
+            name: As the attribute, like `boards`, `backbones`, `measure` and `seed`.
+            station: The one station to measure on, instead of `boards`.
+            boards: Board types.
+            models: .tflite files, relative to the working directory.
+            architectures: Networks.
+            backbones: Networks to sample.
+            runtime: Its one runtime.
+            measure: How each is measured.
+            seed: Seed of sampling, weights and inputs.
+            where: Where the values come from, for messages.
+
+        Raises:
+            ConfigError: A value is out of range.
+        """
+        data = {
+            "name": name,
+            "seed": seed,
+            "stations": [station] if station else [],
+            "boards": [] if station else list(boards),
+            "models": [str(model.resolve()) for model in models],
+            "architectures": [item.to_json() for item in architectures],
+            "backbones": [to_json(item) for item in backbones],
+            "runtimes": [to_json(runtime or RuntimeSweep())],
+            "measure": to_json(measure or MeasureOptions()),
+        }
+        return from_json(cls, data, where=where)
+
+
+def read_campaign(
+    path: Path,
+    *,
+    models: Path | None = None,
+    stations: Sequence[str] = (),
+    samples: int | None = None,
+    seed: int | None = None,
+    library: Sequence[str] | None = None,
+    verify_arena: bool | None = None,
+) -> CampaignConfig:
+    """Read a campaign file, with replacements; None and empty leave what the file says.
 
     Args:
         path: TOML file.
         models: Folder that the file's model names are looked up in, see `find_model`; None takes
             them relative to the campaign file.
-        **overrides: Top-level keys to replace, e.g. from the command line; None is no override.
+        stations: Stations instead of the file's stations and boards.
+        samples: Networks per backbone.
+        seed: Seed of sampling, weights and inputs.
+        library: ``[KERNELS=]SPEC`` texts, see `with_libraries`.
+        verify_arena: Search for the smallest arena that works.
 
     Raises:
         CampaignError: The file is missing, not TOML, a key is unknown or out of range, or a model
             is not in `models`.
+        ConfigError: As `with_libraries`.
     """
-    data = read_toml(path, error=CampaignError)
-    data.update({key: value for key, value in overrides.items() if value is not None})
-    config = parse(CampaignConfig, data, where=str(path), error=CampaignError)
-    base = path.resolve().parent
-    if models is None:
-        resolved = tuple(str((base / model).resolve()) for model in config.models)
-    else:
-        resolved = tuple(str(find_model(models, model)) for model in config.models)
-    runtimes = tuple(_absolute(sweep, base) for sweep in config.runtimes)
-    return config.model_copy(update={"models": resolved, "runtimes": runtimes})
-
-
-def configure(
-    path: Path,
-    *,
-    stations: Sequence[str] = (),
-    samples: int | None = None,
-    seed: int | None = None,
-    models: Path | None = None,
-    library: Sequence[str] | None = None,
-    verify_arena: bool | None = None,
-) -> CampaignConfig:
-    """Read a campaign file and replace what is given; None and empty leave it as the file says.
-
-    Args:
-        path: TOML file.
-        stations: Stations instead of the file's stations and boards.
-        samples: Networks per backbone.
-        seed: Seed of sampling, weights and inputs.
-        models: See `read_campaign`.
-        library: See `with_libraries`.
-        verify_arena: Search for the smallest arena that works.
-
-    Raises:
-        CampaignError, ConfigError: As `read_campaign` and `with_libraries`.
-    """
-    overrides: dict[str, Any] = {"seed": seed}
-    if stations:
-        overrides |= {"stations": list(stations), "boards": []}
-    config = read_campaign(path, models=models, **overrides)
-    if samples is not None:
-        backbones = tuple(
-            entry.model_copy(update={"samples": samples}) for entry in config.backbones
+    if path.suffix == ".tflite":
+        raise CampaignError(
+            f"{path} is a model, not a campaign file",
+            fix=f"measure one model with `harness measure {path}`",
         )
-        config = config.model_copy(update={"backbones": backbones})
+    data = read_toml(path, error=CampaignError)
+    if seed is not None:
+        data["seed"] = seed
+    if stations:
+        data |= {"stations": list(stations), "boards": []}
+    config = from_json(CampaignConfig, data, where=str(path), error=CampaignError)
+    base = path.resolve().parent
+    changes: dict[str, object] = {
+        "models": tuple(
+            str(find_model(models, name) if models else (base / name).resolve())
+            for name in config.models
+        ),
+        "runtimes": with_libraries([sweep.absolute(base) for sweep in config.runtimes], library),
+    }
+    if samples is not None:
+        backbones = (entry.model_copy(update={"samples": samples}) for entry in config.backbones)
+        changes["backbones"] = tuple(backbones)
     if verify_arena is not None:
-        measure = config.measure.model_copy(update={"verify_arena": verify_arena})
-        config = config.model_copy(update={"measure": measure})
-    return with_libraries(config, library)
-
-
-def runtime_sweep(runtime: str, kernels: str, kernels_source: str | None) -> dict[str, object]:
-    """Return the ``[[runtimes]]`` entry of one configuration, as in a campaign file.
-
-    A path of `kernels_source` is taken relative to the working directory.
-    """
-    sources = (absolute_spec(kernels_source, Path.cwd()),) if kernels_source else ()
-    return {"name": runtime, "kernels": [kernels], "kernels_source": sources}
+        changes["measure"] = config.measure.model_copy(update={"verify_arena": verify_arena})
+    return config.model_copy(update=changes)
 
 
 def find_model(folder: Path, name: str) -> Path:
     """Return ``folder/name``, else the one file of that name anywhere below `folder`.
 
-    So a campaign names files, and any layout of folders will do: a checkout of the repository that
-    publishes them, or a folder of downloads. Several copies are fine when they are equal.
+    So `folder` may have any layout: a checkout of the repository that publishes the models, or a
+    folder of downloads. Several copies are accepted if they are equal.
 
     Raises:
         CampaignError: There is no such file, or several that differ.
@@ -307,64 +245,4 @@ def find_model(folder: Path, name: str) -> Path:
         where=str(folder),
         expected=f"{exact}, or a file called {exact.name} in a folder below",
         fix="name the folder that holds the campaign's models with --models",
-    )
-
-
-def parse_libraries(specs: Sequence[str]) -> tuple[str | None, dict[str, str]]:
-    """Return the library for all kernels and those by kernels from ``[KERNELS=]SPEC`` texts.
-
-    Paths are taken relative to the working directory.
-
-    Raises:
-        ConfigError: Two specs for the same kernels.
-    """
-    general: str | None = None
-    by_kernels: dict[str, str] = {}
-    for text in specs:
-        name, mark, spec = text.partition("=")
-        named = bool(mark) and name in RUNTIME_KERNELS["tflm"]
-        if by_kernels.get(name) if named else general:
-            raise ConfigError(
-                f"two libraries are named{f' for {name} kernels' if named else ''}",
-                where=text,
-                expected="one SPEC, or KERNELS=SPEC once for each kernel set",
-            )
-        if named:
-            by_kernels[name] = absolute_spec(spec, Path.cwd())
-        else:
-            general = absolute_spec(text, Path.cwd())
-    return general, by_kernels
-
-
-def with_libraries(config: CampaignConfig, specs: Sequence[str] | None) -> CampaignConfig:
-    """Return the campaign with the libraries of the command line, else its own, else $HARNESS_TFLM.
-
-    Raises:
-        ConfigError: A spec is there twice, or one is given that nothing uses.
-    """
-    runtimes = config.runtimes
-    if specs:
-        if all(sweep.name != "tflm" for sweep in runtimes):
-            raise ConfigError(
-                "only the tflm runtime takes a library",
-                where="--library",
-                fix="add --runtime tflm, or leave --library out",
-            )
-        general, by_kernels = parse_libraries(specs)
-        runtimes = tuple(
-            sweep.with_libraries(general, by_kernels, override=True) for sweep in runtimes
-        )
-    general, by_kernels = parse_libraries(shlex.split(os.environ.get(LIBRARY_VARIABLE, "")))
-    runtimes = tuple(
-        sweep.with_libraries(general, by_kernels, override=False) for sweep in runtimes
-    )
-    return config.model_copy(update={"runtimes": runtimes})
-
-
-def _absolute(sweep: RuntimeSweep, base: Path) -> RuntimeSweep:
-    library = absolute_spec(sweep.library, base) if sweep.library else None
-    libraries = {name: absolute_spec(spec, base) for name, spec in sweep.libraries.items()}
-    sources = tuple(absolute_spec(spec, base) for spec in sweep.kernels_source)
-    return sweep.model_copy(
-        update={"library": library, "libraries": libraries, "kernels_source": sources}
     )

@@ -12,8 +12,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
-from harness.campaign.plan import ModelSpec
 from harness.campaign.prepare import Prepared, prepare, start_worker
+from harness.campaign.specs import ModelSpec
 from harness.errors import ModelError
 
 

@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.bench import Bench
-from harness.campaign.config import CampaignConfig, MeasureOptions, runtime_sweep, with_libraries
+from harness.campaign.config import CampaignConfig
 from harness.campaign.outcome import Outcome, write_outcome
 from harness.campaign.plan import Job, plan
 from harness.campaign.runner import Listener, Summary, run
-from harness.errors import ConfigError
 from harness.firmware.toolchain import ensure_toolchain
-from harness.strict import parse
 
 if TYPE_CHECKING:
     from harness.results.record import Measurement
@@ -56,57 +54,6 @@ class CampaignResult:
     summary: Summary
     outcome: Outcome
     store: str
-
-
-def one_model(
-    model: Path,
-    *,
-    name: str,
-    board: str,
-    station: str | None = None,
-    runtime: str = "aot",
-    kernels: str = "cmsis_nn",
-    library: Sequence[str] | None = None,
-    kernels_source: str | None = None,
-    optimization: str = "-O2",
-    seed: int = 0,
-    measure: MeasureOptions,
-    where: str = "the command line",
-) -> CampaignConfig:
-    """Return the campaign of one model in one configuration.
-
-    Args:
-        model: A full-int8 .tflite file.
-        name: Name of the campaign.
-        board: Board id, where no station is named.
-        station: Station of the bench.
-        runtime: Runtime.
-        kernels: One of its kernel sets.
-        library: TFLM libraries, see `with_libraries`.
-        kernels_source: CMSIS-NN tree for `aot`, see `RuntimeSweep`.
-        optimization: GCC's level.
-        seed: Seed of the input data.
-        measure: How it is measured.
-        where: Where the options come from, for messages.
-
-    Raises:
-        ConfigError: An option is wrong.
-    """
-    sweep = runtime_sweep(runtime, kernels, kernels_source)
-    config = parse(
-        CampaignConfig,
-        {
-            "name": name,
-            "seed": seed,
-            "models": [str(model.resolve())],
-            "runtimes": [{**sweep, "optimization": [optimization]}],
-            "measure": measure.model_dump(),
-            **({"stations": [station]} if station else {"boards": [board]}),
-        },
-        where=where,
-        error=ConfigError,
-    )
-    return with_libraries(config, library)
 
 
 def plan_now(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:

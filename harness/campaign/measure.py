@@ -13,7 +13,7 @@ from harness.backbones import get_backbone
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
 from harness.capture import CapturePlan
-from harness.errors import HarnessError
+from harness.errors import HarnessError, IdentityError
 from harness.models import TFLiteModel, read_model
 from harness.paths import git_revision
 from harness.protocol import TRUSTED_CLOCKS
@@ -98,6 +98,7 @@ def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurem
 
     Raises:
         FlashError, CaptureError, BenchError: The station did not deliver.
+        IdentityError: Another timing model counted than the job is planned for.
     """
     job = built.job
     plan = CapturePlan(
@@ -113,6 +114,14 @@ def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurem
         verify_arena=job.measure.verify_arena,
     )
     capture = session.run(built.image, plan)
+    if capture.timing_model != job.timing_model:
+        raise IdentityError(
+            f"the cycles were counted by timing model {capture.timing_model}",
+            where=job.station.name,
+            expected=f"{job.timing_model}, as the job was planned",
+            fix="plan the campaign again: HARNESS_TIMING or the station has changed since",
+            raw_log=capture.raw_log,
+        )
     return assemble(built, capture, campaign=campaign)
 
 

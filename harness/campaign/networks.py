@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.backbones import Architecture
 from harness.bench import Bench
-from harness.campaign.config import CampaignConfig
+from harness.campaign.config import CampaignConfig, MeasureOptions
 from harness.campaign.plan import plan
 from harness.campaign.runner import Listener, run
-from harness.errors import BenchError, CampaignError
+from harness.campaign.sweep import RuntimeSweep
+from harness.errors import BenchError
 from harness.results.record import Measurement, best_per_key
-from harness.strict import parse
 
 if TYPE_CHECKING:
     from harness.fit import Fingerprint
     from harness.results.store import Store
+
+
+def sweep_of(fingerprint: Fingerprint, specs: Sequence[str] | None = None) -> RuntimeSweep:
+    """Return the runtime of a fit; `specs` name its library as on the command line.
+
+    Raises:
+        ConfigError: The runtime of the fit is unknown, or `specs` are wrong.
+    """
+    return RuntimeSweep.of(
+        fingerprint.runtime or "",
+        fingerprint.kernels or "",
+        fingerprint.optimization or "",
+        specs=specs,
+        one_firmware=bool(fingerprint.one_firmware),
+    )
 
 
 def measure_networks(
@@ -28,7 +43,7 @@ def measure_networks(
     listener: Listener,
     *,
     station: str | None = None,
-    libraries: Mapping[str, str] | None = None,
+    runtime: RuntimeSweep | None = None,
     seed: int = 0,
     repeats: int = 3,
     name: str = "search",
@@ -42,38 +57,29 @@ def measure_networks(
         store: Where the rows go.
         listener: Follows progress.
         station: Station to use; None takes the first that carries the board.
-        libraries: Library by kernel set, for runtimes that need one.
+        runtime: From `sweep_of`; None takes a library, if one is needed, from $HARNESS_TFLM.
         seed: Seed of weights and inputs.
         repeats: Timed inferences.
         name: Name that the rows carry as their campaign.
 
     Raises:
         BenchError: No station has the board, or the station failed; the cause is named.
-        CampaignError: The fit's configuration cannot be measured.
+        ConfigError: The fit's configuration cannot be measured.
     """
-    what: dict[str, Any] = {
-        "models": [str(item.resolve()) for item in networks if isinstance(item, Path)],
-        "architectures": [item.to_json() for item in networks if isinstance(item, Architecture)],
-    }
-    sweep = {
-        "name": fingerprint.runtime,
-        "kernels": [fingerprint.kernels],
-        "optimization": [fingerprint.optimization],
-        "libraries": dict(libraries or {}),
-        "one_firmware": bool(fingerprint.one_firmware),
-    }
     caches = {name: getattr(fingerprint, name) for name in ("icache", "dcache", "art")}
     known = {name: value for name, value in caches.items() if value is not None}
-    where = {"stations": [station]} if station else {"boards": [fingerprint.board]}
-    data = {
-        "name": name,
-        "seed": seed,
-        "runtimes": [sweep],
-        "measure": {"repeats": repeats, **known},
-        **where,
-        **{key: value for key, value in what.items() if value},
-    }
-    jobs = plan(parse(CampaignConfig, data, where="the search", error=CampaignError), bench)
+    config = CampaignConfig.of(
+        name,
+        station=station,
+        boards=[fingerprint.board],
+        models=[item for item in networks if isinstance(item, Path)],
+        architectures=[item for item in networks if isinstance(item, Architecture)],
+        runtime=runtime or sweep_of(fingerprint),
+        measure=MeasureOptions(repeats=repeats, **known),
+        seed=seed,
+        where="the fit's configuration",
+    )
+    jobs = plan(config, bench)
     summary = run(jobs, store, campaign=name, listener=listener)
     wanted = {job.key for job in jobs}
     rows = {row.key: row for row in best_per_key(r for r in store.query() if r.key in wanted)}

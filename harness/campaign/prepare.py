@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.campaign.plan import ModelSpec
+from harness.campaign.specs import ModelSpec
 from harness.files import draft_of
 from harness.paths import cache_dir
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.output import BenchFile, Json, err, print_json, print_table
+from harness.cli.options import BenchFile, Json
+from harness.cli.output import err, print_json, print_table
 from harness.errors import EXIT_BENCH
 
 _FILE = Path("bench.toml")
@@ -24,7 +25,7 @@ def list_stations(bench: BenchFile = None, json: Json = False) -> None:
     """List the stations of the bench."""
     from harness.bench import load_bench
 
-    found = load_bench(Path(bench) if bench else None)
+    found = load_bench(bench)
     if json:
         print_json([station.model_dump(mode="json") for station in found.stations])
         return
@@ -82,7 +83,7 @@ def check(
     from harness.bench.disabled import enable, why_disabled
     from harness.boards import load_board
 
-    found = load_bench(Path(bench) if bench else None)
+    found = load_bench(bench)
     chosen = [found.station(name) for name in station] if station else found.stations
     rows: list[tuple[str, str, str, str | None]] = []
     for item in chosen:

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.output import Json, print_json, print_table
+from harness.cli.options import Json
+from harness.cli.output import print_json, print_table
 
 
 def register(app: typer.Typer, name: str) -> None:

@@ -9,27 +9,25 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.library import Kernels, KernelsSource, Libraries, Runtime, runtime_options
-from harness.cli.output import Json, err, print_json, print_table
+from harness.cli.groups import grouped
+from harness.cli.options import BoardId, FirmwareOptions, Json, ModelFile
+from harness.cli.output import err, print_json, print_table
+from harness.paths import DEFAULT_BOARD
 
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the command to `app`."""
-    app.command(name)(build)
+    app.command(name)(grouped(build))
 
 
 def build(
-    model: Annotated[Path, typer.Argument(help="A full-int8 .tflite file.")],
-    board: Annotated[str, typer.Option("--board", "-b", help="Board.")] = "nucleo_f746zg",
-    runtime: Runtime = "aot",
-    kernels: Kernels = "cmsis_nn",
-    library: Libraries = None,
-    kernels_source: KernelsSource = None,
+    model: ModelFile,
+    firmware: FirmwareOptions,
+    board: BoardId = DEFAULT_BOARD,
     all_types: Annotated[
         bool,
         typer.Option("--all-types", help="tflm: kernels for every data type, not for int8 alone."),
     ] = False,
-    optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Copy the ELF here.")] = None,
     json: Json = False,
 ) -> None:
@@ -42,16 +40,13 @@ def build(
     from harness.models import read_model, require_int8
     from harness.runtimes import get_runtime
 
-    if not optimization.startswith("-"):
-        optimization = f"-{optimization}" if optimization.startswith("O") else f"-O{optimization}"
     target = load_board(board)
     network = read_model(model)
     require_int8(network)
-    options = runtime_options(runtime, kernels, library, kernels_source)
-    options = replace(options, all_types=all_types)
-    sources = get_runtime(runtime).generate(network, options, target)
+    options = replace(next(firmware.sweep().options()), all_types=all_types)
+    sources = get_runtime(options.runtime).generate(network, options, target)
     with spinner(f"building for {target.name}"):
-        image = build_firmware(target, network, sources, BuildOptions(optimization=optimization))
+        image = build_firmware(target, network, sources, BuildOptions(firmware.optimization))
     elf = image.elf
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

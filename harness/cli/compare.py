@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import Json, err, print_json, print_table
-from harness.errors import EXIT_FAILED
+from harness.cli.options import Json
+from harness.cli.output import err, print_json, print_table
+from harness.errors import EXIT_FAILED, ResultsError
 
 if TYPE_CHECKING:
     from harness.results.equivalence import Comparison
@@ -65,6 +67,12 @@ def _rows(where: str) -> list[Measurement]:
     from harness.results.store import Filter
 
     place, _, campaign = where.partition("#")
+    if "://" not in place and not Path(place).is_file():
+        raise ResultsError(
+            f"there is no results store {place}",
+            expected="two SQLite files or SQLAlchemy URLs, BEFORE and AFTER",
+            fix="check the path; STORE#CAMPAIGN names one campaign of a store",
+        )
     with open_store(place, create=False) as store:
         return store.query(Filter(campaign=campaign or None), with_layers=False)
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import typer
 
-from harness.cli.output import BenchFile, Json, print_json, print_table
+from harness.cli.options import BenchFile, Json
+from harness.cli.output import print_json, print_table
 from harness.errors import EXIT_BENCH, HarnessError
 
 _MIN_FREE_BYTES = 2 * 1024**3
@@ -49,7 +50,7 @@ def doctor(bench: BenchFile = None, json: Json = False) -> None:
         raise typer.Exit(EXIT_BENCH)
 
 
-def run_checks(bench: str | None = None) -> Iterator[Check]:
+def run_checks(bench: Path | None = None) -> Iterator[Check]:
     """Yield every finding; one that fails never hides the next."""
     yield _python()
     yield from _packages()
@@ -130,12 +131,12 @@ def _disk() -> Check:
     return Check("disk", good, f"{free / 1024**3:.1f} GiB free", fix)
 
 
-def _stations(path: str | None) -> Iterator[Check]:
+def _stations(path: Path | None) -> Iterator[Check]:
     from harness.bench import check, load_bench
     from harness.boards import load_board
 
     try:
-        bench = load_bench(Path(path) if path else None)
+        bench = load_bench(path)
     except HarnessError as failure:
         yield Check("bench", False, str(failure.what), failure.fix or "")
         return

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.library import Kernels, KernelsSource, Libraries, Runtime, check_runtime
-from harness.cli.output import Json, print_json, print_table
+from harness.cli.groups import grouped
+from harness.cli.options import BoardId, FirmwareOptions, Json, ModelFile
+from harness.cli.output import print_json, print_table
+from harness.paths import DEFAULT_BOARD
 
 if TYPE_CHECKING:
+    from harness.campaign.sweep import RuntimeSweep
     from harness.explain.record import Explanation, Split
 
 _FUNCTIONS = 15
@@ -18,17 +21,13 @@ _FUNCTIONS = 15
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the command to `app`."""
-    app.command(name)(explain)
+    app.command(name)(grouped(explain))
 
 
 def explain(
-    model: Annotated[Path, typer.Argument(help="A full-int8 .tflite file.")],
-    board: Annotated[str, typer.Option("--board", "-b", help="Virtual board.")] = "nucleo_f746zg",
-    runtime: Runtime = "aot",
-    kernels: Kernels = "cmsis_nn",
-    library: Libraries = None,
-    kernels_source: KernelsSource = None,
-    optimization: Annotated[str, typer.Option("-O", help="Optimisation level.")] = "-O2",
+    model: ModelFile,
+    firmware: FirmwareOptions,
+    board: BoardId = DEFAULT_BOARD,
     against: Annotated[
         str | None,
         typer.Option(
@@ -39,22 +38,23 @@ def explain(
     json: Json = False,
 ) -> None:
     """Split a model's modelled cycles by layer, function, operator and cause."""
+    from harness.campaign.sweep import RuntimeSweep
     from harness.errors import ConfigError
 
-    firmwares = [(runtime, kernels, _level(optimization))]
+    sweeps = [firmware.sweep()]
     if against is not None:
         parts = against.split("/")
         if not 2 <= len(parts) <= 3:
             raise ConfigError(
                 f"--against is '{against}'", expected="RUNTIME/KERNELS or RUNTIME/KERNELS/-O2"
             )
-        firmwares.append((parts[0], parts[1], _level(parts[2] if parts[2:] else optimization)))
-    found: list[Explanation] = []
-    for firmware in firmwares:
-        source = kernels_source
-        if found and firmware[:2] != ("aot", "cmsis_nn"):
-            source = None  # named for the first firmware; the other has no use for it
-        found.append(_explained(model, board, *firmware, library, source))
+        level = parts[2] if parts[2:] else firmware.optimization
+        # A tree of kernels is named for the first firmware; the other may have no use for it.
+        source = firmware.kernels_source if parts[:2] == ["aot", "cmsis_nn"] else None
+        specs = firmware.library
+        runtime, kernels = parts[:2]
+        sweeps.append(RuntimeSweep.of(runtime, kernels, level, specs=specs, kernels_source=source))
+    found = [_explained(model, board, sweep) for sweep in sweeps]
     if plot is not None:
         from harness.explain.plot import plot as draw
 
@@ -68,24 +68,9 @@ def explain(
         _print_comparison(found)
 
 
-def _level(optimization: str) -> str:
-    if not optimization or optimization.startswith("-"):
-        return optimization
-    return f"-{optimization}" if optimization.startswith("O") else f"-O{optimization}"
-
-
-def _explained(
-    model: Path,
-    board: str,
-    runtime: str,
-    kernels: str,
-    level: str,
-    library: list[str] | None,
-    kernels_source: str | None,
-) -> Explanation:
+def _explained(model: Path, board: str, sweep: RuntimeSweep) -> Explanation:
     from harness.bench import load_bench
-    from harness.campaign.config import MeasureOptions
-    from harness.campaign.entry import one_model
+    from harness.campaign.config import CampaignConfig, MeasureOptions
     from harness.campaign.measure import build_job
     from harness.campaign.plan import plan
     from harness.campaign.prepare import prepare
@@ -93,16 +78,11 @@ def _explained(
     from harness.explain.collect import explain as collect
     from harness.firmware.toolchain import ensure_toolchain
 
-    check_runtime(runtime, kernels)
-    config = one_model(
-        model,
-        name="explain",
-        board=board,
-        runtime=runtime,
-        kernels=kernels,
-        library=library,
-        kernels_source=kernels_source,
-        optimization=level,
+    config = CampaignConfig.of(
+        "explain",
+        boards=[board],
+        models=[model],
+        runtime=sweep,
         measure=MeasureOptions(warmup=1, repeats=1),
     )
     ensure_toolchain()

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.output import BenchFile, Json, StationName, print_json, print_table
+from harness.cli.options import BenchFile, BoardId, Json, StationName
+from harness.cli.output import print_json, print_table
+from harness.paths import DEFAULT_BOARD
 
 
 def register(app: typer.Typer, name: str) -> None:
@@ -17,9 +19,7 @@ def register(app: typer.Typer, name: str) -> None:
 
 def flash(
     elf: Annotated[Path, typer.Argument(help="Firmware image (ELF).")],
-    board: Annotated[
-        str, typer.Option("--board", "-b", help="Board, where no station is named.")
-    ] = "nucleo_f746zg",
+    board: BoardId = DEFAULT_BOARD,
     station: StationName = None,
     bench: BenchFile = None,
     json: Json = False,
@@ -27,11 +27,10 @@ def flash(
     """Program an ELF, verify it and reset the board."""
     from harness.bench import load_bench, station_lock
     from harness.boards import load_board
-    from harness.campaign.plan import choose_station
     from harness.cli.progress import spinner
     from harness.flash import flash as program
 
-    chosen = choose_station(load_bench(Path(bench) if bench else None), station, board)
+    chosen = load_bench(bench).choose(station, board)
     target = load_board(chosen.board)
     with station_lock(chosen), spinner(f"flashing {chosen.name}"):
         report = program(elf, chosen, target)

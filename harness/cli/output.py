@@ -5,11 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
-
-from harness.paths import DEFAULT_STORE
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,35 +13,6 @@ if TYPE_CHECKING:
     from harness.campaign.outcome import Outcome
     from harness.report import Table as ReadyTable
     from harness.results.record import Measurement
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Database = Annotated[
-    str | None,
-    typer.Option(
-        "--db",
-        envvar="HARNESS_DB",
-        help=f"Results store: a SQLAlchemy URL or a SQLite file (default: {DEFAULT_STORE}).",
-        show_default=False,
-    ),
-]
-BenchFile = Annotated[
-    str | None,
-    typer.Option(
-        "--bench",
-        envvar="HARNESS_BENCH",
-        help="Bench file (default: ./bench.toml, else the virtual boards).",
-        show_default=False,
-    ),
-]
-StationName = Annotated[
-    str | None,
-    typer.Option(
-        "--station",
-        "-s",
-        help="Station of the bench (default: the first one that has the board).",
-        show_default=False,
-    ),
-]
 
 
 def err() -> Console:

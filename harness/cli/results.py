@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import (
-    Database,
-    Json,
-    err,
-    print_json,
-    print_ready_table,
-    print_table,
-)
+from harness.cli.groups import grouped
+from harness.cli.options import Json, RowOptions, Status
+from harness.cli.output import err, print_json, print_ready_table, print_table
 from harness.errors import ResultsError
-from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.results.record import Measurement
@@ -25,19 +19,18 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer, name: str) -> None:
     """Add the command to `app`."""
-    app.command(name)(results)
+    app.command(name)(grouped(results))
 
 
 def results(
+    options: RowOptions,
     key: Annotated[
         str | None, typer.Argument(help="Show one row in full: its key or the start of it.")
     ] = None,
-    campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None,
-    backbone: Annotated[str | None, typer.Option(help="Only this backbone.")] = None,
-    board: Annotated[str | None, typer.Option(help="Only this board.")] = None,
-    source: Annotated[str | None, typer.Option(help="hardware or emulated.")] = None,
-    status: Annotated[str | None, typer.Option(help="valid, degraded or invalid.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="Newest so many.")] = 50,
+    status: Status = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, help="Maximum number of rows.")
+    ] = 50,
     log: Annotated[bool, typer.Option("--log", help="With a key: the raw UART log.")] = False,
     compare: Annotated[
         bool,
@@ -52,15 +45,13 @@ def results(
         Path | None,
         typer.Option(help="Draw where SRAM and flash go: .png, .svg or .pdf."),
     ] = None,
-    db: Database = None,
     json: Json = False,
 ) -> None:
     """List measurements, newest first, or show one."""
-    from harness.cli.measure import as_json, print_row
+    from harness.cli.row import as_json, print_row
     from harness.results import open_store
-    from harness.results.store import Filter
 
-    with open_store(db or DEFAULT_STORE, create=False) as store:
+    with open_store(options.db, create=False) as store:
         if key is not None:
             row = store.get(_full_key(store.keys(status=_ALL), key))
             if row is None:
@@ -74,14 +65,7 @@ def results(
             if plot is not None:
                 _plot([row], plot)
             return
-        where = Filter(
-            campaign=campaign,
-            backbone=backbone,
-            board=board,
-            source=source,
-            status=status,
-            model_name=model,
-        )
+        where = options.where(status=status, model_name=model)
         rows = store.query(where, limit=limit, newest_first=True, with_layers=False)
         total = store.count(where)
     if plot is not None:

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.library import Libraries
+from harness.cli.options import BenchFile, Database, Json, Libraries
 from harness.cli.output import (
-    BenchFile,
-    Database,
-    Json,
     err,
     print_json,
     print_measurements,
@@ -57,7 +54,7 @@ def run(
         bool | None,
         typer.Option(
             "--verify-arena/--no-verify-arena",
-            help="Search the smallest arena that works (default: as the file says).",
+            help="Search for the smallest arena that works (default: as the file says).",
             show_default=False,
         ),
     ] = None,
@@ -66,7 +63,7 @@ def run(
         Path | None,
         typer.Option(help="Folder for table, plot and fits (default: results/<campaign name>)."),
     ] = None,
-    db: Database = None,
+    db: Database = DEFAULT_STORE,
     bench: BenchFile = None,
     json: Json = False,
 ) -> None:
@@ -76,13 +73,13 @@ def run(
     killed, goes on where it was.
     """
     from harness.bench import load_bench
-    from harness.campaign.config import configure
+    from harness.campaign.config import read_campaign
     from harness.campaign.entry import plan_now, run_config
     from harness.campaign.plan import plan
     from harness.cli.progress import ProgressListener
     from harness.results import open_store
 
-    config = configure(
+    config = read_campaign(
         campaign,
         stations=station or (),
         samples=samples,
@@ -91,9 +88,9 @@ def run(
         library=library,
         verify_arena=verify_arena,
     )
-    where = load_bench(Path(bench) if bench else None)
+    where = load_bench(bench)
     jobs = plan(config, where) if dry_run else plan_now(config, where)
-    with open_store(db or DEFAULT_STORE) as store:
+    with open_store(db) as store:
         if dry_run:
             _print_plan(jobs, store, json)
             return

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.output import Json, err, print_json, print_table
+from harness.cli.options import Json
+from harness.cli.output import err, print_json, print_table
 
 if TYPE_CHECKING:
     from harness.backbones import Architecture
@@ -71,8 +72,8 @@ def sample(
 
 
 def _convert(architecture: Architecture, seed: int, folder: Path) -> Path:
-    from harness.campaign.plan import ModelSpec
     from harness.campaign.prepare import convert
+    from harness.campaign.specs import ModelSpec
 
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{architecture.backbone}-{architecture.id}"

@@ -11,8 +11,8 @@ import typer
 import typer.core
 
 from harness.cli.groups import grouped
-from harness.cli.library import check_runtime
-from harness.cli.output import Json, err, print_json, print_ready_table, print_table
+from harness.cli.options import Json
+from harness.cli.output import err, print_json, print_ready_table, print_table
 from harness.cli.search_setup import (
     BudgetOptions,
     DataOptions,
@@ -78,8 +78,7 @@ def run(
 
     # Training may take the cores that converting leaves to a firmware build.
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
-    check_runtime(fit.runtime, fit.kernels)
-    with open_store(verify.store()) as store:
+    with open_store(verify.db) as store:
         plan = make_plan(backbone, budgets, fit, training, method, data, store, out)
         try:
             with SearchWatcher() as watcher:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.library import Kernels, Libraries, Runtime
-from harness.cli.output import BenchFile, Database, StationName, err
+from harness.cli.options import BenchFile, Database, Kernels, Libraries, Runtime, StationName
+from harness.cli.output import err
 from harness.errors import ConfigError, FitError
 from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
+from harness.runtimes import KernelSet, RuntimeName
 
 if TYPE_CHECKING:
     from harness.backbones import Architecture
@@ -93,8 +94,8 @@ class FitOptions:
             "so that they hold as measured, or (none) the prediction itself."
         ),
     ] = MarginChoice.INTERVAL
-    runtime: Runtime = "aot"
-    kernels: Kernels = "cmsis_nn"
+    runtime: Runtime = RuntimeName.AOT
+    kernels: Kernels = KernelSet.CMSIS_NN
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,17 +253,13 @@ class VerifyOptions:
     ] = True
     proof: Annotated[bool | None, typer.Option("--proof/--no-proof", hidden=True)] = None
     library: Libraries = None
-    db: Database = None
+    db: Database = DEFAULT_STORE
     bench: BenchFile = None
 
     @property
     def wanted(self) -> bool:
         """Return whether the network is to be measured; --no-proof is the old --no-verify."""
         return self.verify if self.proof is None else self.proof
-
-    def store(self) -> str:
-        """Return the results store."""
-        return self.db or DEFAULT_STORE
 
 
 def choose_fit(options: FitOptions, backbone: str) -> tuple[Path, Fit]:
@@ -392,14 +389,12 @@ def make_measure(
         HarnessError: The bench or the compiler is not ready.
     """
     from harness.bench import load_bench
-    from harness.campaign.networks import measure_networks
-    from harness.cli.library import runtime_options
+    from harness.campaign.networks import measure_networks, sweep_of
     from harness.firmware.toolchain import ensure_toolchain
 
     ensure_toolchain()
-    runtime, kernels = fit.fingerprint.runtime or "", fit.fingerprint.kernels or ""
-    library = runtime_options(runtime, kernels, options.library, None).library
-    bench = load_bench(Path(options.bench) if options.bench else None)
+    runtime = sweep_of(fit.fingerprint, options.library)
+    bench = load_bench(options.bench)
 
     def measure(networks: Sequence[Path] | Sequence[Architecture], title: str) -> list[Measurement]:
         with watcher.bench(title) as listener:
@@ -410,7 +405,7 @@ def make_measure(
                 store,
                 listener,
                 station=options.station,
-                libraries={kernels: library} if library else None,
+                runtime=runtime,
                 seed=seed,
             )
 

@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.output import Json, print_json, print_table
+from harness.cli.options import Json
+from harness.cli.output import print_json, print_table
 
 commands = typer.Typer(help="Virtual boards: list them, serve one.", no_args_is_help=True)
 

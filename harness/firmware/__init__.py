@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.firmware.image import BuildOptions, FirmwareImage, FlashSplit, RamSplit
+from harness.firmware.image import BuildOptions, FirmwareImage, FlashSplit, Optimization, RamSplit
 
 if TYPE_CHECKING:
     from harness.boards import Board
@@ -20,6 +20,7 @@ __all__ = [
     "BuildOptions",
     "FirmwareImage",
     "FlashSplit",
+    "Optimization",
     "RamSplit",
     "build",
     "export_project",

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 from harness.errors import ConfigError
 
-_LEVELS = ("-O0", "-O1", "-O2", "-O3", "-Os", "-Og", "-Ofast", "-Oz")
+
+class Optimization(StrEnum):
+    """GCC's optimisation levels; ``Optimization("2")`` and ``("O2")`` are ``-O2`` too."""
+
+    O0 = "-O0"
+    O1 = "-O1"
+    O2 = "-O2"
+    O3 = "-O3"
+    OS = "-Os"
+    OG = "-Og"
+    OFAST = "-Ofast"
+    OZ = "-Oz"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Optimization | None:
+        return next((level for level in cls if value in (level[1:], level[2:])), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +42,7 @@ class BuildOptions:
         stack_bytes: Size of the painted stack.
     """
 
-    optimization: str = "-O2"
+    optimization: str = Optimization.O2
     extra_flags: tuple[str, ...] = ()
     icache: bool = True
     dcache: bool = True
@@ -35,9 +51,10 @@ class BuildOptions:
     stack_bytes: int = 8192
 
     def __post_init__(self) -> None:
-        if self.optimization not in _LEVELS:
+        if self.optimization not in list(Optimization):
             raise ConfigError(
-                f"optimization is '{self.optimization}'", expected=f"one of {', '.join(_LEVELS)}"
+                f"optimization is '{self.optimization}'",
+                expected=f"one of {', '.join(Optimization)}",
             )
         if not 1200 <= self.baud <= 12_500_000:
             raise ConfigError(f"baud is {self.baud}", expected="1200 to 12500000")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -13,13 +14,27 @@ if TYPE_CHECKING:
     from harness.boards import Board
     from harness.models.graph import Layer, TFLiteModel
 
+
+class RuntimeName(StrEnum):
+    """Runtimes that there are."""
+
+    AOT = "aot"
+    TFLM = "tflm"
+
+
+class KernelSet(StrEnum):
+    """Kernel sets that there are: Arm's, plain C loops of `aot`, TFLM's own."""
+
+    CMSIS_NN = "cmsis_nn"
+    PORTABLE = "portable"
+    REFERENCE = "reference"
+
+
 # Kernel sets by runtime; the first is the default.
-RUNTIME_KERNELS: Mapping[str, tuple[str, ...]] = {
-    "aot": ("cmsis_nn", "portable"),
-    "tflm": ("cmsis_nn", "reference"),
+RUNTIME_KERNELS: Mapping[RuntimeName, tuple[KernelSet, ...]] = {
+    RuntimeName.AOT: (KernelSet.CMSIS_NN, KernelSet.PORTABLE),
+    RuntimeName.TFLM: (KernelSet.CMSIS_NN, KernelSet.REFERENCE),
 }
-RUNTIMES = tuple(RUNTIME_KERNELS)
-KERNELS = RUNTIME_KERNELS["aot"]
 SHIPPED_KERNELS = "bakenn"
 """As `kernels_source`: the CMSIS-NN that is installed with the harness."""
 
@@ -183,6 +198,6 @@ def get_runtime(name: str) -> Runtime:
         return TflmRuntime()
     raise ConfigError(
         f"unknown runtime '{name}'",
-        expected=f"one of {', '.join(RUNTIMES)}",
+        expected=f"one of {', '.join(RuntimeName)}",
         fix="correct the runtime option",
     )

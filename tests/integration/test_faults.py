@@ -320,10 +320,8 @@ def prepared(networks: list[Path]) -> dict[str, Any]:
     from harness.campaign.config import CampaignConfig
     from harness.campaign.plan import plan
     from harness.campaign.prepare import prepare
-    from harness.strict import parse
 
-    data = {"name": "x", "boards": [BOARD], "models": [str(path) for path in networks]}
-    jobs = plan(parse(CampaignConfig, data, where="test"), virtual_bench())
+    jobs = plan(CampaignConfig.of("x", boards=[BOARD], models=networks), virtual_bench())
     return {str(job.spec.sha256): prepare(job.spec) for job in jobs}
 
 

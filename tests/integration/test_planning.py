@@ -9,7 +9,8 @@ import pytest
 from harness.backbones import get_backbone
 from harness.bench import virtual_bench
 from harness.campaign.config import read_campaign
-from harness.campaign.plan import choose_specs, plan
+from harness.campaign.plan import plan
+from harness.campaign.specs import choose_specs
 from harness.errors import BackboneError
 
 pytestmark = pytest.mark.usefixtures("virtual_board")

@@ -17,8 +17,8 @@ from support.published import published
 from harness.backbones import Limits, backbone_names, get_backbone
 from harness.bench import virtual_bench
 from harness.boards import Board, load_board
-from harness.campaign.plan import ModelSpec, file_spec
 from harness.campaign.prepare import prepare
+from harness.campaign.specs import ModelSpec, file_spec
 from harness.errors import ConfigError
 from harness.firmware import build
 from harness.firmware.shared import build_shared

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.errors import ConfigError
-from harness.runtimes import KERNELS, GeneratedSources, RuntimeOptions
+from harness.runtimes import RUNTIME_KERNELS, GeneratedSources, RuntimeName, RuntimeOptions
 
 if TYPE_CHECKING:
     from harness.boards import Board
@@ -91,9 +91,10 @@ class AotRuntime:
 
 
 def _check_kernels(options: RuntimeOptions) -> None:
-    if options.kernels not in KERNELS:
+    known = RUNTIME_KERNELS[RuntimeName.AOT]
+    if options.kernels not in known:
         raise ConfigError(
             f"the aot runtime has no kernels '{options.kernels}'",
-            expected=f"one of {', '.join(KERNELS)}",
+            expected=f"one of {', '.join(known)}",
             fix="correct the kernels option",
         )

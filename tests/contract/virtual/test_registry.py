@@ -9,9 +9,9 @@ import pytest
 import serial
 
 from harness.bench import Station, load_bench, virtual_bench
-from harness.boards import load_board
 from harness.campaign.config import MeasureOptions
-from harness.campaign.plan import ModelSpec, job_key
+from harness.campaign.plan import Job
+from harness.campaign.specs import ModelSpec
 from harness.errors import VirtualError
 from harness.firmware import BuildOptions
 from harness.runtimes import RuntimeOptions
@@ -76,10 +76,8 @@ def test_stations_of_one_board_with_two_models_are_two_jobs(tmp_path: Path) -> N
     assert real.timing is None
 
     def key(station: Station) -> str:
-        return job_key(
-            station, load_board(BOARD), ModelSpec("net", 0, sha256="0" * 64),
-            RuntimeOptions("aot", "portable"), BuildOptions(), MeasureOptions(),
-        )  # fmt: skip
+        spec, runtime = ModelSpec("net", 0, sha256="0" * 64), RuntimeOptions("aot", "portable")
+        return Job.of(station, spec, runtime, BuildOptions(), MeasureOptions()).key
 
     assert key(station) != key(usual)
     assert key(_station(f"{URL}?timing=pipeline")) == key(usual)

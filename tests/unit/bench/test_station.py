@@ -59,8 +59,8 @@ def test_search_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_source_tags_and_boards(tmp_path: Path) -> None:
     bench = load_bench(write(tmp_path, GOOD))
     assert [s.source for s in bench.stations] == ["hardware", "emulated"]
-    assert [s.name for s in bench.with_tag("nightly")] == ["desk-1"]
-    assert [s.name for s in bench.with_board("nucleo_f767zi")] == ["sim"]
+    assert bench.choose(board="nucleo_f767zi").name == "sim"
+    assert bench.choose("desk-1", "nucleo_f767zi").name == "desk-1"
 
 
 def test_virtual_stations_can_be_named_beside_a_file(tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.campaign.config import find_model, parse_libraries, read_campaign
+from harness.campaign.config import find_model, read_campaign
+from harness.campaign.sweep import Libraries, with_libraries
 from harness.errors import EXIT_USAGE, CampaignError, ConfigError
 
 CAMPAIGNS = Path(__file__).parents[3] / "campaigns"
@@ -38,7 +39,7 @@ def test_the_campaign_of_runtimes_compares_five_models() -> None:
 
 
 def test_overrides_replace_keys(tmp_path: Path) -> None:
-    config = read_campaign(write(tmp_path, GOOD), seed=9, stations=["desk"], boards=[])
+    config = read_campaign(write(tmp_path, GOOD), seed=9, stations=["desk"])
     assert (config.seed, config.stations, config.boards) == (9, ("desk",), ())
 
 
@@ -121,23 +122,24 @@ def test_kernel_trees_are_swept_for_cmsis_nn_alone(tmp_path: Path) -> None:
     assert sweep.kernels_source == ("g.git#1",)
 
 
-def test_which_library_wins(tmp_path: Path) -> None:
-    (sweep,) = read_campaign(write(tmp_path, TFLM + 'libraries = {reference = "own"}\n')).runtimes
-    over = sweep.with_libraries("general", {"cmsis_nn": "special"}, override=True)
+def test_which_library_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps = read_campaign(write(tmp_path, TFLM + 'libraries = {reference = "own"}\n')).runtimes
+    (over,) = with_libraries(sweeps, ["general", "cmsis_nn=special"])
     assert (over.library_for("cmsis_nn"), over.library_for("reference")) == ("special", "general")
-    under = sweep.with_libraries("general", {"reference": "special"}, override=False)
+    monkeypatch.setenv("HARNESS_TFLM", "general reference=special")
+    (under,) = with_libraries(sweeps, None)
     assert (under.library_for("cmsis_nn"), under.library_for("reference")) == ("general", "own")
 
 
 def test_libraries_of_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    general, by_kernels = parse_libraries(["reference=file://ref", "https://h/r.git?a=b#c"])
-    assert general == "https://h/r.git?a=b#c"
-    assert by_kernels == {"reference": f"file://{tmp_path / 'ref'}"}
+    found = Libraries.parse(["reference=file://ref", "https://h/r.git?a=b#c"])
+    assert found.of("cmsis_nn") == found.general == "https://h/r.git?a=b#c"
+    assert found.of("reference") == f"file://{tmp_path / 'ref'}"
     with pytest.raises(ConfigError, match="two libraries are named for reference kernels"):
-        parse_libraries(["reference=a", "reference=b"])
+        Libraries.parse(["reference=a", "reference=b"])
     with pytest.raises(ConfigError, match="two libraries"):
-        parse_libraries(["a", "b"])
+        Libraries.parse(["a", "b"])
 
 
 def test_models_are_found_in_any_layout(tmp_path: Path) -> None:

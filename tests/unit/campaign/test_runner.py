@@ -15,7 +15,8 @@ from harness.bench.disabled import check_enabled, enable
 from harness.boards import load_board
 from harness.campaign import runner
 from harness.campaign.config import MeasureOptions
-from harness.campaign.plan import Job, ModelSpec
+from harness.campaign.plan import Job
+from harness.campaign.specs import ModelSpec
 from harness.errors import (
     ArenaTooSmall,
     CaptureTimeout,

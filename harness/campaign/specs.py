@@ -1,0 +1,103 @@
+"""The networks of a campaign: sampled from backbones, named by decisions, or files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.backbones import Architecture, Limits, get_backbone
+from harness.campaign.config import CampaignConfig
+from harness.errors import CampaignError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A network to measure: sampled from a backbone, or a file.
+
+    Attributes:
+        name: Name for people and rows.
+        seed: Seed of weights and inputs.
+        architecture: The sampled architecture, else None.
+        sample_index: Its index in the backbone's sequence.
+        path: The user's .tflite, else None.
+        sha256: Hash of that file's content.
+    """
+
+    name: str
+    seed: int
+    architecture: Architecture | None = None
+    sample_index: int | None = None
+    path: Path | None = None
+    sha256: str | None = None
+
+    @property
+    def backbone(self) -> str | None:
+        """Backbone the network was sampled from."""
+        return self.architecture.backbone if self.architecture else None
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the network's bits."""
+        if self.architecture is not None:
+            return {"architecture": self.architecture.to_json(), "seed": self.seed}
+        return {"sha256": self.sha256, "seed": self.seed}
+
+
+def choose_specs(config: CampaignConfig) -> tuple[ModelSpec, ...]:
+    """Return the networks of a campaign in a fixed order: sampled, named, files.
+
+    Raises:
+        BackboneError: A backbone is unknown, or decisions are not in its space.
+        CampaignError: A file cannot be read.
+    """
+    found = [
+        _architecture_spec(architecture, config.seed, index)
+        for architecture, index in _architectures(config)
+    ]
+    return (*found, *(file_spec(Path(name), config.seed) for name in config.models))
+
+
+def file_spec(path: Path, seed: int) -> ModelSpec:
+    """Return the spec of a user's .tflite.
+
+    Raises:
+        CampaignError: The file cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as failure:
+        raise CampaignError(
+            f"cannot read model {path}: {failure.strerror}",
+            fix="check the path; `harness run --models DIR` looks a campaign's models up in DIR",
+        ) from None
+    digest = hashlib.sha256(content).hexdigest()
+    return ModelSpec(name=path.stem, seed=seed, path=path, sha256=digest)
+
+
+def _architectures(config: CampaignConfig) -> Iterator[tuple[Architecture, int | None]]:
+    for entry in config.backbones:
+        backbone = get_backbone(entry.name)
+        if entry.resolution is not None:
+            backbone = backbone.with_resolution(entry.resolution)
+        limits = Limits(
+            max_working_memory_bytes=entry.max_working_memory_bytes,
+            max_parameters=entry.max_parameters,
+        )
+        for index in range(entry.first, entry.first + entry.samples):
+            yield (
+                backbone.sample(config.seed, index, limits=limits, width_step=entry.width_step),
+                index,
+            )
+    for named in config.architectures:
+        yield get_backbone(named.backbone).from_json(named.model_dump()), None
+
+
+def _architecture_spec(architecture: Architecture, seed: int, index: int | None) -> ModelSpec:
+    return ModelSpec(
+        name=f"{architecture.backbone}-{architecture.id}",
+        seed=seed,
+        architecture=architecture,
+        sample_index=index,
+    )

@@ -1,0 +1,229 @@
+"""Runtimes of a campaign: what is swept over, and which TFLM library serves which kernels."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from harness.errors import ConfigError
+from harness.firmware import Optimization
+from harness.runtimes import (
+    RUNTIME_KERNELS,
+    SHIPPED_KERNELS,
+    KernelSet,
+    RuntimeName,
+    RuntimeOptions,
+)
+from harness.runtimes.library import absolute_spec
+from harness.strict import Strict, from_json, suggest
+
+LIBRARY_VARIABLE = "HARNESS_TFLM"
+
+_Spec = Annotated[str, Field(min_length=1)]
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Libraries:
+    """PlatformIO specs of TFLM libraries.
+
+    Attributes:
+        general: For every kernel set that `by_kernels` does not name.
+        by_kernels: By kernel set.
+    """
+
+    general: str | None = None
+    by_kernels: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, specs: Sequence[str]) -> Libraries:
+        """Read ``[KERNELS=]SPEC`` texts; paths are relative to the working directory.
+
+        Raises:
+            ConfigError: Two specs for the same kernels.
+        """
+        general: str | None = None
+        by_kernels: dict[str, str] = {}
+        for text in specs:
+            name, mark, spec = text.partition("=")
+            named = bool(mark) and name in RUNTIME_KERNELS[RuntimeName.TFLM]
+            if name in by_kernels if named else general:
+                raise ConfigError(
+                    f"two libraries are named{f' for {name} kernels' if named else ''}",
+                    where=text,
+                    expected="one SPEC, or KERNELS=SPEC once for each kernel set",
+                )
+            if named:
+                by_kernels[name] = absolute_spec(spec, Path.cwd())
+            else:
+                general = absolute_spec(text, Path.cwd())
+        return cls(general, by_kernels)
+
+    def of(self, kernels: str) -> str | None:
+        """Return the library of a kernel set, None where none is named."""
+        return self.by_kernels.get(kernels, self.general)
+
+
+class RuntimeSweep(Strict):
+    """A runtime and what to sweep over: every combination is measured.
+
+    Attributes:
+        name: ``aot`` or ``tflm``.
+        kernels: Kernel sets of that runtime.
+        optimization: GCC's levels.
+        library: PlatformIO spec of the runtime's library, for every kernel set; `tflm` only.
+        libraries: The same by kernel set, where they need different ones.
+        kernels_source: Specs of CMSIS-NN trees to compare, `SHIPPED_KERNELS` for the installed one;
+            `aot` only.
+        one_firmware: Flash the runtime once and then only models; `tflm` only.
+    """
+
+    name: RuntimeName = RuntimeName.AOT
+    kernels: Annotated[tuple[KernelSet, ...], Field(min_length=1)] = (KernelSet.CMSIS_NN,)
+    optimization: Annotated[tuple[Optimization, ...], Field(min_length=1)] = (Optimization.O2,)
+    library: _Spec | None = None
+    libraries: dict[KernelSet, _Spec] = Field(default_factory=dict)
+    kernels_source: Annotated[tuple[_Spec, ...], BeforeValidator(_listed)] = ()
+    one_firmware: bool = False
+
+    @model_validator(mode="after")
+    def _options_fit_the_runtime(self) -> RuntimeSweep:
+        known = RUNTIME_KERNELS[self.name]
+        for kernels in (*self.kernels, *self.libraries):
+            if kernels not in known:
+                raise ValueError(
+                    f"runtime '{self.name}' has no kernels '{kernels}', only {', '.join(known)}"
+                )
+        if self.name is not RuntimeName.TFLM and (self.library or self.libraries):
+            raise ValueError(f"runtime '{self.name}' brings its own code and takes no library")
+        if self.kernels_source and (
+            self.name is not RuntimeName.AOT or KernelSet.CMSIS_NN not in self.kernels
+        ):
+            raise ValueError(
+                "kernels_source is a CMSIS-NN tree: for runtime 'aot' with kernels 'cmsis_nn'"
+            )
+        if self.name is not RuntimeName.TFLM and self.one_firmware:
+            raise ValueError(
+                f"runtime '{self.name}' compiles the model in: one_firmware is for 'tflm'"
+            )
+        return self
+
+    @classmethod
+    def of(
+        cls,
+        runtime: str,
+        kernels: str,
+        optimization: str = Optimization.O2,
+        *,
+        specs: Sequence[str] | None = None,
+        kernels_source: str | None = None,
+        one_firmware: bool = False,
+    ) -> RuntimeSweep:
+        """Return a single configuration.
+
+        Args:
+            runtime: As `name`.
+            kernels: One kernel set.
+            optimization: One of GCC's levels.
+            specs: Libraries, see `with_libraries`.
+            kernels_source: A CMSIS-NN tree, its path relative to the working directory.
+            one_firmware: As the attribute.
+
+        Raises:
+            ConfigError: No such runtime, the runtime has no such kernels, or `specs` are wrong.
+        """
+        if runtime not in list(RuntimeName):
+            raise ConfigError(
+                f"there is no runtime '{runtime}'{suggest(runtime, list(RuntimeName))}",
+                expected=f"one of {', '.join(RuntimeName)}",
+            )
+        known = RUNTIME_KERNELS[RuntimeName(runtime)]
+        if kernels not in known:
+            having = [name for name, others in RUNTIME_KERNELS.items() if kernels in others]
+            raise ConfigError(
+                f"the {runtime} runtime has no kernels '{kernels}'",
+                expected=f"one of {', '.join(known)}",
+                fix=f"these are kernels of the {having[0]} runtime" if having else None,
+            )
+        data = {
+            "name": runtime,
+            "kernels": [kernels],
+            "optimization": [optimization],
+            "kernels_source": [kernels_source] if kernels_source else [],
+            "one_firmware": one_firmware,
+        }
+        sweep = from_json(cls, data, where="the runtime's options").absolute(Path.cwd())
+        return with_libraries((sweep,), specs)[0]
+
+    def library_for(self, kernels: str) -> str | None:
+        """Return the library of a kernel set, None where none is named."""
+        return self.libraries.get(KernelSet(kernels), self.library)
+
+    def absolute(self, base: Path) -> RuntimeSweep:
+        """Return the sweep with paths that are relative to `base` made absolute."""
+        library = absolute_spec(self.library, base) if self.library else None
+        libraries = {name: absolute_spec(spec, base) for name, spec in self.libraries.items()}
+        sources = tuple(absolute_spec(spec, base) for spec in self.kernels_source)
+        return self.model_copy(
+            update={"library": library, "libraries": libraries, "kernels_source": sources}
+        )
+
+    def options(self) -> Iterator[RuntimeOptions]:
+        """Yield each kernel set with its library, or with each tree that it is built from."""
+        for kernels in self.kernels:
+            sources: tuple[str | None, ...] = (None,)
+            if kernels is KernelSet.CMSIS_NN and self.kernels_source:
+                sources = tuple(
+                    None if spec == SHIPPED_KERNELS else spec for spec in self.kernels_source
+                )
+            for source in sources:
+                yield RuntimeOptions(
+                    self.name.value,
+                    kernels.value,
+                    self.library_for(kernels),
+                    kernels_source=source,
+                )
+
+
+def with_libraries(
+    sweeps: Sequence[RuntimeSweep], specs: Sequence[str] | None
+) -> tuple[RuntimeSweep, ...]:
+    """Choose libraries: of the command line, else the sweep's own, else of $HARNESS_TFLM.
+
+    Args:
+        sweeps: Runtimes of a campaign.
+        specs: ``[KERNELS=]SPEC`` texts of the command line.
+
+    Raises:
+        ConfigError: A kernel set has two specs, or specs are given and no runtime takes one.
+    """
+    if specs and all(sweep.name is not RuntimeName.TFLM for sweep in sweeps):
+        raise ConfigError(
+            "only the tflm runtime takes a library",
+            where="--library",
+            fix="add --runtime tflm, or leave --library out",
+        )
+    given = Libraries.parse(specs or ())
+    usual = Libraries.parse(shlex.split(os.environ.get(LIBRARY_VARIABLE, "")))
+    found = []
+    for sweep in sweeps:
+        if sweep.name is RuntimeName.TFLM:
+            chosen = {
+                kernels: given.of(kernels) or sweep.library_for(kernels) or usual.of(kernels)
+                for kernels in sweep.kernels
+            }
+            libraries = {kernels: spec for kernels, spec in chosen.items() if spec}
+            sweep = sweep.model_copy(update={"library": None, "libraries": libraries})
+        found.append(sweep)
+    return tuple(found)

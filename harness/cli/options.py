@@ -1,0 +1,148 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.firmware import Optimization
+from harness.paths import DEFAULT_STORE
+from harness.runtimes import KernelSet, RuntimeName
+
+if TYPE_CHECKING:
+    from harness.campaign.sweep import RuntimeSweep
+    from harness.results.store import Filter
+
+
+def _level(text: str) -> Optimization:
+    try:
+        return Optimization(text)
+    except ValueError:
+        known = ", ".join(Optimization)
+        raise typer.BadParameter(f"'{text}' is not one of {known}") from None
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Database = Annotated[
+    str,
+    typer.Option(
+        "--db", envvar="HARNESS_DB", help="Results store: a SQLAlchemy URL or a SQLite file."
+    ),
+]
+BenchFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--bench",
+        envvar="HARNESS_BENCH",
+        help="Bench file (default: ./bench.toml, else the virtual boards).",
+        show_default=False,
+    ),
+]
+StationName = Annotated[
+    str | None,
+    typer.Option(
+        "--station",
+        "-s",
+        help="Station of the bench (default: the first one that has the board).",
+        show_default=False,
+    ),
+]
+BoardId = Annotated[str, typer.Option("--board", "-b", help="Board.")]
+ModelFile = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, help="A full-int8 .tflite file.")
+]
+Runtime = Annotated[RuntimeName, typer.Option(help="Runtime.")]
+Kernels = Annotated[
+    KernelSet, typer.Option(help="Kernels: cmsis_nn, and portable (aot) or reference (tflm).")
+]
+Libraries = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--library",
+        metavar="[KERNELS=]SPEC",
+        help="PlatformIO spec of the TFLM library, for all kernels or for these; may be repeated "
+        "(default: $HARNESS_TFLM).",
+        show_default=False,
+    ),
+]
+Status = Annotated[
+    Literal["valid", "degraded", "invalid"] | None, typer.Option(help="Only rows of this status.")
+]
+Level = Annotated[
+    Optimization,
+    typer.Option("-O", parser=_level, metavar="LEVEL", help="GCC's optimisation level."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareOptions:
+    """What goes into the firmware besides the model."""
+
+    runtime: Runtime = RuntimeName.AOT
+    kernels: Kernels = KernelSet.CMSIS_NN
+    library: Libraries = None
+    kernels_source: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="CMSIS-NN tree for the aot runtime: a folder, or a git repository with #commit "
+            "(default: the one that is installed).",
+            show_default=False,
+        ),
+    ] = None
+    optimization: Level = Optimization.O2
+
+    def sweep(self) -> RuntimeSweep:
+        """Return the runtime and its options.
+
+        Raises:
+            ConfigError: They do not belong together.
+        """
+        from harness.campaign.sweep import RuntimeSweep
+
+        return RuntimeSweep.of(
+            self.runtime,
+            self.kernels,
+            self.optimization,
+            specs=self.library,
+            kernels_source=self.kernels_source,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RowOptions:
+    """Which rows of the store."""
+
+    campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None
+    backbone: Annotated[str | None, typer.Option(help="Only this backbone.")] = None
+    board: Annotated[str | None, typer.Option(help="Only this board.")] = None
+    # As harness.results.record.Source, whose module takes too long to load.
+    source: Annotated[
+        Literal["hardware", "emulated"] | None, typer.Option(help="Only rows of this source.")
+    ] = None
+    db: Database = DEFAULT_STORE
+
+    def where(
+        self,
+        *,
+        status: str | None = None,
+        model_name: str | None = None,
+        runtime: str | None = None,
+        kernels: str | None = None,
+    ) -> Filter:
+        """Return the filter of these and more conditions."""
+        from harness.results.store import Filter
+
+        return Filter(
+            campaign=self.campaign,
+            backbone=self.backbone,
+            board=self.board,
+            source=self.source,
+            status=status,
+            model_name=model_name,
+            runtime=runtime,
+            kernels=kernels,
+        )
