@@ -55,6 +55,10 @@ def test_every_failure_is_explained_by_its_code() -> None:
     text = (DOCS / "results.md").read_text() + (DOCS / "troubleshooting.md").read_text()
     explained = set(re.findall(r"`(?:error\[)?([a-z-]+)\]?`", text))
     assert not _codes(HarnessError) - {"error"} - explained
+    measure = (ROOT / "harness" / "campaign" / "measure.py").read_text()
+    degraded = set(re.findall(r'issues\.append\("([a-z-]+)"\)', measure))
+    assert degraded
+    assert not degraded - explained
 
 
 def test_every_key_of_a_campaign_file_is_explained() -> None:
