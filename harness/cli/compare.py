@@ -1,4 +1,4 @@
-"""`harness compare`: are two sets of rows the same, or has something become worse?"""
+"""`harness compare`: test one set of rows against another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.cli.output import err, print_json, print_table
 from harness.errors import EXIT_FAILED, ResultsError
 
 if TYPE_CHECKING:
-    from harness.results.equivalence import Comparison
+    from harness.results.equivalence import Comparison, Ratio
     from harness.results.record import Measurement
 
 _Set = typer.Argument(
@@ -78,31 +78,27 @@ def _rows(where: str) -> list[Measurement]:
 
 
 def _show(result: Comparison) -> None:
+    digits = 1 if result.metric == "latency" else 0
     print_table(
         f"{result.metric}, margin {result.margin:.1%}",
         ("network", "before", "after", "change", "interval", "verdict"),
         [
             (
                 pair.name,
-                f"{pair.before:,.1f}" if result.metric == "latency" else f"{pair.before:,.0f}",
-                f"{pair.after:,.1f}" if result.metric == "latency" else f"{pair.after:,.0f}",
-                f"{pair.ratio.value - 1:+.2%}",
-                f"{pair.ratio.low - 1:+.2%} to {pair.ratio.high - 1:+.2%}",
+                f"{pair.before:,.{digits}f}",
+                f"{pair.after:,.{digits}f}",
+                *_change(pair.ratio),
                 pair.ratio.verdict.value,
             )
             for pair in result.pairs[:_SHOWN]
         ],
     )
-    say = err().print
-    overall = result.overall
+    change, interval = _change(result.overall)
     counted = ", ".join(f"{count} {name}" for name, count in result.counts.items() if count)
-    interval = f"{overall.low - 1:+.2%} to {overall.high - 1:+.2%}"
-    say(
+    lines = [
         f"{len(result.pairs)} pairs: {counted}; "
-        f"together {overall.value - 1:+.2%} ({interval}): {overall.verdict.value}",
-        markup=False,
-        soft_wrap=True,
-    )
+        f"together {change} ({interval}): {result.overall.verdict.value}"
+    ]
     for what, names in (
         ("only before", result.only_before),
         ("only after", result.only_after),
@@ -110,4 +106,10 @@ def _show(result: Comparison) -> None:
     ):
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            say(f"{what}: {', '.join(names[:5])}{more}", markup=False, soft_wrap=True)
+            lines.append(f"{what}: {', '.join(names[:5])}{more}")
+    err().print("\n".join(lines), markup=False, soft_wrap=True)
+
+
+def _change(ratio: Ratio) -> tuple[str, str]:
+    interval = f"{ratio.low - 1:+.2%} to {ratio.high - 1:+.2%}"
+    return f"{ratio.value - 1:+.2%}", interval

@@ -1,40 +1,39 @@
-"""Test two sets of rows: are they the same within a margin, or has something become worse?
+"""Compare two sets of rows: equivalent within a margin, or has something become worse?
 
-Rows are paired by what was measured (network, board, runtime, kernels, flags, clock, caches), not
-by versions, which are what a comparison is usually about. A pair's ratio is after / before. It is
-*equivalent* when the interval of the ratio lies within the margin (two one-sided tests: Schuirmann
-1987), *worse* when the whole interval lies above it, *better* when it lies below, else *undecided*.
+Rows are paired by network and configuration (board, runtime, kernels, flags, clock, caches), not by
+versions, which a comparison is usually about. A pair's ratio is after / before. It is *equivalent*
+when the interval of the ratio lies within the margin (two one-sided tests: Schuirmann 1987),
+*worse* when the whole interval lies above it, *better* when it lies below, else *undecided*.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from harness.errors import ResultsError
 from harness.results.record import Measurement, Status, summarise_cycles
+from harness.strict import to_json
 
 DEFAULT_MARGIN = 0.02
-# Of two one-sided tests at 5 % each (Schuirmann 1987).
-_CONFIDENCE = 0.90
+_CONFIDENCE = 0.90  # of two one-sided tests at 5 % each
 _RESAMPLES = 4000
-# With fewer pairs a bootstrap says little: then the pairs' own extremes bound the mean.
+# With fewer pairs a bootstrap means little: the ends of their own intervals bound the mean.
 _FEWEST_FOR_BOOTSTRAP = 6
 
 IDENTITY = (
     "model", "board", "source", "runtime", "kernels", "optimization", "flags", "one_firmware",
     "clock_hz", "icache", "dcache", "art",
 )  # fmt: skip
-"""What both rows of a pair have in common."""
+"""Facts in which both rows of a pair agree."""
 
 
 class Verdict(StrEnum):
-    """What a ratio and its interval say."""
+    """Meaning of a ratio and its interval."""
 
     EQUIVALENT = "equivalent"
     WORSE = "worse"
@@ -44,14 +43,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """After / before with its interval.
-
-    Attributes:
-        value: The ratio.
-        low: Lower end.
-        high: Upper end.
-        verdict: Against the margin.
-    """
+    """After / before, the ends of its interval, and the verdict against the margin."""
 
     value: float
     low: float
@@ -61,14 +53,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One subject in both sets.
-
-    Attributes:
-        name: Network and configuration, for people.
-        before: Value in the first set.
-        after: Value in the second.
-        ratio: After / before.
-    """
+    """One network and configuration in both sets: its name, values and their ratio."""
 
     name: str
     before: float
@@ -78,32 +63,36 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What came of a comparison.
+    """Result of a comparison.
 
     Attributes:
-        metric: Name of what was compared.
+        metric: Name of the compared figure.
         margin: Relative difference that does not matter.
         pairs: By falling ratio: the worst first.
         overall: Geometric mean of the ratios.
-        only_before: Subjects that only the first set has.
-        only_after: Subjects that only the second set has.
-        unknown: Subjects that both have, one of them without a value.
+        only_before: Names of networks that only the first set has.
+        only_after: Names of networks that only the second set has.
+        unknown: Names of networks that have no value in one of the sets.
     """
 
     metric: str
     margin: float
     pairs: tuple[Pair, ...]
     overall: Ratio
-    only_before: tuple[str, ...] = ()
-    only_after: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of pairs by verdict."""
+        seen = Counter(pair.ratio.verdict for pair in self.pairs)
+        return {verdict.value: seen[verdict] for verdict in Verdict}
 
     @property
     def regressed(self) -> bool:
         """Whether a pair, or all of them together, became worse than the margin allows."""
-        worse = Verdict.WORSE
-        return self.overall.verdict is worse or any(p.ratio.verdict is worse for p in self.pairs)
+        return Verdict.WORSE in {self.overall.verdict, *(p.ratio.verdict for p in self.pairs)}
 
     @property
     def equivalent(self) -> bool:
@@ -111,8 +100,9 @@ class Comparison:
         return all(pair.ratio.verdict is Verdict.EQUIVALENT for pair in self.pairs)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the figures as plain data."""
-        return {**asdict(self), "regressed": self.regressed, "equivalent": self.equivalent}
+        """Return the fields, the counts and both answers as plain data."""
+        answers = {"regressed": self.regressed, "equivalent": self.equivalent}
+        return {**to_json(self), "counts": self.counts, **answers}
 
 
 _Value = tuple[float, float, float]  # value, lower and upper end
@@ -125,25 +115,23 @@ def _latency(rows: Sequence[Measurement]) -> _Value | None:
     if not cycles or not clock:
         return None
     middle, low, high = summarise_cycles(cycles, clock, confidence=_CONFIDENCE)
-    # One repeat has no interval; then it is what it is.
-    return middle, middle if low is None else low, middle if high is None else high
+    return middle, low or middle, high or middle  # one repeat has no interval
 
 
-def _bytes(read: Callable[[Measurement], int | None]) -> Callable[..., _Value | None]:
+def _newest(read: Callable[[Measurement], int | None]) -> Callable[..., _Value | None]:
     def value(rows: Sequence[Measurement]) -> _Value | None:
-        newest = max(rows, key=lambda row: row.created_at)
-        size = read(newest)
-        return None if size is None else (float(size), float(size), float(size))
+        size = read(max(rows, key=lambda row: row.created_at))
+        return None if size is None else (float(size),) * 3
 
     return value
 
 
 METRICS: Mapping[str, Callable[[Sequence[Measurement]], _Value | None]] = {
     "latency": _latency,
-    "arena": _bytes(lambda row: row.arena_bytes),
-    "sram": _bytes(lambda row: row.sram_bytes),
-    "flash": _bytes(lambda row: row.flash_total_bytes),
-    "stack": _bytes(lambda row: row.stack_bytes),
+    "arena": _newest(lambda row: row.arena_bytes),
+    "sram": _newest(lambda row: row.sram_bytes),
+    "flash": _newest(lambda row: row.flash_total_bytes),
+    "stack": _newest(lambda row: row.stack_bytes),
 }
 
 
@@ -160,47 +148,42 @@ def compare_rows(
 
     Args:
         before: The baseline.
-        after: What is judged.
+        after: The rows to judge.
         metric: One of `METRICS`.
         margin: Relative difference that does not matter, such as 0.02.
         across: Parts of `IDENTITY` in which a pair may differ.
-        degraded: Take degraded rows too.
+        degraded: Use degraded rows too.
 
     Raises:
-        ResultsError: An unknown metric or part, a margin that is none, or nothing to compare.
+        ResultsError: An unknown metric or part, a margin out of range, or no pair.
     """
     _check(metric, margin, across)
     parts = [name for name in IDENTITY if name not in across]
     old, new = (_by_subject(rows, parts, degraded) for rows in (before, after))
+    names = {subject: _name(rows[0]) for subject, rows in (new | old).items()}
     pairs, unknown = [], []
     for subject in old.keys() & new.keys():
-        values = METRICS[metric](old[subject]), METRICS[metric](new[subject])
-        name = _name(old[subject][0])
-        if values[0] is None or values[1] is None or values[0][1] <= 0 or values[1][1] <= 0:
-            unknown.append(name)
+        was, now = METRICS[metric](old[subject]), METRICS[metric](new[subject])
+        if was is None or now is None or was[1] <= 0 or now[1] <= 0:
+            unknown.append(names[subject])
             continue
-        (was, was_low, was_high), (now, now_low, now_high) = values[0], values[1]
-        ratio = _judged(now / was, now_low / was_high, now_high / was_low, margin)
-        pairs.append(Pair(name, was, now, ratio))
+        ratio = _judged(now[0] / was[0], now[1] / was[2], now[2] / was[1], margin)
+        pairs.append(Pair(names[subject], was[0], now[0], ratio))
     if not pairs:
         raise ResultsError(
             f"no network has a {metric} in both sets ({len(old)} before, {len(new)} after)",
             expected=f"rows that agree in {', '.join(parts)}",
-            fix="let pairs differ in a part with --across, or take degraded rows with --degraded",
+            fix="let pairs differ in a part with --across, or use degraded rows with --degraded",
         )
     pairs.sort(key=lambda pair: (-pair.ratio.value, pair.name))
-    counts = {verdict.value: 0 for verdict in Verdict}
-    for pair in pairs:
-        counts[pair.ratio.verdict.value] += 1
     return Comparison(
         metric,
         margin,
-        tuple(pairs),
-        _overall([pair.ratio for pair in pairs], margin),
-        tuple(sorted(_name(old[subject][0]) for subject in old.keys() - new.keys())),
-        tuple(sorted(_name(new[subject][0]) for subject in new.keys() - old.keys())),
-        tuple(sorted(unknown)),
-        counts,
+        pairs=tuple(pairs),
+        overall=_overall([pair.ratio for pair in pairs], margin),
+        only_before=tuple(sorted(names[subject] for subject in old.keys() - new.keys())),
+        only_after=tuple(sorted(names[subject] for subject in new.keys() - old.keys())),
+        unknown=tuple(sorted(unknown)),
     )
 
 
@@ -212,7 +195,7 @@ def _check(metric: str, margin: float, across: Collection[str]) -> None:
             )
     if "source" in across:
         raise ResultsError(
-            "emulated and measured cycles are not compared with one another",
+            "emulated and measured cycles cannot be compared with each other",
             expected="two sets of one source",
         )
     if not 0 < margin < 1:
@@ -232,7 +215,7 @@ def _by_subject(
 
 
 def _model(row: Measurement) -> Any:
-    # A sampled network is the same whatever TensorFlow's version writes for it.
+    # The .tflite of a sampled network depends on TensorFlow's version.
     if row.architecture is not None:
         return [row.backbone, row.architecture, row.seed]
     return row.model_sha256
@@ -259,16 +242,12 @@ def _judged(value: float, low: float, high: float, margin: float) -> Ratio:
 def _overall(ratios: Sequence[Ratio], margin: float) -> Ratio:
     import numpy as np
 
-    logs = np.log([ratio.value for ratio in ratios])
-    mean = math.exp(float(logs.mean()))
-    if len(ratios) < _FEWEST_FOR_BOOTSTRAP:
-        low, high = (
-            math.exp(float(np.log([getattr(ratio, end) for ratio in ratios]).mean()))
-            for end in ("low", "high")
-        )
-        return _judged(mean, low, high, margin)
-    # A fixed seed: the same rows give the same verdict.
-    chosen = np.random.default_rng(0).integers(0, len(logs), (_RESAMPLES, len(logs)))
-    tail = 100 * (1 - _CONFIDENCE) / 2
-    low, high = np.exp(np.percentile(logs[chosen].mean(axis=1), [tail, 100 - tail]))
-    return _judged(mean, float(low), float(high), margin)
+    logs = np.log([(ratio.value, ratio.low, ratio.high) for ratio in ratios])
+    mean, low, high = np.exp(logs.mean(axis=0))
+    if len(ratios) >= _FEWEST_FOR_BOOTSTRAP:
+        # A fixed seed: the same rows give the same verdict.
+        chosen = np.random.default_rng(0).integers(0, len(logs), (_RESAMPLES, len(logs)))
+        tail = 100 * (1 - _CONFIDENCE) / 2
+        means = logs[chosen, 0].mean(axis=1)
+        low, high = np.exp(np.percentile(means, [tail, 100 - tail]))
+    return _judged(float(mean), float(low), float(high), margin)
