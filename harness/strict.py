@@ -78,9 +78,6 @@ def from_json(
     )
 
 
-parse = from_json
-
-
 def read_toml(path: Path, *, error: type[ConfigError] = ConfigError) -> dict[str, Any]:
     """Parse a TOML file.
 

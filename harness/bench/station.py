@@ -14,7 +14,7 @@ from pydantic import Field
 from harness.boards import all_boards, load_board
 from harness.errors import BenchError, BoardError, ConfigError
 from harness.files import draft_of
-from harness.strict import Strict, parse, read_toml, suggest
+from harness.strict import Strict, from_json, read_toml, suggest
 
 ENVIRONMENT = "HARNESS_BENCH"
 FILE_NAME = "bench.toml"
@@ -154,7 +154,7 @@ def load_bench(path: Path | None = None) -> Bench:
         path = Path(FILE_NAME)
     if path is None:
         return virtual_bench()
-    stations = parse(_File, read_toml(path), where=str(path)).station
+    stations = from_json(_File, read_toml(path), where=str(path)).station
     _check_stations(stations, str(path))
     return Bench(stations=stations, path=str(path))
 

@@ -11,7 +11,7 @@ from typing import Any
 from harness.boards.model import Board, HarnessFacts
 from harness.errors import BoardError
 from harness.paths import data_dir
-from harness.strict import parse, read_text, suggest
+from harness.strict import from_json, read_text, suggest
 
 # PlatformIO's own keys; anything else at the top of a manifest is a typing error.
 _PLATFORMIO_KEYS = frozenset(
@@ -88,7 +88,7 @@ def _read_manifest(path: Path, _modified: int) -> Board:
                 expected=", ".join(sorted(_PLATFORMIO_KEYS)),
                 fix=f"correct {path.name}",
             )
-    facts = parse(
+    facts = from_json(
         HarnessFacts, _section(data, "harness", path), where=f"{path}: harness", error=BoardError
     )
     build, upload = _section(data, "build", path), _section(data, "upload", path)
