@@ -87,3 +87,11 @@ def test_every_environment_variable_is_explained() -> None:
 def test_every_public_name_is_in_the_python_reference() -> None:
     text = (DOCS / "python.md").read_text()
     assert not [name for name in harness.__all__ if not name.startswith("_") and name not in text]
+
+
+@pytest.mark.parametrize("name", ["ARCHITECTURE.md", "CONTRIBUTING.md", "docs/rooms.md"])
+def test_every_path_that_a_guide_names_exists(name: str) -> None:
+    folders = "boards|campaigns|docs|firmware_template|harness|results|studies|tests|tools"
+    paths = re.findall(rf"`((?:{folders})/[\w./-]*)`", (ROOT / name).read_text())
+    assert paths
+    assert not [path for path in paths if not (ROOT / path).exists()]
