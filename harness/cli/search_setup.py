@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -45,17 +45,15 @@ class Baseline(StrEnum):
     UNIFORM = "uniform"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BudgetOptions:
     """Upper bounds."""
 
-    latency_ms: Annotated[float | None, typer.Option(min=0, help="Budget of one inference.")] = None
-    sram_kib: Annotated[
-        float | None, typer.Option(min=0, help="Budget of arena, static RAM and stack.")
-    ] = None
-    flash_kib: Annotated[float | None, typer.Option(min=0, help="Budget of the whole image.")] = (
-        None
+    latency_ms: float | None = typer.Option(None, min=0, help="Budget of one inference.")
+    sram_kib: float | None = typer.Option(
+        None, min=0, help="Budget of arena, static RAM and stack."
     )
+    flash_kib: float | None = typer.Option(None, min=0, help="Budget of the whole image.")
 
     def budgets(self) -> Budgets:
         """Return the budgets.
@@ -78,85 +76,68 @@ class BudgetOptions:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class FitOptions:
     """The fit that predicts, and the configuration that it is of."""
 
-    board: Annotated[str, typer.Option("--board", "-b", help="Board id.")] = DEFAULT_BOARD
-    fit: Annotated[
-        Path | None,
-        typer.Option(help="Fit file (default: the newest that suits below results/)."),
-    ] = None
-    margin: Annotated[
-        MarginChoice,
-        typer.Option(
-            help="Value compared with the budgets: the upper end of the fit's prediction interval, "
-            "so that they hold as measured, or (none) the prediction itself."
-        ),
-    ] = MarginChoice.INTERVAL
+    board: str = typer.Option(DEFAULT_BOARD, "--board", "-b", help="Board id.")
+    fit: Path | None = typer.Option(
+        None, help="Fit file (default: the newest that suits below results/)."
+    )
+    margin: MarginChoice = typer.Option(
+        MarginChoice.INTERVAL,
+        help="Value compared with the budgets: the upper end of the fit's prediction interval, "
+        "so that they hold as measured, or (none) the prediction itself.",
+    )
     runtime: Runtime = RuntimeName.AOT
     kernels: Kernels = KernelSet.CMSIS_NN
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TrainingOptions:
     """How the search and the networks are trained."""
 
-    seed: Annotated[int, typer.Option(min=0, help="Seed of every random choice.")] = 0
-    epochs: Annotated[int, typer.Option(min=2, help="Epochs of the search.")] = 20
-    retrain_epochs: Annotated[int, typer.Option(min=1, help="Epochs of the final training.")] = 60
-    trial_epochs: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Trial epochs per finalist; the hand-designed network wins unless clearly beaten "
-            "on the validation split (0: no trials, the search decides).",
-        ),
-    ] = 20
-    batch: Annotated[int, typer.Option(min=2, help="Batch size.")] = 64
-    label_smoothing: Annotated[
-        float,
-        typer.Option(min=0, max=0.9, help="Share of a label that is spread over all classes."),
-    ] = 0.1
-    distill: Annotated[
-        bool,
-        typer.Option(
-            "--distill", help="Also learn from the hand-designed network of twice the budgets."
-        ),
-    ] = False
-    augment: Annotated[
-        bool,
-        typer.Option(
-            help="Vary inputs in search and training: speech by shifts, pace, vocal tract and "
-            "masked times and frequencies; images by shifts and mirroring."
-        ),
-    ] = True
+    seed: int = typer.Option(0, min=0, help="Seed of every random choice.")
+    epochs: int = typer.Option(20, min=2, help="Epochs of the search.")
+    retrain_epochs: int = typer.Option(60, min=1, help="Epochs of the final training.")
+    trial_epochs: int = typer.Option(
+        20,
+        min=0,
+        help="Trial epochs per finalist; the hand-designed network wins unless clearly beaten "
+        "on the validation split (0: no trials, the search decides).",
+    )
+    batch: int = typer.Option(64, min=2, help="Batch size.")
+    label_smoothing: float = typer.Option(
+        0.1, min=0, max=0.9, help="Share of a label that is spread over all classes."
+    )
+    distill: bool = typer.Option(
+        False, "--distill", help="Also learn from the hand-designed network of twice the budgets."
+    )
+    augment: bool = typer.Option(
+        True,
+        help="Vary inputs in search and training: speech by shifts, pace, vocal tract and "
+        "masked times and frequencies; images by shifts and mirroring.",
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MethodOptions:
     """How the network is found."""
 
-    baseline: Annotated[
-        Baseline | None,
-        typer.Option(
-            help="Do not search: train random networks and take the best, or scale the "
-            "hand-designed network uniformly."
-        ),
-    ] = None
-    candidates: Annotated[
-        int, typer.Option(min=1, help="Networks that --baseline random tries.")
-    ] = 8
-    like: Annotated[
-        Path | None,
-        typer.Option(
-            help="Give --baseline random as much training time as this finished run had "
-            "(default: --retrain-epochs for each network)."
-        ),
-    ] = None
-    refine: Annotated[
-        int, typer.Option(min=0, help="Measure this many networks near the optimum and fit again.")
-    ] = 0
+    baseline: Baseline | None = typer.Option(
+        None,
+        help="Do not search: train random networks and take the best, or scale the "
+        "hand-designed network uniformly.",
+    )
+    candidates: int = typer.Option(8, min=1, help="Networks that --baseline random tries.")
+    like: Path | None = typer.Option(
+        None,
+        help="Give --baseline random as much training time as this finished run had "
+        "(default: --retrain-epochs for each network).",
+    )
+    refine: int = typer.Option(
+        0, min=0, help="Measure this many networks near the optimum and fit again."
+    )
 
     def method(self) -> Method:
         """Return the method.
@@ -173,43 +154,32 @@ class MethodOptions:
         return Method(self.baseline or "search")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DataOptions:
     """The data and how it is read."""
 
-    data: Annotated[
-        str,
-        typer.Option(help="Folder of WAV files or images, a .npz file, or 'digits'."),
-    ]
-    pattern: Annotated[
-        str | None,
-        typer.Option(help="How names carry label and speaker: {label}_{speaker}_{index}.wav"),
-    ] = None
-    words: Annotated[
-        str | None,
-        typer.Option(help="Words of Speech Commands, separated by commas (default: its ten)."),
-    ] = None
-    test_speakers: Annotated[
-        str | None,
-        typer.Option(help="Speakers to test on, separated by commas (default: by hash)."),
-    ] = None
-    validation_speakers: Annotated[
-        str | None,
-        typer.Option(help="Speakers to validate on, separated by commas (default: by hash)."),
-    ] = None
-    sample_rate: Annotated[
-        int | None, typer.Option(min=1000, help="Sample rate in Hz (default: the files').")
-    ] = None
-    resample: Annotated[
-        bool, typer.Option("--resample", help="Convert recordings of another rate.")
-    ] = False
-    speeds: Annotated[
-        str | None,
-        typer.Option(
-            help="Also train on recordings played at these speeds, separated by commas: 0.87,1.15 "
-            "makes three voices of one, and an epoch three times as long."
-        ),
-    ] = None
+    data: str = typer.Option(..., help="Folder of WAV files or images, a .npz file, or 'digits'.")
+    pattern: str | None = typer.Option(
+        None, help="How names carry label and speaker: {label}_{speaker}_{index}.wav"
+    )
+    words: str | None = typer.Option(
+        None, help="Words of Speech Commands, separated by commas (default: its ten)."
+    )
+    test_speakers: str | None = typer.Option(
+        None, help="Speakers to test on, separated by commas (default: by hash)."
+    )
+    validation_speakers: str | None = typer.Option(
+        None, help="Speakers to validate on, separated by commas (default: by hash)."
+    )
+    sample_rate: int | None = typer.Option(
+        None, min=1000, help="Sample rate in Hz (default: the files')."
+    )
+    resample: bool = typer.Option(False, "--resample", help="Convert recordings of another rate.")
+    speeds: str | None = typer.Option(
+        None,
+        help="Also train on recordings played at these speeds, separated by commas: 0.87,1.15 "
+        "makes three voices of one, and an epoch three times as long.",
+    )
 
     def load(self, input_shape: tuple[int, int, int]) -> Dataset:
         """Load the data set, with a progress bar for its features.
@@ -243,15 +213,15 @@ class DataOptions:
             )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class VerifyOptions:
     """Where the result is measured."""
 
     station: StationName = None
-    verify: Annotated[
-        bool, typer.Option("--verify/--no-verify", help="Measure the network on the board.")
-    ] = True
-    proof: Annotated[bool | None, typer.Option("--proof/--no-proof", hidden=True)] = None
+    verify: bool = typer.Option(
+        True, "--verify/--no-verify", help="Measure the network on the board."
+    )
+    proof: bool | None = typer.Option(None, "--proof/--no-proof", hidden=True)
     library: Libraries = None
     db: Database = DEFAULT_STORE
     bench: BenchFile = None
@@ -317,7 +287,7 @@ def make_plan(
         SearchError: `like` is no finished run.
     """
     from harness.backbones import get_backbone
-    from harness.search import CostModel, Margin, SearchOptions, sram_overhead
+    from harness.search import CostModel, Margin, SearchOptions
     from harness.search.choice.refine import require_rows
     from harness.search.plan import SearchPlan
     from harness.search.record import read_run
@@ -327,46 +297,36 @@ def make_plan(
     chosen, limits = method.method(), budgets.budgets()
     space = get_backbone(backbone)
     fit_file, fit = choose_fit(fitting, backbone)
-    keys = {*fit.keys, *fit.holdout_keys}
-    rows = tuple(row for row in store.query(with_layers=False) if row.key in keys)
+    rows: tuple[Measurement, ...] = ()
     if method.refine:
+        keys = {*fit.keys, *fit.holdout_keys}
+        rows = tuple(row for row in store.query(with_layers=False) if row.key in keys)
         require_rows(fit, rows, store.url)
     dataset = data.load(space.input_shape)
     space = space.with_classes(len(dataset.classes))
-    cost_model = CostModel.of(
-        fit,
-        space,
-        {"board": fit.fingerprint.board},
-        sram_overhead_bytes=sram_overhead(rows),
-        margin=Margin(fitting.margin),
-    )
-    name = "-".join(
-        (
-            backbone, dataset.name, fit.fingerprint.board, limits.text(), chosen,
-            f"seed{training.seed}",
-        )
-    )  # fmt: skip
+    board, seed = fit.fingerprint.board, training.seed
+    name = "-".join((backbone, dataset.name, board, limits.text(), chosen, f"seed{seed}"))
     varied = None if training.augment else NO_AUGMENTATION
     return SearchPlan(
         method=chosen,
         backbone=space,
         dataset=dataset,
         source=data.data,
-        cost_model=cost_model,
+        cost_model=CostModel.of(fit, space, margin=Margin(fitting.margin)),
         fit_file=fit_file,
         fit_rows=rows,
         budgets=limits,
-        seed=training.seed,
+        seed=seed,
         search=SearchOptions(
             augmentation=varied,
-            seed=training.seed,
+            seed=seed,
             epochs=training.epochs,
             warmup_epochs=min(SearchOptions().warmup_epochs, training.epochs // 3),
             batch_size=training.batch,
         ),
         train=TrainOptions(
             augmentation=varied,
-            seed=training.seed,
+            seed=seed,
             epochs=training.retrain_epochs,
             batch_size=training.batch,
             label_smoothing=training.label_smoothing,

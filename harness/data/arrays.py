@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.dataset import Dataset, Split, make_dataset, resize
+from harness.data.dataset import Dataset, Split, assemble, resize
 from harness.data.divide import SPLITS, Division, divide
 from harness.errors import DataError
 
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_KEYS = {
-    "train": ("x_train", "y_train"),
-    "validation": ("x_validation", "y_validation"),
-    "test": ("x_test", "y_test"),
-}
 _EXPECTED = "arrays x and y, or x_train, y_train, x_test, y_test (and x_validation, y_validation)"
+_KNOWN = {"x", "y", "classes", "anomalous_test"} | {
+    f"{key}_{part}" for key in "xy" for part in SPLITS
+}
 _WHOLE_RANGE = {"uint8": 255.0, "uint16": 65535.0}
+
+_Pair = tuple["NDArray[Any]", "NDArray[Any]"]  # inputs and labels
 
 
 def load_npz(path: Path, input_shape: tuple[int, int, int], options: Division) -> Dataset:
@@ -44,10 +45,7 @@ def load_npz(path: Path, input_shape: tuple[int, int, int], options: Division) -
         raise DataError(
             f"not a readable .npz file: {failure}", where=str(path), expected=_EXPECTED
         ) from None
-    pairs = (name for pair in _KEYS.values() for name in pair)
-    known = {"x", "y", "classes", "anomalous_test", *pairs}
-    unknown = sorted(set(arrays) - known)
-    if unknown:
+    if unknown := sorted(set(arrays) - _KNOWN):
         raise DataError(
             f"unknown arrays: {', '.join(unknown)}", where=str(path), expected=_EXPECTED
         )
@@ -57,7 +55,6 @@ def load_npz(path: Path, input_shape: tuple[int, int, int], options: Division) -
     splits = {}
     for name, (x, y) in parts.items():
         values = _images(x, input_shape, f"{path} ({name})")
-        values = resize(values / np.float32(scale), *input_shape[:2])
         marked = arrays.get(f"anomalous_{name}")
         if marked is not None and marked.shape != y.shape:
             raise DataError(
@@ -66,13 +63,14 @@ def load_npz(path: Path, input_shape: tuple[int, int, int], options: Division) -
                 expected=f"{y.shape}, as y_{name}",
             )
         splits[name] = Split(
-            values, y.astype(np.int64), None if marked is None else marked.astype(np.bool_)
+            resize(values / np.float32(scale), *input_shape[:2]),
+            y.astype(np.int64),
+            None if marked is None else marked.astype(np.bool_),
         )
     count = max((int(split.y.max(initial=0)) for split in splits.values()), default=0) + 1
-    named = arrays.get("classes")
-    classes = [str(name) for name in named] if named is not None else list(map(str, range(count)))
+    classes = tuple(map(str, arrays.get("classes", range(count))))
     features = {"kind": "array", "scale": 1 / scale, "shape": list(input_shape)}
-    return make_dataset(path.stem, classes, splits, features, how)
+    return Dataset(path.stem, classes, **splits, features=features, division=how)
 
 
 def digits(input_shape: tuple[int, int, int]) -> Dataset:
@@ -90,14 +88,9 @@ def digits(input_shape: tuple[int, int, int]) -> Dataset:
             expected="a backbone for one channel",
         )
     pixels, labels = load_digits(return_X_y=True)
-    x = pixels.reshape(-1, 8, 8, 1).astype(np.float32)
     names = [f"digit_{index}" for index in range(len(labels))]
-    chosen, how = divide(names, [None] * len(names), Division())
-    masks = {split: np.array([own == split for own in chosen], np.bool_) for split in SPLITS}
-    images = resize(x / np.float32(16), *input_shape[:2])
-    splits: dict[str, Split] = {
-        split: Split(images[mask], labels[mask].astype(np.int64)) for split, mask in masks.items()
-    }
+    splits, how = divide(names, [None] * len(names), Division())
+    x = resize(pixels.reshape(-1, 8, 8, 1).astype(np.float32) / np.float32(16), *input_shape[:2])
     features = {
         "kind": "digits",
         "height": input_shape[0],
@@ -105,55 +98,46 @@ def digits(input_shape: tuple[int, int, int]) -> Dataset:
         "resize": "bilinear",
         "scale": 1 / 16,
     }
-    return make_dataset("digits", tuple("0123456789"), splits, features, how)
+    return assemble("digits", "0123456789", x, labels, splits, features, how)
 
 
 def _parts(
     arrays: dict[str, NDArray[Any]], options: Division, path: Path
-) -> tuple[dict[str, tuple[NDArray[Any], NDArray[Any]]], dict[str, Any]]:
-    given = {
-        split: (arrays[keys[0]], arrays[keys[1]])
-        for split, keys in _KEYS.items()
-        if keys[0] in arrays and keys[1] in arrays
+) -> tuple[dict[str, _Pair], dict[str, Any]]:
+    """Return inputs and labels of each split, and how they were divided."""
+    given: dict[str, _Pair] = {
+        name: (arrays[f"x_{name}"], arrays[f"y_{name}"])
+        for name in SPLITS
+        if f"x_{name}" in arrays and f"y_{name}" in arrays
     }
-    if "x" in arrays and "y" in arrays and not given:
-        x, y = arrays["x"], arrays["y"]
-        _check_pair(x, y, "x", path)
-        names = _content_names(x)
-        splits, how = divide(names, [None] * len(names), options)
-        return _select(x, y, splits), {**how, "by": "content of the sample"}
-    if "train" not in given or "test" not in given:
+    whole = not given and "x" in arrays and "y" in arrays
+    if not whole and not {"train", "test"} <= set(given):
         raise DataError(
             f"the file has {', '.join(sorted(arrays)) or 'no arrays'}",
             where=str(path),
             expected=_EXPECTED,
         )
-    for split, (x, y) in given.items():
-        _check_pair(x, y, _KEYS[split][0], path)
+    pairs = {"x": (arrays["x"], arrays["y"])} if whole else {f"x_{k}": v for k, v in given.items()}
+    for name, (x, y) in pairs.items():
+        _check_pair(x, y, name, path)
     if "validation" in given:
         return given, {"by": "the file"}
-    x, y = given["train"]
-    names = _content_names(x)
+    x, y = pairs["x" if whole else "x_train"]
+    # By content: equal samples never end up in two splits.
+    names = [hashlib.sha256(sample.tobytes()).hexdigest() for sample in x]
     splits, how = divide(names, [None] * len(names), options)
-    inner = _select(x, y, ["validation" if own == "validation" else "train" for own in splits])
-    return (
-        {"train": inner["train"], "validation": inner["validation"], "test": given["test"]},
-        {**how, "by": "the file", "validation": "part of train, by content of the sample"},
-    )
+    if whole:
+        return _select(x, y, splits), {**how, "by": "content of the sample"}
+    inner = _select(x, y, ["train" if own == "test" else own for own in splits])
+    note = "part of train, by content of the sample"
+    return {**inner, "test": given["test"]}, {**how, "by": "the file", "validation": note}
 
 
-def _select(
-    x: NDArray[Any], y: NDArray[Any], splits: Any
-) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+def _select(x: NDArray[Any], y: NDArray[Any], splits: Sequence[str]) -> dict[str, _Pair]:
     import numpy as np
 
     own = np.array(splits)
     return {split: (x[own == split], y[own == split]) for split in SPLITS}
-
-
-def _content_names(x: NDArray[Any]) -> list[str]:
-    # By content: equal samples never end up in two splits.
-    return [hashlib.sha256(sample.tobytes()).hexdigest() for sample in x]
 
 
 def _check_pair(x: NDArray[Any], y: NDArray[Any], name: str, path: Path) -> None:

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Sample width in bytes: (type, value of full scale, value of silence)
-_PCM = {1: ("u1", 128.0, 128.0), 2: ("<i2", 32768.0, 0.0), 4: ("<i4", 2147483648.0, 0.0)}
-
 
 @dataclass(frozen=True, slots=True)
 class Sound:
@@ -58,14 +55,11 @@ def read_wav(path: Path) -> Sound:
         raise Unreadable("it holds no samples")
     if frames < announced:
         raise Unreadable(f"it is cut short: {frames} of {announced} samples")
-    if width == 3:
-        bytes_of = np.frombuffer(raw, np.uint8).reshape(-1, 3)
-        wide = np.zeros((len(bytes_of), 4), np.uint8)
-        wide[:, 1:] = bytes_of
-        values = wide.view("<i4")[:, 0].astype(np.float32) / 2147483648.0
-    else:
-        kind, scale, silence = _PCM[width]
-        values = (np.frombuffer(raw, kind).astype(np.float32) - silence) / scale
+    # The sample's bytes are the upper ones of 32 bits; of 8 bits the sign is inverted.
+    wide = np.zeros((frames * channels, 4), np.uint8)
+    wide[:, 4 - width :] = np.frombuffer(raw, np.uint8).reshape(-1, width)
+    wide[:, 3] ^= 0x80 if width == 1 else 0
+    values = wide.view("<i4")[:, 0].astype(np.float32) / np.float32(1 << 31)
     mono = values.reshape(-1, channels).mean(axis=1, dtype=np.float32)
     return Sound(mono.astype(np.float32), rate, hashlib.sha256(content).hexdigest())
 

@@ -1,10 +1,9 @@
-"""Keep what is slow to compute, by a key that names everything it depends on."""
+"""Keep an array that is slow to compute, by a key that names everything it depends on."""
 
 from __future__ import annotations
 
 import logging
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from harness.files import draft_of
@@ -14,28 +13,28 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_LOG = logging.getLogger(__name__)
 
-def cached(
-    key: str, make: Callable[[], Mapping[str, NDArray[np.float32]]]
-) -> Mapping[str, NDArray[Any]]:
-    """Return the arrays called `key`, made only if they are not in the cache.
+
+def cached(key: str, make: Callable[[], NDArray[np.float32]]) -> NDArray[Any]:
+    """Return the array called `key`, made only if it is not in the cache.
 
     A file that cannot be read, such as one from a full disk, is made again. A cache that cannot be
     written costs time, not the result.
     """
     import numpy as np
 
-    file = cache_dir() / "data" / f"{key}.npz"
+    file = cache_dir() / "data" / f"{key}.npy"
     if file.is_file():
         try:
-            with np.load(file, allow_pickle=False) as stored:
-                return dict(stored)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as failure:
-            logging.getLogger(__name__).warning("%s is made again: %s", file, failure)
-    arrays = make()
+            stored: NDArray[Any] = np.load(file, allow_pickle=False)
+            return stored
+        except (OSError, ValueError, EOFError) as failure:
+            _LOG.warning("%s is made again: %s", file, failure)
+    array = make()
     try:
-        with draft_of(file) as draft:
-            np.savez(draft, **arrays)  # type: ignore[arg-type]  # its flag is no array
+        with draft_of(file) as draft, draft.open("wb") as stream:
+            np.save(stream, array)
     except OSError as failure:
-        logging.getLogger(__name__).warning("%s cannot be kept: %s", file, failure)
-    return arrays
+        _LOG.warning("%s cannot be kept: %s", file, failure)
+    return array

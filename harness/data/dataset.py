@@ -1,4 +1,4 @@
-"""What training needs of a data set: three splits, class names and how the inputs were made."""
+"""Data sets: three splits, class names, and how the inputs were made."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from harness.data.divide import SPLITS
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,9 +51,9 @@ class Dataset:
     Attributes:
         name: For people.
         classes: Names of the classes; their order is the order of the logits.
-        train: What weights are learnt from.
-        validation: What architecture and settings are chosen by.
-        test: What is reported; nothing is chosen by it.
+        train: Trains the weights.
+        validation: Decides on architecture and settings.
+        test: Is reported; nothing is chosen by it.
         features: How an input is made from the raw data, enough to make one on the device.
         division: How the splits were made, for the report.
         fingerprint: 16 hex digits of the content: equal for equal arrays and classes.
@@ -92,24 +93,50 @@ class Dataset:
         """
         if (height, width) == self.input_shape[:2]:
             return self
-        splits = {name: split.resized(height, width) for name, split in self.splits.items()}
-        features = {**self.features, "resized": [height, width]}
-        return make_dataset(self.name, self.classes, splits, features, self.division)
+        return replace(
+            self,
+            train=self.train.resized(height, width),
+            validation=self.validation.resized(height, width),
+            test=self.test.resized(height, width),
+            features={**self.features, "resized": [height, width]},
+        )
 
 
-def make_dataset(
+def assemble(
     name: str,
     classes: Sequence[str],
-    splits: Mapping[str, Split],
+    x: NDArray[np.float32],
+    y: Sequence[int] | NDArray[np.int64],
+    splits: Sequence[str],
     features: Mapping[str, Any],
     division: Mapping[str, Any],
+    **others: Sequence[Any] | None,
 ) -> Dataset:
-    """Return the data set of three splits by name.
+    """Return the data set of samples whose splits are named.
+
+    Args:
+        name: For people.
+        classes: Names of the classes.
+        x: All inputs, (n, height, width, channels).
+        y: Their classes.
+        splits: The split of each.
+        features: How an input is made.
+        division: How the splits were made.
+        **others: `anomalous` and `clip` of each; None where there are none.
 
     Raises:
         DataError: As `Dataset`.
     """
-    return Dataset(name, tuple(classes), **splits, features=features, division=division)
+    import numpy as np
+
+    columns: dict[str, NDArray[Any]] = {"x": x, "y": np.asarray(y, np.int64)}
+    columns |= {key: np.asarray(values) for key, values in others.items() if values is not None}
+    own = np.array(splits)
+    parts = {
+        split: Split(**{key: values[own == split] for key, values in columns.items()})
+        for split in SPLITS
+    }
+    return Dataset(name, tuple(classes), **parts, features=features, division=division)
 
 
 def _fingerprint(classes: Sequence[str], splits: Mapping[str, Split]) -> str:

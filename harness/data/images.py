@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.dataset import Dataset, Split, listed, make_dataset
-from harness.data.divide import SPLITS, Division, SplitName, divide
+from harness.data.dataset import Dataset, assemble, listed
+from harness.data.divide import Division, SplitName, divide
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def load_images(folder: Path, input_shape: tuple[int, int, int], options: Divisi
         DataError: Files cannot be read, lie in no class's folder or a class is empty; all of them
             are named.
     """
+    import numpy as np
+
     if input_shape[2] not in _MODES:
         raise DataError(
             f"the network takes {input_shape[2]} channels",
@@ -77,25 +79,6 @@ def load_images(folder: Path, input_shape: tuple[int, int, int], options: Divisi
             how = {"by": "folder", "validation": "part of train, by file name"}
     else:
         splits, how = divide(names, [None] * len(names), options)
-    return _assemble(folder.name, names, labels, classes, splits, images, input_shape, how)
-
-
-def _assemble(
-    title: str,
-    names: list[str],
-    labels: list[str],
-    classes: tuple[str, ...],
-    splits: list[SplitName],
-    images: dict[str, NDArray[np.float32]],
-    input_shape: tuple[int, int, int],
-    how: dict[str, Any],
-) -> Dataset:
-    import numpy as np
-
-    x = np.stack([images[name] for name in names])
-    y = np.array([classes.index(label) for label in labels], np.int64)
-    masks = {split: np.array([own == split for own in splits], np.bool_) for split in SPLITS}
-    parts: dict[str, Split] = {split: Split(x[mask], y[mask]) for split, mask in masks.items()}
     features = {
         "kind": "image",
         "height": input_shape[0],
@@ -104,7 +87,8 @@ def _assemble(
         "resize": "bilinear",
         "scale": 1 / 255,
     }
-    return make_dataset(title, classes, parts, features, how)
+    x, y = np.stack(list(images.values())), [classes.index(label) for label in labels]
+    return assemble(folder.name, classes, x, y, splits, features, how)
 
 
 def has_images(folder: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.audio import Unreadable, at_speed, fit_length, read_wav, resample
 from harness.data.cache import cached
-from harness.data.dataset import Dataset, Split, listed, make_dataset
+from harness.data.dataset import Dataset, assemble, listed
 from harness.data.divide import SPLITS, Division, SplitName, by_hash, divide
 from harness.data.features import SoundFeatures, compute
 from harness.data.recordings import SILENCE, UNKNOWN, Recording, Recordings, find_recordings
@@ -109,7 +109,7 @@ def load_sounds(
     parameters.check()
     cuts = _cuts(found, splits, parameters, lengths, options.speeds)
     key = _key(cuts, parameters, digests)
-    x = cached(f"features-{key}", lambda: {"x": _features(cuts, parameters, on_progress)})["x"]
+    x = cached(f"features-{key}", lambda: _features(cuts, parameters, on_progress))
     return _assemble(folder.name, found, cuts, x, parameters, options, division)
 
 
@@ -292,32 +292,28 @@ def _assemble(
 ) -> Dataset:
     import numpy as np
 
-    number = {label: index for index, label in enumerate(found.classes)}
-    y = np.array([number[cut.label] for cut in cuts], np.int64)
-    clip = np.array([cut.clip for cut in cuts], np.int64)
-    anomalous = np.array([bool(cut.anomalous) for cut in cuts])
-    machines = found.convention == "machines"
-    members = {split: np.array([cut.split == split for cut in cuts], np.bool_) for split in SPLITS}
-    train = x[members["train"]]
+    splits = [cut.split for cut in cuts]
+    train = x[np.array(splits) == "train"]
     if not len(train):
         raise DataError("nothing is left to train on", where=name)
     # A coefficient that never varies (the mean of a centred clip) stays as it is.
     mean = train.mean(axis=(0, 1, 3), dtype=np.float64)
     deviation = np.maximum(train.std(axis=(0, 1, 3), dtype=np.float64), 1e-3)
-    normal = ((x - mean[:, None]) / deviation[:, None]).astype(np.float32)
-    splits: dict[str, Split] = {
-        split: Split(
-            normal[mask],
-            y[mask],
-            anomalous[mask] if machines else None,
-            clip[mask] if machines else None,
-        )
-        for split, mask in members.items()
-    }
     features = {
         **parameters.as_json(),
         "mean": [float(value) for value in mean],
         "deviation": [float(value) for value in deviation],
         "training_speeds": list(options.speeds),
     }
-    return make_dataset(name, found.classes, splits, features, division)
+    machines = found.convention == "machines"
+    return assemble(
+        name,
+        found.classes,
+        ((x - mean[:, None]) / deviation[:, None]).astype(np.float32),
+        [found.classes.index(cut.label) for cut in cuts],
+        splits,
+        features,
+        division,
+        anomalous=[bool(cut.anomalous) for cut in cuts] if machines else None,
+        clip=[cut.clip for cut in cuts] if machines else None,
+    )

@@ -105,7 +105,7 @@ def _record(
             file=str(plan.fit_file),
             refined=found.refinement is not None,
             fingerprint=fit.fingerprint,
-            sram_overhead_bytes=found.cost_model.sram_overhead_bytes,
+            sram_overhead_bytes=fit.sram_overhead_bytes,
             margin=found.cost_model.margin.value,
             predictor=fit.predictor,
         ),

@@ -73,6 +73,7 @@ def fit_for(backbone: str, **fingerprint: object) -> Fit:
         notes=(),
         keys=(),
         holdout_keys=(),
+        sram_overhead_bytes=2_000,
     )
 
 
@@ -108,4 +109,4 @@ def cost_model_for(
     backbone = get_backbone(name)
     if classes is not None:
         backbone = backbone.with_classes(classes)
-    return CostModel.of(fit_for(name), backbone, sram_overhead_bytes=2_000, margin=margin)
+    return CostModel.of(fit_for(name), backbone, margin=margin)

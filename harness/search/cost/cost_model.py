@@ -7,7 +7,7 @@ that the derived network is checked with.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 from harness.backbones import Architecture, Backbone
 from harness.errors import FitError, SearchError
 from harness.fit import Fit, LinearModel
-from harness.results.record import Measurement
 from harness.search.cost.budgets import Budgets, PredictedCost
 from harness.search.cost.counts import Counts, counts_of
 
@@ -35,13 +34,11 @@ class CostModel:
         backbone: Search space, for the task's number of classes.
         fit: Latency, arena and flash as lines over ops, working memory and parameters; latency by
             the coefficients of layers where the fit has them.
-        sram_overhead_bytes: Static RAM besides the arena, and stack; None when unknown.
         margin: The predicted value that is compared with a budget.
     """
 
     backbone: Backbone
     fit: Fit
-    sram_overhead_bytes: int | None = None
     margin: Margin = Margin.INTERVAL
 
     @classmethod
@@ -50,8 +47,6 @@ class CostModel:
         fit: Fit,
         backbone: Backbone,
         wanted: Mapping[str, object] | None = None,
-        *,
-        sram_overhead_bytes: int | None = None,
         margin: Margin = Margin.INTERVAL,
     ) -> CostModel:
         """Take a fit that is valid for `backbone` and everything in `wanted`.
@@ -60,7 +55,6 @@ class CostModel:
             fit: Made of networks of this backbone.
             backbone: Search space.
             wanted: Fields of a `Fingerprint` that matter: board, runtime, kernels, flags ...
-            sram_overhead_bytes: From `sram_overhead`; a budget for SRAM needs it.
             margin: The predicted value that is compared with a budget.
 
         Raises:
@@ -74,7 +68,7 @@ class CostModel:
                     expected="a positive slope",
                     fix="measure networks over a wider range and fit again",
                 )
-        return cls(backbone, fit, sram_overhead_bytes, margin)
+        return cls(backbone, fit, margin)
 
     def predict(self, architecture: Architecture) -> PredictedCost:
         """Return the predicted cost of `architecture`, one of this backbone's."""
@@ -104,7 +98,7 @@ class CostModel:
         Args:
             counts: Numbers or tensors; the results are of the same kind.
         """
-        arena, overhead = self.fit.arena, self.sram_overhead_bytes
+        arena, overhead = self.fit.arena, self.fit.sram_overhead_bytes
         sram = flash = None
         if arena is not None and overhead is not None:
             sram = self._upper(arena, counts.working_memory_bytes) + overhead
@@ -121,11 +115,12 @@ class CostModel:
         """
         if budgets.sram_bytes is not None:
             self.fit.predict_arena(0)
-            if self.sram_overhead_bytes is None:
+            if self.fit.sram_overhead_bytes is None:
                 raise SearchError(
-                    "a budget for SRAM needs the static RAM and stack besides the arena",
-                    expected="the rows that the fit was made of",
-                    fix="name their store with --db, or search without a budget for SRAM",
+                    "a budget for SRAM needs the static RAM and stack besides the arena, which "
+                    "the fit does not have",
+                    expected="a fit of rows that have both",
+                    fix="make it again with `harness fit`, or search without a budget for SRAM",
                 )
         if budgets.flash_bytes is not None:
             self.fit.predict_flash(0)
@@ -162,15 +157,6 @@ class CostModel:
             return value
         distance = (count - model.feature_mean) ** 2 / model.feature_sxx
         return value + model.t_quantile * model.residual_std * (1 + 1 / model.n + distance) ** 0.5
-
-
-def sram_overhead(rows: Iterable[Measurement]) -> int | None:
-    """Return the most static RAM besides the arena plus stack that any of `rows` measured.
-
-    None when no row has both figures.
-    """
-    figures = (row.sram_overhead_bytes for row in rows)
-    return max((figure for figure in figures if figure is not None), default=None)
 
 
 def _whole(value: float | None) -> int | None:

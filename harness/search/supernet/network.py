@@ -14,7 +14,14 @@ from harness.backbones import Architecture
 from harness.backbones.draw import Draw, key_of
 from harness.search.space.grid import Grid
 from harness.search.space.skeleton import Key, SuperBlock, SuperConv
-from harness.search.supernet.decisions import Branch, Choice, Mask, Width, agreement, padded
+from harness.search.supernet.decisions import (
+    Choice,
+    agreement,
+    branch,
+    mask,
+    over_channels,
+    padded,
+)
 
 _BATCH_NORM_EPSILON = 1e-3  # as in the networks that backbones build
 _BATCH_NORM_MOMENTUM = 0.9  # a search has a few hundred steps, not tens of thousands
@@ -59,8 +66,6 @@ class Supernet(keras.Model):
             self.choices[block.gate] = Choice(2, (start or {}).get(block.gate), name=block.gate)
         self.convs: dict[str, Any] = {}
         self.norms: dict[str, Any] = {}
-        self.out_widths: dict[str, Any] = {}
-        self.mask, self.branch = Mask(), Branch()
         self._make(skeleton.stem, skeleton.input_shape[2])
         width = self._most(skeleton.stem)
         for block in skeleton.blocks:
@@ -156,8 +161,8 @@ class Supernet(keras.Model):
         gate = weights[block.gate]
         skipped = self.average[block.stride](tensor) if block.stride > 1 else tensor
         return (
-            self.branch(output, skipped, gate),
-            self.branch(padded(inner, channels), padded(width, channels), gate),
+            branch(output, skipped, gate),
+            branch(padded(inner, channels), padded(width, channels), gate),
         )
 
     def _conv(
@@ -167,9 +172,10 @@ class Supernet(keras.Model):
         if conv.activation != "linear":
             tensor = ops.relu6(tensor) if conv.activation == "relu6" else ops.relu(tensor)
         if conv.width is not None:
-            width = self.out_widths[conv.name](weights[width_name(conv.width)])
+            widths = self.grid.widths[conv.width]
+            width = over_channels(weights[width_name(conv.width)], widths, widths[-1])
         # A depthwise layer needs its mask too: normalisation shifts channels that are not there.
-        return self.mask(tensor, width), width
+        return mask(tensor, width), width
 
     def _make(self, conv: SuperConv, channels: int) -> None:
         common: dict[str, Any] = {"use_bias": False, "name": conv.name}
@@ -183,8 +189,6 @@ class Supernet(keras.Model):
                 self._most(conv), conv.kernel, conv.stride, "same",
                 kernel_initializer=self._initializer(), **common,
             )  # fmt: skip
-            widths = self.grid.widths[conv.width or ("", 0)]
-            self.out_widths[conv.name] = Width(widths, widths[-1])
         layer.build((None, None, None, channels))
         norm = keras.layers.BatchNormalization(
             epsilon=_BATCH_NORM_EPSILON, momentum=_BATCH_NORM_MOMENTUM, name=f"{conv.name}_bn"

@@ -164,7 +164,7 @@ def _identity(
         "layers": None if fit.layers is None else [
             fit.layers.intercept, fit.layers.relative_half_width, *fit.layers.coefficients
         ],
-        "cost model": [cost_model.sram_overhead_bytes, str(cost_model.margin)],
+        "cost model": [fit.sram_overhead_bytes, str(cost_model.margin)],
     }  # fmt: skip
 
 

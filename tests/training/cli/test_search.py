@@ -13,7 +13,7 @@ import pytest
 from harness.backbones import get_backbone
 from harness.fit import fit_rows, load_fit, save_fit
 from harness.results import open_store
-from harness.search import Budgets, CostModel, Margin, sram_overhead, uniform_architecture
+from harness.search import Budgets, CostModel, Margin, uniform_architecture
 from harness.testing import fake_measurement
 
 Harness = Callable[..., Any]
@@ -56,9 +56,7 @@ def uniform_of(run: dict[str, Any]) -> str:
     """Return the hand-designed network that a run has to beat."""
     fit = load_fit(Path("results/demo/fit-demo.json"))
     backbone = get_backbone("ds_cnn_kws").with_classes(len(run["dataset"]["classes"]))
-    with open_store("results/measurements.sqlite") as store:
-        overhead = sram_overhead(list(store.query(with_layers=False)))
-    model = CostModel.of(fit, backbone, sram_overhead_bytes=overhead, margin=Margin.NONE)
+    model = CostModel.of(fit, backbone, margin=Margin.NONE)
     return json.dumps(uniform_architecture(backbone, model, Budgets(30_000)).to_json())
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness import data
-from harness.data.dataset import Dataset, Split, make_dataset
+from harness.data.dataset import Dataset, Split
 
 
 def part_of(dataset: Dataset, train: int, others: int) -> Dataset:
@@ -18,7 +20,7 @@ def part_of(dataset: Dataset, train: int, others: int) -> Dataset:
             ("test", dataset.test, others),
         )
     }
-    return make_dataset("few", dataset.classes, splits, dataset.features, {})
+    return replace(dataset, name="few", division={}, **splits)
 
 
 @pytest.fixture(scope="session")

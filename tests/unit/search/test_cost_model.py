@@ -7,9 +7,8 @@ from support.fits import cost_model_for, fit_for, with_layers
 
 from harness.backbones import get_backbone
 from harness.errors import FitError, SearchError
-from harness.search import Budgets, CostModel, Margin, PredictedCost, sram_overhead
+from harness.search import Budgets, CostModel, Margin, PredictedCost
 from harness.strict import from_json, to_json
-from harness.testing import fake_measurement
 
 KWS = get_backbone("ds_cnn_kws")
 
@@ -18,13 +17,13 @@ def test_predictions_are_the_fits_and_bounds_are_their_upper_ends() -> None:
     fit = fit_for("ds_cnn_kws")
     architecture = KWS.sample(1, 4)
     cost = KWS.cost(architecture)
-    predicted = CostModel.of(fit, KWS, sram_overhead_bytes=3_000).predict(architecture)
+    predicted = CostModel.of(fit, KWS).predict(architecture)
     assert predicted.ops == cost.ops
     assert predicted.latency_us == pytest.approx(fit.predict(cost.ops).value)
     assert predicted.latency_bound_us == pytest.approx(fit.predict(cost.ops).high)
     arena = fit.predict_arena(cost.working_memory_bytes)
-    assert predicted.sram_bytes == pytest.approx(arena.value + 3_000, abs=1)
-    assert predicted.sram_bound_bytes == pytest.approx(arena.high + 3_000, abs=1)
+    assert predicted.sram_bytes == pytest.approx(arena.value + 2_000, abs=1)
+    assert predicted.sram_bound_bytes == pytest.approx(arena.high + 2_000, abs=1)
     flash = fit.predict_flash(cost.parameters)
     assert predicted.flash_bound_bytes == pytest.approx(flash.high, abs=1)
     assert from_json(PredictedCost, to_json(predicted), where="here") == predicted
@@ -53,7 +52,6 @@ def test_without_margin_the_prediction_is_compared_with_the_budget() -> None:
     model = CostModel.of(fit_for("ds_cnn_kws"), KWS, margin=Margin.NONE)
     predicted = model.predict(KWS.sample(1, 4))
     assert predicted.latency_bound_us == predicted.latency_us
-    assert predicted.sram_bytes is None
 
 
 def test_the_number_of_classes_counts() -> None:
@@ -87,17 +85,11 @@ def test_a_falling_line_is_refused() -> None:
 def test_a_budget_that_cannot_be_predicted_is_refused() -> None:
     fit = fit_for("ds_cnn_kws")
     with pytest.raises(SearchError, match="static RAM and stack"):
-        CostModel.of(fit, KWS).require(Budgets(sram_bytes=65_536))
+        CostModel.of(replace(fit, sram_overhead_bytes=None), KWS).require(
+            Budgets(sram_bytes=65_536)
+        )
     with pytest.raises(FitError, match="no flash model"):
         CostModel.of(replace(fit, flash=None), KWS).require(Budgets(flash_bytes=65_536))
-
-
-def test_the_overhead_is_the_largest_that_was_measured() -> None:
-    rows = [fake_measurement(index) for index in range(4)]
-    known = [replace(row, ram_other_bytes=1_000 + index, stack_bytes=500)
-             for index, row in enumerate(rows)]  # fmt: skip
-    assert sram_overhead(known) == 1_503
-    assert sram_overhead([replace(row, stack_bytes=None) for row in known]) is None
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
