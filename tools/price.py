@@ -125,15 +125,18 @@ def _bare(elf: Path) -> float:
 def _virtual(elf: Path, board: Board, timing: str | None) -> float:
     """Return the processor time of the core's thread; without a model each block costs one."""
     from harness.virtual.machine import VirtualMachine
+    from harness.virtual.time import timing_model
 
-    price = None if timing else (lambda _code, _address: 1)
-    machine = VirtualMachine(board, timing=timing, price=price)
+    if timing is None:
+        machine = VirtualMachine(board, block_cycles=lambda _code, _address: 1)
+    else:
+        machine = VirtualMachine(board, model=timing_model(board, timing))
     try:
-        clock = time.pthread_getcpuclockid(machine.thread_id)
-        machine.halt()
+        clock = time.pthread_getcpuclockid(machine.core.thread_id)
+        machine.core.halt()
         replay.load(elf, machine)
-        machine.reset()
-        machine.wait_halted(_RUN_S)
+        machine.core.reset()
+        machine.core.wait_halted(_RUN_S)
         return time.clock_gettime(clock)
     finally:
         machine.close()
@@ -142,13 +145,14 @@ def _virtual(elf: Path, board: Board, timing: str | None) -> float:
 def _instructions(elf: Path, board: Board) -> int:
     """Return how many instructions a program executes."""
     from harness.virtual.machine import VirtualMachine
+    from harness.virtual.time import timing_model
 
-    machine = VirtualMachine(board, timing="issue")
+    machine = VirtualMachine(board, model=timing_model(board, "issue"))
     try:
-        machine.halt()
+        machine.core.halt()
         replay.load(elf, machine)
-        machine.reset()
-        machine.wait_halted(_RUN_S)
+        machine.core.reset()
+        machine.core.wait_halted(_RUN_S)
         return sum(
             block.count
             * sum(1 for _ in decode_block(machine.memory.read(block.address, block.size) or b""))

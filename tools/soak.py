@@ -232,7 +232,7 @@ def _fallen(boards: Sequence[str]) -> Counter[str]:
 
     fallen: Counter[str] = Counter()
     for board in boards:
-        injector = get_machine(board).faults
+        injector = get_machine(board).faults.injector
         if injector is not None:
             fallen.update(injector.counts)
     return fallen

@@ -61,12 +61,12 @@ def explain(built: Built) -> Explanation:
             fix="HARNESS_TIMING=pipeline",
         )
     readings: list[Reading] = []
-    machine.on_cycles_read = lambda cycles: readings.append(_reading(machine, cycles))
+    machine.chip.dwt.on_read = lambda cycles: readings.append(_reading(machine, cycles))
     try:
         with BoardSession.open(job.station) as session:
             row = run_job(built, session, campaign=None)
     finally:
-        machine.on_cycles_read = None
+        machine.chip.dwt.on_read = None
     pairs = _around(readings, row.layers)
     functions = Functions(built.image.elf)
     width = _WIDTH[job.board.facts.core.cpu]

@@ -62,18 +62,19 @@ def power_on(board_id: str, timing: str | None = None) -> VirtualMachine:
             another one.
     """
     board = load_board(board_id)
-    wanted = timing_model(board, timing).name
-    machine = get_machine(board.id)
-    if machine.model.name == wanted:
+    model = timing_model(board, timing)
+    with _machines_lock:
+        machine = _machines.get(board.id)
+        if machine is not None and machine.model.name == model.name:
+            return machine
+        if machine is not None and machine.console.baud is not None:  # somebody has it open
+            raise VirtualError(
+                f"the virtual board '{board.id}' is in use with the timing model "
+                f"'{machine.model.name}'",
+                expected=f"'{model.name}', or a board that nobody uses",
+                fix="use stations of one board with different models one after the other",
+            )
+        if machine is not None:
+            machine.close()
+        machine = _machines[board.id] = VirtualMachine(board, model=model)
         return machine
-    if machine.console.baud is not None:  # somebody has it open
-        raise VirtualError(
-            f"the virtual board '{board.id}' is in use with the timing model "
-            f"'{machine.model.name}'",
-            expected=f"'{wanted}', or a board that nobody uses",
-            fix="use stations of one board with different models one after the other",
-        )
-    discard_machine(board.id)
-    machine = VirtualMachine(board, timing=timing)
-    adopt_machine(machine)
-    return machine

@@ -188,14 +188,15 @@ def run(elf: Path, board: Board, *, timing: str, layers: int) -> Replay:
         VirtualError: It did not come to its end.
     """
     from harness.virtual.machine import VirtualMachine
+    from harness.virtual.time import timing_model
 
-    machine = VirtualMachine(board, timing=timing)
+    machine = VirtualMachine(board, model=timing_model(board, timing))
     try:
-        machine.halt()
+        machine.core.halt()
         at = load(elf, machine)
-        machine.reset()
-        machine.wait_halted(_RUN_S)
-        if not machine.locked_up:
+        machine.core.reset()
+        machine.core.wait_halted(_RUN_S)
+        if not machine.core.locked_up:
             raise VirtualError(f"the replay did not end within {_RUN_S} s", where=str(elf))
         raw = machine.memory.read(at, 4 * CYCLES_WORDS) or b""
         words = struct.unpack(f"<{CYCLES_WORDS}I", raw)

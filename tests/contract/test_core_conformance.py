@@ -65,11 +65,11 @@ class Core:
 
     def poke(self, address: int, value: int) -> None:
         """Write a word."""
-        self.machine.write_memory(address, struct.pack("<I", value))
+        self.machine.debugger.write(address, struct.pack("<I", value))
 
     def peek(self, address: int) -> int:
         """Read a word."""
-        return int(struct.unpack("<I", self.machine.read_memory(address, 4))[0])
+        return int(struct.unpack("<I", self.machine.debugger.read(address, 4))[0])
 
     def __getitem__(self, number: int) -> int:
         self.poke(DCRSR, number)
@@ -85,7 +85,7 @@ class Core:
             struct.pack("<2H", one >> 16, one & 0xFFFF) if one >> 16 else struct.pack("<H", one)
             for one in instructions
         )
-        self.machine.write_memory(address, code)
+        self.machine.debugger.write(address, code)
 
     def handler(self, number: int, *instructions: int) -> None:
         """Let the handler of an exception execute instructions, then stop, then return."""
@@ -106,7 +106,7 @@ class Core:
         deadline = time.monotonic() + 10
         while not self.peek(DHCSR) & 1 << 17:
             assert time.monotonic() < deadline, "the core does not reach a breakpoint"
-        return self.machine.read_memory(self[PC], 1)[0]
+        return self.machine.debugger.read(self[PC], 1)[0]
 
     def stack(self, pointer: int, count: int = 8) -> list[int]:
         """Return words of a stack."""
@@ -115,14 +115,14 @@ class Core:
 
 @pytest.fixture(scope="module", params=BOARDS)
 def machine(request: pytest.FixtureRequest) -> Iterator[VirtualMachine]:
-    machine = VirtualMachine(load_board(request.param), price=lambda code, address: 1)
+    machine = VirtualMachine(load_board(request.param), block_cycles=lambda code, address: 1)
     yield machine
     machine.close()
 
 
 @pytest.fixture
 def core(machine: VirtualMachine) -> Core:
-    machine.reset()
+    machine.core.reset()
     return Core(machine)
 
 
@@ -454,5 +454,5 @@ def test_a_fault_within_hardfault_locks_the_core_up(core: Core) -> None:
     core.store(CODE, CPSID, UDF)
     core[PC] = CODE
     core.poke(DHCSR, 0xA05F_0001)
-    core.machine.wait_halted(10)
+    core.machine.core.wait_halted(10)
     assert core.peek(DHCSR) & 1 << 19

@@ -242,18 +242,18 @@ def test_a_core_that_pyocd_cannot_set_up_is_tried_once_more_under_reset(
     board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from harness.errors import VirtualError
-    from harness.virtual.machine import VirtualMachine
+    from harness.virtual.core.debugger import Debugger
 
-    read, upsets = VirtualMachine.read_memory, []
+    read, upsets = Debugger.read, []
 
-    def upset(self: VirtualMachine, address: int, count: int) -> bytes:
+    def upset(self: Debugger, address: int, count: int) -> bytes:
         if address == 0xE000_ED00 and not upsets:
             # What runs stops on an error while pyOCD reads CPUID: it logs that and goes on.
             upsets.append(address)
             raise VirtualError("the firmware went wild")
         return read(self, address, count)
 
-    monkeypatch.setattr(VirtualMachine, "read_memory", upset)
+    monkeypatch.setattr(Debugger, "read", upset)
     with open_target(station_of(board), board) as target:
         # With a core that is half set up this ends in pyOCD's KeyError.
         target.reset_and_run()

@@ -234,7 +234,7 @@ def test_the_reset_line(session: Any) -> None:
     put(session, COUNT).resume()
     probe.assert_reset(True)
     assert probe.is_reset_asserted()
-    assert probe._access.machine.halted
+    assert probe._access.machine.core.halted
     probe.assert_reset(False)
     assert not probe.is_reset_asserted()
     probe.reset()

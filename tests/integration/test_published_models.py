@@ -53,7 +53,7 @@ def counting_board(virtual_board: None) -> Iterator[Board]:
 
     board = load_board(BOARD)
     discard_machine(board.id)
-    adopt_machine(VirtualMachine(board, price=count_instructions))
+    adopt_machine(VirtualMachine(board, block_cycles=count_instructions))
     yield board
     discard_machine(board.id)
 

@@ -75,7 +75,7 @@ def board(virtual_board: None) -> Iterator[Board]:
 
     found = load_board("nucleo_f746zg")
     discard_machine(found.id)
-    adopt_machine(VirtualMachine(found, price=count_instructions))
+    adopt_machine(VirtualMachine(found, block_cycles=count_instructions))
     yield found
     discard_machine(found.id)
 

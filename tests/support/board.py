@@ -55,7 +55,7 @@ class Bench:
 
     def load(self, elf: Path) -> None:
         """Put an image into flash without the debug port and start it."""
-        self.machine.halt()
+        self.machine.core.halt()
         for address, content in segments(elf):
             found = self.machine.memory.find(address)
             assert found is not None
@@ -63,7 +63,7 @@ class Bench:
             for origin in memory.origins:
                 self.machine.cpu.invalidate(origin + offset, origin + offset + len(content))
             memory.data[offset : offset + len(content)] = content
-        self.machine.reset()
+        self.machine.core.reset()
         assert self.line() == "ready"
 
     def line(self, timeout: float = 20) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from harness.boards import Board
@@ -19,17 +18,22 @@ from harness.virtual.chip.peripherals.identity import (
     Tpiu,
     rom_tables,
 )
-from harness.virtual.chip.peripherals.scs import CoreControl, Scs
-from harness.virtual.core.cpu import Cpu
+from harness.virtual.chip.peripherals.scs import Scs, ScsControl
 from harness.virtual.ports.console import Console
 from harness.virtual.time.counting import BlockCounter
 
 
-class ChipControl(CoreControl, Protocol):
-    """What the peripherals need of the machine."""
+class CoreControl(ScsControl, Protocol):
+    """What the register blocks do to the core."""
 
     def trace_enabled(self) -> bool:
-        """DEMCR.TRCENA."""
+        """Return DEMCR.TRCENA."""
+
+    def invalidate(self, start: int, end: int) -> None:
+        """Drop what is remembered of code in [start, end), which is about to change."""
+
+    def set_breakpoints(self, addresses: list[int]) -> None:
+        """Stop at these addresses and no others."""
 
 
 class Chip:
@@ -41,13 +45,13 @@ class Chip:
         memory: MemoryMap,
         console: Console,
         counter: BlockCounter,
-        control: ChipControl,
+        control: CoreControl,
     ) -> None:
-        own = build(board, memory, console, counter)
+        own = build(board, memory, console, counter, control.invalidate)
         self.flash, self.rcc, self.pins, self.usart = own.flash, own.rcc, own.pins, own.usart
         self.rcc.on_change = self.usart.slow_down
         self.scs = Scs(board, control, own.boot_address, own.interrupts)
-        self.fpb = Fpb(board)
+        self.fpb = Fpb(board, control.set_breakpoints)
         self.signature = DeviceSignature(board)
         self.rom_address, tables = rom_tables(board)
         self.dwt = Dwt(board, counter, control.trace_enabled)
@@ -64,17 +68,8 @@ class Chip:
         ]
         self.bus = Bus(blocks)
 
-    def connect(self, cpu: Cpu, breakpoints: Callable[[list[int]], None]) -> None:
-        """Tell the blocks that act on the core where it is."""
-        self.flash.invalidate = cpu.invalidate
-        self.fpb.on_change = breakpoints
-
     def reset(self, cause: ResetCause) -> None:
         """Reset every block."""
         for block in self.bus.peripherals:
             block.reset()
         self.rcc.note(cause)
-
-    def decodes(self, address: int) -> bool:
-        """Return whether a register block answers at `address`."""
-        return any(p.base <= address < p.base + p.size for p in self.bus.peripherals)

@@ -1,10 +1,9 @@
-"""Accesses of the two bus masters: the core (from within the emulator) and the debugger."""
+"""The core's accesses to registers and flash, from within the emulator."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from typing import Protocol
 
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.bus import Bus, BusFault, Master
@@ -27,9 +26,13 @@ def may_exist(address: int) -> bool:
     return any(low <= address < high for low, high in (*_REGISTERS, *_SYSTEM_MEMORY))
 
 
-def _nowhere(_address: int, _write: bool) -> tuple[int, str]:
-    """Stand in until the core is known."""
-    return 0, "PC unknown"
+class Stopped(Protocol):
+    """The core that makes the accesses."""
+
+    cpu: Cpu
+
+    def stop_on(self, error: HarnessError) -> None:
+        """Stop at the end of the block, for good."""
 
 
 class CoreAccesses:
@@ -40,7 +43,7 @@ class CoreAccesses:
         bus: Registers.
         memory: Memories.
         flash: Takes stores to flash.
-        stop: Called with what the core must stop for.
+        core: The core.
     """
 
     def __init__(
@@ -49,17 +52,15 @@ class CoreAccesses:
         bus: Bus,
         memory: MemoryMap,
         flash: FlashInterface,
-        stop: Callable[[HarnessError], None],
+        core: Stopped,
     ) -> None:
         self._name = name
         self._bus = bus
         self._memory = memory
         self._flash = flash
-        self._stop = stop
+        self._core = core
         #: Set while the rest of a block that an error stopped runs: it must have no effect.
         self.blocked = False
-        #: Returns the PC of an access that is under way, and how to print it.
-        self.locate: Callable[[int, bool], tuple[int, str]] = _nowhere
 
     def core_read(self, address: int, size: int) -> int:
         """Read a register for the core."""
@@ -88,7 +89,7 @@ class CoreAccesses:
         return self._flash.program(found[1], size, value)
 
     def _fail(self, error: Exception, address: int, *, write: bool) -> None:
-        pc, place = self.locate(address, write)
+        pc, place = self._core.cpu.locate(address, write=write)
         place = f"{self._name}, {place}"
         if isinstance(error, BusFault):
             error = VirtualError(
@@ -100,93 +101,4 @@ class CoreAccesses:
         error.where = place + (f", {error.where}" if error.where else "")
         error.data.update(pc=pc, address=address)
         self.blocked = True
-        self._stop(error)
-
-
-class DebuggerAccesses:
-    """The debugger's accesses to memory and registers.
-
-    Args:
-        bus: Registers.
-        memory: Memories.
-        flash: Takes writes to flash.
-        cpu: Remembers code, which a write may change.
-        paused: Keeps the core from running.
-    """
-
-    def __init__(
-        self,
-        bus: Bus,
-        memory: MemoryMap,
-        flash: FlashInterface,
-        cpu: Cpu,
-        paused: Callable[[], AbstractContextManager[None]],
-    ) -> None:
-        self._bus = bus
-        self._memory = memory
-        self._flash = flash
-        self._cpu = cpu
-        self._paused = paused
-
-    def read(self, address: int, count: int) -> bytes:
-        """Read `count` bytes.
-
-        Raises:
-            BusFault: Nothing answers there.
-            VirtualError: A register that is not modelled, or the core has stopped on an error.
-        """
-        content = self._memory.read(address, count)
-        if content is not None:
-            return content
-        parts: list[bytes] = []
-        for at, size in _pieces(address, count):
-            self._check(at)
-            value = self._bus.read(at, size, Master.DEBUGGER)
-            parts.append(value.to_bytes(size, "little"))
-        return b"".join(parts)
-
-    def write(self, address: int, content: bytes) -> None:
-        """Write bytes; raises as `read`."""
-        found = self._memory.find(address)
-        if found is not None and found[0].kind == "flash":
-            self._write_flash(address, found[1], content)
-        elif found is not None:
-            self._write_ram(address, content)
-        else:
-            for at, size in _pieces(address, len(content)):
-                self._check(at)
-                piece = content[at - address : at - address + size]
-                self._bus.write(at, size, int.from_bytes(piece, "little"), Master.DEBUGGER)
-
-    def _check(self, address: int) -> None:
-        if not may_exist(address) and address >> 10 not in self._bus.by_block:
-            raise BusFault(f"nothing answers at {address:#010x}")
-
-    def _write_ram(self, address: int, content: bytes) -> None:
-        end = address + len(content)
-        if not self._cpu.counter.has_code(address, end):
-            stored = self._memory.write_ram(address, content)
-        else:
-            with self._paused():
-                self._cpu.invalidate(address, end)
-                stored = self._memory.write_ram(address, content)
-        if not stored:
-            raise BusFault(f"the memory at {address:#010x} ends before {end:#010x}")
-
-    def _write_flash(self, address: int, offset: int, content: bytes) -> None:
-        with self._paused():
-            for at, size in _pieces(offset, len(content)):
-                piece = content[at - offset : at - offset + size]
-                if not self._flash.program_now(at, size, int.from_bytes(piece, "little")):
-                    raise BusFault(f"flash at {address:#010x} takes no write (see FLASH_SR)")
-
-
-def _pieces(address: int, count: int) -> list[tuple[int, int]]:
-    """Split a range into aligned accesses of 4, 2 and 1 bytes."""
-    found: list[tuple[int, int]] = []
-    end = address + count
-    while address < end:
-        size = next(s for s in (4, 2, 1) if address % s == 0 and address + s <= end)
-        found.append((address, size))
-        address += size
-    return found
+        self._core.stop_on(error)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.virtual.faults.plan import FaultPlan
 
 if TYPE_CHECKING:
-    from harness.virtual.machine import VirtualMachine
+    from harness.virtual.faults.points import FaultPoints
 
 # Cells of a worn sector that stay programmed, and how far into it they may be.
 _WORN_BYTES, _WORN_WITHIN = 16, 512
@@ -62,12 +62,12 @@ class Injector:
 
     Args:
         plan: What goes wrong.
-        machine: The board.
+        board: Where faults get at it.
     """
 
-    def __init__(self, plan: FaultPlan, machine: VirtualMachine) -> None:
+    def __init__(self, plan: FaultPlan, board: FaultPoints) -> None:
         self.plan = plan
-        self._machine = machine
+        self._board = board
         #: How often each kind of fault has fallen.
         self.counts: dict[str, int] = {}
         self._commands = {kind: self.schedule(kind, "command") for kind in ("hardfault", "hang")}
@@ -93,7 +93,7 @@ class Injector:
     # The chip.
 
     def _install(self) -> None:
-        plan, chip = self.plan, self._machine.chip
+        plan, chip = self.plan, self._board.chip
         chip.rcc.drift = plan.clock
         chip.rcc.hse_works = plan.hse
         chip.dwt.defect = plan.counter
@@ -103,7 +103,7 @@ class Injector:
 
     def remove(self) -> None:
         """Make the board sound again; what happened to its flash stays."""
-        chip = self._machine.chip
+        chip = self._board.chip
         chip.rcc.drift, chip.rcc.hse_works = 1.0, True
         chip.dwt.defect = None
         chip.scs.caches_work = True
@@ -116,11 +116,11 @@ class Injector:
         self.note("worn")
         cells = self.random("worn")  # the same cells every time
         for _ in range(_WORN_BYTES):
-            self._machine.memory.flash.data[start + cells.randrange(_WORN_WITHIN)] = 0
+            self._board.memory.flash.data[start + cells.randrange(_WORN_WITHIN)] = 0
 
     def _programmed(self, start: int, end: int) -> bool:
         """Flip a bit in what was programmed; False where all of it is erased."""
-        content = self._machine.memory.flash.data
+        content = self._board.memory.flash.data
         found = bytes(content[start:end])
         if not found.strip(b"\xff"):
             return False
@@ -136,18 +136,16 @@ class Injector:
         """Make the core fault or stop, or flash forget, where it is that command's lot."""
         if self._rots.next():
             self.note("rot")
-            content = bytes(self._machine.memory.flash.data)
+            content = bytes(self._board.memory.flash.data)
             used = [at for at, byte in enumerate(content) if byte != 0xFF]
-            self._machine.flip_flash(
-                self._flash_random.choice(used), self._flash_random.randrange(8)
-            )
+            self._board.flip_flash(self._flash_random.choice(used), self._flash_random.randrange(8))
         kinds = [kind for kind, schedule in self._commands.items() if schedule.next()]
         if kinds:
             self.note(kinds[0])
             if kinds[0] == "hang":
-                self._machine.stall()
+                self._board.stall()
             else:
-                self._machine.raise_fault()
+                self._board.raise_fault()
 
     # The probe.
 

@@ -13,7 +13,7 @@ from harness.virtual.faults.injector import Injector, Schedule
 from harness.virtual.ports.console import Console
 
 if TYPE_CHECKING:
-    from harness.virtual.machine import VirtualMachine
+    from harness.virtual.faults.points import FaultPoints
 
 # How long a delayed byte is held back: longer than the pause after which a host gives up waiting
 # for the rest of an answer.
@@ -57,13 +57,13 @@ class FaultyLine:
     opening follow those of the first.
 
     Args:
-        machine: The board.
+        board: Where faults get at it.
         console: Its console.
         injector: Its faults.
     """
 
-    def __init__(self, machine: VirtualMachine, console: Console, injector: Injector) -> None:
-        self._machine = machine
+    def __init__(self, board: FaultPoints, console: Console, injector: Injector) -> None:
+        self._board = board
         self._console = console
         self._injector = injector
         self._to_host, self._to_board = _Wire(injector, "to host"), _Wire(injector, "to board")
@@ -187,7 +187,7 @@ class FaultyLine:
             self._failing_openings = 1
         else:
             # What the chip had still to send goes with its supply.
-            self._machine.upset(watchdog=kind == "watchdog")
+            self._board.upset(watchdog=kind == "watchdog")
 
     def _drop_read(self) -> None:
         self._ready.clear()

@@ -53,7 +53,7 @@ class DebugAccess:
         register = address & 0xFF
         if register == DRW:
             size = 1 << (self._csw & 7)
-            value = int.from_bytes(self.machine.read_memory(self._tar, size), "little")
+            value = int.from_bytes(self.machine.debugger.read(self._tar, size), "little")
             value <<= 8 * (self._tar & 3)
             self._advance(size)
             return value
@@ -62,7 +62,7 @@ class DebugAccess:
         return {
             CSW: self._csw | _CSW_DEVICE_ENABLED,
             TAR: self._tar,
-            BASE: self.machine.rom_address | _BASE_PRESENT,
+            BASE: self.machine.chip.rom_address | _BASE_PRESENT,
             IDR: _AP_IDR[self._cpu],
         }.get(register, 0)
 
@@ -78,18 +78,18 @@ class DebugAccess:
         elif register == DRW:
             size = 1 << (self._csw & 7)
             lane = value >> 8 * (self._tar & 3) & ((1 << 8 * size) - 1)
-            self.machine.write_memory(self._tar, lane.to_bytes(size, "little"))
+            self.machine.debugger.write(self._tar, lane.to_bytes(size, "little"))
             self._advance(size)
         elif register & 0xF0 == BD0:
             self.write_word(self._tar & ~0xF | register & 0xC, value)
 
     def read_word(self, address: int) -> int:
         """Read one word of memory."""
-        return int.from_bytes(self.machine.read_memory(address, 4), "little")
+        return int.from_bytes(self.machine.debugger.read(address, 4), "little")
 
     def write_word(self, address: int, value: int) -> None:
         """Write one word of memory."""
-        self.machine.write_memory(address, value.to_bytes(4, "little"))
+        self.machine.debugger.write(address, value.to_bytes(4, "little"))
 
     def _advance(self, size: int) -> None:
         if self._csw & 0x30 == _INCREMENT_SINGLE:

@@ -58,36 +58,36 @@ class VirtualMemory(MemoryInterface):
     ) -> None:
         """Write one value of 8, 16, 32 or 64 bits."""
         with _faults(addr, transfer_size // 8):
-            self._machine.write_memory(addr, data.to_bytes(transfer_size // 8, "little"))
+            self._machine.debugger.write(addr, data.to_bytes(transfer_size // 8, "little"))
 
     def read_memory(
         self, addr: int, transfer_size: int = 32, now: bool = True, **_attributes: Any
     ) -> int | Callable[[], int]:
         """Read one value of 8, 16, 32 or 64 bits."""
         with _faults(addr, transfer_size // 8):
-            value = int.from_bytes(self._machine.read_memory(addr, transfer_size // 8), "little")
+            value = int.from_bytes(self._machine.debugger.read(addr, transfer_size // 8), "little")
         return value if now else lambda: value
 
     def write_memory_block32(self, addr: int, data: Sequence[int], **_attributes: Any) -> None:
         """Write words."""
         with _faults(addr, 4 * len(data)):
-            self._machine.write_memory(addr, struct.pack(f"<{len(data)}I", *data))
+            self._machine.debugger.write(addr, struct.pack(f"<{len(data)}I", *data))
 
     def read_memory_block32(self, addr: int, size: int, **_attributes: Any) -> Sequence[int]:
         """Read `size` words."""
         with _faults(addr, 4 * size):
-            content = self._machine.read_memory(addr, 4 * size)
+            content = self._machine.debugger.read(addr, 4 * size)
         return list(struct.unpack(f"<{size}I", content))
 
     def write_memory_block8(self, addr: int, data: Sequence[int], **_attributes: Any) -> None:
         """Write bytes."""
         with _faults(addr, len(data)):
-            self._machine.write_memory(addr, bytes(data))
+            self._machine.debugger.write(addr, bytes(data))
 
     def read_memory_block8(self, addr: int, size: int, **_attributes: Any) -> Sequence[int]:
         """Read `size` bytes."""
         with _faults(addr, size):
-            return list(self._machine.read_memory(addr, size))
+            return list(self._machine.debugger.read(addr, size))
 
 
 class VirtualProbe(DebugProbe):
@@ -182,8 +182,7 @@ class VirtualProbe(DebugProbe):
         from harness.virtual.registry import get_machine
 
         machine = get_machine(self._board.id)
-        if machine.faults is not None:
-            machine.faults.probe_opened()
+        machine.faults.probe_opened()
         self._access = DebugAccess(machine)
 
     def close(self) -> None:
@@ -197,7 +196,7 @@ class VirtualProbe(DebugProbe):
         protocol: DebugProbe.Protocol | None = None,  # noqa: ARG002 - there is only SWD
     ) -> None:
         """Connect; an error that stopped the board before is not this session's."""
-        self._port.machine.debug.fail(None)
+        self._port.machine.core.debug.fail(None)
         self._protocol = DebugProbe.Protocol.SWD
 
     def disconnect(self) -> None:
@@ -220,12 +219,12 @@ class VirtualProbe(DebugProbe):
 
     def reset(self) -> None:
         """Pulse the reset line."""
-        self._port.machine.reset()
+        self._port.machine.core.reset()
 
     def assert_reset(self, asserted: bool) -> None:
         """Drive the reset line."""
         self._reset_asserted = asserted
-        self._port.machine.hold_reset(asserted)
+        self._port.machine.core.hold_reset(asserted)
 
     def is_reset_asserted(self) -> bool:
         """Return whether the reset line is driven."""

@@ -10,6 +10,6 @@ from harness.virtual.machine import VirtualMachine
 
 @pytest.fixture
 def erased() -> Iterator[VirtualMachine]:
-    machine = power_on("nucleo_f746zg", price=lambda code, address: len(code) // 2)
+    machine = power_on("nucleo_f746zg", block_cycles=lambda code, address: len(code) // 2)
     yield machine
     machine.close()

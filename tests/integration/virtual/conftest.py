@@ -31,6 +31,6 @@ def bench(tiny: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def erased() -> Iterator[VirtualMachine]:
-    machine = power_on("nucleo_f746zg", price=lambda code, address: len(code) // 2)
+    machine = power_on("nucleo_f746zg", block_cycles=lambda code, address: len(code) // 2)
     yield machine
     machine.close()

@@ -40,12 +40,12 @@ def test_a_long_echo_passes_the_rings_unchanged(bench: Any) -> None:
 def test_unique_id_is_the_machine_s_and_differs_between_boards(bench: Any) -> None:
     words = bench.ask(b"i")
     uid = b"".join(bytes.fromhex(words[i : i + 8])[::-1] for i in (0, 8, 16))
-    assert uid == bench.machine.uid
+    assert uid == bench.machine.chip.signature.uid
     assert uid.startswith(b"VIRT")
 
 
 def test_clock_is_the_board_s_maximum(bench: Any) -> None:
-    assert bench.machine._chip.rcc.hclk_hz == bench.machine.board.clock_hz
+    assert bench.machine.chip.rcc.hclk_hz == bench.machine.board.clock_hz
 
 
 def test_cycles_repeat_exactly_while_the_core_is_stopped_and_the_host_is_busy(bench: Any) -> None:
@@ -55,8 +55,8 @@ def test_cycles_repeat_exactly_while_the_core_is_stopped_and_the_host_is_busy(be
 
     def pester() -> None:
         while not done.is_set():
-            bench.machine.halt()
-            bench.machine.resume()
+            bench.machine.core.halt()
+            bench.machine.core.resume()
             time.sleep(0.0002)
 
     def burn() -> None:
@@ -86,12 +86,12 @@ def test_cycles_are_equal_in_fresh_processes(tiny: Path) -> None:
 def test_waiting_for_input_takes_modelled_time_but_no_host_time(bench: Any) -> None:
     bench.ask(b"t")
     # Of this board's own thread: other boards of the process may be busy.
-    clock = time.pthread_getcpuclockid(bench.machine.thread_id)
-    before, host = bench.machine.cycles, time.clock_gettime(clock)
+    clock = time.pthread_getcpuclockid(bench.machine.core.thread_id)
+    before, host = bench.machine.cpu.counter.cycles(), time.clock_gettime(clock)
     time.sleep(0.5)
     used = time.clock_gettime(clock) - host
     bench.ask(b"t")
-    waited = (bench.machine.cycles - before) / bench.machine.board.clock_hz
+    waited = (bench.machine.cpu.counter.cycles() - before) / bench.machine.board.clock_hz
     assert 0.4 < waited < 5
     assert used < 0.2
 
@@ -133,7 +133,7 @@ def test_reset_by_software_sets_the_flag(bench: Any) -> None:
     assert first & 1 << 27  # power-on
     assert bench.ask(b"r") == "ready"
     assert int(bench.ask(b"c"), 16) & 0xFE00_0000 == 1 << 28 | 1 << 26
-    bench.machine.reset()
+    bench.machine.core.reset()
     assert bench.line() == "ready"
     assert int(bench.ask(b"c"), 16) & 0xFE00_0000 == 1 << 26
 
@@ -152,7 +152,7 @@ def test_an_access_that_is_not_modelled_stops_the_run(
     assert first & 0xFF70 == 0xF850 or first & 0xF800 == 0x6800  # ldr.w or ldr
     with pytest.raises(VirtualError):
         bench.console.write(b"x")
-    bench.machine.reset()
+    bench.machine.core.reset()
     assert bench.line() == "ready"
 
 
@@ -166,10 +166,10 @@ def test_bytes_before_an_error_are_read_first(bench: Any) -> None:
 def test_wfi_sleeps_until_reset(bench: Any) -> None:
     bench.console.write(b"s")
     deadline = time.monotonic() + 5
-    while not bench.machine.sleeping:
+    while not bench.machine.core.sleeping:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    bench.machine.reset()
+    bench.machine.core.reset()
     assert bench.line() == "ready"
 
 
@@ -180,34 +180,34 @@ def test_another_baud_rate_on_the_host_is_reported(bench: Any) -> None:
 
 
 def test_an_erased_board_is_silent(erased: Any) -> None:
-    erased.wait_halted(5)
-    assert erased.locked_up
-    assert erased.error is None
+    erased.core.wait_halted(5)
+    assert erased.core.locked_up
+    assert erased.core.error is None
     assert erased.console.open("test", 115200)
     assert erased.console.read(1, 0.05, lambda: False) == b""
 
 
 def test_a_fault_without_a_handler_locks_up(erased: Any) -> None:
-    erased.halt()
+    erased.core.halt()
     erased.memory.flash.data[0:8] = bytes.fromhex("0040002009000008")  # stack, entry 0x08000008
     erased.memory.flash.data[8:10] = bytes.fromhex("00de")  # udf #0
-    erased.reset()
-    erased.wait_halted(5)
-    assert erased.error is not None
-    assert "locked up" in str(erased.error)
-    assert erased.error.data["pc"] == 0x0800_0008
+    erased.core.reset()
+    erased.core.wait_halted(5)
+    assert erased.core.error is not None
+    assert "locked up" in str(erased.core.error)
+    assert erased.core.error.data["pc"] == 0x0800_0008
 
 
 def test_reflashed_code_runs_and_is_priced_anew(bench: Any, tiny: Path) -> None:
     before = bench.ask(b"t")
     machine = bench.machine
-    machine.halt()
+    machine.core.halt()
     flash = machine.memory.flash
     for origin in flash.origins:
         machine.cpu.invalidate(origin, origin + 0x4000)
     at = bytes(flash.data[:0x4000]).index(b"ready\r\n\0")
     flash.data[at : at + 5] = b"other"
-    machine.reset()
+    machine.core.reset()
     assert bench.line() == "other"
     assert bench.ask(b"t") == before
 
@@ -221,8 +221,8 @@ def test_stores_to_ram_leave_translated_flash_code_alone(board_id: str) -> None:
     from harness.boards import load_board
     from harness.virtual.machine import VirtualMachine
 
-    machine = VirtualMachine(load_board(board_id), price=lambda code, address: 1)
-    machine.halt()
+    machine = VirtualMachine(load_board(board_id), block_cycles=lambda code, address: 1)
+    machine.core.halt()
     flash, offset = machine.memory.flash, 0x1D00
     # loop: str r0, [r1]; adds r1, r1, r2; cmp r1, r3; bne loop; bkpt
     flash.data[offset : offset + 10] = bytes.fromhex("086089189942fbd100be")
@@ -246,10 +246,10 @@ def test_stores_to_ram_leave_translated_flash_code_alone(board_id: str) -> None:
 
 def test_step_runs_one_instruction(bench: Any) -> None:
     machine = bench.machine
-    machine.halt()
+    machine.core.halt()
     entry = int.from_bytes(machine.memory.flash.data[4:8], "little") & ~1
     machine.cpu.pc = entry
-    machine.step()
+    machine.core.step()
     assert entry < machine.cpu.pc <= entry + 4
 
 
@@ -259,7 +259,7 @@ def test_a_bug_in_the_model_is_an_error_too(
     def broken(_master: object) -> int:
         raise ZeroDivisionError("oops")
 
-    rcc = bench.machine._chip.rcc
+    rcc = bench.machine.chip.rcc
     rcc.registers[0x94 if bench.machine.board.family == "stm32l4" else 0x74].read = broken
     with pytest.raises(VirtualError, match="bug in the virtual board: ZeroDivisionError"):
         bench.ask(b"c")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.boards import Board
     from harness.virtual.chip.memory import MemoryMap
     from harness.virtual.chip.peripherals.clocks import ClockController
-    from harness.virtual.chip.peripherals.flash import FlashInterface
+    from harness.virtual.chip.peripherals.flash import FlashInterface, Invalidate
     from harness.virtual.chip.peripherals.gpio import Pins
     from harness.virtual.native.callbacks import Page
     from harness.virtual.ports.console import Console
@@ -65,7 +65,13 @@ class Blocks:
     )
 
 
-def build(board: Board, memory: MemoryMap, console: Console, counter: BlockCounter) -> Blocks:
+def build(
+    board: Board,
+    memory: MemoryMap,
+    console: Console,
+    counter: BlockCounter,
+    invalidate: Invalidate,
+) -> Blocks:
     """Put the blocks of a board's chip together.
 
     Raises:
@@ -79,5 +85,5 @@ def build(board: Board, memory: MemoryMap, console: Console, counter: BlockCount
             expected="a module of that name in harness/virtual/chip/families",
             family=board.family,
         )
-    found: Blocks = import_module(name).build(board, memory, console, counter)
+    found: Blocks = import_module(name).build(board, memory, console, counter, invalidate)
     return found

@@ -6,6 +6,7 @@ from harness.boards import Board
 from harness.virtual.chip.families import Blocks
 from harness.virtual.chip.families.stm32f import put_together
 from harness.virtual.chip.memory import MemoryMap
+from harness.virtual.chip.peripherals.flash import Invalidate
 from harness.virtual.chip.peripherals.usart import UsartF4
 from harness.virtual.ports.console import Console
 from harness.virtual.time.counting import BlockCounter
@@ -14,13 +15,20 @@ _INTERRUPTS = 97
 _PORTS = "ABCDEFGH"
 
 
-def build(board: Board, memory: MemoryMap, console: Console, counter: BlockCounter) -> Blocks:
+def build(
+    board: Board,
+    memory: MemoryMap,
+    console: Console,
+    counter: BlockCounter,
+    invalidate: Invalidate,
+) -> Blocks:
     """Put the chip's blocks together."""
     return put_together(
         board,
         memory,
         console,
         counter,
+        invalidate,
         usart=UsartF4,
         ports=_PORTS,
         interrupts=_INTERRUPTS,

@@ -21,10 +21,6 @@ _EOP, _EOPIE = 1 << 0, 1 << 24
 Invalidate = Callable[[int, int], None]
 
 
-def _ignore(_start: int, _end: int) -> None:
-    """Stand in until the core is known."""
-
-
 class FlashInterface(Peripheral, ABC):
     """Base of a family's flash interface.
 
@@ -35,9 +31,18 @@ class FlashInterface(Peripheral, ABC):
         source: Reference manual and section.
         memory: The array.
         counter: Knows where code has run, whose change must be announced.
+        invalidate: Called before code in [start, end) changes, for every address the flash
+            appears at.
     """
 
-    def __init__(self, base: int, source: str, memory: Memory, counter: BlockCounter) -> None:
+    def __init__(
+        self,
+        base: int,
+        source: str,
+        memory: Memory,
+        counter: BlockCounter,
+        invalidate: Invalidate,
+    ) -> None:
         super().__init__("FLASH", base, source)
         self.memory = memory
         self.state = shared(FLASH)
@@ -48,8 +53,7 @@ class FlashInterface(Peripheral, ABC):
         self._shared.table = counter.address
         self._key_step = self._option_step = 0
         self._keys_blocked = False
-        #: Called before code in [start, end) changes, for every address the flash appears at.
-        self.invalidate: Invalidate = _ignore
+        self._invalidate = invalidate
         #: Faults: called with (sector or None, first offset) of what was erased, and with the
         #: range of offsets that may have been programmed once the interface is locked again (True
         #: if there was anything).
@@ -188,7 +192,7 @@ class FlashInterface(Peripheral, ABC):
     def changing(self, start: int, count: int) -> None:
         """Announce a change, at every address the array appears at."""
         for origin in self.memory.origins:
-            self.invalidate(origin + start, origin + start + count)
+            self._invalidate(origin + start, origin + start + count)
 
     def done(self) -> None:
         """End an operation. RM0385 3.7.4: EOP is only set when its interrupt is enabled."""

@@ -16,23 +16,23 @@ _CTRL, _REMAP, _COMP0 = 0x000, 0x004, 0x008
 _ENABLE, _KEY = 1 << 0, 1 << 1
 
 
-def _ignore(_addresses: list[int]) -> None:
-    """Stand in until the core is known."""
-
-
 class Fpb(Peripheral):
-    """Instruction comparators."""
+    """Instruction comparators.
+
+    Args:
+        board: Its core.
+        on_change: Called with the addresses to stop at whenever they change.
+    """
 
     size = 0x1000
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, on_change: Callable[[list[int]], None]) -> None:
         super().__init__("FPB", FPB, "ARMv7-M ARM C1.11")
         self._version2 = board.facts.core.cpu == "cortex-m7"
         code, literal = (8, 0) if self._version2 else (6, 2)
         reset = code << 4 | literal << 8 | (1 << 28 if self._version2 else 0)
         self._code = code
-        #: Called with the addresses to stop at whenever they change.
-        self.on_change: Callable[[list[int]], None] = _ignore
+        self._on_change = on_change
         self.add(_CTRL, "CTRL", reset, write=self._write_ctrl)
         self.add(_REMAP, "REMAP", 0x2000_0000, writable=0)
         for index in range(code + literal):
@@ -47,7 +47,7 @@ class Fpb(Peripheral):
     def write(self, offset: int, value: int, mask: int, master: Master) -> None:
         """Write a register and follow with the comparators."""
         super().write(offset, value, mask, master)
-        self.on_change(self.addresses())
+        self._on_change(self.addresses())
 
     def _write_ctrl(self, value: int, _master: Master) -> None:
         if value & _KEY:

@@ -59,7 +59,7 @@ _M7_STORAGE = (
 )  # fmt: skip
 
 
-class CoreControl(Protocol):
+class ScsControl(Protocol):
     """What the system control space does to the core."""
 
     def request_reset(self) -> None:
@@ -94,7 +94,7 @@ class Scs(Peripheral):
     size = 0x1000
 
     def __init__(
-        self, board: Board, control: CoreControl, boot_address: int, interrupts: int
+        self, board: Board, control: ScsControl, boot_address: int, interrupts: int
     ) -> None:
         super().__init__("SCS", SCS, "ARMv7-M ARM B3.2")
         self._board = board

@@ -45,7 +45,7 @@ class Serial(SerialBase):
         from harness.virtual.registry import power_on
 
         try:
-            console = power_on(board_id, timing).line(plan)
+            console = power_on(board_id, timing).faults.line(plan)
         except HarnessError as error:
             raise SerialException(f"could not open port {self._port}: {error}") from error
         if not console.open(self._port, self._baudrate):

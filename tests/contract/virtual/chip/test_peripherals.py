@@ -23,15 +23,15 @@ class Registers:
         self.machine = machine
 
     def __getitem__(self, address: int) -> int:
-        return int(self.machine.bus.read(address, 4, Master.CORE))
+        return int(self.machine.chip.bus.read(address, 4, Master.CORE))
 
     def __setitem__(self, address: int, value: int) -> None:
-        self.machine.bus.write(address, 4, value, Master.CORE)
+        self.machine.chip.bus.write(address, 4, value, Master.CORE)
 
 
 @pytest.fixture
 def core(erased: Any) -> Iterator[Registers]:
-    erased.halt()
+    erased.core.halt()
     yield Registers(erased)
 
 
@@ -55,8 +55,8 @@ class TestFlash:
             core[KEYR] = 0x1234_5678
         with pytest.raises(BusFault):
             core[KEYR] = KEYS[0]
-        core.machine.reset()
-        core.machine.halt()
+        core.machine.core.reset()
+        core.machine.core.halt()
         unlock(core)
         assert not core[CR] & LOCK
 
@@ -85,7 +85,7 @@ class TestFlash:
         assert set(bytes(flash)) == {0xFF}
 
     def test_programming_only_clears_bits(self, core: Registers) -> None:
-        controller = core.machine._chip.flash
+        controller = core.machine.chip.flash
         unlock(core)
         core[CR] = PG | WORD
         assert controller.program_now(0x100, 4, 0x00FF_00FF)
@@ -101,14 +101,14 @@ class TestFlash:
     ) -> None:
         unlock(core)
         core[CR] = control
-        assert not core.machine._chip.flash.program_now(offset, size, 0)
+        assert not core.machine.chip.flash.program_now(offset, size, 0)
         assert core[SR] == 1 << flag
         assert core.machine.memory.flash.data[0] == 0xFF
 
     def test_end_of_operation_needs_its_interrupt_bit(self, core: Registers) -> None:
         unlock(core)
         core[CR] = 1 << 24 | PG | WORD
-        core.machine._chip.flash.program_now(0, 4, 0)
+        core.machine.chip.flash.program_now(0, 4, 0)
         assert core[SR] == 1
 
     def test_option_bytes_unlock_but_do_not_change(self, core: Registers) -> None:
@@ -147,7 +147,7 @@ class TestClocks:
         core[FLASH] = 7
         core[RCC + 0x08] = 2 | 5 << 10 | 4 << 13
         assert core[RCC + 0x08] & 0xC == 0x8
-        rcc = core.machine._chip.rcc
+        rcc = core.machine.chip.rcc
         assert rcc.hclk_hz == 216_000_000
         assert (rcc.apb_hz("apb1"), rcc.apb_hz("apb2")) == (54_000_000, 108_000_000)
         assert rcc.usart_hz(3, "apb1") == 54_000_000
@@ -158,7 +158,7 @@ class TestClocks:
             core[RCC + 0x08] = 2
 
     def test_hse_prescaler_and_hsi(self, core: Registers) -> None:
-        rcc = core.machine._chip.rcc
+        rcc = core.machine.chip.rcc
         assert rcc.hclk_hz == 16_000_000
         core[RCC] = 1 | 1 << 16 | 1 << 18
         core[RCC + 0x08] = 1 | 0x8 << 4
@@ -199,8 +199,8 @@ class TestCore:
         ]  # fmt: skip
         core[0xE000_EDA0] = 1 << 28 | 0x80 << 8 | 11 << 1 | 1  # its last eighth switched off
         assert [mpu.forbids(at) for at in (0x1FFF_FDFF, 0x1FFF_FE00)] == [True, False]
-        core.machine.reset()
-        core.machine.halt()
+        core.machine.core.reset()
+        core.machine.core.halt()
         assert not mpu.forbids(0x1FFF_F000)
 
     @pytest.mark.parametrize(("attributes", "control"), [(1 << 28 | 3 << 24, 5), (0, 5), (0, 1)])
@@ -213,9 +213,9 @@ class TestCore:
             core[0xE000_ED94] = control
 
     def test_bytes_of_a_register(self, core: Registers) -> None:
-        core.machine.bus.write(0xE000_ED1B, 1, 0xE0, Master.CORE)
+        core.machine.chip.bus.write(0xE000_ED1B, 1, 0xE0, Master.CORE)
         assert core[0xE000_ED18] == 0xE000_0000
-        assert core.machine.bus.read(0xE000_ED1B, 1, Master.CORE) == 0xE0
+        assert core.machine.chip.bus.read(0xE000_ED1B, 1, Master.CORE) == 0xE0
 
     @pytest.mark.parametrize(
         ("address", "value"),
@@ -261,7 +261,7 @@ class TestCore:
     def test_identification(self, core: Registers) -> None:
         assert core[0xE000_ED00] == 0x411F_C271
         assert core[0xE004_2000] & 0xFFFF_0FFF == 0x1001_0449
-        assert core.machine.bus.read(0x1FF0_F442, 2, Master.CORE) == 1024
+        assert core.machine.chip.bus.read(0x1FF0_F442, 2, Master.CORE) == 1024
 
 
 class TestUsart:
@@ -309,7 +309,7 @@ def test_other_boards_registers(board_id: str) -> None:
     from harness.virtual.machine import VirtualMachine
 
     machine = VirtualMachine(load_board(board_id))
-    machine.halt()
+    machine.core.halt()
     core = Registers(machine)
     m4 = board_id == "nucleo_f446re"
     assert core[0xE000_1FB4] == (0 if m4 else 3)

@@ -28,10 +28,10 @@ class Chip:
         self.array = machine.memory.flash.data
 
     def __getitem__(self, address: int) -> int:
-        return int(self.machine.bus.read(address, 4, Master.CORE))
+        return int(self.machine.chip.bus.read(address, 4, Master.CORE))
 
     def __setitem__(self, address: int, value: int) -> None:
-        self.machine.bus.write(address, 4, value, Master.CORE)
+        self.machine.chip.bus.write(address, 4, value, Master.CORE)
 
     def unlock(self) -> None:
         for key in KEYS:
@@ -55,8 +55,8 @@ class Chip:
 
 @pytest.fixture
 def chip() -> Iterator[Chip]:
-    machine = VirtualMachine(load_board("nucleo_l4r5zi"), price=lambda code, address: 1)
-    machine.halt()
+    machine = VirtualMachine(load_board("nucleo_l4r5zi"), block_cycles=lambda code, address: 1)
+    machine.core.halt()
     yield Chip(machine)
     machine.close()
 
@@ -71,8 +71,8 @@ class TestFlash:
             chip[KEYR] = 1
         with pytest.raises(BusFault):
             chip[KEYR] = KEYS[0]
-        chip.machine.reset()
-        chip.machine.halt()
+        chip.machine.core.reset()
+        chip.machine.core.halt()
         chip.unlock()
         assert not chip[CR] & LOCK
 
@@ -192,8 +192,8 @@ class TestClocks:
 
     def test_the_backup_domain_survives_a_reset(self, chip: Chip) -> None:
         chip.supply()
-        chip.machine.reset()
-        chip.machine.halt()
+        chip.machine.core.reset()
+        chip.machine.core.halt()
         assert chip[RCC + 0x90] & 1
 
     def test_reset_flags(self, chip: Chip) -> None:
@@ -235,7 +235,7 @@ class TestConsole:
 
 def test_identification(chip: Chip) -> None:
     assert chip[0xE004_2000] & 0xFFF == 0x470
-    assert chip.machine.bus.read(0x1FFF_75E0, 2, Master.CORE) == 2048
+    assert chip.machine.chip.bus.read(0x1FFF_75E0, 2, Master.CORE) == 2048
     assert chip[0x1FFF_7590] == int.from_bytes(b"VIRT", "little")
 
 

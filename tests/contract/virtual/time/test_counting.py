@@ -29,8 +29,8 @@ def cycles(machine: Any, offset: int) -> int:
     """Return the modelled cycles of the code at an offset in flash, from empty caches."""
     flash = machine.memory.flash
     origin = flash.origins[0]
-    machine.reset()
-    machine.halt()
+    machine.core.reset()
+    machine.core.halt()
     machine.cpu.invalidate(origin, origin + 4 * PAGE)
     flash.data[offset : offset + len(CODE)] = CODE
     if machine.observer is not None:
@@ -46,8 +46,10 @@ def cycles(machine: Any, offset: int) -> int:
 def machine(board_id: str, timing: str) -> Iterator[Any]:
     from harness.boards import load_board
     from harness.virtual.machine import VirtualMachine
+    from harness.virtual.time import timing_model
 
-    machine = VirtualMachine(load_board(board_id), timing=timing)
+    board = load_board(board_id)
+    machine = VirtualMachine(board, model=timing_model(board, timing))
     yield machine
     machine.close()
 

@@ -34,7 +34,7 @@ def faulty(elf: Path) -> Iterator[Callable[[str], Line]]:
     machine.console.close()
 
     def start(faults: str) -> Line:
-        line = machine.line(parse_faults(faults, seed="5"))
+        line = machine.faults.line(parse_faults(faults, seed="5"))
         assert line.open("test", 115200)
         return line
 
@@ -71,12 +71,12 @@ def test_bytes_get_lost_garbled_and_doubled_in_the_same_places_every_time(faulty
     ):
         wire = [faulty(f"{kind}:0.005")._to_host.carry(TEXT + b"\r\n")]
         faulty.machine.console.close()
-        faulty.machine.line(None)  # sound again: the next plan begins anew
+        faulty.machine.faults.line(None)  # sound again: the next plan begins anew
         wire.append(faulty(f"{kind}:0.005")._to_host.carry(TEXT + b"\r\n"))
         faulty.machine.console.close()
         assert wire[0] == wire[1] != TEXT + b"\r\n"
         assert len(wire[0]) in sizes
-        assert faulty.machine.faults.counts[kind] > 5
+        assert faulty.machine.faults.injector.counts[kind] > 5
 
 
 def test_both_directions_are_damaged(faulty: Any) -> None:
@@ -121,7 +121,7 @@ def test_a_hang_lasts_until_a_reset(faulty: Any) -> None:
     line = faulty("hang:1")
     line.write(b"eone%")
     assert b"one\r\n" not in read(line, 0.3)
-    faulty.machine.reset()
+    faulty.machine.core.reset()
     assert read_until(line, b"ready\r\n")
 
 
@@ -135,23 +135,23 @@ def test_a_probe_stays_away_until_it_is_opened_again(faulty: Any) -> None:
     machine = faulty.machine
     with pytest.raises(ProbeGone):
         for _ in range(1000):
-            machine.read_memory(0x0800_0000, 4)
+            machine.debugger.read(0x0800_0000, 4)
     with pytest.raises(ProbeGone):
-        machine.write_memory(0x2000_0000, b"abcd")
-    machine.faults.probe_opened()
-    machine.faults._accesses._left = 10
-    assert len(machine.read_memory(0x0800_0000, 4)) == 4
+        machine.debugger.write(0x2000_0000, b"abcd")
+    machine.faults.injector.probe_opened()
+    machine.faults.injector._accesses._left = 10
+    assert len(machine.debugger.read(0x0800_0000, 4)) == 4
 
 
 def test_a_sound_plan_ends_the_faults(faulty: Any) -> None:
     faulty("counter:stuck,clock:1.5,hse:off,caches:off,probe:1")
     machine = faulty.machine
     machine.console.close()
-    machine.line(None)
-    assert machine.faults is None
+    machine.faults.line(None)
+    assert machine.faults.injector is None
     assert (machine.chip.rcc.drift, machine.chip.rcc.hse_works) == (1.0, True)
     assert machine.chip.dwt.defect is None and machine.chip.scs.caches_work
-    assert len(machine.read_memory(0x0800_0000, 4)) == 4
+    assert len(machine.debugger.read(0x0800_0000, 4)) == 4
 
 
 def read_until(line: Line, wanted: bytes, command: bytes = b"") -> bool:

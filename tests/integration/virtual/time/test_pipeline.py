@@ -63,13 +63,14 @@ def run(program: str, board: str, folder: Path, *, timing: str = "pipeline") -> 
     # The linker would add the origin of flash.
     image = bytearray(binary.read_bytes())
     image[4:8] = (int.from_bytes(image[4:8], "little") + 0x0800_0000).to_bytes(4, "little")
-    machine = VirtualMachine(load_board(board), timing=timing)
+    found = load_board(board)
+    machine = VirtualMachine(found, model=timing_model(found, timing))
     try:
-        machine.halt()
+        machine.core.halt()
         machine.memory.flash.data[: len(image)] = image
-        machine.reset()
-        machine.wait_halted(30)
-        assert machine.locked_up
+        machine.core.reset()
+        machine.core.wait_halted(30)
+        assert machine.core.locked_up
         blocks = machine.cpu.counter.snapshot()
     finally:
         machine.close()

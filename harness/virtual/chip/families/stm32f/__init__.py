@@ -11,6 +11,7 @@ from harness.virtual.chip.families.stm32f.pwr import PwrF
 from harness.virtual.chip.families.stm32f.rcc import AHB1ENR, APB1ENR, RccF
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.chip.peripherals.clocks import ClockController
+from harness.virtual.chip.peripherals.flash import Invalidate
 from harness.virtual.chip.peripherals.gpio import Pins
 from harness.virtual.chip.peripherals.timer import Tim2
 from harness.virtual.chip.peripherals.usart import Usart
@@ -25,6 +26,7 @@ def put_together(
     memory: MemoryMap,
     console: Console,
     counter: BlockCounter,
+    invalidate: Invalidate,
     *,
     usart: Callable[[Board, Console, ClockController, Pins], Usart],
     ports: str,
@@ -38,12 +40,13 @@ def put_together(
         memory: Its memory.
         console: What its UART is connected to.
         counter: Counts blocks and cycles.
+        invalidate: Called before code in flash changes.
         usart: Kind of the console's UART.
         ports: Letters of the GPIO ports.
         interrupts: How many the chip has (vector table).
         boot_address: Where the vectors are read at reset.
     """
-    flash = FlashF(board, memory, counter)
+    flash = FlashF(board, memory, counter, invalidate)
     pwr = PwrF(board)
     rcc = RccF(board, flash, pwr)
     pins = Pins(ports, _GPIO, rcc, AHB1ENR)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from harness.boards import Board
 from harness.virtual.chip.bus import Master
 from harness.virtual.chip.memory import MemoryMap
-from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface
+from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface, Invalidate
 from harness.virtual.time.counting import BlockCounter
 
 _BASE = 0x4002_3C00
@@ -34,10 +34,15 @@ class FlashF(FlashInterface):
         board: Sector map and chip.
         memory: Where the array is.
         counter: Knows where code has run.
+        invalidate: Called before code changes.
     """
 
-    def __init__(self, board: Board, memory: MemoryMap, counter: BlockCounter) -> None:
-        super().__init__(_BASE, "RM0385 3.7, RM0410 3.7, RM0390 3.8", memory.flash, counter)
+    def __init__(
+        self, board: Board, memory: MemoryMap, counter: BlockCounter, invalidate: Invalidate
+    ) -> None:
+        super().__init__(
+            _BASE, "RM0385 3.7, RM0410 3.7, RM0390 3.8", memory.flash, counter, invalidate
+        )
         self._sectors = [(a - board.flash.origin, n) for a, n in board.sectors()]
         self._fixups: list[tuple[int, bytes]] = []
         self._snb_mask = 0x1F if board.facts.chip.device_id == 0x451 else 0xF

@@ -10,6 +10,7 @@ from harness.virtual.chip.families.stm32l4.lpuart import Lpuart
 from harness.virtual.chip.families.stm32l4.pwr import PwrL4
 from harness.virtual.chip.families.stm32l4.rcc import AHB2ENR, APB1ENR1, RccL4
 from harness.virtual.chip.memory import MemoryMap
+from harness.virtual.chip.peripherals.flash import Invalidate
 from harness.virtual.chip.peripherals.gpio import Pins
 from harness.virtual.chip.peripherals.timer import Tim2
 from harness.virtual.ports.console import Console
@@ -45,9 +46,15 @@ class _PinsL4(Pins):
         return supplied and super().connected(pin)
 
 
-def build(board: Board, memory: MemoryMap, console: Console, counter: BlockCounter) -> Blocks:
+def build(
+    board: Board,
+    memory: MemoryMap,
+    console: Console,
+    counter: BlockCounter,
+    invalidate: Invalidate,
+) -> Blocks:
     """Put the chip's blocks together."""
-    flash = FlashL4(board, memory, counter)
+    flash = FlashL4(board, memory, counter, invalidate)
     pwr = PwrL4()
     rcc = RccL4(board, flash, pwr)
     pins = _PinsL4(rcc, pwr)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from harness.boards import Board
 from harness.virtual.chip.bus import Master, read_zero
 from harness.virtual.chip.memory import ERASED, MemoryMap
-from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface
+from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface, Invalidate
 from harness.virtual.time.counting import BlockCounter
 
 _BASE = 0x4002_2000
@@ -34,10 +34,13 @@ class FlashL4(FlashInterface):
         board: Pages.
         memory: Where the array is.
         counter: Knows where code has run.
+        invalidate: Called before code changes.
     """
 
-    def __init__(self, board: Board, memory: MemoryMap, counter: BlockCounter) -> None:
-        super().__init__(_BASE, "RM0432, FLASH registers", memory.flash, counter)
+    def __init__(
+        self, board: Board, memory: MemoryMap, counter: BlockCounter, invalidate: Invalidate
+    ) -> None:
+        super().__init__(_BASE, "RM0432, FLASH registers", memory.flash, counter, invalidate)
         self._page_bytes = board.facts.flash_sectors[0].bytes
         self._bank_bytes = board.flash.bytes // 2
         self.cr = LOCK | _OPTLOCK

@@ -1,0 +1,359 @@
+"""Run the core in a thread of its own: halt, step, reset, exceptions, and what stops it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.boards import Board
+from harness.errors import HarnessError, VirtualError
+from harness.virtual.chip.bus import unmodelled
+from harness.virtual.chip.chip import Chip
+from harness.virtual.chip.memory import MemoryMap
+from harness.virtual.chip.peripherals.clocks import ResetCause
+from harness.virtual.core.accesses import CoreAccesses, may_exist
+from harness.virtual.core.cpu import Cpu, Stop, StopKind
+from harness.virtual.core.debug import (
+    DFSR_BKPT,
+    DFSR_VCATCH,
+    VC_CORERESET,
+    VC_HARDERR,
+    CoreDebug,
+)
+from harness.virtual.core.exceptions import HARD_FAULT, Exceptions, Lockup
+from harness.virtual.ports.console import Console
+from harness.virtual.time.counting import BlockCounter
+
+_LOG = logging.getLogger(__name__)
+
+
+class Core:
+    """The core of a board that is powered on; held in reset until `reset` or `resume`.
+
+    Every public method may be called from any thread.
+
+    Args:
+        board: Its core.
+        memory: Memories.
+        console: Told when the core stops.
+        counter: Counts executed blocks.
+        chip: Register blocks.
+
+    Attributes:
+        cpu: Registers and translated code.
+        debug: Debug registers.
+        active: Whether the core runs; otherwise it is in debug state or held in reset.
+        sleeping: Whether it executed WFI or WFE; nothing can wake it.
+        locked_up: Whether it is locked up or was stopped by `error`, and not halted since.
+        error: What stopped it until the next reset: not modelled, or a lock-up.
+        closed: Whether the board is powered off.
+    """
+
+    def __init__(
+        self, board: Board, memory: MemoryMap, console: Console, counter: BlockCounter, chip: Chip
+    ) -> None:
+        self._name = board.id
+        self._memory = memory
+        self._console = console
+        self._chip = chip
+        self._accesses = CoreAccesses(board.id, chip.bus, memory, chip.flash, self)
+        self.cpu = Cpu(
+            board.facts.core,
+            memory,
+            chip.bus.pages(),
+            self._accesses,
+            counter,
+            (chip.flash.page, chip.usart.page),
+            chip.flash.state,
+        )
+        self._exceptions = Exceptions(self.cpu, memory, chip.scs)
+        self.debug = CoreDebug(self, chip.scs.values)
+        self._control = threading.RLock()  # one caller at a time
+        self._state = threading.Condition()
+        self._reset_held = False
+        self._halt_wanted = False
+        self._reset_wanted = False
+        self._stalled = False
+        self._pending: HarnessError | None = None
+        self.active = self.sleeping = self.locked_up = self.closed = False
+        self.error: HarnessError | None = None
+        self._enter_reset(ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN)
+        self._thread = threading.Thread(target=self._run, name=f"virtual {board.id}", daemon=True)
+        self._thread.start()
+
+    @property
+    def thread_id(self) -> int:
+        """Identifier of the core's thread, for its processor time."""
+        return self._thread.ident or 0
+
+    @property
+    def halted(self) -> bool:
+        """Whether the core is in debug state or held in reset."""
+        return not self.active
+
+    # Control.
+
+    def wait_halted(self, seconds: float) -> None:
+        """Wait until the core halts, locks up or stops on an error, at most `seconds`."""
+        with self._state:
+            self._state.wait_for(lambda: not self.active or self.locked_up, seconds)
+
+    def halt(self) -> None:
+        """Stop the core before its next basic block."""
+        with self._control, self._state:
+            if not self.active:
+                return
+            self._halt_wanted = True
+            self.cpu.request_stop()
+            self._console.interrupt(True)
+            self._state.notify_all()
+            self._state.wait_for(lambda: not self.active)
+
+    def resume(self) -> None:
+        """Let the core run, unless reset is held."""
+        with self._control, self._state:
+            if self._reset_held or self.active or self.closed:
+                return
+            self._halt_wanted = False
+            self._console.interrupt(False)
+            self.active = True
+            self._state.notify_all()
+
+    def step(self) -> None:
+        """Run one instruction of a halted core."""
+        with self._control:
+            if self._reset_held or self._accesses.blocked or self.active:
+                return
+            self._console.interrupt(True)
+            self.cpu.counter.clear_stop()
+            try:
+                self._handle(self.cpu.step())
+            except HarnessError as error:
+                self._fail(error)
+
+    def reset(self, cause: ResetCause = ResetCause.PIN) -> None:
+        """Reset the chip; the core then runs, or halts at the vector catch."""
+        with self._control:
+            self.halt()
+            self._enter_reset(cause)
+            if not self.debug.catches(VC_CORERESET):
+                self.resume()
+                return
+            self.debug.stopped(DFSR_VCATCH)
+
+    def hold_reset(self, held: bool) -> None:
+        """Drive the reset line."""
+        with self._control:
+            if held and not self._reset_held:
+                self.halt()
+                self._reset_held = True
+            elif not held and self._reset_held:
+                self._reset_held = False
+                self.reset()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep the core from running within a ``with`` block."""
+        with self._control:
+            running = self.active
+            self.halt()
+            try:
+                yield
+            finally:
+                if running:
+                    self.resume()
+
+    def close(self) -> None:
+        """Stop the core for good."""
+        with self._control:
+            self.halt()
+            with self._state:
+                self.closed = True
+                self._state.notify_all()
+            self._thread.join()
+
+    # Faults on purpose.
+
+    def stall(self) -> None:
+        """Let the core do nothing until the next reset, whatever it was doing."""
+        with self.paused():
+            self._stalled = True
+
+    def raise_fault(self) -> None:
+        """Make the core take an undefined-instruction fault where it is."""
+        with self._control:
+            if not self.active or self._accesses.blocked or self._stalled:
+                return
+            self.halt()
+            # A debugger may have asked to catch it: then the core stays halted.
+            if self._take(Stop(StopKind.UNDEFINED, self.cpu.pc, "a fault on purpose")):
+                self.resume()
+
+    # Called by registers and accesses.
+
+    def stop_on(self, error: HarnessError) -> None:
+        """Stop the core for good, from within an access of it."""
+        self._pending = error
+        self.cpu.request_stop()
+
+    def request_reset(self) -> None:
+        """Reset by AIRCR: at the end of the block where the core wrote it, or at once."""
+        if threading.get_ident() != self.thread_id:
+            self.reset(ResetCause.SOFTWARE | ResetCause.PIN)
+            return
+        self._reset_wanted = True
+        self.cpu.request_stop()
+
+    def redirected(self) -> None:
+        """Note that the debugger moved PC: a core that could not go on can go on there."""
+        self._accesses.blocked = False
+
+    def trace_changed(self) -> None:
+        """Follow DEMCR.TRCENA."""
+        self._chip.dwt.follow()
+
+    def _enter_reset(self, cause: ResetCause) -> None:
+        self.sleeping = self.locked_up = self._stalled = self._reset_wanted = False
+        self._accesses.blocked = False
+        self.error = None
+        self._console.fail(None)
+        self._chip.reset(cause)
+        vectors = self._memory.read(self._chip.scs.boot_address, 8) or b"\xff" * 8
+        stack, entry = (int.from_bytes(vectors[i : i + 4], "little") for i in (0, 4))
+        self.cpu.reset(stack, entry)
+        self.debug.restarted()
+
+    # In the core's thread.
+
+    def _run(self) -> None:
+        while True:
+            with self._state:
+                self._state.wait_for(lambda: self.active or self.closed)
+                if self.closed:
+                    return
+            try:
+                self._execute()
+            except HarnessError as error:
+                self._fail(error)
+                self._stay_locked_up()
+            except Exception as bug:
+                # Whoever waits for the core must hear of it: nobody looks at this thread.
+                _LOG.exception("%s: bug in the virtual board", self._name)
+                self._fail(VirtualError(f"bug in the virtual board: {bug!r}", where=self._place()))
+                self._stay_locked_up()
+            with self._state:
+                self.active = False
+                self._state.notify_all()
+
+    def _execute(self) -> None:
+        """Run until the core enters debug state."""
+        while True:
+            with self._state:
+                if self._halt_wanted:
+                    return
+                self.cpu.counter.clear_stop()
+            if self._accesses.blocked:
+                self._stay_locked_up()
+                return
+            if self._stalled:
+                self._wait_for_halt()
+                return
+            if not self._handle(self.cpu.run()):
+                return
+
+    def _handle(self, stop: Stop) -> bool:
+        """Act on the end of a run; False when the core entered debug state."""
+        if self._pending is not None:
+            error, self._pending = self._pending, None
+            raise error
+        if self._reset_wanted:
+            self._enter_reset(ResetCause.SOFTWARE | ResetCause.PIN)
+            if self.debug.catches(VC_CORERESET):
+                self.debug.stopped(DFSR_VCATCH)
+                return False
+            return True
+        if stop.kind is StopKind.REQUESTED:
+            return True
+        if stop.kind is StopKind.SLEEP:
+            self.sleeping = True
+            self._wait_for_halt()
+            self.sleeping = False
+            return False
+        if stop.kind in (StopKind.BREAKPOINT, StopKind.BKPT) and self.debug.enabled:
+            self.debug.stopped(DFSR_BKPT)
+            return False
+        return self._take(stop)
+
+    def _take(self, stop: Stop) -> bool:
+        """Enter the exception that a stop calls for; False when the core entered debug state.
+
+        Raises:
+            VirtualError: Something is not modelled.
+        """
+        if stop.kind is StopKind.UNKNOWN:
+            raise VirtualError(f"the emulator gave up: {stop.detail}", where=self._place())
+        if stop.kind in (StopKind.READ_FAULT, StopKind.WRITE_FAULT) and may_exist(stop.address):
+            verb = "read" if stop.kind is StopKind.READ_FAULT else "write"
+            error = unmodelled(stop.address, verb)
+            error.where = self._place()
+            error.data["pc"] = self.cpu.pc
+            raise error
+        try:
+            if stop.kind is StopKind.EXCEPTION_RETURN:
+                self._exceptions.leave()
+                return True
+            if stop.kind is StopKind.LAZY_STATE:
+                self._exceptions.save_lazily()
+                return True
+            place = self._place()
+            number = self._exceptions.take(stop)
+        except Lockup as lockup:
+            self._lock_up(stop, lockup)
+            return True
+        _LOG.debug("%s: %s at %s, exception %d", self._name, stop.kind.value, place, number)
+        if number == HARD_FAULT and self.debug.catches(VC_HARDERR):
+            self.debug.stopped(DFSR_VCATCH)
+            return False
+        return True
+
+    def _lock_up(self, stop: Stop, lockup: Lockup) -> None:
+        self._accesses.blocked = True
+        if self._exceptions.erased:
+            # An erased chip locks up at reset; that is its normal state, not an error.
+            return
+        error = VirtualError(
+            f"the core locked up: {stop.kind.value}; {lockup.reason}",
+            where=f"{self._place()}, address {stop.address:#010x}",
+            expected="a HardFault vector whose handler does not fault itself",
+            fix="look up the PC in the firmware's map; a reset starts the core again",
+            pc=self.cpu.pc,
+            address=stop.address,
+            **self._exceptions.status(),
+        )
+        # The debugger sees DHCSR.S_LOCKUP, as on the chip; a console has no such sign.
+        self._report(error)
+
+    def _place(self) -> str:
+        return f"{self._name}, PC {self.cpu.pc:#010x}"
+
+    def _fail(self, error: HarnessError) -> None:
+        self._report(error)
+        self.debug.fail(error)
+
+    def _report(self, error: HarnessError) -> None:
+        self._accesses.blocked = True
+        self.error = error
+        self._console.fail(error)
+
+    def _stay_locked_up(self) -> None:
+        # Debug state ends a lock-up, but not what caused it (ARMv7-M ARM B1.5.15).
+        self.locked_up = True
+        self._wait_for_halt()
+        self.locked_up = False
+
+    def _wait_for_halt(self) -> None:
+        with self._state:
+            self._state.notify_all()
+            self._state.wait_for(lambda: self._halt_wanted or self.closed)
