@@ -167,7 +167,7 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
             part.kind: {"used": part.used, "requested": part.requested, "count": part.count}
             for part in capture.arena_parts
         },
-        arena_paint_bytes=memory.arena_paint,
+        arena_paint_bytes=memory.painted,
         stack_bytes=memory.stack_used,
         stack_capacity_bytes=memory.stack_size,
         flash_total_bytes=split.total,

@@ -5,25 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from harness.capture.record import (
-    ArenaPartReading,
     ArenaReading,
     Capture,
     CapturePlan,
     Identity,
-    MemoryReading,
 )
 
 if TYPE_CHECKING:
     from harness.capture.session import BoardSession
 
 __all__ = [
-    "ArenaPartReading",
     "ArenaReading",
     "BoardSession",
     "Capture",
     "CapturePlan",
     "Identity",
-    "MemoryReading",
 ]
 
 

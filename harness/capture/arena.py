@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 
 from harness import protocol
-from harness.capture.console import Console
-from harness.capture.record import ArenaPartReading, ArenaReading
+from harness.capture.console import Console, first
+from harness.capture.record import ArenaReading
 from harness.errors import CaptureError, CaptureTimeout, DeviceError, VirtualError
 
 GRANULARITY = 16
@@ -71,7 +71,6 @@ class ArenaSearch:
         revive: Resets the device and writes the inputs again.
         outputs: What the model gives in its whole arena.
         deadline_s: Longest time of set-up and one inference.
-        where: Station and port for messages.
     """
 
     def __init__(
@@ -81,13 +80,11 @@ class ArenaSearch:
         *,
         outputs: tuple[bytes, ...],
         deadline_s: float,
-        where: str,
     ) -> None:
         self._console = console
         self._revive = revive
         self._expected = protocol.crc32(b"".join(outputs))
         self._deadline_s = deadline_s
-        self._where = where
         self._failures: dict[int, str] = {}
         self._tried = 0
 
@@ -100,12 +97,11 @@ class ArenaSearch:
         """
         start = time.monotonic()
         if not self._works(capacity):
-            raise DeviceError(
+            raise self._console.failure(
+                DeviceError,
                 f"the model does not work a second time in its whole arena of {capacity} bytes: "
                 f"{self._failures[capacity]}",
-                where=self._where,
                 expected="the outputs of the timed run",
-                raw_log=self._console.log,
             )
         self._deadline_s = _SLACK_S + _SLACK_FACTOR * (time.monotonic() - start)
         found = smallest_arena(self._works, start=used, capacity=capacity)
@@ -158,35 +154,28 @@ class ArenaSearch:
         )
 
     def _restore(self) -> None:
-        def collect(records: list[protocol.Record]) -> protocol.Setup | None:
-            return next((r for r in records if isinstance(r, protocol.Setup)), None)
-
-        setup = self._console.ask(
-            protocol.encode_setup(), collect, what="set-up", timeout_s=self._deadline_s
+        setup = self._console.ask_for(
+            protocol.SETUP, protocol.Setup, what="set-up", timeout_s=self._deadline_s
         )
         if setup.rc:
-            raise DeviceError(
+            raise self._console.failure(
+                DeviceError,
                 f"the runtime cannot set the model up again: {setup.message} (code {setup.rc})",
-                where=self._where,
-                raw_log=self._console.log,
             )
 
 
-def read_arena_parts(console: Console) -> tuple[ArenaPartReading, ...]:
+def read_arena_parts(console: Console) -> tuple[protocol.ArenaPart, ...]:
     """Return where the runtime says its arena goes.
 
     Raises:
         CaptureError: No complete, checked answer.
     """
 
-    def collect(records: list[protocol.Record]) -> tuple[ArenaPartReading, ...] | None:
-        end = next((r for r in records if isinstance(r, protocol.ArenaPartsEnd)), None)
+    def collect(records: list[protocol.Record]) -> tuple[protocol.ArenaPart, ...] | None:
+        end = first(records, protocol.ArenaPartsEnd)
         found = {r.i: r for r in records if isinstance(r, protocol.ArenaPart)}
         if end is None or sorted(found) != list(range(end.n)):
             return None
-        return tuple(
-            ArenaPartReading(part.kind, part.used, part.requested, part.count)
-            for _, part in sorted(found.items())
-        )
+        return tuple(found[i] for i in range(end.n))
 
-    return console.ask(protocol.encode_arena_parts(), collect, what="the arena's parts")
+    return console.ask(protocol.ARENA_PARTS, collect, what="the arena's parts")

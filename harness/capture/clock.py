@@ -81,12 +81,8 @@ def read_time(console: Console, stopwatch: Stopwatch) -> Reading:
     Raises:
         CaptureError: No checked answer.
     """
-
-    def collect(records: list[protocol.Record]) -> protocol.Time | None:
-        return next((r for r in records if isinstance(r, protocol.Time)), None)
-
     before = stopwatch.now()
-    answer = console.ask(protocol.encode_time(), collect, what="the time")
+    answer = console.ask_for(protocol.TIME, protocol.Time, what="the time")
     return Reading(before, stopwatch.now(), answer)
 
 
@@ -97,7 +93,6 @@ def check_clock(
     *,
     clock_hz: int,
     fallback: bool,
-    where: str,
     thorough: bool,
 ) -> None:
     """Read the counters again and compare what passed since `first`.
@@ -108,7 +103,6 @@ def check_clock(
         first: An earlier reading of the same boot.
         clock_hz: Clock that the device says it runs at.
         fallback: Whether that is its internal oscillator.
-        where: Station and port for messages.
         thorough: Wait until the bracket is narrow enough; else the time that passed must do.
 
     Raises:
@@ -118,32 +112,31 @@ def check_clock(
     if stopwatch.now() - first.after < _LEAST_S:
         stopwatch.wait(_LEAST_S)
     last = read_time(console, stopwatch)
-    _compare_counters(first.time, last.time, clock_hz, where, console)
+    _compare_counters(first.time, last.time, clock_hz, console)
     if thorough:
         width = (first.after - first.before) + (last.after - last.before)
         missing = width / BRACKET - (last.before - first.after)
         if missing > 0:
             stopwatch.wait(min(missing, _LONGEST_WAIT_S))
             last = read_time(console, stopwatch)
-            _compare_counters(first.time, last.time, clock_hz, where, console)
+            _compare_counters(first.time, last.time, clock_hz, console)
     tolerance = _FALLBACK_TOLERANCE if fallback else TOLERANCE
     seconds = (last.time.cycles - first.time.cycles) / clock_hz
     shortest, longest = last.before - first.after, last.after - first.before
     if not shortest * (1 - tolerance) <= seconds <= longest * (1 + tolerance):
         off = seconds / ((shortest + longest) / 2) - 1
-        raise ClockError(
+        raise console.failure(
+            ClockError,
             f"the device counts {seconds:.4f} s at {clock_hz / 1e6:g} MHz while "
             f"{shortest:.4f} to {longest:.4f} s pass: its clock is {abs(off):.1%} "
             f"{'fast' if off > 0 else 'slow'}",
-            where=where,
             expected=f"agreement within {tolerance:.2%}",
             fix="check the board's oscillator and 'hse_hz' in its manifest",
-            raw_log=console.log,
         )
 
 
 def _compare_counters(
-    first: protocol.Time, last: protocol.Time, clock_hz: int, where: str, console: Console
+    first: protocol.Time, last: protocol.Time, clock_hz: int, console: Console
 ) -> None:
     cycles, ticks = last.cycles - first.cycles, (last.ticks - first.ticks) & 0xFFFF_FFFF
     expected = ticks * clock_hz / 1e6
@@ -159,10 +152,9 @@ def _compare_counters(
             f"the cycle counter counts {cycles} in {ticks} µs, that is {cycles / ticks:.2f} MHz, "
             f"and the core should run at {clock_hz / 1e6:g} MHz"
         )
-    raise CounterError(
+    raise console.failure(
+        CounterError,
         what,
-        where=where,
         expected="a counter that counts the core's cycles",
         fix="power-cycle the board; if it stays, no latency of this chip can be trusted",
-        raw_log=console.log,
     )

@@ -6,20 +6,33 @@ Every command is idempotent, so a lost or garbled line is asked for again and ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from harness import protocol
 from harness.capture.crash import PlaceOf, assertion_error, fault_error, nowhere
-from harness.errors import CaptureError, CaptureTimeout, DeviceError, DeviceHang, DeviceReset
+from harness.errors import (
+    CaptureError,
+    CaptureTimeout,
+    DeviceError,
+    DeviceHang,
+    DeviceReset,
+    HarnessError,
+)
 
 T = TypeVar("T")
+E = TypeVar("E", bound=HarnessError)
 
 _TRIES = 4
 # How long a complete answer waits for the `m-ready` that should follow it.
 _READY_GRACE_S = 0.5
 _POLL_S = 0.05
 _TAIL_BYTES = 200
+
+
+def first(records: Iterable[protocol.Record], kind: type[T]) -> T | None:
+    """Return the first record of a kind, None when there is none yet."""
+    return next((record for record in records if isinstance(record, kind)), None)
 
 
 class Console:
@@ -113,13 +126,20 @@ class Console:
                 return answer
             refused = next((r for r in records if isinstance(r, protocol.DeviceErr)), refused)
         if refused is not None:
-            raise DeviceError(
+            raise self.failure(
+                DeviceError,
                 f"the device refuses {what}: {refused.code} ({refused.cmd})",
-                where=self._where,
-                fix="the raw log below has the exchange",
-                raw_log=self.log,
+                fix="the row's raw log has the exchange",
             )
         raise self._timeout(what, timeout_s * tries)
+
+    def failure(self, kind: type[E], what: str, **facts: Any) -> E:
+        """Return an error of a kind with the station, the port and the log."""
+        return kind(what, where=self._where, raw_log=self.log, **facts)
+
+    def ask_for(self, command: bytes, kind: type[T], *, what: str, timeout_s: float = 2.0) -> T:
+        """Send a command that one record of `kind` answers; see `ask`."""
+        return self.ask(command, lambda found: first(found, kind), what=what, timeout_s=timeout_s)
 
     def _exchange(
         self,
@@ -146,7 +166,7 @@ class Console:
     def _resynchronise(self) -> bool:
         """End whatever the device may still be reading; return whether it says anything."""
         self._log += b"> %\n"
-        self._guard(lambda: self._port.write(protocol.encode_sync()))
+        self._guard(lambda: self._port.write(protocol.SYNC))
         before = len(self._log)
         for parsed in self._lines(time.monotonic() + _READY_GRACE_S):
             if isinstance(parsed, protocol.Ready):
@@ -171,12 +191,11 @@ class Console:
         try:
             return protocol.decode(line)
         except protocol.RecordError as failure:
-            raise CaptureError(
+            raise self.failure(
+                CaptureError,
                 f"the device speaks another version of the grammar: {failure}",
-                where=self._where,
                 expected=f"grammar version {protocol.VERSION}",
                 fix="build and flash the image again with this version of the harness",
-                raw_log=self.log,
             ) from None
 
     def _checked(self, record: protocol.Record) -> protocol.Record:
@@ -185,11 +204,10 @@ class Console:
         if isinstance(record, protocol.Assertion):
             raise assertion_error(record, where=self._where, raw_log=self.log)
         if isinstance(record, protocol.Boot):
-            raise DeviceReset(
+            raise self.failure(
+                DeviceReset,
                 f"the device was reset in the middle (cause: {record.reset})",
-                where=self._where,
                 fix="check the supply and the cable, then run the command again",
-                raw_log=self.log,
             )
         return record
 
@@ -199,11 +217,10 @@ class Console:
         try:
             return action()
         except (serial.SerialException, OSError) as failure:
-            raise CaptureError(
+            raise self.failure(
+                CaptureError,
                 f"the serial port failed: {failure}",
-                where=self._where,
                 fix="check the cable, then `harness bench check`",
-                raw_log=self.log,
             ) from failure
 
     def _timeout(
@@ -211,11 +228,10 @@ class Console:
     ) -> CaptureTimeout:
         tail = bytes(self._log[-_TAIL_BYTES:]).decode("ascii", "backslashreplace")
         silent = ", and the device does not answer any more" if kind is DeviceHang else ""
-        return kind(
+        return self.failure(
+            kind,
             f"waited {timeout_s:.1f} s for {what}{silent}",
-            where=self._where,
             expected=f"an answer; {self.garbled} garbled lines, last bytes: {tail!r}",
             fix="`harness bench check`; the row's raw log has every byte",
-            raw_log=self.log,
             garbled=self.garbled,
         )

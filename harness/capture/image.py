@@ -13,7 +13,7 @@ from harness.flash.image import Checksum
 _BYTES_PER_S = 100_000
 
 
-def check_image(console: Console, checksums: Sequence[Checksum], *, where: str) -> None:
+def check_image(console: Console, checksums: Sequence[Checksum]) -> None:
     """Compare the flash that the core reads with what was programmed.
 
     A bit that flips after the programmer has verified it may change code or weights without a sign.
@@ -38,12 +38,11 @@ def check_image(console: Console, checksums: Sequence[Checksum], *, where: str) 
             timeout_s=2 + wanted.size / _BYTES_PER_S,
         )
         if found.crc != f"{wanted.crc:08x}":
-            raise ImageCorrupt(
+            raise console.failure(
+                ImageCorrupt,
                 f"the {wanted.size} bytes of flash from 0x{wanted.address:08x} have checksum "
                 f"{found.crc}: they changed after they were verified",
-                where=where,
                 expected=f"{wanted.crc:08x}, as programmed",
                 fix="flash that forgets is worn out or its supply is bad: try another board",
-                raw_log=console.log,
                 address=wanted.address,
             )

@@ -63,42 +63,6 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class MemoryReading:
-    """Memory as the device reports it, in bytes; None is "not known".
-
-    Attributes:
-        arena_used: Bytes that the runtime's planner uses.
-        arena_capacity: Bytes reserved for it.
-        arena_paint: High-water mark of the painted arena.
-        stack_used: High-water mark of the painted stack.
-        stack_size: Bytes reserved for the stack.
-    """
-
-    arena_used: int
-    arena_capacity: int
-    arena_paint: int | None
-    stack_used: int
-    stack_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class ArenaPartReading:
-    """Where arena goes, as the runtime records it; see `model_arena_part_t` in ``model.h``.
-
-    Attributes:
-        kind: ``nonpersistent``, ``persistent``, or one of the runtime's own categories.
-        used: Bytes taken.
-        requested: Bytes asked for.
-        count: Allocations.
-    """
-
-    kind: str
-    used: int
-    requested: int
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
 class ArenaReading:
     """The smallest arena that the model worked in, on the device.
 
@@ -136,11 +100,11 @@ class Capture:
     identity: Identity
     cycles: tuple[int, ...]
     outputs: tuple[bytes, ...]
-    memory: MemoryReading
+    memory: protocol.Memory
     layers: tuple[protocol.Layer, ...] = ()
     layers_total_cycles: int | None = None
     arena: ArenaReading | None = None
-    arena_parts: tuple[ArenaPartReading, ...] = ()
+    arena_parts: tuple[protocol.ArenaPart, ...] = ()
     timing_model: str | None = None
     raw_log: str = ""
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from harness.bench.check import serial_error
 from harness.bench.disabled import check_enabled
 from harness.bench.failure import UntilFailure
 from harness.boards import Board, load_board
+from harness.capture import answers
 from harness.capture.arena import ArenaSearch, read_arena_parts
 from harness.capture.clock import (
     HostStopwatch,
@@ -29,19 +30,8 @@ from harness.capture.record import (
     Capture,
     CapturePlan,
     Identity,
-    MemoryReading,
 )
-from harness.errors import (
-    ArenaTooSmall,
-    CaptureError,
-    CounterError,
-    DeviceError,
-    IdentityError,
-    InvokeFailed,
-    ModelRegionError,
-    OperatorMissing,
-    SchemaMismatch,
-)
+from harness.errors import DeviceError
 from harness.firmware.symbols import place_in
 
 if TYPE_CHECKING:
@@ -52,20 +42,11 @@ _BOOT_S = 5.0
 _CYCLES_PER_MAC = 60
 # ... and this many for each element that an operator writes (softmax in plain C).
 _CYCLES_PER_ELEMENT = 400
-# The last pass is reported: caches and branch predictors are warm then, as in the timed run.
-_LAYER_PASSES = 2
 # Set-up, answers on the line; an emulator also translates and prices new code.
 _MARGIN_S = {"hardware": 2.0, "emulated": 6.0}
 _MEASURED_FACTOR = 5
 # An emulator on a slow host may need this many seconds for one second of the device.
 _EMULATION_FACTOR = 10
-# What a runtime's set-up code means, as firmware_template/runtime/tflm/tflm_model.cpp has them.
-_SETUP_FAILURES: dict[int, type[DeviceError]] = {
-    1: ModelRegionError,
-    2: SchemaMismatch,
-    3: OperatorMissing,
-    4: ArenaTooSmall,
-}
 
 
 class BoardSession:
@@ -169,19 +150,23 @@ class BoardSession:
                 console.restart()
             self._target.reset_and_run()
             boot = console.wait_for_boot(_BOOT_S)
-            identity = self._check_identity(image, boot, report.chip_uid, console)
+            identity = answers.identify(console, boot, image, self._board, report.chip_uid)
             first = read_time(console, self._stopwatch)
-            self._set_up(console, plan)
+            answers.set_up(console, plan, timeout_s=self._deadline(plan, 1))
             cycles += self._cycles(console, plan)
         outputs = tuple(
-            self._output(console, index, size) for index, size in enumerate(plan.output_bytes)
+            answers.output(console, index, size) for index, size in enumerate(plan.output_bytes)
         )
-        memory = _memory(console)
-        layers, total = self._layers(console, plan) if plan.layers else ((), None)
+        memory = console.ask_for(protocol.MEM, protocol.Memory, what="memory use")
+        layers: tuple[protocol.Layer, ...] = ()
+        total = None
+        if plan.layers:
+            deadline = self._deadline(plan, answers.LAYER_PASSES)
+            layers, total = answers.layer_cycles(console, timeout_s=deadline)
         parts = read_arena_parts(console)
         self._check_clock(console, first, identity)
         # Last, so that it speaks for all that was measured.
-        check_image(console, report.checksums, where=self._where)
+        check_image(console, report.checksums)
         measured = time.perf_counter()
         seconds = {"flash": flashed - start, "run": measured - flashed}
         arena = None
@@ -202,46 +187,6 @@ class BoardSession:
             seconds=seconds,
         )
 
-    def _check_identity(
-        self, image: FirmwareImage, boot: protocol.Boot, chip_uid: str, console: Console
-    ) -> Identity:
-        who = console.ask(protocol.encode_id(), _one(protocol.DeviceId), what="the device's id")
-        for name, expected, found in (
-            ("build id", image.build_id, boot.build),
-            ("build id", image.build_id, who.build),
-            ("board", self._board.id, who.board),
-            ("model id", image.model_sha256[:16], who.model),
-            ("grammar version", protocol.VERSION, who.version),
-            # Read through the probe and told over the port: one and the same chip.
-            ("unique id", chip_uid, who.uid),
-        ):
-            if expected != found:
-                raise IdentityError(
-                    f"the device's {name} is {found}",
-                    where=self._where,
-                    expected=f"{expected}: the image that was just flashed",
-                    fix="another board answers on this port: `harness bench check`",
-                    raw_log=console.log,
-                )
-        if who.counter == "none":
-            raise CounterError(
-                "the chip has no cycle counter",
-                where=self._where,
-                expected="DWT_CYCCNT",
-                fix="only cores with a cycle counter can be measured",
-                raw_log=console.log,
-            )
-        return Identity(
-            build_id=who.build,
-            board=who.board,
-            uid=who.uid,
-            clock_hz=who.clock,
-            clock_source=who.src,
-            icache=bool(who.icache),
-            dcache=bool(who.dcache),
-            art=None if who.art < 0 else bool(who.art),
-        )
-
     def _check_clock(self, console: Console, first: Reading, identity: Identity) -> None:
         # Seconds on hardware, hence once for all images; no time at all on a virtual board.
         emulated = self._station.source == "emulated"
@@ -251,123 +196,38 @@ class BoardSession:
             first,
             clock_hz=identity.clock_hz,
             fallback=identity.clock_source not in protocol.TRUSTED_CLOCKS,
-            where=self._where,
             thorough=emulated or not self._clock_is_checked,
         )
         self._clock_is_checked = True
-
-    def _set_up(self, console: Console, plan: CapturePlan) -> None:
-        setup = console.ask(
-            protocol.encode_setup(),
-            _one(protocol.Setup),
-            what="set-up",
-            timeout_s=self._deadline(plan, 1),
-        )
-        if setup.rc:
-            raise _SETUP_FAILURES.get(setup.rc, DeviceError)(
-                f"the runtime cannot set the model up: {setup.message} (code {setup.rc})",
-                where=self._where,
-                raw_log=console.log,
-            )
-        sizes = console.ask(protocol.encode_io(), _tensors, what="the tensors")
-        wanted = [len(item) for item in plan.inputs], list(plan.output_bytes)
-        if sizes != wanted:
-            raise IdentityError(
-                f"the image has inputs and outputs of {sizes[0]} and {sizes[1]} bytes",
-                where=self._where,
-                expected=f"{wanted[0]} and {wanted[1]}, as the model has",
-                raw_log=console.log,
-            )
-        _write_inputs(console, plan)
 
     def _verify_arena(
         self,
         console: Console,
         plan: CapturePlan,
-        memory: MemoryReading,
+        memory: protocol.Memory,
         outputs: tuple[bytes, ...],
     ) -> ArenaReading:
         def revive() -> None:
             console.restart()
             self._target.reset_and_run()
             console.wait_for_boot(_BOOT_S)
-            _write_inputs(console, plan)
+            answers.write_inputs(console, plan.inputs)
 
         search = ArenaSearch(
             console,
             revive,
             outputs=outputs,
             deadline_s=self._deadline(plan, 1),
-            where=self._where,
         )
         return search.run(used=memory.arena_used, capacity=memory.arena_capacity)
 
     def _cycles(self, console: Console, plan: CapturePlan) -> tuple[int, ...]:
-        command = protocol.encode_run(plan.warmup, plan.repeats)
         inferences = plan.warmup + plan.repeats
         deadline = self._deadline(plan, inferences)
-
-        def collect(records: list[protocol.Record]) -> tuple[int, ...] | None:
-            end = _one(protocol.RunEnd)(records)
-            if end is None:
-                return None
-            if end.rc:
-                raise InvokeFailed(
-                    f"inference failed with code {end.rc}", where=self._where, raw_log=console.log
-                )
-            found = {r.i: r.cycles for r in records if isinstance(r, protocol.Cycle)}
-            complete = end.n == plan.repeats and sorted(found) == list(range(plan.repeats))
-            return tuple(found[i] for i in range(plan.repeats)) if complete else None
-
         start = time.monotonic()
-        cycles = console.ask(command, collect, what="the timed run", timeout_s=deadline)
+        cycles = answers.timed_cycles(console, plan.warmup, plan.repeats, timeout_s=deadline)
         self._seconds_per_inference = (time.monotonic() - start) / inferences
         return cycles
-
-    def _layers(
-        self, console: Console, plan: CapturePlan
-    ) -> tuple[tuple[protocol.Layer, ...], int | None]:
-        def collect(
-            records: list[protocol.Record],
-        ) -> tuple[tuple[protocol.Layer, ...], int] | None:
-            end = _one(protocol.LayersEnd)(records)
-            if end is None:
-                return None
-            if end.rc:
-                raise InvokeFailed(
-                    f"the profiled inference failed with code {end.rc}",
-                    where=self._where,
-                    raw_log=console.log,
-                )
-            found = {r.i: r for r in records if isinstance(r, protocol.Layer)}
-            if sorted(found) != list(range(end.n)):
-                return None
-            return tuple(found[i] for i in range(end.n)), end.total
-
-        deadline = self._deadline(plan, _LAYER_PASSES)
-        command = protocol.encode_layers(_LAYER_PASSES)
-        return console.ask(command, collect, what="the layers", timeout_s=deadline)
-
-    def _output(self, console: Console, index: int, size: int) -> bytes:
-        def collect(records: list[protocol.Record]) -> bytes | None:
-            content = bytearray(size)
-            seen = 0
-            for record in records:
-                if isinstance(record, protocol.Output) and record.idx == index:
-                    data = record.data
-                    if record.off + len(data) > size:
-                        raise CaptureError(
-                            f"output {index} has bytes past its {size}",
-                            where=self._where,
-                            raw_log=console.log,
-                        )
-                    content[record.off : record.off + len(data)] = data
-                    seen += len(data)
-            return bytes(content) if seen == size else None
-
-        command = protocol.encode_output(index, 0, size)
-        # 2 digits a byte and a line's frame, at 115200 baud about 4,000 bytes a second.
-        return console.ask(command, collect, what=f"output {index}", timeout_s=2 + size / 2000)
 
     def _deadline(self, plan: CapturePlan, inferences: int) -> float:
         """Return the longest time of some inferences: as measured, or as its operations tell."""
@@ -415,37 +275,3 @@ def open_port(station: Station, baud: int) -> Any:
     except (serial.SerialException, ValueError, OSError) as failure:
         raise serial_error(station.serial, failure) from failure
     return port
-
-
-def _write_inputs(console: Console, plan: CapturePlan) -> None:
-    for index, content in enumerate(plan.inputs):
-        for command in protocol.encode_inputs(index, content):
-            console.ask(command, _one(protocol.InputAck), what=f"input {index}")
-
-
-def _one(kind: type[Any]) -> Any:
-    def collect(records: list[protocol.Record]) -> Any:
-        return next((record for record in records if isinstance(record, kind)), None)
-
-    return collect
-
-
-def _tensors(records: list[protocol.Record]) -> tuple[list[int], list[int]] | None:
-    end = _one(protocol.TensorsEnd)(records)
-    found = {(r.dir, r.idx): r.bytes for r in records if isinstance(r, protocol.Tensor)}
-    if end is None or len(found) != end.n:
-        return None
-    inputs = [size for (way, _), size in sorted(found.items()) if way == "in"]
-    outputs = [size for (way, _), size in sorted(found.items()) if way == "out"]
-    return inputs, outputs
-
-
-def _memory(console: Console) -> MemoryReading:
-    reading = console.ask(protocol.encode_mem(), _one(protocol.Memory), what="memory use")
-    return MemoryReading(
-        arena_used=reading.arena_used,
-        arena_capacity=reading.arena_capacity,
-        arena_paint=None if reading.arena_paint < 0 else reading.arena_paint,
-        stack_used=reading.stack_used,
-        stack_size=reading.stack_size,
-    )

@@ -13,6 +13,15 @@ MAX_INPUT_CHUNK = 512
 MAX_REPEATS = 64
 MAX_WARMUPS = 1000
 
+SYNC = b"%"
+"""The empty command: ends a half received one; answered by `m-ready`."""
+ID, IO, SETUP, MEM = b"hil-id%", b"hil-io%", b"hil-setup%", b"hil-mem%"
+TIME = b"hil-time%"
+"""Cycle counter and timer at one moment."""
+CYCLES = b"hil-cycles%"
+"""The last run's results once more."""
+ARENA_PARTS = b"hil-arena-parts%"
+
 
 def _command(*words: object) -> bytes:
     return (" ".join(str(word) for word in words) + TERMINATOR).encode("ascii")
@@ -21,26 +30,6 @@ def _command(*words: object) -> bytes:
 def _check(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise ValueError(f"{name} is {value}, {low} to {high} expected")
-
-
-def encode_sync() -> bytes:
-    """Encode the empty command: ends a half received one; answered by `m-ready`."""
-    return TERMINATOR.encode("ascii")
-
-
-def encode_id() -> bytes:
-    """Encode `hil-id`."""
-    return _command("hil-id")
-
-
-def encode_io() -> bytes:
-    """Encode `hil-io`."""
-    return _command("hil-io")
-
-
-def encode_setup() -> bytes:
-    """Encode `hil-setup`."""
-    return _command("hil-setup")
 
 
 def encode_input(index: int, offset: int, data: bytes) -> bytes:
@@ -63,70 +52,34 @@ def encode_inputs(index: int, data: bytes) -> list[bytes]:
 
 
 def encode_run(warmups: int, repeats: int) -> bytes:
-    """Encode `hil-run`.
-
-    Raises:
-        ValueError: More than `MAX_WARMUPS` or `MAX_REPEATS`, or no repeat.
-    """
+    """Encode `hil-run`; ValueError for more than `MAX_WARMUPS` or `MAX_REPEATS`, or no repeat."""
     _check("warm-ups", warmups, 0, MAX_WARMUPS)
     _check("repeats", repeats, 1, MAX_REPEATS)
     return _command("hil-run", warmups, repeats)
 
 
-def encode_time() -> bytes:
-    """Encode `hil-time`: cycle counter and timer at one moment."""
-    return _command("hil-time")
-
-
 def encode_crc(address: int, size: int) -> bytes:
-    """Encode `hil-crc`: checksum of `size` bytes of flash.
-
-    Raises:
-        ValueError: An address or a size beyond nine digits, or no byte.
-    """
+    """Encode `hil-crc`, the checksum of flash; ValueError beyond nine digits, or for no byte."""
     _check("address", address, 0, 999_999_999)
     _check("size", size, 1, 999_999_999)
     return _command("hil-crc", address, size)
 
 
-def encode_cycles() -> bytes:
-    """Encode `hil-cycles`: the last run's results once more."""
-    return _command("hil-cycles")
-
-
 def encode_layers(passes: int = 1) -> bytes:
-    """Encode `hil-layers`; the last of `passes` is reported.
-
-    Raises:
-        ValueError: No pass, or more than `MAX_REPEATS`.
-    """
+    """Encode `hil-layers`; ValueError for no pass, or more than `MAX_REPEATS`."""
     _check("passes", passes, 1, MAX_REPEATS)
     return _command("hil-layers", passes)
 
 
 def encode_output(index: int, offset: int, length: int) -> bytes:
-    """Encode `hil-out`."""
+    """Encode `hil-out`; ValueError for a negative place or no byte."""
     _check("index", index, 0, 99)
     _check("offset", offset, 0, 10**8)
     _check("length", length, 1, 10**8)
     return _command("hil-out", index, offset, length)
 
 
-def encode_mem() -> bytes:
-    """Encode `hil-mem`."""
-    return _command("hil-mem")
-
-
 def encode_arena(size: int) -> bytes:
-    """Encode `hil-arena`: try the model in `size` bytes of its arena.
-
-    Raises:
-        ValueError: A negative size, or one that no microcontroller has.
-    """
+    """Encode `hil-arena`, which tries the model in `size` bytes; ValueError beyond nine digits."""
     _check("size", size, 0, 999_999_999)
     return _command("hil-arena", size)
-
-
-def encode_arena_parts() -> bytes:
-    """Encode `hil-arena-parts`."""
-    return _command("hil-arena-parts")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Self, TypeAlias, TypeVar
+from typing import ClassVar, Self, TypeAlias, get_args
 from urllib.parse import quote, unquote
 
 from harness.protocol.lines import Line
@@ -16,9 +16,6 @@ MAX_LAYERS = 256
 
 class RecordError(ValueError):
     """A line whose CRC holds lacks a field or has an impossible value: another firmware version."""
-
-
-R = TypeVar("R", bound="_Record")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +278,11 @@ class Memory(_Record):
     stack_used: int
     stack_size: int
 
+    @property
+    def painted(self) -> int | None:
+        """High-water mark of the painted arena, None where the runtime leaves no paint."""
+        return None if self.arena_paint < 0 else self.arena_paint
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceErr(_Record):
@@ -368,12 +370,7 @@ Record: TypeAlias = (
     | FlashCrc
 )
 
-_RECORDS: tuple[type[Record], ...] = (
-    Boot, DeviceId, Tensor, TensorsEnd, Setup, InputAck, Cycle, RunEnd, Layer, LayersEnd, Output,
-    OutputEnd, Memory, ArenaTry, ArenaPart, ArenaPartsEnd, DeviceErr, Fault, Assertion, Time,
-    FlashCrc,
-)  # fmt: skip
-_BY_KIND: dict[str, type[Record]] = {record.KIND: record for record in _RECORDS}
+_BY_KIND: dict[str, type[Record]] = {record.KIND: record for record in get_args(Record)}
 
 
 def decode(line: Line) -> Record:

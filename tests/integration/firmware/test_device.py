@@ -59,7 +59,7 @@ def device(request, library, cache, compiler) -> Device:
 @pytest.fixture(scope="module")
 def f746(library, cache, compiler) -> Device:
     device = _boot(library, cache, "nucleo_f746zg")[0]
-    assert device.records(wire.encode_setup()) == [wire.Setup(0, "")]
+    assert device.records(wire.SETUP) == [wire.Setup(0, "")]
     return device
 
 
@@ -92,28 +92,28 @@ def test_an_image_is_not_let_onto_another_board(library, cache, compiler) -> Non
 
 
 def test_a_measurement(device: Device) -> None:
-    (identity,) = device.records(wire.encode_id())
+    (identity,) = device.records(wire.ID)
     assert identity.uid == "112233445566778899aabbcc"
     assert identity.model == fakes.fake_model().sha256[:16]
     assert identity.src == ("lse" if identity.board == "nucleo_l4r5zi" else "hse")
     assert identity.version == wire.VERSION
-    assert device.records(wire.encode_io()) == [
+    assert device.records(wire.IO) == [
         wire.Tensor("in", 0, 100), wire.Tensor("out", 0, 100), wire.TensorsEnd(2),
     ]  # fmt: skip
     assert device.records(wire.encode_run(0, 1)) == [wire.DeviceErr("setup", "hil-run")]
-    assert device.records(wire.encode_setup()) == [wire.Setup(0, "")]
+    assert device.records(wire.SETUP) == [wire.Setup(0, "")]
     assert device.records(wire.encode_input(0, 0, DATA[:60])) == [wire.InputAck(0, 0, 60)]
     assert device.records(wire.encode_input(0, 60, DATA[60:])) == [wire.InputAck(0, 60, 40)]
     *cycles, end = device.records(wire.encode_run(2, 5))
     assert end == wire.RunEnd(2, 5, 0)
     assert [cycle.i for cycle in cycles] == list(range(5))
-    assert device.records(wire.encode_cycles()) == [*cycles, end]
+    assert device.records(wire.CYCLES) == [*cycles, end]
     *parts, end = device.records(wire.encode_output(0, 0, 100))
     assert b"".join(part.data for part in parts) == FLIPPED
     assert end == wire.OutputEnd(0, 100)
     layer, end = device.records(wire.encode_layers(2))
     assert (layer.op, layer.name, end.n) == ("CUSTOM", "flip", 1)
-    (memory,) = device.records(wire.encode_mem())
+    (memory,) = device.records(wire.MEM)
     assert (memory.arena_planned, memory.arena_paint) == (200, 200)
     assert 0 < memory.stack_used < memory.stack_size == 8192
 
@@ -135,11 +135,11 @@ def test_a_smaller_arena_is_tried_and_the_whole_given_back(f746: Device) -> None
     assert (less.rc, less.message) == (7, "100% full: more, please")
     # The device stays responsive, and does not run what could not be set up.
     assert f746.records(wire.encode_run(0, 1)) == [wire.DeviceErr("setup", "hil-run")]
-    assert f746.records(wire.encode_arena_parts()) == [wire.DeviceErr("setup", "hil-arena-parts")]
+    assert f746.records(wire.ARENA_PARTS) == [wire.DeviceErr("setup", "hil-arena-parts")]
     (again,) = f746.records(wire.encode_arena(200))
     assert (again.rc, again.out) == (0, enough.out)
-    assert f746.records(wire.encode_setup()) == [wire.Setup(0, "")]
-    assert f746.records(wire.encode_arena_parts()) == [
+    assert f746.records(wire.SETUP) == [wire.Setup(0, "")]
+    assert f746.records(wire.ARENA_PARTS) == [
         wire.ArenaPart(0, "nonpersistent", 200, 100, 2), wire.ArenaPartsEnd(1),
     ]  # fmt: skip
     assert f746.records(wire.encode_run(0, 1))[-1] == wire.RunEnd(0, 1, 0)
@@ -147,7 +147,7 @@ def test_a_smaller_arena_is_tried_and_the_whole_given_back(f746: Device) -> None
 
 def test_without_its_external_clock_it_runs_and_says_so(library, cache, compiler) -> None:
     device, _ = _boot(library, cache, "nucleo_f746zg", hse=False)
-    (identity,) = device.records(wire.encode_id())
+    (identity,) = device.records(wire.ID)
     assert (identity.src, identity.clock) == ("hsi", 216_000_000)
 
 
@@ -189,11 +189,11 @@ def test_a_wrong_command_is_refused_and_the_next_works(
 ) -> None:
     errors = [line for line in f746.ask(command) if isinstance(line, wire.Line)]
     assert [line.fields["code"] for line in errors] == [code]
-    assert [type(record) for record in f746.records(wire.encode_id())] == [wire.DeviceId]
+    assert [type(record) for record in f746.records(wire.ID)] == [wire.DeviceId]
 
 
 def test_an_empty_command_only_asks_for_ready(f746: Device) -> None:
-    assert f746.ask(wire.encode_sync()) == []
+    assert f746.ask(wire.SYNC) == []
     assert f746.ask(b"\r\n %") == []
 
 
@@ -202,7 +202,7 @@ def test_an_empty_command_only_asks_for_ready(f746: Device) -> None:
 def test_noise_never_hangs_it(f746: Device, noise: bytes) -> None:
     # A first terminator ends what the noise began, the second command must then work.
     f746.chip.send(noise + b"%")
-    assert [type(record) for record in f746.records(wire.encode_id())] == [wire.DeviceId]
+    assert [type(record) for record in f746.records(wire.ID)] == [wire.DeviceId]
 
 
 @settings(max_examples=100, deadline=None)
@@ -263,7 +263,7 @@ def test_a_fault_is_reported_and_so_is_an_overflowed_stack(library, cache, compi
 
 
 def test_time_is_told_by_both_counters(f746: Device) -> None:
-    first, second = (f746.records(wire.encode_time())[0] for _ in range(2))
+    first, second = (f746.records(wire.TIME)[0] for _ in range(2))
     assert second.cycles > first.cycles and second.ticks > first.ticks
     assert second.counter - first.counter > 0
 
@@ -281,7 +281,7 @@ def test_an_assertion_and_a_fault_are_told_with_their_places(library, cache, com
     image = build(board, fakes.fake_model(content=b"asserts"), sources, cache_dir=cache)
     device = Device(bare.BareChip(image.elf, cpu=board.facts.core.cpu))
     device.ask(b"")
-    device.records(wire.encode_setup())
+    device.records(wire.SETUP)
     *_, line = wire.LineAssembler().feed(device.chip.send(wire.encode_run(0, 1), timeout_s=0.5))
     record = wire.decode(line)
     error = assertion_error(record, where="here", raw_log="")
@@ -296,7 +296,7 @@ def test_an_assertion_and_a_fault_are_told_with_their_places(library, cache, com
 def test_the_other_cycle_count_wraps(library, cache, compiler) -> None:
     """Minutes of inference: the 1 MHz timer says how often the 32-bit counter wrapped."""
     device, _ = _boot(library, cache, "nucleo_f746zg")
-    device.records(wire.encode_setup())
+    device.records(wire.SETUP)
     device.chip.jump = 216_000_000 * 1000  # a thousand seconds, 50 wraps
     cycle, end = device.records(wire.encode_run(0, 1))
     assert end == wire.RunEnd(0, 1, 0)

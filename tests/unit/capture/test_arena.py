@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness import protocol
 from harness.bench import load_bench
 from harness.boards import load_board
-from harness.capture import ArenaPartReading, BoardSession, CapturePlan
+from harness.capture import BoardSession, CapturePlan
 from harness.capture.arena import GRANULARITY, smallest_arena
 from harness.errors import DeviceError
 from harness.testing import FakeDevice, FakePort, FakeTarget
@@ -120,6 +121,6 @@ def test_a_model_that_fails_in_its_whole_arena_is_an_error() -> None:
 def test_the_arena_s_parts_are_read() -> None:
     session = open_session(FakeDevice())
     assert session.run(Image(), PLAN).arena_parts == (
-        ArenaPartReading("nonpersistent", 1500, 1490, 1),
-        ArenaPartReading("persistent", 500, 490, 1),
+        protocol.ArenaPart(0, "nonpersistent", 1500, 1490, 1),
+        protocol.ArenaPart(1, "persistent", 500, 490, 1),
     )

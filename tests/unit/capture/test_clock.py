@@ -51,7 +51,7 @@ class Device(FakeDevice):
 def check(time: Time, device: FakeDevice, *, fallback: bool = False) -> None:
     console = Console(FakePort(device), where="desk")
     first = read_time(console, time)
-    check_clock(console, time, first, clock_hz=HZ, fallback=fallback, where="desk", thorough=True)
+    check_clock(console, time, first, clock_hz=HZ, fallback=fallback, thorough=True)
 
 
 @pytest.mark.parametrize("crystal", [1, 1.0024, 0.9976])

@@ -45,7 +45,7 @@ def test_a_whole_capture() -> None:
         ("CONV_2D", 900),
         ("SOFTMAX", 90),
     ]
-    assert capture.memory.arena_paint == 1900
+    assert capture.memory.painted == 1900
     assert bytes(device.received[0]) == bytes(i % 251 for i in range(490))
     assert capture.timing_model is not None and "m-hil-boot" in capture.raw_log
 

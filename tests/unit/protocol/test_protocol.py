@@ -149,13 +149,13 @@ def test_output_bytes() -> None:
 
 
 def test_commands() -> None:
-    assert wire.encode_id() == b"hil-id%"
+    assert wire.ID == b"hil-id%"
     assert wire.encode_run(2, 5) == b"hil-run 2 5%"
-    assert wire.encode_sync() == b"%"
+    assert wire.SYNC == b"%"
     assert wire.encode_output(0, 0, 12) == b"hil-out 0 0 12%"
     command = wire.encode_input(0, 16, b"\x01\xff").decode()
     assert command == f"hil-in 0 16 01ff {wire.crc32('0 16 01ff')}%"
-    simple = (wire.encode_io(), wire.encode_setup(), wire.encode_cycles(), wire.encode_mem())
+    simple = (wire.IO, wire.SETUP, wire.CYCLES, wire.MEM)
     assert all(item.startswith(b"hil-") and item.endswith(b"%") for item in simple)
     assert wire.encode_layers() == b"hil-layers 1%"
 
