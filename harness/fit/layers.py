@@ -19,7 +19,7 @@ from harness.results.record import Measurement
 
 
 def row_features(row: Measurement) -> Mapping[str, float]:
-    """Return the features of a row's network.
+    """Return the features of a row's network, by name.
 
     Raises:
         FitError: The row has no architecture of a known backbone.

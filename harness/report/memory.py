@@ -1,4 +1,4 @@
-"""Split SRAM and flash into what takes them, as Figure 2 of MicroNets (Banbury et al., 2021)."""
+"""Split SRAM and flash into their uses, as Figure 2 of MicroNets (Banbury et al., 2021)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ FREE = "free"
 
 @dataclass(frozen=True, slots=True)
 class MemorySplit:
-    """Bytes by part, in the order to be drawn; a part of no bytes is left out.
+    """Bytes by part, in the order of drawing, without parts of zero bytes.
 
     Attributes:
-        sram: Empty when the row does not say enough.
+        sram: Empty when the row lacks a figure.
         flash: Likewise.
         sram_capacity: RAM of the board, None when the board is not known here.
         flash_capacity: Flash of the board, likewise.
@@ -40,11 +40,11 @@ class MemorySplit:
 
 
 def split_memory(row: Measurement) -> MemorySplit:
-    """Return where a row's SRAM and flash go.
+    """Return the use of SRAM and flash by a row.
 
-    The arena counts with its verified minimum where there is one, else with what the runtime says
-    it uses; the stack with its high-water mark, not with what is reserved for it. What is left of
-    the board's memory is free.
+    The arena counts with its verified minimum where there is one, else with the size that the
+    runtime reports; the stack counts with its high-water mark, not with its reserved size. The rest
+    of the board's memory is free.
     """
     ram, flash = _capacities(row.board)
     return MemorySplit(_rest(_sram(row), ram), _rest(_flash(row), flash), ram, flash)
@@ -57,7 +57,7 @@ def _sram(row: Measurement) -> dict[str, int]:
     known = row.arena_parts or {}
     parts: dict[str, int] = {}
     if "persistent" in known and "nonpersistent" in known:
-        # The verified minimum may be a little less than what was taken where there was plenty.
+        # The verified minimum may be a little less than a roomier arena takes.
         persistent = min(known["persistent"]["used"], arena)
         parts[INTERMEDIATE] = min(known["nonpersistent"]["used"], arena - persistent)
         parts[PERSISTENT] = persistent

@@ -1,4 +1,4 @@
-"""Write the one page that a run leaves behind, in Markdown."""
+"""The Markdown summary of a run."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def write_summary(
     title: str = "Results",
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write verdicts, fits, plot, every network and where the time went.
+    """Write verdicts, fits, plots, a table of all networks and the time by stage.
 
     Args:
         path: The Markdown file.
-        rows: Attempts; of each job the best is shown.
+        rows: Attempts; the best of each job is shown.
         fits: Fits made from them.
         pooled: Fit over all backbones, shown beneath the others.
         plot: Image of latency to show, linked relative to `path`.
         memory_plot: Image of SRAM and flash, likewise.
         title: Heading.
-        notes: Things a reader must know, such as why a backbone has no fit.
+        notes: Remarks for the reader, such as why a backbone has no fit.
 
     Raises:
         ResultsError: The file cannot be written.
@@ -53,15 +53,15 @@ def write_summary(
         table = fit_table([*fits, *([pooled] if pooled else [])])
         parts += ["## Fits\n", f"{text.markdown(table.title)}\n", table.markdown()]
         parts.append(
-            "Latency = intercept + ops / throughput. The columns right of *held out* are about "
-            "held-out architectures, which were never fitted on; *in interval* should come near "
+            "Latency = intercept + ops / throughput. The columns right of *held out* are errors "
+            "on held-out architectures, which were not fitted on; *in interval* should be near "
             "95 %.\n"
         )
         if any(fit.layers for fit in fits):
             table = predictor_table(fits)
             parts += [
-                "Ops alone beside a price for each kind of layer (docs/linearity.md), on the "
-                "held-out architectures:\n",
+                "Latency from ops alone and from layers (docs/linearity.md), on the held-out "
+                "architectures:\n",
                 table.markdown(),
             ]
         parts += _memory_models(fits)

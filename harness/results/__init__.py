@@ -1,4 +1,4 @@
-"""Keep measurements: the record, and (loaded only when asked for) the store behind it."""
+"""Measurements: the record and the store, which loads only when it is opened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn a URL into an engine, and a database's complaint into a message someone can act on."""
+"""Make an engine for a URL, and turn database errors into messages with advice."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def parse_url(url: str | Path) -> URL:
 
 
 def shown(url: URL) -> str:
-    """Return `url` for people: no password, whichever way it was given."""
+    """Return `url` as text without its password."""
     hidden = {
         name: "***" if _SECRET_WORD.match(f"{name}=x") else value
         for name, value in url.query.items()
@@ -78,7 +78,7 @@ def make_engine(url: URL, *, busy_timeout_s: float) -> Engine:
     if url.drivername != "sqlite":
         timeout = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
         try:
-            # A bench runs for nights: a connection that died meanwhile is replaced, not an error.
+            # A campaign runs for nights: a connection that died is replaced.
             return create_engine(url, pool_pre_ping=True, connect_args=timeout, **options)
         except ImportError:
             raise ResultsError(
@@ -111,7 +111,7 @@ def make_engine(url: URL, *, busy_timeout_s: float) -> Engine:
 
 
 def _use_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
-    """Switch to write-ahead logging; SQLite does not queue for this lock, so we do."""
+    """Switch to write-ahead logging; SQLite does not wait for this lock, so this does."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:

@@ -43,7 +43,7 @@ def _utc(time: datetime) -> datetime:
 
 Int = Annotated[int, BeforeValidator(_python), Field(ge=-_MAX, le=_MAX)]
 Count = Annotated[int, BeforeValidator(_python), Field(ge=0, le=_MAX)]
-Json = Annotated[Mapping[str, Any], AfterValidator(_as_stored)]
+Stored = AfterValidator(_as_stored)
 Lax = Field(strict=False)  # takes a list for a tuple, and the name of a choice
 
 
@@ -120,14 +120,14 @@ class Measurement:
     model_name: str | None = None
     model_sha256: str | None = None
     backbone: str | None = None
-    architecture: Json | None = None
+    architecture: Annotated[Mapping[str, Any], Stored] | None = None
     seed: Int | None = None
     sample_index: Int | None = None
     macs: Int | None = None
     ops: Int | None = None  # 1 MAC = 2 ops
     parameters: Int | None = None
     working_memory_bytes: Int | None = None  # max over nodes of inputs + outputs
-    macs_by_operator: Json | None = None
+    macs_by_operator: Annotated[Mapping[str, int], Stored] | None = None
 
     # What it was built with
     runtime: str | None = None
@@ -161,7 +161,7 @@ class Measurement:
     arena_below_message: str | None = None  # ... and what runtime or device said to it
     arena_host_bytes: Int | None = None  # the tflite-micro wheel's; asked with arena_min_bytes
     # Bytes used and requested and allocations by kind; "nonpersistent" and "persistent" first
-    arena_parts: Json | None = None
+    arena_parts: Annotated[Mapping[str, Mapping[str, int]], Stored] | None = None
     arena_paint_bytes: Int | None = None
     stack_bytes: Int | None = None  # high-water mark
     stack_capacity_bytes: Int | None = None
@@ -188,7 +188,7 @@ class Measurement:
 
     # How it went
     message: str | None = None  # of an invalid row: what failed, in one line
-    stage_seconds: Json = field(default_factory=dict)
+    stage_seconds: Annotated[Mapping[str, float], Stored] = field(default_factory=dict)
     raw_log: str | None = None  # everything the UART said
 
     def __post_init__(self) -> None:

@@ -85,7 +85,7 @@ EVERYTHING = Filter()
 
 
 def _check_words(name: str, value: _One, known: list[str]) -> None:
-    # A misspelt word would match nothing, and look like an empty store.
+    # A misspelt word would match nothing, as in an empty store.
     for word in (value,) if isinstance(value, str) else value or ():
         if word not in known:
             raise ResultsError(f"no row has the {name} {word!r}", expected=", ".join(known))
@@ -106,7 +106,7 @@ class Store:
         Args:
             url: A SQLite file, or a ``sqlite://`` or ``postgresql://`` URL.
             create: Make the file and the tables where there are none.
-            busy_timeout_s: How long to wait for another writer of a SQLite file.
+            busy_timeout_s: How long to wait for another process that writes a SQLite file.
 
         Raises:
             ResultsError: The URL is wrong, the driver is missing, the database is locked, not
@@ -139,11 +139,11 @@ class Store:
     # --- writing ---------------------------------------------------------------------------
 
     def add(self, row: Measurement) -> Measurement:
-        """Store `row` and return what the store now holds for it, committed.
+        """Store `row`, commit, and return the row that the store now holds for it.
 
-        Adding the same attempt again, or a further measurement of a job that is done, changes
-        nothing and returns the row that is there. A failed attempt never stands in the way of a
-        later one, and a valid row is kept beside an earlier degraded one.
+        Adding the same attempt again, or another measurement of a job that is done, changes
+        nothing and returns the stored row. A failed attempt does not prevent a later one, and a
+        valid row is kept beside an earlier degraded one.
 
         Raises:
             ResultsError: It could not be committed; then nothing of it was stored.
@@ -153,7 +153,7 @@ class Store:
                 try:
                     return self._add(row)
                 except IntegrityError:
-                    # Another process stored the same job between our look and our insert.
+                    # Another process stored the same job between the query and the insert.
                     continue
                 except DBAPIError as failure:
                     # The server went away; adding is idempotent, so once more on a new connection.
@@ -197,7 +197,7 @@ class Store:
     # --- reading ---------------------------------------------------------------------------
 
     def keys(self, campaign: str | None = None, *, status: Collection[str] = USABLE) -> set[str]:
-        """Return the keys of the jobs that are done, of one campaign or of all."""
+        """Return the keys of the jobs with a row in `status`, of one campaign or of all."""
         query = select(measurement.c.key).where(*Filter(campaign=campaign, status=status).clauses())
         with self._read() as connection:
             return set(connection.scalars(query))
@@ -219,9 +219,9 @@ class Store:
         """Return the rows that match, in the order they were stored.
 
         Args:
-            where: Conditions; all attempts are returned, failed ones too, unless it says not.
-            limit: At most so many rows.
-            newest_first: Reverse the order (before `limit` cuts).
+            where: Conditions; without one on the status, failed attempts are returned too.
+            limit: Maximum number of rows.
+            newest_first: Reverse the order (before `limit` applies).
             with_layers: Load the layers; without, `layers` is empty.
             with_log: Load the raw UART log; without, `raw_log` is None.
         """
@@ -291,7 +291,7 @@ class Store:
     @contextmanager
     def _begin(self, *, write: bool) -> Iterator[Connection]:
         if os.getpid() != self._pid:
-            # The parent's connections must not be used, nor closed, by its child.
+            # A child process must neither use nor close its parent's connections.
             self._engine.dispose(close=False)
             self._pid = os.getpid()
         engine = self._engine.execution_options(harness_write=write)

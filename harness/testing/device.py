@@ -21,7 +21,7 @@ Mangle = Callable[[bytes], Iterable[bytes]]
 
 @dataclass(slots=True)
 class FakeDevice:
-    """Answers the harness's commands as the firmware does.
+    """A device that answers the harness's commands as the firmware does.
 
     Attributes:
         build: Build id that it reports.
@@ -35,11 +35,11 @@ class FakeDevice:
         input_bytes: Size of each input.
         outputs: Content of each output.
         arena_needs: Bytes of arena below which it does not work.
-        arena_fails: What it does below: answers with ``refuse`` (an error), ``differ`` (another
-            output), or ``fault``, or with nothing at all: ``hang``.
+        arena_fails: Its answer below: ``refuse`` (an error), ``differ`` (another output),
+            ``fault``, or none: ``hang``.
         counter_stuck: Whether its cycle counter stands still.
-        flash: What its flash holds from its beginning.
-        flash_rots: Whether a bit of it flips after it was programmed.
+        flash: Content of its flash, from its beginning.
+        flash_rots: Whether a bit of flash flips after programming.
         mangle: Called with each line that would be sent; yields the lines that are.
     """
 
@@ -76,7 +76,7 @@ class FakeDevice:
         )
 
     def answer(self, command: bytes) -> bytes:
-        """Return what it sends in answer to one command (without its ``%``)."""
+        """Return its answer to one command (given without its ``%``)."""
         self.commands.append(command)
         if self._dead:
             return b""
@@ -210,7 +210,7 @@ _HANDLERS: dict[str, Callable[[FakeDevice, list[str]], list[bytes]]] = {
 
 
 class FakePort:
-    """The part of `serial.Serial` that a console uses, in front of a `FakeDevice`."""
+    """A `FakeDevice` behind the methods of `serial.Serial` that a console uses."""
 
     def __init__(self, device: FakeDevice) -> None:
         self.device = device
@@ -253,21 +253,21 @@ class FakePort:
 
 @dataclass(frozen=True, slots=True)
 class FakeReport:
-    """The part of `harness.flash.FlashReport` that a session uses."""
+    """The fields of `harness.flash.FlashReport` that a session uses."""
 
     chip_uid: str
     checksums: tuple[Checksum, ...]
 
 
 class FakeTarget:
-    """The part of `harness.flash.Target` that a session uses, in front of a `FakePort`."""
+    """The methods of `harness.flash.Target` that a session uses, for a `FakePort`."""
 
     def __init__(self, port: FakePort) -> None:
         self._port = port
         self.programmed: list[Path] = []
 
     def program(self, elf: Path) -> FakeReport:
-        """Remember what would be programmed."""
+        """Record the ELF in `programmed`."""
         self.programmed.append(elf)
         device = self._port.device
         return FakeReport(device.uid, (Checksum.of(FLASH, device.flash),))

@@ -17,7 +17,7 @@ def key_of(value: object) -> str:
 
 
 def fake_measurement(index: int = 0, **changes: Any) -> Measurement:
-    """Return a full, valid row; `index` makes it a different job."""
+    """Return a complete, valid row; each `index` is another job."""
     ops = 2_000_000 + 450_000 * index
     cycles = 3_000_000 + ops * 3
     values: dict[str, Any] = {
@@ -101,7 +101,7 @@ def fake_measurement(index: int = 0, **changes: Any) -> Measurement:
 
 
 def fake_failure(index: int = 0, attempt: int = 0, **changes: Any) -> Measurement:
-    """Return the row of a job that did not get as far as a measurement."""
+    """Return the row of a job that failed before it measured."""
     values: dict[str, Any] = {
         "key": key_of(index),
         "created_at": START + timedelta(hours=1, seconds=attempt),

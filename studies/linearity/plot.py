@@ -20,10 +20,10 @@ _ON, _OFF = "#0072B2", "#D55E00"
 
 
 def plot_residuals(studies: Sequence[Study], path: str | Path) -> Path:
-    """Draw a column per backbone: above the errors of ops, below those of layers.
+    """Draw a column per backbone: errors of the ops predictor above, of layers below.
 
-    The line of ops is fitted to networks on the grid of four alone, so that those off it show what
-    their widths cost. Held-out networks are hollow.
+    The line of ops is fitted to networks on the grid of four alone, so that the errors of the
+    others show the cost of their widths. Held-out networks are hollow.
 
     Raises:
         FitError: There is nothing to draw, or the file cannot be written.

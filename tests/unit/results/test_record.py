@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.results import LayerCycles, Source, Status, best_per_key, gap, summarise_cycles
+from harness.results import (
+    LayerCycles,
+    Measurement,
+    Source,
+    Status,
+    best_per_key,
+    gap,
+    summarise_cycles,
+)
+from harness.strict import from_json, to_json
 from harness.testing import fake_failure, fake_measurement
 from harness.testing.rows import START
 
@@ -37,7 +46,8 @@ from harness.testing.rows import START
         ({"board": 7}, "valid string"),
         ({"architecture": {"f": object()}}, "JSON cannot carry"),
         ({"architecture": {1: 2}}, "valid string"),
-        ({"stage_seconds": {"run": math.inf}}, "not JSON compliant"),
+        ({"stage_seconds": {"run": math.inf}}, "finite number"),
+        ({"architecture": {"run": math.inf}}, "not JSON compliant"),
     ],
 )
 def test_a_contradiction_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -118,6 +128,11 @@ def test_the_gap_between_layers_and_whole() -> None:
     assert gap((), layers) is None
     assert gap((1000,), ()) is None
     assert gap((1000,), (*layers, LayerCycles(2, "c", "ADD", 1, None))) is None
+
+
+def test_a_row_survives_the_way_through_json() -> None:
+    for row in (fake_measurement(3), fake_failure()):
+        assert from_json(Measurement, to_json(row), where="a row") == row
 
 
 def test_arena_parts_are_plain_data() -> None:
