@@ -129,7 +129,7 @@ class Console:
             raise self.failure(
                 DeviceError,
                 f"the device refuses {what}: {refused.code} ({refused.cmd})",
-                fix="the row's raw log has the exchange",
+                fix="read the exchange at the end of the raw log",
             )
         raise self._timeout(what, timeout_s * tries)
 

@@ -10,26 +10,16 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.groups import grouped
+from harness.cli.output import note
 from harness.errors import EXIT_INTERRUPTED, HarnessError
 
-# Module below harness.cli -> name of its command, in the order of the workflow.
-COMMANDS = {
-    "boards": "boards",
-    "bench": "bench",
-    "sample": "sample",
-    "build": "build",
-    "flash": "flash",
-    "measure": "measure",
-    "run": "run",
-    "fit": "fit",
-    "search": "search",
-    "results": "results",
-    "compare": "compare",
-    "export": "export",
-    "explain": "explain",
-    "virtual": "virtual",
-    "doctor": "doctor",
-}
+# In the order of the workflow. Each is a module with a function of that name, or with `commands`.
+COMMANDS = (
+    "boards", "bench", "sample", "build", "flash", "measure", "run", "fit", "search", "results",
+    "compare", "export", "explain", "virtual", "doctor",
+)  # fmt: skip
+_LOG_LINES = 20
 
 app = typer.Typer(
     name="harness",
@@ -64,8 +54,12 @@ def _root(
     )
 
 
-for _module, _name in COMMANDS.items():
-    import_module(f"harness.cli.{_module}").register(app, _name)
+for _name in COMMANDS:
+    _module = import_module(f"harness.cli.{_name}")
+    if hasattr(_module, "commands"):
+        app.add_typer(_module.commands, name=_name)
+    else:
+        app.command(_name)(grouped(getattr(_module, _name)))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -74,10 +68,12 @@ def main(arguments: list[str] | None = None) -> None:
         # Without click's own handling, an exit code that a command asks for is returned.
         code = app(args=arguments, prog_name="harness", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted: finished rows are kept, run the same command to go on")
+        note("interrupted: finished rows are kept, run the same command to go on")
         sys.exit(EXIT_INTERRUPTED)
     except HarnessError as failure:
-        _say(f"error[{failure.code}]: {failure}")
+        note(f"error[{failure.code}]: {failure}")
+        if log := str(failure.data.get("raw_log") or "").splitlines()[-_LOG_LINES:]:
+            note("\n  ".join(["end of the raw log:", *log]))
         sys.exit(failure.exit_code)
     except BrokenPipeError:
         # The reader of our output has gone (`harness results | head`): nothing is wrong.
@@ -98,9 +94,3 @@ def _usage_error(failure: Exception) -> int | None:
         return None
     show()
     return int(code)
-
-
-def _say(text: str) -> None:
-    from rich.console import Console
-
-    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)

@@ -8,16 +8,11 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import BenchFile, Json
-from harness.cli.output import err, print_json, print_table
+from harness.cli.output import note, print_json, print_rows, print_table
 from harness.errors import EXIT_BENCH
 
 _FILE = Path("bench.toml")
 commands = typer.Typer(help="Stations: list, discover, check.", no_args_is_help=True)
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the commands to `app`."""
-    app.add_typer(commands, name=name)
 
 
 @commands.command("list")
@@ -52,18 +47,16 @@ def discover(
     found = look()
     if json:
         print_json([station.model_dump(mode="json") for station in found.stations])
-    console = err()
-    for note in found.notes:
-        console.print(note, markup=False, soft_wrap=True)
+    for text in found.notes:
+        note(text)
     if not found.stations:
-        console.print(
+        note(
             "no real board found; the virtual boards need no bench file. "
             "Plug one in, or see docs/bench.md for permissions"
         )
         raise typer.Exit(EXIT_BENCH)
     write_bench(found, out, overwrite=overwrite)
-    names = ", ".join(station.name for station in found.stations)
-    console.print(f"{out}: {names}", markup=False)
+    note(f"{out}: {', '.join(station.name for station in found.stations)}")
 
 
 @commands.command()
@@ -74,7 +67,7 @@ def check(
     bench: BenchFile = None,
     json: Json = False,
 ) -> None:
-    """Open probe and port of each station and compare the chip with the board; exit 3 if not.
+    """Open probe and port of each station, compare its chip with its board; exit 3 on an error.
 
     A clean check re-enables a station that a campaign has disabled.
     """
@@ -89,20 +82,16 @@ def check(
     for item in chosen:
         findings = look(item, load_board(item.board))
         rows += [(item.name, finding.level, finding.what, finding.fix) for finding in findings]
-        note = why_disabled(item)
-        if note is None:
+        disabled = why_disabled(item)
+        if disabled is None:
             continue
         if any(finding.level == "error" for finding in findings):
-            what = f"stays disabled: {note.reason}"
+            what = f"stays disabled: {disabled.reason}"
             rows.append((item.name, "error", what, "fix the errors above"))
         else:
             enable(item)
-            what = f"re-enabled; it was disabled since {note.since}: {note.reason}"
+            what = f"re-enabled; it was disabled since {disabled.since}: {disabled.reason}"
             rows.append((item.name, "ok", what, None))
-    columns = ("station", "level", "what", "to do")
-    if json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
-        print_table("Bench", columns, rows)
+    print_rows("Bench", ("station", "level", "what", "to do"), rows, json=json)
     if any(level == "error" for _, level, _, _ in rows):
         raise typer.Exit(EXIT_BENCH)

@@ -10,11 +10,6 @@ from harness.cli.options import Json
 from harness.cli.output import print_json, print_table
 
 
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(boards)
-
-
 def boards(
     board: Annotated[str | None, typer.Argument(help="Show one board in full.")] = None,
     json: Json = False,

@@ -9,15 +9,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.groups import grouped
 from harness.cli.options import BoardId, FirmwareOptions, Json, ModelFile
-from harness.cli.output import err, print_json, print_table
+from harness.cli.output import facts_json, note, print_json, print_table
 from harness.paths import DEFAULT_BOARD
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(grouped(build))
 
 
 def build(
@@ -69,11 +63,10 @@ def build(
     shares = [(item.section, item.library, item.bytes) for item in read_shares(image.map)]
     columns = ("section", "library", "bytes")
     if json:
-        found: dict[str, object] = {key.strip().replace(" ", "_"): value for key, value in facts}
-        found["flash_by_library"] = [dict(zip(columns, row, strict=True)) for row in shares]
-        print_json(found)
+        by_library = [dict(zip(columns, row, strict=True)) for row in shares]
+        print_json({**facts_json(facts), "flash_by_library": by_library})
         return
     print_table(f"{network.name} on {target.name}", ("fact", "value"), facts)
     print_table("Flash by section and library", columns, shares)
     if image.cached:
-        err().print("nothing had changed: this image was built before")
+        note("nothing has changed: this image was built before")

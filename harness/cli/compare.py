@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from harness.cli.options import Json
-from harness.cli.output import err, print_json, print_table
+from harness.cli.output import note, print_json, print_table
 from harness.errors import EXIT_FAILED, ResultsError
 
 if TYPE_CHECKING:
@@ -19,20 +19,18 @@ _Set = typer.Argument(
     help="A results store (file or URL), or STORE#CAMPAIGN.", metavar="STORE", show_default=False
 )
 _SHOWN = 30
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(compare)
+Metric = Literal["latency", "arena", "sram", "flash", "stack"]
 
 
 def compare(
     before: Annotated[str, _Set],
     after: Annotated[str, _Set],
     metric: Annotated[
-        str, typer.Option("--metric", "-m", help="latency, arena, sram, flash or stack.")
+        Metric, typer.Option("--metric", "-m", help="Figure to compare.")
     ] = "latency",
-    margin: Annotated[float, typer.Option(help="Relative difference that does not matter.")] = 0.02,
+    margin: Annotated[
+        float, typer.Option(help="Relative difference that counts as equivalent.")
+    ] = 0.02,
     across: Annotated[
         list[str] | None,
         typer.Option(help="What a pair may differ in, such as optimization, kernels or runtime."),
@@ -43,7 +41,7 @@ def compare(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Test the rows of AFTER against those of BEFORE; exit 1 where something became worse."""
+    """Compare the rows of AFTER with those of BEFORE; exit 1 if something became worse."""
     from harness.results.equivalence import compare_rows
 
     result = compare_rows(
@@ -107,7 +105,7 @@ def _show(result: Comparison) -> None:
         if names:
             more = f" and {len(names) - 5} more" if len(names) > 5 else ""
             lines.append(f"{what}: {', '.join(names[:5])}{more}")
-    err().print("\n".join(lines), markup=False, soft_wrap=True)
+    note("\n".join(lines))
 
 
 def _change(ratio: Ratio) -> tuple[str, str]:

@@ -29,11 +29,6 @@ class Check(NamedTuple):
     fix: str = ""
 
 
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(doctor)
-
-
 def doctor(bench: BenchFile = None, json: Json = False) -> None:
     """Check the machine and the bench; exit 3 when something needed is missing."""
     checks = list(run_checks(bench))

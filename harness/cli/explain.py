@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.groups import grouped
 from harness.cli.options import BoardId, FirmwareOptions, Json, ModelFile
 from harness.cli.output import print_json, print_table
 from harness.paths import DEFAULT_BOARD
@@ -17,11 +16,6 @@ if TYPE_CHECKING:
     from harness.explain.record import Explanation, Split
 
 _FUNCTIONS = 15
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(grouped(explain))
 
 
 def explain(

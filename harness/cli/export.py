@@ -7,14 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.groups import grouped
 from harness.cli.options import RowOptions, Status
-from harness.cli.output import err
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(grouped(export))
+from harness.cli.output import note
 
 
 def export(
@@ -30,4 +24,4 @@ def export(
 
     with open_store(rows.db, create=False) as store:
         lines = store.export(path, rows.where(status=status), table=table)
-    err().print(f"{lines} lines in {path}", markup=False)
+    note(f"{lines} lines in {path}")

@@ -7,17 +7,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.groups import grouped
 from harness.cli.options import Json, RowOptions
 from harness.cli.output import print_json, print_outcome
 from harness.errors import EXIT_FAILED
 
 Predictor = Literal["ops", "layers"]
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(grouped(fit))
 
 
 def fit(

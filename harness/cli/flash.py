@@ -8,13 +8,8 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import BenchFile, BoardId, Json, StationName
-from harness.cli.output import print_json, print_table
+from harness.cli.output import facts_json, print_json, print_table
 from harness.paths import DEFAULT_BOARD
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(flash)
 
 
 def flash(
@@ -34,15 +29,15 @@ def flash(
     target = load_board(chosen.board)
     with station_lock(chosen), spinner(f"flashing {chosen.name}"):
         report = program(elf, chosen, target)
-    facts = {
-        "station": chosen.name,
-        "probe": report.probe_id,
-        "bytes programmed": report.bytes_programmed,
-        "sectors erased": report.sectors_erased,
-        "verified": report.verified,
-        "seconds": round(report.seconds, 2),
-    }
+    facts = [
+        ("station", chosen.name),
+        ("probe", report.probe_id),
+        ("bytes programmed", report.bytes_programmed),
+        ("sectors erased", report.sectors_erased),
+        ("verified", report.verified),
+        ("seconds", round(report.seconds, 2)),
+    ]
     if json:
-        print_json({key.replace(" ", "_"): value for key, value in facts.items()})
-        return
-    print_table(str(elf), ("fact", "value"), list(facts.items()))
+        print_json(facts_json(facts))
+    else:
+        print_table(str(elf), ("fact", "value"), facts)

@@ -16,6 +16,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """
     hints = get_type_hints(command, include_extras=True)
     records: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
+    if not records:
+        return command
     parameters: list[Parameter] = []
     for name, parameter in signature(command).parameters.items():
         if name not in records:

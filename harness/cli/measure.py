@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.groups import grouped
 from harness.cli.options import (
     BenchFile,
     BoardId,
@@ -16,13 +15,8 @@ from harness.cli.options import (
     ModelFile,
     StationName,
 )
-from harness.cli.output import err, print_json
+from harness.cli.output import note, print_json
 from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(grouped(measure))
 
 
 def measure(
@@ -72,7 +66,7 @@ def measure(
     with open_store(db) as store:
         row, fresh = measure_job(job, store, again=again, step=spinner)
     if not fresh:
-        err().print("measured before; --again measures once more")
+        note("measured before; --again measures once more")
     if json:
         print_json(as_json(row))
     else:

@@ -22,28 +22,37 @@ def err() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def note(text: str) -> None:
+    """Write a line for people to stderr."""
+    err().print(text, markup=False, soft_wrap=True)
+
+
 def print_json(data: Any) -> None:
     """Write `data` as JSON to stdout."""
     sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
 
 
-def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, wide: bool = False
-) -> None:
-    """Write a table to stdout; numbers are right-aligned. Piped output is never cut to a width."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table to stdout; columns of numbers are right-aligned."""
+    from harness.report.tables import Table
 
-    table = Table(title=title, title_justify="left", header_style="bold")
-    body = [[_cell(value) for value in row] for row in rows]
-    for index, column in enumerate(columns):
-        numeric = bool(body) and all(_is_number(row[index]) for row in body if row[index] != "–")
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=wide)
-    for row in body:
-        table.add_row(*(Text(cell) for cell in row))
-    width = None if sys.stdout.isatty() else 200
-    Console(width=width, highlight=False).print(table)
+    body = tuple(tuple(_cell(value) for value in row) for row in rows)
+    texts = (
+        index
+        for index in range(len(columns))
+        if not all(_is_number(row[index]) for row in body if row[index] != "–")
+    )
+    print_ready_table(Table(title, tuple(columns), body, frozenset(texts)))
+
+
+def print_rows(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, json: bool
+) -> None:
+    """Write rows to stdout: a table, or JSON objects by column."""
+    if json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table(title, columns, rows)
 
 
 def print_ready_table(table: ReadyTable) -> None:
@@ -51,6 +60,11 @@ def print_ready_table(table: ReadyTable) -> None:
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table.rich())
+
+
+def facts_json(facts: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """Return a table of facts for `print_json`."""
+    return {name.strip().replace(" ", "_"): value for name, value in facts}
 
 
 def print_measurements(rows: Sequence[Measurement]) -> None:
@@ -69,11 +83,10 @@ def print_outcome(outcome: Outcome) -> None:
         print_ready_table(fit_table([*outcome.fits, *outcome.pooled]))
     if any(fit.layers for fit in outcome.fits):
         print_ready_table(predictor_table(outcome.fits))
-    console = err()
     for label, path in outcome.files.items():
-        console.print(f"  {label}: {path}", markup=False, soft_wrap=True)
-    for note in outcome.notes:
-        console.print(note, markup=False, soft_wrap=True)
+        note(f"  {label}: {path}")
+    for text in outcome.notes:
+        note(text)
 
 
 def _cell(value: object) -> str:

@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.groups import grouped
 from harness.cli.options import Json, RowOptions, Status
-from harness.cli.output import err, print_json, print_ready_table, print_table
+from harness.cli.output import note, print_json, print_ready_table, print_table
 from harness.errors import ResultsError
 
 if TYPE_CHECKING:
     from harness.results.record import Measurement
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(grouped(results))
 
 
 def results(
@@ -104,7 +98,7 @@ def _plot(rows: Sequence[Measurement], path: Path) -> None:
     from harness.report import plot_memory
     from harness.report.compare import by_model
 
-    err().print(f"plot: {plot_memory(by_model(rows), path)}", markup=False, soft_wrap=True)
+    note(f"plot: {plot_memory(by_model(rows), path)}")
 
 
 _ALL = ("valid", "degraded", "invalid")

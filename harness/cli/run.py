@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.options import BenchFile, Database, Json, Libraries
 from harness.cli.output import (
-    err,
+    note,
     print_json,
     print_measurements,
     print_outcome,
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from harness.campaign.plan import Job
     from harness.campaign.runner import Summary
     from harness.results.store import Store
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(run)
 
 
 def run(
@@ -123,7 +118,7 @@ def _print_plan(jobs: tuple[Job, ...], store: Store, json: bool) -> None:
         return
     columns = ("key", "network", "station", "source", "runtime", "flags", "done")
     print_table("Plan", columns, [tuple(row.values()) for row in rows])
-    err().print(f"{len(jobs)} jobs, {len(known)} measured already; nothing was run")
+    note(f"{len(jobs)} jobs, {len(known)} measured already; nothing was run")
 
 
 def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> None:
@@ -150,12 +145,10 @@ def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> 
     else:
         print_measurements(outcome.rows)
     print_outcome(outcome)
-    console = err()
-    console.print(
+    note(
         f"{summary.planned} jobs: {summary.skipped} measured before, "
         f"{facts['valid']} valid, {facts['degraded']} degraded, {facts['invalid']} invalid, "
         f"{summary.not_run} not run; {summary.seconds:.0f} s"
         + (f", {summary.per_hour:.0f} networks an hour" if summary.measured else ""),
-        soft_wrap=True,
     )
-    console.print(f"  rows: {url}", markup=False, soft_wrap=True)
+    note(f"  rows: {url}")

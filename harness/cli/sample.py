@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Json
-from harness.cli.output import err, print_json, print_table
+from harness.cli.output import note, print_json, print_rows, print_table
 
 if TYPE_CHECKING:
     from harness.backbones import Architecture
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the command to `app`."""
-    app.command(name)(sample)
 
 
 def sample(
@@ -35,11 +30,8 @@ def sample(
     from harness.backbones import backbone_names, get_backbone
 
     if backbone is None:
-        names = [{"backbone": name, "task": get_backbone(name).task} for name in backbone_names()]
-        if json:
-            print_json(names)
-        else:
-            print_table("Backbones", ("backbone", "task"), [tuple(n.values()) for n in names])
+        names = [(name, get_backbone(name).task) for name in backbone_names()]
+        print_rows("Backbones", ("backbone", "task"), names, json=json)
         return
     chosen = get_backbone(backbone)
     rows = []
@@ -68,7 +60,7 @@ def sample(
         [tuple(list(row.values())[:6]) for row in rows],
     )
     if out is not None:
-        err().print(f"{len(rows)} models in {out}", markup=False)
+        note(f"{len(rows)} models in {out}")
 
 
 def _convert(architecture: Architecture, seed: int, folder: Path) -> Path:

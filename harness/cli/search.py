@@ -12,7 +12,7 @@ import typer.core
 
 from harness.cli.groups import grouped
 from harness.cli.options import Json
-from harness.cli.output import err, print_json, print_ready_table, print_table
+from harness.cli.output import note, print_json, print_ready_table, print_table
 from harness.cli.search_setup import (
     BudgetOptions,
     DataOptions,
@@ -40,19 +40,16 @@ class _RunByDefault(typer.core.TyperGroup):
         return super().resolve_command(ctx, args)  # click's types are typer's own in some releases
 
 
-def register(app: typer.Typer, name: str) -> None:
-    """Add the commands to `app`."""
-    commands = typer.Typer(
-        cls=_RunByDefault,
-        no_args_is_help=True,
-        help="Find a network that meets budgets and verify it on the board; compare runs. "
-        "`harness search BACKBONE` is short for `harness search run BACKBONE`.",
-    )
-    commands.command("run")(grouped(run))
-    commands.command("compare")(compare)
-    app.add_typer(commands, name=name)
+commands = typer.Typer(
+    cls=_RunByDefault,
+    no_args_is_help=True,
+    help="Find a network that meets budgets and verify it on the board; compare runs. "
+    "`harness search BACKBONE` is short for `harness search run BACKBONE`.",
+)
 
 
+@commands.command("run")
+@grouped
 def run(
     backbone: Annotated[str, typer.Argument(help="Backbone, see `harness sample`.")],
     budgets: BudgetOptions,
@@ -89,11 +86,9 @@ def run(
                 found = run_search(plan, measure, watcher)
                 page = write_search_page(found, plan.folder)
         except KeyboardInterrupt:
-            err().print(
+            note(
                 f"interrupted: finished epochs and rows are kept in {plan.folder}; the same "
-                "command continues after them",
-                markup=False,
-                soft_wrap=True,
+                "command continues after them"
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if json:
@@ -104,6 +99,7 @@ def run(
         raise typer.Exit(EXIT_FAILED)
 
 
+@commands.command("compare")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page and plot.")] = Path(
@@ -128,7 +124,7 @@ def compare(
     for table in (means_table(found), differences_table(found), runs_table(found)):
         if table is not None:
             print_ready_table(table)
-    err().print(f"  page: {page}", markup=False, soft_wrap=True)
+    note(f"  page: {page}")
 
 
 def _folders(paths: Sequence[Path]) -> list[Path]:
@@ -158,5 +154,5 @@ def _print(run: SearchRun, page: Path) -> None:
     ]
     print_table("Result", ("fact", "value"), facts)
     if run.measured is not None and run.measured.source == "emulated":
-        err().print("emulated board: cycles are modelled, not measured on hardware")
-    err().print(f"  run: {page}", markup=False, soft_wrap=True)
+        note("emulated board: cycles are modelled, not measured on hardware")
+    note(f"  run: {page}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.cli.options import BenchFile, Database, Kernels, Libraries, Runtime, StationName
-from harness.cli.output import err
+from harness.cli.output import note
 from harness.errors import ConfigError, FitError
 from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
 from harness.runtimes import KernelSet, RuntimeName
@@ -257,7 +257,7 @@ def choose_fit(options: FitOptions, backbone: str) -> tuple[Path, Fit]:
             fit.require(wanted)
         except FitError:  # of another configuration, or of an older harness
             continue
-        err().print(f"fit: {one}", markup=False, soft_wrap=True)
+        note(f"fit: {one}")
         return one, fit
     arguments = " ".join(f"--{name} {value}" for name, value in wanted.items())
     raise FitError(

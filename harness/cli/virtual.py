@@ -12,14 +12,9 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import Json
-from harness.cli.output import print_json, print_table
+from harness.cli.output import note, print_json, print_rows
 
 commands = typer.Typer(help="Virtual boards: list them, serve one.", no_args_is_help=True)
-
-
-def register(app: typer.Typer, name: str) -> None:
-    """Add the commands to `app`."""
-    app.add_typer(commands, name=name)
 
 
 @commands.command("list")
@@ -28,11 +23,7 @@ def list_boards(json: Json = False) -> None:
     from harness.bench import virtual_bench
 
     rows = [(item.board, item.name, item.probe, item.serial) for item in virtual_bench().stations]
-    columns = ("board", "station", "probe", "serial")
-    if json:
-        print_json([dict(zip(columns, row, strict=True)) for row in rows])
-    else:
-        print_table("Virtual boards", columns, rows)
+    print_rows("Virtual boards", ("board", "station", "probe", "serial"), rows, json=json)
 
 
 @commands.command()
@@ -51,10 +42,9 @@ def serve(
 ) -> None:
     """Serve a virtual board: a pty for its console, pyOCD's remote probe server for its debug port.
 
-    Both are on this machine only. Ends with Ctrl-C or SIGTERM; the flash is kept for the next time.
+    Both are reachable from this machine only. Ends with Ctrl-C or SIGTERM; the flash is kept.
     """
     from harness.boards import load_board
-    from harness.cli.output import err
     from harness.virtual.ports.serve import Served
     from harness.virtual.ports.serve import serve as serve_board
 
@@ -63,7 +53,6 @@ def serve(
             print_json(asdict(served))
             sys.stdout.flush()
             return
-        console = err()
         for line in (
             f"virtual {served.board}, flash in {served.flash_file}",
             f"  console:  {served.console}  (any terminal, such as `pyserial-miniterm "
@@ -71,12 +60,12 @@ def serve(
             f"  probe:    pyocd flash -u {served.probe} -t {served.target} firmware.elf",
             "Ctrl-C ends it",
         ):
-            console.print(line, markup=False, soft_wrap=True)
+            note(line)
 
     stop = threading.Event()
-    # Set by hand: a shell has programs that it starts in the background ignore Ctrl-C.
-    for wish in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(wish, lambda *_: stop.set())
+    # A program that a shell starts in the background ignores Ctrl-C unless it sets a handler.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     serve_board(
         load_board(board), flash_file=flash, tcp_port=port, baud=baud, on_ready=ready, stop=stop
     )

@@ -136,3 +136,44 @@ def test_help_loads_no_heavy_package() -> None:
         "platformio", "sqlalchemy", "serial", "pydantic",
     }  # fmt: skip
     assert not heavy & loaded
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("measure", "nope.tflite"), "nope.tflite' does not exist"),
+        (("build", "nope.tflite", "-O9"), "Invalid value for '-O'"),
+        (("run", "net.tflite"), "harness measure net.tflite"),
+        (("results", "--source", "real"), "--source"),
+        (("flash", "a.elf", "--board", "nucleo_f746zx"), "did you mean 'nucleo_f746zg'"),
+    ],
+)
+def test_a_message_names_what_the_user_typed(
+    harness: Harness, arguments: tuple[str, ...], said: str
+) -> None:
+    answer = harness(*arguments)
+    assert answer.code == 2 and said in answer.err
+
+
+def test_compare_names_the_store_that_is_missing(harness: Harness, database: Path) -> None:
+    answer = harness("compare", database, "gone.sqlite")
+    assert answer.code == 1 and "no results store gone.sqlite" in answer.err
+    assert "--db" not in answer.err
+
+
+def test_a_board_without_a_station_is_the_bench_s_fault(harness: Harness, tmp_path: Path) -> None:
+    bench = tmp_path / "bench.toml"
+    bench.write_text(
+        '[[station]]\nname = "a"\nboard = "nucleo_f446re"\nprobe = "06"\nserial = "/dev/ttyX"\n'
+    )
+    answer = harness("flash", "a.elf", "--board", "nucleo_f746zg", "--bench", bench)
+    assert answer.code == 3 and "no station has board 'nucleo_f746zg'" in answer.err
+    assert "a (nucleo_f446re)" in answer.err
+
+
+def test_levels_are_taken_as_people_write_them() -> None:
+    from harness.firmware import Optimization
+
+    assert {Optimization(text) for text in ("2", "O2", "-O2")} == {Optimization.O2}
+    with pytest.raises(ValueError, match="9"):
+        Optimization("-O9")
