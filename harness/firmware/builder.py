@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness import paths
 from harness.boards import Board
 from harness.errors import BuildError
 from harness.firmware.boardconfig import main_ram
@@ -30,7 +31,7 @@ from harness.firmware.toolchain import (
     platformio_environment,
     prepare_core,
 )
-from harness.paths import cache_dir
+from harness.strict import from_json, to_json
 
 if TYPE_CHECKING:
     from harness.models.graph import TFLiteModel
@@ -38,30 +39,47 @@ if TYPE_CHECKING:
 
 Log = Callable[[str], None]
 
+_DEFAULTS = BuildOptions()
 _SLOTS = 8
 _GENERATED = ("src", "port", "include", "kernels", "library", "ld", "platforms", "boards")
 
 
-def build_image(
+def build(
     board: Board,
     model: TFLiteModel | None,
     sources: GeneratedSources,
-    options: BuildOptions,
+    options: BuildOptions = _DEFAULTS,
     *,
-    slot: int,
-    jobs: int | None,
-    cache: Path | None,
-    on_log: Log | None,
+    slot: int = 0,
+    jobs: int | None = None,
+    cache_dir: Path | None = None,
+    on_log: Log | None = None,
 ) -> FirmwareImage:
-    """Build one image; see `harness.firmware.build`."""
+    """Build an image, or return it when it was built before.
+
+    Args:
+        board: Board to build for.
+        model: The network, whose hash identifies the image; None for a runtime that takes any.
+        sources: What the runtime generated for it.
+        options: Compiler and board options.
+        slot: Preferred project folder; a busy one is passed over for the next.
+        jobs: Compiler processes at a time; by default as many as there are cores, four at most.
+        cache_dir: Where projects and images live instead of `harness.paths.cache_dir`.
+        on_log: Called with every line that PlatformIO prints.
+
+    Raises:
+        ToolchainMissing: No cross compiler, or PlatformIO cannot be run.
+        ImageTooLarge: Flash or RAM overflows; says which, by how much and what is biggest.
+        BuildError: The compiler or linker refused the sources; names the log.
+    """
     start = time.perf_counter()
-    root = cache or cache_dir()
-    toolchain = ensure_toolchain(cache)
+    root = cache_dir or paths.cache_dir()
+    toolchain = ensure_toolchain(cache_dir)
     project = plan_project(board, model, sources, options, toolchain.name)
     stored = _load(root, project, start)
     if stored is not None:
         return stored
-    core = prepare_core(cache)
+    core = prepare_core(cache_dir)
     with _project_folder(root, board, project, slot) as (folder, lock):
         # Another process may have built the same while this one waited for the folder.
         stored = _load(root, project, start)
@@ -99,14 +117,19 @@ def build_image(
         return _store(root, project, image, start)
 
 
-def write_standalone(
+def export_project(
     board: Board,
     model: TFLiteModel,
     sources: GeneratedSources,
     folder: Path,
-    options: BuildOptions,
+    options: BuildOptions = _DEFAULTS,
 ) -> Path:
-    """Write a project for building by hand; see `harness.firmware.export_project`."""
+    """Write the PlatformIO project that `build` would run, to be built by hand with ``pio run``.
+
+    Raises:
+        BuildError: `folder` cannot be written, or two kernel sources have one name.
+        ToolchainMissing: No cross compiler; it is part of the build id.
+    """
     project = plan_project(board, model, sources, options, ensure_toolchain().name)
     files = {**project.configuration, **project.model}
     files["src/build_info.c"] = build_info(project, model, sources).encode()
@@ -130,10 +153,21 @@ def _load(root: Path, project: Project, start: float) -> FirmwareImage | None:
     try:
         record = json.loads((folder / "image.json").read_text(encoding="utf-8"))
         content = (folder / "firmware.elf").read_bytes()
-        image = FirmwareImage.from_json(record, folder, seconds=time.perf_counter() - start)
-    except (OSError, ValueError, KeyError, TypeError):
+        image = from_json(FirmwareImage, record, where=str(folder), error=BuildError)
+    except (OSError, ValueError, BuildError):
         return None
-    return image if hashlib.sha256(content).hexdigest() == image.sha256 else None
+    whole = hashlib.sha256(content).hexdigest() == image.sha256
+    return _placed(image, folder, start, cached=True) if whole else None
+
+
+def _placed(image: FirmwareImage, folder: Path, start: float, *, cached: bool) -> FirmwareImage:
+    return replace(
+        image,
+        elf=folder / "firmware.elf",
+        map=folder / "firmware.map",
+        cached=cached,
+        seconds=time.perf_counter() - start,
+    )
 
 
 def _store(root: Path, project: Project, image: FirmwareImage, start: float) -> FirmwareImage:
@@ -143,7 +177,7 @@ def _store(root: Path, project: Project, image: FirmwareImage, start: float) -> 
     try:
         shutil.copyfile(image.elf, fresh / "firmware.elf")
         shutil.copyfile(image.map, fresh / "firmware.map")
-        text = json.dumps(image.to_json(), indent=2, sort_keys=True)
+        text = json.dumps(to_json(image), indent=2, sort_keys=True)
         (fresh / "image.json").write_text(text + "\n", encoding="utf-8")
         fresh.chmod(0o755)
         if folder.exists() and _load(root, project, start) is None:
@@ -158,12 +192,7 @@ def _store(root: Path, project: Project, image: FirmwareImage, start: float) -> 
         shutil.rmtree(fresh, ignore_errors=True)
         for bad in folder.parent.glob(".bad-*"):
             shutil.rmtree(bad, ignore_errors=True)
-    return replace(
-        image,
-        elf=folder / "firmware.elf",
-        map=folder / "firmware.map",
-        seconds=time.perf_counter() - start,
-    )
+    return _placed(image, folder, start, cached=False)
 
 
 # --- running PlatformIO ----------------------------------------------------------------------

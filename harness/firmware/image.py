@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
 
 from harness.errors import ConfigError
 
@@ -160,32 +158,3 @@ class FirmwareImage:
         counted by itself.
         """
         return self.ram.total - self.ram.arena
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what ``image.json`` holds: all that does not depend on where the store is."""
-        record = asdict(self)
-        for name in ("elf", "map", "cached", "seconds"):
-            del record[name]
-        return record
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any], folder: Path, *, seconds: float) -> Self:
-        """Rebuild the record of a stored image.
-
-        Raises:
-            KeyError, TypeError: `record` is from another version.
-        """
-        values = dict(record)
-        options = dict(values.pop("options"))
-        options["extra_flags"] = tuple(options["extra_flags"])
-        return cls(
-            elf=folder / "firmware.elf",
-            map=folder / "firmware.map",
-            options=BuildOptions(**options),
-            flags=tuple(values.pop("flags")),
-            sizes=FlashSplit(**values.pop("sizes")),
-            ram=RamSplit(**values.pop("ram")),
-            cached=True,
-            seconds=seconds,
-            **values,
-        )

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from harness.boards import Board, load_board
 from harness.errors import BuildError, ConfigError, ImageTooLarge, RuntimeUnsupported
 from harness.files import draft_of
+from harness.firmware.builder import build as build_firmware
 from harness.firmware.image import BuildOptions, FirmwareImage
 from harness.paths import cache_dir
 from harness.runtimes import GeneratedSources, RuntimeOptions, SharedFirmware, get_runtime
@@ -147,11 +148,9 @@ def _shared(
     slot: int,
 ) -> SharedImage:
     """Build the image once per process, as the library's files are searched each time."""
-    from harness.firmware.builder import build_image
-
     board, runtime = load_board(board_id), _runtime(options.runtime)
     sources = runtime.generate_shared(operators, options, board)
-    image = build_image(board, None, sources, build, slot=slot, jobs=None, cache=None, on_log=None)
+    image = build_firmware(board, None, sources, build, slot=slot)
     region = board.model_region
     if region is None:
         raise BuildError(f"{board.id} declares no model region", where=board.manifest)
