@@ -30,7 +30,13 @@ _LEAST_S, _LONGEST_WAIT_S = 0.002, 10.0
 
 
 class Stopwatch(Protocol):
-    """Time that does not come from the device."""
+    """Time that does not come from the device.
+
+    Attributes:
+        timing_model: Identity of the model that counts an emulated board's cycles, else None.
+    """
+
+    timing_model: str | None
 
     def now(self) -> float:
         """Return seconds since some moment."""
@@ -41,6 +47,8 @@ class Stopwatch(Protocol):
 
 class HostStopwatch:
     """The host's clock, for hardware."""
+
+    timing_model: str | None = None
 
     def now(self) -> float:
         """Return seconds since some moment."""
@@ -56,6 +64,7 @@ class VirtualStopwatch:
 
     def __init__(self, machine: VirtualMachine) -> None:
         self._machine = machine
+        self.timing_model: str | None = machine.model.identity
 
     def now(self) -> float:
         """Return seconds since some moment."""

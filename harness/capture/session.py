@@ -182,7 +182,7 @@ class BoardSession:
             layers_total_cycles=total,
             arena=arena,
             arena_parts=parts,
-            timing_model=self._timing_model(),
+            timing_model=self._stopwatch.timing_model,
             raw_log=console.log,
             seconds=seconds,
         )
@@ -238,14 +238,6 @@ class BoardSession:
         seconds = cycles * inferences / self._board.clock_hz
         factor = _EMULATION_FACTOR if self._station.source == "emulated" else 1
         return margin + seconds * factor
-
-    def _timing_model(self) -> str | None:
-        if self._station.source != "emulated":
-            return None
-        from harness.virtual.registry import get_machine
-
-        # As the machine that counted says, not as the environment does now.
-        return get_machine(self._board.id).model.identity
 
 
 def _stopwatch(station: Station) -> Stopwatch:

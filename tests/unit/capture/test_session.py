@@ -47,7 +47,8 @@ def test_a_whole_capture() -> None:
     ]
     assert capture.memory.painted == 1900
     assert bytes(device.received[0]) == bytes(i % 251 for i in range(490))
-    assert capture.timing_model is not None and "m-hil-boot" in capture.raw_log
+    assert "m-hil-boot" in capture.raw_log
+    assert capture.timing_model is None  # no machine counts the cycles of a fake device
 
 
 @pytest.mark.parametrize(("told", "known"), [(1, True), (0, False), (-1, None)])
