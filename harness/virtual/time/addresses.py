@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from typing import Any
 
-from harness.virtual.time.decode import PC, Instruction, decode, decode_block
+from harness.virtual.time.decode import decode_block
+from harness.virtual.time.instruction import PC, Instruction, Operand
+from harness.virtual.time.mnemonics import PRELOAD
 
-SP = 13
 MAX_TERMS = 6
 MAX_KEPT = 8
 _LOADED = 100  # terms from here on are the results of the block's own loads, by access
@@ -85,12 +84,10 @@ def derive(code: bytes, address: int, *, merge: bool = True) -> Addresses:
     """
     walk = _Walk()
     before: Instruction | None = None
-    position = 0
     for instruction in decode_block(code):
-        size = 2 * instruction.halfwords
-        walk.step(instruction, code[position : position + size], address + position, before)
+        walk.step(instruction, address, before)
         before = instruction
-        position += size
+        address += 2 * instruction.halfwords
     found = _number_kept(walk.found)
     if merge:
         found.accesses = list(_merged(found.accesses))
@@ -155,231 +152,88 @@ class _Walk:
         self.found = Addresses()
         self.values: dict[int, Sum | None] = {n: Sum(0, ((n, 1),)) for n in range(15)}
 
-    def step(
-        self, instruction: Instruction, code: bytes, at: int, before: Instruction | None
-    ) -> None:
-        """Account for one instruction."""
-        unit = instruction.unit
-        if unit in ("load", "store", "load-multiple", "store-multiple"):
-            self._memory(instruction, code, at, before)
+    def step(self, instruction: Instruction, at: int, before: Instruction | None) -> None:
+        """Account for one instruction at address `at`."""
+        if instruction.width:
+            self._access(instruction, at, before)
             return
-        operands = _operands(code)
-        value = self._computed(instruction, operands, at)
+        operands = instruction.operands
+        value = self._computed(instruction.name, operands, at) if len(operands) > 1 else None
         for register in instruction.writes:
-            if register < 15:
+            if register < PC:
                 self.values[register] = None
-        if operands and operands[0][0] == "r" and operands[0][1] in instruction.writes:
-            self.values[operands[0][1]] = value
+        if operands and operands[0].register in instruction.writes:
+            self.values[operands[0].register] = value
 
     def _register(self, register: int, at: int) -> Sum | None:
-        if register == PC:
-            return Sum((at + 4) & ~3)
-        return self.values.get(register)
+        return Sum((at + 4) & ~3) if register == PC else self.values.get(register)
 
-    def _operand(self, operand: tuple[Any, ...], at: int) -> Sum | None:
-        """Return the value of an operand: ("r", register, left shift or None) or ("i", value)."""
-        if operand[0] == "i":
-            return Sum(_signed(operand[1]))
-        if operand[0] != "r" or operand[2] is None:
+    def _operand(self, operand: Operand, at: int) -> Sum | None:
+        if operand.register < 0:
+            return Sum(_signed(operand.immediate))
+        value = self._register(operand.register, at)
+        if value is None or operand.shift is None:
             return None
-        value = self._register(operand[1], at)
-        return None if value is None else Sum().plus(value, 1 << operand[2])
+        return Sum().plus(value, 1 << operand.shift)
 
-    def _computed(
-        self, instruction: Instruction, operands: tuple[tuple[Any, ...], ...], at: int
-    ) -> Sum | None:
-        name = instruction.name
-        if name == "movt" and len(operands) == 2:
-            low = self.values.get(operands[0][1])
-            if low is not None and not low.terms:
-                return Sum(_signed(low.constant & 0xFFFF | operands[1][1] << 16))
-            return None
-        if len(operands) < 2:
-            return None
-        sources = operands[1:] if len(operands) > 2 else operands
+    def _computed(self, name: str, operands: tuple[Operand, ...], at: int) -> Sum | None:
+        """Return what an instruction computes, None where it is no sum."""
+        if name == "movt":
+            low = self.values.get(operands[0].register)
+            if low is None or low.terms:
+                return None
+            return Sum(_signed(low.constant & 0xFFFF | operands[1].immediate << 16))
         if name in ("mov", "movw", "adr"):
             return self._operand(operands[-1], at)
-        if name == "lsl" and operands[-1][0] == "i":
-            value = self._operand(sources[0] if len(operands) > 2 else operands[0], at)
-            return None if value is None else Sum().plus(value, 1 << operands[-1][1])
-        if name in ("add", "addw", "sub", "subw", "rsb"):
-            left, right = self._operand(sources[0], at), self._operand(sources[1], at)
-            if left is None or right is None:
-                return None
-            if name == "rsb":
-                left, right = right, left
-            return left.plus(right, 1 if name.startswith("add") else -1)
-        if name in ("mul", "mla") and len(operands) >= 3:
-            return self._product(name, operands, at)
-        return None
-
-    def _product(self, name: str, operands: tuple[tuple[Any, ...], ...], at: int) -> Sum | None:
-        one, two = self._operand(operands[1], at), self._operand(operands[2], at)
-        if one is None or two is None or (one.terms and two.terms):
+        left, right, *rest = operands[1:] if len(operands) > 2 else operands
+        one, two = self._operand(left, at), self._operand(right, at)
+        if one is None or two is None:
             return None
-        if one.terms:
-            one, two = two, one
-        product = Sum().plus(two, one.constant)
-        if name == "mul":
-            return product
-        addend = self._operand(operands[3], at)
+        if name == "lsl" and right.register < 0:
+            return Sum().plus(one, 1 << right.immediate)
+        if name in ("add", "addw"):
+            return one.plus(two)
+        if name in ("sub", "subw"):
+            return one.plus(two, -1)
+        if name == "rsb":
+            return two.plus(one, -1)
+        if name not in ("mul", "mla") or len(operands) < 3 or (one.terms and two.terms):
+            return None
+        product = Sum().plus(one, two.constant) if one.terms else Sum().plus(two, one.constant)
+        addend = self._operand(rest[0], at) if rest else Sum()
         return None if addend is None else addend.plus(product)
 
-    def _memory(
-        self, instruction: Instruction, code: bytes, at: int, before: Instruction | None
-    ) -> None:
-        place = _place(code)
-        count = instruction.count * 4 if "multiple" in instruction.unit else instruction.width
-        store = instruction.unit.startswith("store")
-        address = None if place is None else self._address(place, at)
-        if instruction.name in ("pld", "pli", "pldw"):
-            address = None
-        chained = (
-            instruction.unit == "load"
-            and before is not None
-            and before.unit == "load"
-            and not set(before.writes).intersection(instruction.early)
-        )
-        index = len(self.found.accesses)
+    def _access(self, instruction: Instruction, at: int, before: Instruction | None) -> None:
+        place, preload = instruction.address, instruction.name in PRELOAD
+        single = instruction.unit == "load"
+        base = self._register(place.base, at) if place is not None else None
+        address = None
+        if place is not None and base is not None and not preload:
+            address = base.plus(Sum(place.offset))
+            if place.index >= 0:
+                index = self._register(place.index, at)
+                address = None if index is None else address.plus(index, 1 << place.shift)
+        number = len(self.found.accesses)
         if address is not None:
-            width = instruction.width if instruction.unit == "load" else 0
-            access = Access(
-                address, store, max(1, count), width if width > 1 else 0, chained=chained
+            chained = (
+                single
+                and before is not None
+                and before.unit == "load"
+                and not set(before.writes).intersection(instruction.early)
             )
-            self.found.accesses.append(access)
-        elif instruction.name not in ("pld", "pli", "pldw"):
+            several = "multiple" in instruction.unit
+            self.found.accesses.append(Access(
+                address,
+                instruction.unit.startswith("store"),
+                max(1, instruction.count * 4 if several else instruction.width),
+                instruction.width if single and instruction.width > 1 else 0,
+                chained=chained,
+            ))  # fmt: skip
+        elif not preload:
             self.found.unknown += 1
         if place is not None and place.update is not None:
-            base = self._register(place.base, at)
-            moved = self._moved(place, at)
-            self.values[place.base] = None if base is None or moved is None else base.plus(moved)
+            self.values[place.base] = None if base is None else base.plus(Sum(place.update))
+        loaded = single and instruction.width == 4 and address is not None
         for register in instruction.writes:
-            if register < 15:
-                simple = instruction.unit == "load" and instruction.width == 4
-                self.values[register] = (
-                    Sum(0, ((_LOADED + index, 1),)) if simple and address is not None else None
-                )
-
-    def _address(self, place: Place, at: int) -> Sum | None:
-        base = self._register(place.base, at)
-        if base is None:
-            return None
-        base = base.plus(Sum(place.offset))
-        if place.index < 0:
-            return base
-        index = self._register(place.index, at)
-        return None if index is None else base.plus(index, 1 << place.shift)
-
-    def _moved(self, place: Place, at: int) -> Sum | None:
-        if place.update_register >= 0:
-            return self._register(place.update_register, at)
-        return Sum(place.update or 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The address operand of an instruction; `update` is what its base changes by, if it does."""
-
-    base: int
-    offset: int = 0
-    index: int = -1
-    shift: int = 0
-    update: int | None = None
-    update_register: int = -1
-
-
-@lru_cache(maxsize=1)
-def _disassembler() -> Any:
-    import capstone
-
-    mode = capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS | capstone.CS_MODE_V8
-    engine = capstone.Cs(capstone.CS_ARCH_ARM, mode)
-    engine.detail = True
-    return engine
-
-
-def _number(instruction: Any, register: int) -> int:
-    """Return the number of a core register, 99 for any other."""
-    from harness.virtual.time.decode import _NAMES
-
-    return _NAMES.get(instruction.reg_name(register) or "", 99)
-
-
-@lru_cache(maxsize=1 << 16)
-def _operands(code: bytes) -> tuple[tuple[Any, ...], ...]:
-    """Return the operands of an instruction that is no load or store."""
-    from capstone import arm
-
-    for instruction in _disassembler().disasm(code, 0, 1):
-        found: list[tuple[Any, ...]] = []
-        for operand in instruction.operands:
-            if operand.type == arm.ARM_OP_REG:
-                shift: int | None = 0
-                if operand.shift.type == arm.ARM_SFT_LSL:
-                    shift = operand.shift.value
-                elif operand.shift.type != 0:
-                    shift = None
-                found.append(("r", _number(instruction, operand.reg), shift))
-            elif operand.type == arm.ARM_OP_IMM:
-                found.append(("i", operand.imm))
-            else:
-                found.append(("?",))
-        return tuple(found)
-    return ()
-
-
-@lru_cache(maxsize=1 << 16)
-def _place(code: bytes) -> Place | None:
-    """Return the address operand of a load or store."""
-    from capstone import arm
-
-    decoded = decode(code)
-    for instruction in _disassembler().disasm(code, 0, 1):
-        if "multiple" in decoded.unit and decoded.name not in ("ldrd", "strd"):
-            return _multiple(decoded)
-        operands = instruction.operands
-        for n, operand in enumerate(operands):
-            if operand.type != arm.ARM_OP_MEM:
-                continue
-            memory = operand.mem
-            offset = memory.disp
-            index = _number(instruction, memory.index) if memory.index else -1
-            base = _number(instruction, memory.base)
-            post = operands[n + 1 :]
-            if decoded.updates:
-                if post and post[0].type == arm.ARM_OP_REG:
-                    return Place(base, update=0, update_register=_number(instruction, post[0].reg))
-                if post or _post_indexed(code):
-                    return Place(base, update=post[0].imm if post else offset)
-                return Place(base, offset, index, _shift(operand), update=offset)
-            if index == 99 or base == 99:
-                return None
-            return Place(base, offset, index, _shift(operand))
-    return None
-
-
-def _shift(operand: Any) -> int:
-    return int(operand.shift.value or operand.mem.lshift)
-
-
-def _post_indexed(code: bytes) -> bool:
-    """Tell a post-indexed access by its P bit (ARMv7-M ARM A7.7: T4 of LDR, T1 of LDRD)."""
-    first, second = code[0] | code[1] << 8, code[2] | code[3] << 8
-    if first >> 9 == 0x74:  # LDRD, STRD: P is bit 8 of the first half word
-        return not first & 0x100
-    return bool(second & 0x800) and not second & 0x400
-
-
-def _multiple(decoded: Instruction) -> Place | None:
-    size = 4 * decoded.count
-    name = decoded.name
-    if name in ("push", "vpush"):
-        return Place(SP, -size, update=-size)
-    if name in ("pop", "vpop"):
-        return Place(SP, 0, update=size)
-    if not decoded.early:
-        return None
-    base, updates = decoded.early[0], bool(decoded.updates)
-    if "db" in name:
-        return Place(base, -size, update=-size if updates else None)
-    return Place(base, 0, update=size if updates else None)
+            if register < PC:
+                self.values[register] = Sum(0, ((_LOADED + number, 1),)) if loaded else None

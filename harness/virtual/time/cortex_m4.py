@@ -15,7 +15,7 @@ successor. Left out: flash wait states and the ART accelerator, bus contention, 
 
 from __future__ import annotations
 
-from harness.virtual.time.decode import Instruction
+from harness.virtual.time.instruction import Instruction
 from harness.virtual.time.model import TimingModel
 
 ALU = 1  # data processing, DSP and every multiply, long ones included [T]
@@ -91,7 +91,8 @@ def _base(instruction: Instruction) -> int:
     if unit == "load":
         return LOAD
     if unit == "store":
-        return STORE_INDEXED if instruction.indexed else STORE
+        indexed = instruction.address is not None and instruction.address.index >= 0
+        return STORE_INDEXED if indexed else STORE
     if unit in ("load-multiple", "store-multiple"):
         return 1 + max(1, instruction.count)  # 1 + N: ldm, stm, push, pop, ldrd, strd, vldm [T]
     if unit == "fp-move":

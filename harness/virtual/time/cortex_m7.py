@@ -17,7 +17,7 @@ store buffer, fetch alignment. Left out, making it dearer: pairing a taken branc
 
 from __future__ import annotations
 
-from harness.virtual.time.decode import FLAGS, Instruction
+from harness.virtual.time.instruction import FLAGS, PC, Instruction
 from harness.virtual.time.mnemonics import ADDITIVE, EARLY_BITS, PACK, SATURATE, XTA
 from harness.virtual.time.model import TimingModel
 
@@ -188,8 +188,15 @@ class _Pipeline:
         Known when both have the same base register and an immediate offset. Otherwise it is even
         odds, so every other such pair of the block issues together.
         """
-        if older.base == younger.base >= 0 and not older.updates and older.base != 15:
-            return (older.offset ^ younger.offset) & 4 != 0
+        one, two = older.address, younger.address
+        if (
+            one is not None
+            and two is not None
+            and one.base == two.base != PC
+            and one.index == two.index == -1
+            and one.update is None
+        ):
+            return (one.offset ^ two.offset) & 4 != 0
         self.undecided_banks += 1
         return self.undecided_banks % 2 == 0
 

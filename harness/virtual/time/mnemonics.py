@@ -51,6 +51,11 @@ FP_ALU = _words(
     "vadd vsub vmul vnmul vabs vneg vcvt vcvtr vcvtb vcvtt vcvta vcvtm vcvtn vcvtp vmaxnm vminnm "
     "vrinta vrintm vrintn vrintp vrintr vrintx vrintz vseleq vselge vselgt vselvs"
 )
+LOADS = LOAD_WORD | LOAD_PART | PRELOAD | {"ldrd", "vldr"}
+STORES = STORE | STORE_EXCLUSIVE | {"strd", "vstr"}
+LOADS_OF_MANY = LOAD_MULTIPLE | FP_LOAD_MULTIPLE
+STORES_OF_MANY = STORE_MULTIPLE | FP_STORE_MULTIPLE
+BRANCH = _words("b bl bx blx bxns blxns cbz cbnz tbb tbh")
 BARRIER = _words("dmb dsb isb")
 SYSTEM = _words("mrs msr cpsie cpsid svc bkpt udf wfi wfe sev sevl clrex dbg hint vmrs vmsr")
 HINT = _words("nop yield csdb")

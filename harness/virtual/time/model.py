@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harness.virtual.time.decode import Instruction, decode_block
+from harness.virtual.time.decode import decode_block
+from harness.virtual.time.instruction import Instruction
 
 if TYPE_CHECKING:
     from harness.boards import Board

@@ -9,7 +9,7 @@ from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.memory import Memory, MemoryMap
 from harness.virtual.native import hooks, shared, watch
 from harness.virtual.time.addresses import Access, derive
-from harness.virtual.time.decode import FLAGS, Instruction, decode_block
+from harness.virtual.time.decode import decode_block
 from harness.virtual.time.events import (
     BRANCH_CONDITIONAL,
     BRANCH_DIRECT,
@@ -17,6 +17,7 @@ from harness.virtual.time.events import (
     BRANCH_NONE,
     BRANCH_RETURN,
 )
+from harness.virtual.time.instruction import FLAGS, Instruction
 
 if TYPE_CHECKING:
     from harness.boards import Board

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from harness.virtual.time import events
 from harness.virtual.time.cortex_m4 import REFILL, CortexM4, issue_cycles
-from harness.virtual.time.decode import Instruction, decode_block
+from harness.virtual.time.decode import decode_block
+from harness.virtual.time.instruction import Instruction
 
 TARGET_UNALIGNED = 1  # "branches to unaligned wide instructions take one extra cycle" [A]
 RUN_UNALIGNED = 1  # "groups of three or more unaligned wide instructions take one extra" [A]

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from harness.virtual.time import events
 from harness.virtual.time.cortex_m7 import CortexM7, issue_cycles, loops_to_itself
-from harness.virtual.time.decode import FLAGS, Instruction, decode_block
+from harness.virtual.time.decode import decode_block
+from harness.virtual.time.instruction import FLAGS, Instruction
 
 FETCH_BYTES = 8  # "64-bit instruction fetch bandwidth" [TRM] 1.2.3
 QUEUE_BYTES = 32  # "4x64-bit pre-fetch queue" [TRM] 1.2.3

@@ -8,7 +8,8 @@ import pytest
 from harness.boards import Board, load_board
 from harness.errors import VirtualError
 from harness.virtual.time import timing_model
-from harness.virtual.time.decode import FLAGS, decode, decode_block
+from harness.virtual.time.decode import decode, decode_block
+from harness.virtual.time.instruction import FLAGS
 
 BOARDS = {"cortex-m7": "nucleo_f746zg", "cortex-m4": "nucleo_f446re"}
 
