@@ -16,14 +16,11 @@ class Architecture:
     """One point of a backbone's search space.
 
     Made and checked by `Backbone.architecture`, `Backbone.sample` or `Backbone.from_json`.
-
-    Attributes:
-        backbone: Name of the backbone.
-        decisions: Pairs of decision name and its values, in the backbone's order. Widths are
-            channel counts; a block of width 0 is skipped.
     """
 
-    backbone: str
+    backbone: str  # name of the backbone
+    # Pairs of decision name and its values, in the backbone's order. Widths are channel counts; a
+    # block of width 0 is skipped.
     decisions: tuple[tuple[str, tuple[int, ...]], ...]
 
     def __getitem__(self, decision: str) -> tuple[int, ...]:

@@ -29,25 +29,15 @@ _NO_LIMITS = Limits()
 
 @dataclass(frozen=True)
 class Backbone:
-    """One search space.
+    """One search space."""
 
-    Attributes:
-        name: Identifier in campaigns, fits and results.
-        task: What its networks are for.
-        space: Decisions and layers.
-        classes: Number of logits.
-        signed_input: Whether inputs are centred (features) rather than 0 to 1 (images).
-        min_ops: Smallest op count that is aimed at when sampling.
-        octaves: Sampled op counts reach from `min_ops` to `min_ops` · 2^`octaves`.
-    """
-
-    name: str
-    task: str
-    space: Space
-    classes: int
-    signed_input: bool
-    min_ops: int
-    octaves: int
+    name: str  # identifier in campaigns, fits and results
+    task: str  # what its networks are for
+    space: Space  # decisions and layers
+    classes: int  # number of logits
+    signed_input: bool  # whether inputs are centred (features) rather than 0 to 1 (images)
+    min_ops: int  # smallest op count that is aimed at when sampling
+    octaves: int  # sampled op counts reach from `min_ops` to `min_ops` · 2^`octaves`
 
     @property
     def input_shape(self) -> Shape:

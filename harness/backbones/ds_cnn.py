@@ -29,20 +29,13 @@ class DsCnnSpace:
 
     Decisions: ``stem`` (channels of the first convolution) and ``blocks`` (output channels of each
     block, 0 where it is skipped: identity at stride 1, a 2×2 average pool at stride 2).
-
-    Attributes:
-        shape: Input height, width, channels.
-        classes: Number of logits.
-        strides: Stride of each block.
-        min_blocks: Fewest blocks that are not skipped.
-        kernel: Of the first convolution.
     """
 
-    shape: Shape
-    classes: int
-    strides: tuple[int, ...]
-    min_blocks: int
-    kernel: tuple[int, int] = (10, 4)
+    shape: Shape  # input height, width, channels
+    classes: int  # number of logits
+    strides: tuple[int, ...]  # stride of each block
+    min_blocks: int  # fewest blocks that are not skipped
+    kernel: tuple[int, int] = (10, 4)  # of the first convolution
 
     @cached_property
     def slots(self) -> Mapping[str, tuple[Slot, ...]]:

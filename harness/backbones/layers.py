@@ -16,33 +16,20 @@ Operator = Literal["CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "ADD", "RE
 
 @dataclass(frozen=True, slots=True)
 class LayerSpec:
-    """One operator after batch normalisation and activation are folded in.
+    """One operator after batch normalisation and activation are folded in."""
 
-    Attributes:
-        name: Unique in the network, the same for the same role in every architecture.
-        operator: TFLite builtin name.
-        input_shape: Height, width, channels.
-        output_shape: Height, width, channels.
-        kernel: Height and width.
-        stride: Of both axes.
-        padding: ``same`` or ``valid``.
-        activation: Fused activation.
-        normalized: Whether a batch normalisation is folded into it (else it has a plain bias).
-        adds: Name of the earlier layer whose output an ADD also takes.
-        block: Index of the block that it belongs to; -1 for stem and head.
-    """
-
-    name: str
-    operator: Operator
-    input_shape: Shape
-    output_shape: Shape
-    kernel: tuple[int, int] = (1, 1)
-    stride: int = 1
-    padding: Literal["same", "valid"] = "same"
-    activation: Activation = "linear"
+    name: str  # unique in the network, the same for the same role in every architecture
+    operator: Operator  # TFLite builtin name
+    input_shape: Shape  # height, width, channels
+    output_shape: Shape  # height, width, channels
+    kernel: tuple[int, int] = (1, 1)  # height and width
+    stride: int = 1  # of both axes
+    padding: Literal["same", "valid"] = "same"  # ``same`` or ``valid``
+    activation: Activation = "linear"  # fused activation
+    # Whether a batch normalisation is folded into it (else it has a plain bias).
     normalized: bool = True
-    adds: str | None = None
-    block: int = -1
+    adds: str | None = None  # name of the earlier layer whose output an ADD also takes
+    block: int = -1  # index of the block that it belongs to; -1 for stem and head
 
     @property
     def macs(self) -> int:
@@ -72,20 +59,14 @@ class LayerSpec:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What an architecture costs, counted from its layers.
+    """What an architecture costs, counted from its layers."""
 
-    Attributes:
-        macs: Multiply-accumulates of convolutions.
-        parameters: Weights and biases, in elements.
-        working_memory_bytes: Maximum over nodes of inputs + outputs, int8 (MicroNets section 5:
-            the SRAM term of the search). A residual input that outlives its node is not in it.
-        layers: What was counted, in execution order.
-    """
-
-    macs: int
-    parameters: int
+    macs: int  # multiply-accumulates of convolutions
+    parameters: int  # weights and biases, in elements
+    # Maximum over nodes of inputs + outputs, int8 (MicroNets section 5: the SRAM term of the
+    # search). A residual input that outlives its node is not in it.
     working_memory_bytes: int
-    layers: tuple[LayerSpec, ...]
+    layers: tuple[LayerSpec, ...]  # what was counted, in execution order
 
     @property
     def ops(self) -> int:

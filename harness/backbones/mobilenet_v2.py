@@ -66,14 +66,10 @@ class MobileNetV2Space:
     Decisions: ``resolution``; ``stem``; ``expansions`` and ``outputs``, the channels of each
     block; ``head``. The first bottleneck has no expansion (0). Every block but the first of its
     stage may be skipped (0 in both). The input is added where stride is 1 and widths are equal.
-
-    Attributes:
-        classes: Number of logits.
-        resolutions: Sides of the square inputs that are sampled from.
     """
 
-    classes: int = 2
-    resolutions: tuple[int, ...] = RESOLUTIONS
+    classes: int = 2  # number of logits
+    resolutions: tuple[int, ...] = RESOLUTIONS  # sides of the square inputs that are sampled from
 
     @cached_property
     def slots(self) -> Mapping[str, tuple[Slot, ...]]:

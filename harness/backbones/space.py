@@ -18,17 +18,11 @@ FULL_SCALE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds that a sample must keep; None is no bound.
+    """Bounds that a sample must keep; None is no bound."""
 
-    Attributes:
-        max_working_memory_bytes: Bound of `Cost.working_memory_bytes`.
-        max_parameters: Bound of `Cost.parameters`.
-        max_ops: Bound of `Cost.ops`.
-    """
-
-    max_working_memory_bytes: int | None = None
-    max_parameters: int | None = None
-    max_ops: int | None = None
+    max_working_memory_bytes: int | None = None  # bound of `Cost.working_memory_bytes`
+    max_parameters: int | None = None  # bound of `Cost.parameters`
+    max_ops: int | None = None  # bound of `Cost.ops`
 
     def broken_by(self, cost: Cost) -> str | None:
         """Return the name of the first bound that `cost` exceeds, or None."""
@@ -45,17 +39,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One decision: the values it may take.
+    """One decision: the values it may take."""
 
-    Attributes:
-        minimum: Smallest value.
-        maximum: Largest value: the backbone's own width.
-        optional: Whether 0 (the block is skipped) is allowed too.
-    """
-
-    minimum: int
-    maximum: int
-    optional: bool = False
+    minimum: int  # smallest value
+    maximum: int  # largest value: the backbone's own width
+    optional: bool = False  # whether 0 (the block is skipped) is allowed too
 
     def allows(self, value: int) -> bool:
         """Return whether the decision may be `value`."""

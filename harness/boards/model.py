@@ -31,22 +31,15 @@ Hertz = Annotated[int, Field(gt=0)]
 
 
 class MemoryRegion(Strict):
-    """One memory region as the core sees it.
+    """One memory region as the core sees it."""
 
-    Attributes:
-        name: Name in the reference manual (``FLASH``, ``DTCM``, ``SRAM1``).
-        kind: ``flash`` (execute in place), ``ram`` (data, may hold the arena) or ``itcm``
-            (instruction RAM, not used for data).
-        origin: First address.
-        bytes: Size.
-        alias_of: Name of the region that this one is a second address of.
-    """
-
-    name: str
+    name: str  # name in the reference manual (``FLASH``, ``DTCM``, ``SRAM1``)
+    # ``flash`` (execute in place), ``ram`` (data, may hold the arena) or ``itcm`` (instruction RAM,
+    # not used for data).
     kind: Literal["flash", "ram", "itcm"]
-    origin: Address
+    origin: Address  # first address
     bytes: Bytes
-    alias_of: str | None = None
+    alias_of: str | None = None  # name of the region that this one is a second address of
 
     @property
     def end(self) -> int:
@@ -55,15 +48,10 @@ class MemoryRegion(Strict):
 
 
 class ModelRegion(Strict):
-    """Part of the flash that holds a model when one firmware serves many.
+    """Part of the flash that holds a model when one firmware serves many."""
 
-    Attributes:
-        origin: First address, that of a flash sector.
-        bytes: Size, up to the end of a flash sector.
-    """
-
-    origin: Address
-    bytes: Bytes
+    origin: Address  # first address, that of a flash sector
+    bytes: Bytes  # size, up to the end of a flash sector
 
     @property
     def end(self) -> int:
@@ -72,15 +60,10 @@ class ModelRegion(Strict):
 
 
 class FlashSectors(Strict):
-    """A run of equal flash sectors, in address order.
+    """A run of equal flash sectors, in address order."""
 
-    Attributes:
-        count: How many.
-        bytes: Size of each.
-    """
-
-    count: Annotated[int, Field(gt=0)]
-    bytes: Bytes
+    count: Annotated[int, Field(gt=0)]  # how many
+    bytes: Bytes  # size of each
 
 
 class Pll(Strict):
@@ -104,38 +87,25 @@ _PLL_RANGES = {
 
 
 class Clock(Strict):
-    """Clock tree at the board's maximum.
+    """Clock tree at the board's maximum."""
 
-    Attributes:
-        hse_hz: External clock at OSC_IN; on most Nucleo boards the ST-LINK's 8 MHz MCO.
-        hse_bypass: True when OSC_IN is driven by a clock, not a crystal.
-        msi_hz: Instead of `hse_hz`: the STM32L4's internal oscillator, locked to the board's
-            crystal of 32.768 kHz.
-        hsi_hz: Internal oscillator, the fallback.
-        pll: PLL factors for the reference clock (`hse_hz` or `msi_hz`).
-        pll_hsi: PLL factors for the fallback to HSI.
-        sysclk_hz: Core clock that results.
-        apb1_divider: APB1 prescaler.
-        apb2_divider: APB2 prescaler.
-        flash_wait_states: For `sysclk_hz` at 2.7–3.6 V.
-        overdrive: Whether PWR over-drive (STM32L4+: boost) is needed for `sysclk_hz`.
-        voltage_scale: Regulator voltage scale (1 is the fastest).
-    """
-
+    # External clock at OSC_IN; on most Nucleo boards the ST-LINK's 8 MHz MCO.
     hse_hz: Hertz | None = None
-    hse_bypass: bool = False
+    hse_bypass: bool = False  # True when OSC_IN is driven by a clock, not a crystal
+    # Instead of `hse_hz`: the STM32L4's internal oscillator, locked to the board's crystal of
+    # 32.768 kHz.
     msi_hz: Literal[4_000_000, 8_000_000, 16_000_000, 24_000_000, 32_000_000, 48_000_000] | None = (
         None
     )
-    hsi_hz: Hertz
-    pll: Pll
-    pll_hsi: Pll
-    sysclk_hz: Hertz
-    apb1_divider: Literal[1, 2, 4, 8, 16]
-    apb2_divider: Literal[1, 2, 4, 8, 16]
-    flash_wait_states: Annotated[int, Field(ge=0, le=15)]
-    overdrive: bool
-    voltage_scale: Literal[1, 2, 3]
+    hsi_hz: Hertz  # internal oscillator, the fallback
+    pll: Pll  # PLL factors for the reference clock (`hse_hz` or `msi_hz`)
+    pll_hsi: Pll  # PLL factors for the fallback to HSI
+    sysclk_hz: Hertz  # core clock that results
+    apb1_divider: Literal[1, 2, 4, 8, 16]  # APB1 prescaler
+    apb2_divider: Literal[1, 2, 4, 8, 16]  # APB2 prescaler
+    flash_wait_states: Annotated[int, Field(ge=0, le=15)]  # for `sysclk_hz` at 2.7–3.6 V
+    overdrive: bool  # whether PWR over-drive (STM32L4+: boost) is needed for `sysclk_hz`
+    voltage_scale: Literal[1, 2, 3]  # regulator voltage scale (1 is the fastest)
 
     @model_validator(mode="after")
     def _pll_reaches_sysclk(self) -> Clock:
@@ -167,57 +137,33 @@ class Clock(Strict):
 
 
 class Accelerator(Strict):
-    """What the flash interface keeps of its reads, where the core has no cache of its own.
+    """What the flash interface keeps of its reads, where the core has no cache of its own."""
 
-    Attributes:
-        line_bytes: Width of one read of the flash.
-        code_lines: How many of these are kept for instructions.
-        data_lines: The same for data.
-        prefetch: Whether the firmware switches on the prefetch of the next line of code.
-    """
-
-    line_bytes: Literal[8, 16]
-    code_lines: Annotated[int, Field(gt=0, le=128)]
-    data_lines: Annotated[int, Field(gt=0, le=32)]
-    prefetch: bool
+    line_bytes: Literal[8, 16]  # width of one read of the flash
+    code_lines: Annotated[int, Field(gt=0, le=128)]  # how many of these are kept for instructions
+    data_lines: Annotated[int, Field(gt=0, le=32)]  # the same for data
+    prefetch: bool  # whether the firmware switches on the prefetch of the next line of code
 
 
 class Caches(Strict):
-    """L1 caches of the core and the flash accelerator.
+    """L1 caches of the core and the flash accelerator."""
 
-    Attributes:
-        icache_bytes: Size of the core's instruction cache (0: none).
-        icache_ways: Associativity.
-        dcache_bytes: Size of the core's data cache (0: none).
-        dcache_ways: Associativity.
-        line_bytes: Cache line.
-        art: Whether the flash interface has ST's ART accelerator.
-        accelerator: What it keeps; only where code is fetched through it.
-    """
-
-    icache_bytes: Annotated[int, Field(ge=0)]
-    icache_ways: Annotated[int, Field(ge=0)]
-    dcache_bytes: Annotated[int, Field(ge=0)]
-    dcache_ways: Annotated[int, Field(ge=0)]
-    line_bytes: Literal[0, 32]
-    art: bool
-    accelerator: Accelerator | None = None
+    icache_bytes: Annotated[int, Field(ge=0)]  # size of the core's instruction cache (0: none)
+    icache_ways: Annotated[int, Field(ge=0)]  # associativity
+    dcache_bytes: Annotated[int, Field(ge=0)]  # size of the core's data cache (0: none)
+    dcache_ways: Annotated[int, Field(ge=0)]  # associativity
+    line_bytes: Literal[0, 32]  # cache line
+    art: bool  # whether the flash interface has ST's ART accelerator
+    accelerator: Accelerator | None = None  # what it keeps; only where code is fetched through it
 
 
 class Core(Strict):
-    """Processor core.
+    """Processor core."""
 
-    Attributes:
-        cpu: GCC's ``-mcpu`` name.
-        fpu: GCC's ``-mfpu`` name.
-        float_abi: GCC's ``-mfloat-abi``.
-        cpuid: Value of SCB->CPUID.
-    """
-
-    cpu: Literal["cortex-m4", "cortex-m7"]
-    fpu: Literal["fpv4-sp-d16", "fpv5-sp-d16", "fpv5-d16"]
-    float_abi: Literal["hard"] = "hard"
-    cpuid: Address
+    cpu: Literal["cortex-m4", "cortex-m7"]  # GCC's ``-mcpu`` name
+    fpu: Literal["fpv4-sp-d16", "fpv5-sp-d16", "fpv5-d16"]  # GCC's ``-mfpu`` name
+    float_abi: Literal["hard"] = "hard"  # GCC's ``-mfloat-abi``
+    cpuid: Address  # value of SCB->CPUID
 
 
 class Pin(Strict):
@@ -229,69 +175,45 @@ class Pin(Strict):
 
 
 class Console(Strict):
-    """The UART that the debug probe offers as a virtual COM port.
+    """The UART that the debug probe offers as a virtual COM port."""
 
-    Attributes:
-        peripheral: Name in the reference manual.
-        base: Register base address.
-        bus: Which APB clocks it.
-        enable_bit: Its bit in RCC_APB1ENR / RCC_APB2ENR; from 32 on, in the register behind it.
-        tx: Transmit pin.
-        rx: Receive pin.
-        baud: Default rate.
-        max_baud: Highest rate that the probe's bridge is specified for.
-    """
-
-    peripheral: str
-    base: Address
-    bus: Literal["apb1", "apb2"]
+    peripheral: str  # name in the reference manual
+    base: Address  # register base address
+    bus: Literal["apb1", "apb2"]  # which APB clocks it
+    # Its bit in RCC_APB1ENR / RCC_APB2ENR; from 32 on, in the register behind it.
     enable_bit: Annotated[int, Field(ge=0, le=63)]
-    tx: Pin
-    rx: Pin
-    baud: Annotated[int, Field(gt=0)] = 115200
-    max_baud: Annotated[int, Field(gt=0)]
+    tx: Pin  # transmit pin
+    rx: Pin  # receive pin
+    baud: Annotated[int, Field(gt=0)] = 115200  # default rate
+    max_baud: Annotated[int, Field(gt=0)]  # highest rate that the probe's bridge is specified for
 
 
 class Chip(Strict):
-    """Identification of the chip.
+    """Identification of the chip."""
 
-    Attributes:
-        device_id: DBGMCU_IDCODE bits 11:0.
-        revision_id: DBGMCU_IDCODE bits 31:16 (of the revision that the virtual board has).
-        uid_address: 96-bit unique device id.
-        flash_size_address: 16-bit flash size in KiB.
-    """
-
-    device_id: Address
-    revision_id: Address
-    uid_address: Address
-    flash_size_address: Address
+    device_id: Address  # DBGMCU_IDCODE bits 11:0
+    revision_id: Address  # DBGMCU_IDCODE bits 31:16 (of the revision that the virtual board has)
+    uid_address: Address  # 96-bit unique device id
+    flash_size_address: Address  # 16-bit flash size in KiB
 
 
 class HarnessFacts(Strict):
-    """The manifest's ``harness`` object: what PlatformIO does not know.
+    """The manifest's ``harness`` object: what PlatformIO does not know."""
 
-    Attributes:
-        family: Folder below ``firmware_template/port``.
-        pyocd_target: pyOCD's target name.
-        probe_board_ids: Board ids that the on-board probe reports (mbed ids).
-        cycle_counter: ``dwt`` or, where writes need the software lock first, ``dwt-lock``.
-        emulation: Whether a virtual board exists for it.
-        model_region: Where one firmware for many models looks for its model.
-    """
-
-    family: Literal["stm32f7", "stm32f4", "stm32l4"]
-    pyocd_target: str
-    probe_board_ids: tuple[str, ...] = ()
+    family: Literal["stm32f7", "stm32f4", "stm32l4"]  # folder below ``firmware_template/port``
+    pyocd_target: str  # pyOCD's target name
+    probe_board_ids: tuple[str, ...] = ()  # board ids that the on-board probe reports (mbed ids)
     core: Core
     clock: Clock
     caches: Caches
     memory: tuple[MemoryRegion, ...]
     flash_sectors: tuple[FlashSectors, ...]
     console: Console
+    # ``dwt`` or, where writes need the software lock first, ``dwt-lock``.
     cycle_counter: Literal["dwt", "dwt-lock"]
     chip: Chip
-    emulation: bool
+    emulation: bool  # whether a virtual board exists for it
+    # Where one firmware for many models looks for its model.
     model_region: ModelRegion | None = None
 
     @model_validator(mode="after")

@@ -10,101 +10,59 @@ from harness import protocol
 
 @dataclass(frozen=True, slots=True)
 class CapturePlan:
-    """What to do with a flashed image.
+    """What to do with a flashed image."""
 
-    Attributes:
-        warmup: Inferences before the timed ones.
-        repeats: Timed inferences, 1 to 64, after each reset.
-        layers: Whether a separate pass times each layer.
-        inputs: Bytes of each input tensor, rewritten before every inference.
-        output_bytes: Size of each output tensor.
-        macs: Multiply-accumulates of one inference; the deadline is derived from them ...
-        baud: Console speed of the image; None takes the board's default.
-        verify_arena: Whether to search for the smallest arena that works.
-        elements: ... and from how many elements all operators together write.
-        boots: How often the device is reset and timed anew.
-    """
-
-    warmup: int
-    repeats: int
-    layers: bool
-    inputs: tuple[bytes, ...]
-    output_bytes: tuple[int, ...]
-    macs: int
-    baud: int | None = None
-    verify_arena: bool = False
-    elements: int = 0
-    boots: int = 1
+    warmup: int  # inferences before the timed ones
+    repeats: int  # timed inferences, 1 to 64, after each reset
+    layers: bool  # whether a separate pass times each layer
+    inputs: tuple[bytes, ...]  # bytes of each input tensor, rewritten before every inference
+    output_bytes: tuple[int, ...]  # size of each output tensor
+    macs: int  # multiply-accumulates of one inference; the deadline is derived from them
+    baud: int | None = None  # console speed of the image; None takes the board's default
+    verify_arena: bool = False  # whether to search for the smallest arena that works
+    elements: int = 0  # elements that all operators write; the deadline is derived from them too
+    boots: int = 1  # how often the device is reset and timed anew
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answered.
+    """Who answered."""
 
-    Attributes:
-        build_id: Build id that the image carries.
-        board: Board id that the image was built for.
-        uid: 96-bit unique id of the chip, hex.
-        clock_hz: Core clock that the device says it runs at.
-        clock_source: ``hse`` or ``lse``, or ``hsi`` when the board's reference did not start.
-        icache: Whether the instruction cache is on.
-        dcache: Whether the data cache is on.
-        art: Whether the flash accelerator is on, None where the chip has none.
-    """
-
-    build_id: str
-    board: str
-    uid: str
-    clock_hz: int
-    clock_source: str
-    icache: bool
-    dcache: bool
-    art: bool | None
+    build_id: str  # build id that the image carries
+    board: str  # board id that the image was built for
+    uid: str  # 96-bit unique id of the chip, hex
+    clock_hz: int  # core clock that the device says it runs at
+    clock_source: str  # ``hse`` or ``lse``, or ``hsi`` when the board's reference did not start
+    icache: bool  # whether the instruction cache is on
+    dcache: bool  # whether the data cache is on
+    art: bool | None  # whether the flash accelerator is on, None where the chip has none
 
 
 @dataclass(frozen=True, slots=True)
 class ArenaReading:
-    """The smallest arena that the model worked in, on the device.
-
-    Attributes:
-        min_bytes: Its size.
-        tries: Sizes that were tried.
-        below_bytes: The largest size that did not work, None when every size did.
-        below_message: What the runtime, or the device, said to that.
-    """
+    """The smallest arena that the model worked in, on the device."""
 
     min_bytes: int
-    tries: int
-    below_bytes: int | None
-    below_message: str | None
+    tries: int  # sizes that were tried
+    below_bytes: int | None  # the largest size that did not work, None when every size did
+    below_message: str | None  # what the runtime, or the device, reported then
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """What one image on one station yielded.
-
-    Attributes:
-        identity: Who answered.
-        cycles: Core cycles of each repeat, in order.
-        outputs: Bytes of each output tensor after the last repeat.
-        memory: Arena and stack.
-        layers: Cycles of each layer in the profiled pass, empty without one.
-        layers_total_cycles: The profiled pass end to end.
-        arena: The verified minimum of the arena, None when not asked for.
-        arena_parts: Where the arena goes.
-        timing_model: Name and version of what counted the cycles, for an emulated board.
-        raw_log: Everything that went over the wire.
-        seconds: Time of ``flash`` and ``run``, and of ``arena`` where it was verified.
-    """
+    """What one image on one station yielded."""
 
     identity: Identity
-    cycles: tuple[int, ...]
-    outputs: tuple[bytes, ...]
-    memory: protocol.Memory
+    cycles: tuple[int, ...]  # core cycles of each repeat, in order
+    outputs: tuple[bytes, ...]  # bytes of each output tensor after the last repeat
+    memory: protocol.Memory  # arena and stack
+    # Cycles of each layer in the profiled pass, empty without one.
     layers: tuple[protocol.Layer, ...] = ()
-    layers_total_cycles: int | None = None
-    arena: ArenaReading | None = None
-    arena_parts: tuple[protocol.ArenaPart, ...] = ()
+    layers_total_cycles: int | None = None  # the profiled pass end to end
+    arena: ArenaReading | None = None  # the verified minimum of the arena, None when not asked for
+    arena_parts: tuple[protocol.ArenaPart, ...] = ()  # where the arena goes
+    # Name and version of what counted the cycles, for an emulated board.
     timing_model: str | None = None
-    raw_log: str = ""
+    raw_log: str = ""  # everything that went over the wire
+    # Time of ``flash`` and ``run``, and of ``arena`` where it was verified.
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -28,25 +28,15 @@ class Optimization(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What can be chosen about an image besides board, model and runtime.
+    """What can be chosen about an image besides board, model and runtime."""
 
-    Attributes:
-        optimization: GCC's level.
-        extra_flags: More flags for the compiler and the linker driver.
-        icache: Core's instruction cache on, where there is one.
-        dcache: Core's data cache on, where there is one.
-        art: ST's flash accelerator (prefetch and its caches) on, where there is one.
-        baud: Console rate.
-        stack_bytes: Size of the painted stack.
-    """
-
-    optimization: str = Optimization.O2
-    extra_flags: tuple[str, ...] = ()
-    icache: bool = True
-    dcache: bool = True
-    art: bool = True
-    baud: int = 115200
-    stack_bytes: int = 8192
+    optimization: str = Optimization.O2  # GCC's level
+    extra_flags: tuple[str, ...] = ()  # more flags for the compiler and the linker driver
+    icache: bool = True  # core's instruction cache on, where there is one
+    dcache: bool = True  # core's data cache on, where there is one
+    art: bool = True  # ST's flash accelerator (prefetch and its caches) on, where there is one
+    baud: int = 115200  # console rate
+    stack_bytes: int = 8192  # size of the painted stack
 
     def __post_init__(self) -> None:
         if self.optimization not in list(Optimization):
@@ -70,85 +60,49 @@ class BuildOptions:
 
 @dataclass(frozen=True, slots=True)
 class FlashSplit:
-    """Bytes of flash by kind; they add up to `total`.
+    """Bytes of flash by kind; they add up to `total`."""
 
-    Attributes:
-        weights: Weights and biases.
-        graph: The rest of the generated model: code, quantisation, names.
-        kernels: Kernel library, what the model uses of it.
-        runtime: Runtime library and C library.
-        port: Bench, port, vectors and initial values of variables.
-        total: All of the above, alignment included.
-    """
-
-    weights: int
-    graph: int
-    kernels: int
-    runtime: int
-    port: int
-    total: int
+    weights: int  # weights and biases
+    graph: int  # the rest of the generated model: code, quantisation, names
+    kernels: int  # kernel library, what the model uses of it
+    runtime: int  # runtime library and C library
+    port: int  # bench, port, vectors and initial values of variables
+    total: int  # all of the above, alignment included
 
 
 @dataclass(frozen=True, slots=True)
 class RamSplit:
-    """Bytes of RAM that are taken at link time.
+    """Bytes of RAM that are taken at link time."""
 
-    Attributes:
-        arena: The model's arena.
-        stack: Reserved stack.
-        other: Staging copies of the inputs, results, console buffers, variables.
-        total: All of the above, alignment included.
-    """
-
-    arena: int
-    stack: int
-    other: int
-    total: int
+    arena: int  # the model's arena
+    stack: int  # reserved stack
+    other: int  # staging copies of the inputs, results, console buffers, variables
+    total: int  # all of the above, alignment included
 
 
 @dataclass(frozen=True, slots=True)
 class FirmwareImage:
-    """A linked image.
+    """A linked image."""
 
-    Attributes:
-        elf: The ELF in the image store.
-        map: The linker's map beside it.
-        sha256: Of the ELF.
-        build_id: First 16 hex digits of the hash over everything that went in; the device says it.
-        board: Board id.
-        model_name: Name of the network.
-        model_sha256: Of the .tflite.
-        runtime: Runtime name.
-        runtime_version: Version of the code generator.
-        kernels: Kernel set.
-        kernels_version: Version of the kernel set.
-        toolchain: Compiler and version.
-        flags: Compiler flags that the options stand for.
-        options: The options.
-        cached: Whether it was in the store already.
-        sizes: Flash by kind.
-        ram: RAM by kind.
-        seconds: Time that this call took.
-    """
-
-    elf: Path
-    map: Path
-    sha256: str
+    elf: Path  # the ELF in the image store
+    map: Path  # the linker's map beside it
+    sha256: str  # of the ELF
+    # First 16 hex digits of the hash over everything that went in; the device says it.
     build_id: str
     board: str
-    model_name: str
-    model_sha256: str
+    model_name: str  # name of the network
+    model_sha256: str  # of the .tflite
     runtime: str
-    runtime_version: str
-    kernels: str
-    kernels_version: str
-    toolchain: str
-    flags: tuple[str, ...]
+    runtime_version: str  # version of the code generator
+    kernels: str  # kernel set
+    kernels_version: str  # version of the kernel set
+    toolchain: str  # compiler and version
+    flags: tuple[str, ...]  # compiler flags that the options stand for
     options: BuildOptions
-    cached: bool
-    sizes: FlashSplit
-    ram: RamSplit
-    seconds: float
+    cached: bool  # whether it was in the store already
+    sizes: FlashSplit  # flash by kind
+    ram: RamSplit  # RAM by kind
+    seconds: float  # time that this call took
 
     @property
     def ram_static_bytes(self) -> int:

@@ -22,16 +22,10 @@ _FILL = re.compile(r"^ \*fill\*\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a library has in a section.
+    """What a library has in a section."""
 
-    Attributes:
-        section: Output section of the linker script.
-        library: Archive, or folder of objects that are in none.
-        bytes: Size.
-    """
-
-    section: str
-    library: str
+    section: str  # output section of the linker script
+    library: str  # archive, or folder of objects that are in none
     bytes: int
 
 

@@ -45,17 +45,11 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project as text, before it is written anywhere.
+    """A project as text, before it is written anywhere."""
 
-    Attributes:
-        configuration: Files that are the same for every model of this configuration.
-        model: Files that the model varies, ``build_info.c`` aside.
-        key: SHA-256 over all of it, model, options and toolchain included.
-    """
-
-    configuration: Files
-    model: Files
-    key: str
+    configuration: Files  # files that are the same for every model of this configuration
+    model: Files  # files that the model varies, ``build_info.c`` aside
+    key: str  # SHA-256 over all of it, model, options and toolchain included
 
     @property
     def configuration_key(self) -> str:

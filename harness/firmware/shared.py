@@ -37,21 +37,13 @@ _EABI5_HARD = 0x0500_0400
 
 @dataclass(frozen=True, slots=True)
 class SharedImage:
-    """A built runtime that models are put beside.
+    """A built runtime that models are put beside."""
 
-    Attributes:
-        runtime: Generated the sources, and describes models.
-        board: What it was built for; declares a model region.
-        operators: TFLite operators that the image has.
-        sources: From `SharedFirmware.generate_shared`.
-        image: The image without a model.
-    """
-
-    runtime: SharedFirmware
-    board: Board
-    operators: tuple[str, ...]
-    sources: GeneratedSources
-    image: FirmwareImage
+    runtime: SharedFirmware  # generated the sources, and describes models
+    board: Board  # what it was built for; declares a model region
+    operators: tuple[str, ...]  # TFLite operators that the image has
+    sources: GeneratedSources  # from `SharedFirmware.generate_shared`
+    image: FirmwareImage  # the image without a model
 
     def sources_for(self, model: TFLiteModel) -> GeneratedSources:
         """Return what `Runtime.generate` would say of a model.

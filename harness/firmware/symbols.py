@@ -12,17 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an address is in the source; None is "not known".
+    """Where an address is in the source; None is "not known"."""
 
-    Attributes:
-        function: Name of the function.
-        file: Source file, as the compiler was told it.
-        line: Line in it.
-    """
-
-    function: str | None
-    file: str | None = None
-    line: int | None = None
+    function: str | None  # name of the function
+    file: str | None = None  # source file, as the compiler was told it
+    line: int | None = None  # line in it
 
     def __str__(self) -> str:
         if self.file is None:

@@ -34,17 +34,11 @@ _UNWANTED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """A cross compiler that works.
+    """A cross compiler that works."""
 
-    Attributes:
-        gcc: Path of ``arm-none-eabi-gcc``.
-        version: Its version, e.g. ``12.2.1``.
-        origin: ``PATH`` or ``PlatformIO``.
-    """
-
-    gcc: Path
-    version: str
-    origin: str
+    gcc: Path  # path of ``arm-none-eabi-gcc``
+    version: str  # its version, e.g. ``12.2.1``.
+    origin: str  # ``PATH`` or ``PlatformIO``
 
     @property
     def name(self) -> str:

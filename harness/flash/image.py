@@ -44,15 +44,10 @@ class Checksum:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The loadable content of an ELF file, in address order, without gaps inside a segment.
+    """The loadable content of an ELF file, in address order, without gaps inside a segment."""
 
-    Attributes:
-        path: The ELF file.
-        segments: What is to be in flash; never overlapping.
-    """
-
-    path: Path
-    segments: tuple[Segment, ...]
+    path: Path  # the ELF file
+    segments: tuple[Segment, ...]  # what is to be in flash; never overlapping
 
     @property
     def bytes(self) -> int:

@@ -52,29 +52,17 @@ _BANK_MODES = {
 
 @dataclass(frozen=True, slots=True)
 class FlashReport:
-    """What programming an image came to.
+    """Result of programming an image."""
 
-    Attributes:
-        seconds: Wall-clock time, verification included.
-        bytes_total: Bytes of the image.
-        bytes_programmed: Bytes of the flash pages that were written.
-        bytes_unchanged: Bytes of the pages that already held what they should.
-        sectors_erased: Number of sectors that were erased.
-        verified: Whether all of the image was read back and compared.
-        probe_id: Unique id of the probe.
-        chip_uid: The chip's unique id, 24 hexadecimal digits.
-        checksums: What flash holds now, by segment.
-    """
-
-    seconds: float
-    bytes_total: int
-    bytes_programmed: int
-    bytes_unchanged: int
-    sectors_erased: int
-    verified: bool
-    probe_id: str
-    chip_uid: str
-    checksums: tuple[Checksum, ...]
+    seconds: float  # wall-clock time, verification included
+    bytes_total: int  # bytes of the image
+    bytes_programmed: int  # bytes of the flash pages that were written
+    bytes_unchanged: int  # bytes of the pages that already held what they should
+    sectors_erased: int  # number of sectors that were erased
+    verified: bool  # whether all of the image was read back and compared
+    probe_id: str  # unique id of the probe
+    chip_uid: str  # the chip's unique id, 24 hexadecimal digits
+    checksums: tuple[Checksum, ...]  # what flash holds now, by segment
 
 
 class Target:

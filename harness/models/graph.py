@@ -40,27 +40,17 @@ DTYPE_BYTES: Mapping[str, int] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tensor:
-    """One tensor of the graph.
+    """One tensor of the graph."""
 
-    Attributes:
-        index: Its place in the file.
-        name: Name that the converter gave it.
-        shape: Dimensions; a dynamic batch is what the file's `shape` says (1).
-        dtype: numpy's name of the element type; other types as the schema calls them.
-        scales: Quantisation scales, one or one per channel; empty when not quantised.
-        zero_points: As many as `scales`.
-        quantized_dimension: Axis of the per-channel scales.
-        data: Read-only array of a constant, else None.
-    """
-
-    index: int
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
+    index: int  # its place in the file
+    name: str  # name that the converter gave it
+    shape: tuple[int, ...]  # dimensions; a dynamic batch is what the file's `shape` says (1)
+    dtype: str  # numpy's name of the element type; other types as the schema calls them
+    # Quantisation scales, one or one per channel; empty when not quantised.
     scales: tuple[float, ...] = ()
-    zero_points: tuple[int, ...] = ()
-    quantized_dimension: int = 0
-    data: npt.NDArray[Any] | None = None
+    zero_points: tuple[int, ...] = ()  # as many as `scales`
+    quantized_dimension: int = 0  # axis of the per-channel scales
+    data: npt.NDArray[Any] | None = None  # read-only array of a constant, else None
 
     @property
     def elements(self) -> int:
@@ -109,57 +99,35 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One operator in execution order.
+    """One operator in execution order."""
 
-    Attributes:
-        index: Its place in the file.
-        name: TFLite builtin name, e.g. ``CONV_2D``.
-        version: Operator version.
-        inputs: Tensor indices, -1 for an optional input that is absent.
-        outputs: Tensor indices.
-        options: Builtin options in snake case; enumerations by name (``padding: "SAME"``).
-    """
-
-    index: int
-    name: str
+    index: int  # its place in the file
+    name: str  # TFLite builtin name, e.g. ``CONV_2D``.
     version: int
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
+    inputs: tuple[int, ...]  # tensor indices, -1 for an optional input that is absent
+    outputs: tuple[int, ...]  # tensor indices
+    # Builtin options in snake case; enumerations by name (``padding: "SAME"``).
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One operator of a model as profiles and rows name it.
+    """One operator of a model as profiles and rows name it."""
 
-    Attributes:
-        index: Operator index, which is the row in a per-layer profile.
-        name: From the tensor that it writes: at most 40 printable characters, no space.
-        operator: TFLite builtin name.
-        macs: Multiply-accumulates.
-    """
-
-    index: int
-    name: str
-    operator: str
-    macs: int
+    index: int  # operator index, which is the row in a per-layer profile
+    name: str  # from the tensor that it writes: at most 40 printable characters, no space
+    operator: str  # TFLite builtin name
+    macs: int  # multiply-accumulates
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """Tensors and operators of the model's only subgraph.
+    """Tensors and operators of the model's only subgraph."""
 
-    Attributes:
-        tensors: By index.
-        operators: In execution order.
-        inputs: Tensor indices of the model's inputs.
-        outputs: Tensor indices of the model's outputs.
-    """
-
-    tensors: tuple[Tensor, ...]
-    operators: tuple[Operator, ...]
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
+    tensors: tuple[Tensor, ...]  # by index
+    operators: tuple[Operator, ...]  # in execution order
+    inputs: tuple[int, ...]  # tensor indices of the model's inputs
+    outputs: tuple[int, ...]  # tensor indices of the model's outputs
 
     def input_tensors(self) -> tuple[Tensor, ...]:
         """Return the model's inputs in order."""
@@ -240,19 +208,12 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class TFLiteModel:
-    """A model file and its graph; equal when the bytes are.
+    """A model file and its graph; equal when the bytes are."""
 
-    Attributes:
-        name: For people; the file's stem unless given.
-        content: The .tflite itself.
-        sha256: Hash of `content`, hexadecimal.
-        graph: What is in it.
-    """
-
-    name: str = field(compare=False)
-    content: bytes = field(compare=False, repr=False)
-    sha256: str
-    graph: Graph = field(compare=False, repr=False)
+    name: str = field(compare=False)  # for people; the file's stem unless given
+    content: bytes = field(compare=False, repr=False)  # the .tflite itself
+    sha256: str  # hash of `content`, hexadecimal
+    graph: Graph = field(compare=False, repr=False)  # what is in it
 
     @property
     def model_id(self) -> str:

@@ -42,32 +42,20 @@ _ARENA_TOTAL = re.compile(r"Arena allocation total (\d+) bytes")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Outputs of a host reference.
+    """Outputs of a host reference."""
 
-    Attributes:
-        name: Which reference.
-        version: Package and version that computed it.
-        outputs: One buffer for each output, in order.
-    """
-
-    name: ReferenceName
-    version: str
-    outputs: tuple[bytes, ...]
+    name: ReferenceName  # which reference
+    version: str  # package and version that computed it
+    outputs: tuple[bytes, ...]  # one buffer for each output, in order
 
 
 @dataclass(frozen=True, slots=True)
 class OutputComparison:
-    """Device output against reference, byte for byte.
+    """Device output against reference, byte for byte."""
 
-    Attributes:
-        bytes_total: Bytes of the reference.
-        bytes_differing: How many of them differ.
-        max_abs_diff: Largest difference between two bytes read as int8.
-    """
-
-    bytes_total: int
-    bytes_differing: int
-    max_abs_diff: int
+    bytes_total: int  # bytes of the reference
+    bytes_differing: int  # how many of them differ
+    max_abs_diff: int  # largest difference between two bytes read as int8
 
     @property
     def bit_exact(self) -> bool:

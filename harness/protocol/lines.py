@@ -34,17 +34,11 @@ def crc32(text: str | bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A `m-hil-` line whose CRC holds.
+    """A `m-hil-` line whose CRC holds."""
 
-    Attributes:
-        kind: What follows ``m-hil-``.
-        seq: Count of `m-hil-` lines since the device booted.
-        fields: Its ``key=value`` pairs.
-    """
-
-    kind: str
-    seq: int
-    fields: Mapping[str, str]
+    kind: str  # what follows ``m-hil-``
+    seq: int  # count of `m-hil-` lines since the device booted
+    fields: Mapping[str, str]  # its ``key=value`` pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +55,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Garbled:
-    """Bytes that are no line of the grammar, or whose CRC does not hold.
+    """Bytes that are no line of the grammar, or whose CRC does not hold."""
 
-    Attributes:
-        raw: The bytes as they came.
-        reason: Why they were refused.
-    """
-
-    raw: bytes
-    reason: str
+    raw: bytes  # the bytes as they came
+    reason: str  # why they were refused
 
 
 Parsed: TypeAlias = Line | Ready | Text | Garbled

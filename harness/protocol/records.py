@@ -66,41 +66,25 @@ TRUSTED_CLOCKS = frozenset({"hse", "lse"})
 
 @dataclass(frozen=True, slots=True)
 class DeviceId(_Record):
-    """Answer to `hil-id`: what runs, on which chip, at which clock.
-
-    Attributes:
-        build: Build id, 16 hex digits.
-        board: Board id.
-        uid: 96-bit unique id of the chip, 24 hex digits.
-        model: First 16 hex digits of the SHA-256 of the .tflite.
-        runtime: Name of the runtime.
-        kernels: Name of the kernels.
-        clock: Core clock in Hz.
-        src: Reference of the PLL: ``hse`` (external clock), ``lse`` (an oscillator locked to the
-            crystal of 32.768 kHz), or ``hsi`` when the board's reference is missing.
-        icache: 1 when on.
-        dcache: 1 when on.
-        art: Flash accelerator: 1 on, 0 off, -1 where the chip has none.
-        counter: Cycle counter (``dwt``).
-        baud: Console rate.
-        version: Version of this grammar.
-    """
+    """Answer to `hil-id`: what runs, on which chip, at which clock."""
 
     KIND: ClassVar[str] = "id"
-    build: str
+    build: str  # build id, 16 hex digits
     board: str
-    uid: str
-    model: str
-    runtime: str
-    kernels: str
-    clock: int
+    uid: str  # 96-bit unique id of the chip, 24 hex digits
+    model: str  # first 16 hex digits of the SHA-256 of the .tflite
+    runtime: str  # name of the runtime
+    kernels: str  # name of the kernels
+    clock: int  # core clock in Hz
+    # Reference of the PLL: ``hse`` (external clock), ``lse`` (an oscillator locked to the crystal
+    # of 32.768 kHz), or ``hsi`` when the board's reference is missing.
     src: str
-    icache: int
-    dcache: int
-    art: int
-    counter: str
-    baud: int
-    version: int
+    icache: int  # 1 when on
+    dcache: int  # 1 when on
+    art: int  # flash accelerator: 1 on, 0 off, -1 where the chip has none
+    counter: str  # cycle counter (``dwt``)
+    baud: int  # console rate
+    version: int  # version of this grammar
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,18 +316,12 @@ class FlashCrc(_Record):
 
 @dataclass(frozen=True, slots=True)
 class Time(_Record):
-    """Answer to `hil-time`: both counters at one moment, since boot.
-
-    Attributes:
-        cycles: Core cycles, extended beyond the counter's 32 bits.
-        ticks: Microseconds by the 1 MHz timer, 32 bits.
-        counter: What the cycle counter's register reads.
-    """
+    """Answer to `hil-time`: both counters at one moment, since boot."""
 
     KIND: ClassVar[str] = "time"
-    cycles: int
-    ticks: int
-    counter: int
+    cycles: int  # core cycles, extended beyond the counter's 32 bits
+    ticks: int  # microseconds by the 1 MHz timer, 32 bits
+    counter: int  # what the cycle counter's register reads
 
 
 Record: TypeAlias = (

@@ -41,83 +41,56 @@ SHIPPED_KERNELS = "bakenn"
 
 @dataclass(frozen=True, slots=True)
 class RuntimeOptions:
-    """Which runtime and which kernels.
+    """Which runtime and which kernels."""
 
-    Attributes:
-        runtime: Name for `get_runtime`.
-        kernels: ``cmsis_nn`` (Arm's kernels, as TFLM calls them), or for `aot` ``portable`` (plain
-            C loops), for `tflm` ``reference`` (TFLM's own).
-        library: PlatformIO library spec of TFLM; `tflm` only.
-        all_types: Link kernels for every data type, also where there are some for int8 alone;
-            `tflm` only.
-        kernels_source: Spec of a CMSIS-NN tree for `aot`; None is the one that is installed.
-    """
-
-    runtime: str = "aot"
+    runtime: str = "aot"  # name for `get_runtime`
+    # ``cmsis_nn`` (Arm's kernels, as TFLM calls them), or for `aot` ``portable`` (plain C loops),
+    # for `tflm` ``reference`` (TFLM's own).
     kernels: str = "cmsis_nn"
-    library: str | None = None
+    library: str | None = None  # PlatformIO library spec of TFLM; `tflm` only
+    # Link kernels for every data type, also where there are some for int8 alone; `tflm` only.
     all_types: bool = False
+    # Spec of a CMSIS-NN tree for `aot`; None is the one that is installed.
     kernels_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryTree:
-    """Sources of a library that are compiled where they are.
+    """Sources of a library that are compiled where they are."""
 
-    Attributes:
-        root: Folder of the library.
-        digest: SHA-256 of what it holds; stands for the contents.
-        include_dirs: Include paths relative to `root`.
-        core_sources: Sources of the runtime itself, relative to `root`.
-        kernel_sources: Sources of its kernels, relative to `root`.
-    """
-
-    root: Path
-    digest: str
-    include_dirs: tuple[str, ...]
-    core_sources: tuple[str, ...]
-    kernel_sources: tuple[str, ...]
+    root: Path  # folder of the library
+    digest: str  # SHA-256 of what it holds; stands for the contents
+    include_dirs: tuple[str, ...]  # include paths relative to `root`
+    core_sources: tuple[str, ...]  # sources of the runtime itself, relative to `root`
+    kernel_sources: tuple[str, ...]  # sources of its kernels, relative to `root`
 
 
 @dataclass(frozen=True, slots=True)
 class GeneratedSources:
-    """What goes into the firmware project for one model.
+    """What goes into the firmware project for one model."""
 
-    Attributes:
-        files: Content by relative name; the names are the same for every model.
-        library_sources: Kernel sources to compile; the same for every model of one `kernels`.
-        include_dirs: Include paths of `library_sources` and `files`.
-        defines: Macro definitions without ``-D``; the same for every model of one `kernels`.
-        arena_planned_bytes: Size of the arena: activations and kernel scratch; None when only the
-            device plans it.
-        arena_scratch_bytes: Largest kernel scratch buffer, which is part of the above, or None.
-        weights_bytes: Weights and biases in flash.
-        input_bytes: Size of each model input.
-        output_bytes: Size of each model output.
-        layers: Rows of the per-layer profile.
-        runtime: Runtime name.
-        runtime_version: Version of the code generator.
-        kernels: Kernel set.
-        kernels_version: Version of the kernel set.
-        library: A library that is compiled where it is, besides `library_sources`.
-        staging_bytes: Room for inputs in an image that takes any model; 0 when it has its own.
-    """
-
+    # Content by relative name; the names are the same for every model.
     files: Mapping[str, str | bytes]
+    # Kernel sources to compile; the same for every model of one `kernels`.
     library_sources: tuple[Path, ...]
-    include_dirs: tuple[Path, ...]
+    include_dirs: tuple[Path, ...]  # include paths of `library_sources` and `files`
+    # Macro definitions without ``-D``; the same for every model of one `kernels`.
     defines: tuple[str, ...]
+    # Size of the arena: activations and kernel scratch; None when only the device plans it.
     arena_planned_bytes: int | None
+    # Largest kernel scratch buffer, which is part of the above, or None.
     arena_scratch_bytes: int | None
-    weights_bytes: int
-    input_bytes: tuple[int, ...]
-    output_bytes: tuple[int, ...]
-    layers: tuple[Layer, ...]
+    weights_bytes: int  # weights and biases in flash
+    input_bytes: tuple[int, ...]  # size of each model input
+    output_bytes: tuple[int, ...]  # size of each model output
+    layers: tuple[Layer, ...]  # rows of the per-layer profile
     runtime: str
-    runtime_version: str
-    kernels: str
-    kernels_version: str
+    runtime_version: str  # version of the code generator
+    kernels: str  # kernel set
+    kernels_version: str  # version of the kernel set
+    # A library that is compiled where it is, besides `library_sources`.
     library: LibraryTree | None = None
+    # Room for inputs in an image that takes any model; 0 when it has its own.
     staging_bytes: int = 0
 
 

@@ -41,27 +41,16 @@ _C_FUNCTION = re.compile(r"^(?![ *#/])[^\n;={}]*?\b(arm_\w+)\s*\([^;{}]*\)\s*\{"
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """A library on disk.
+    """A library on disk."""
 
-    Attributes:
-        spec: What the user asked for.
-        root: Its folder.
-        name: Name in its manifest.
-        version: Version in its manifest, with the commit where it came from git.
-        flags: ``build.flags`` of its manifest.
-        files: Sources and headers, relative to `root`.
-        digest: SHA-256 over their names and contents.
-        commit: Commit that was fetched from a git repository, else None.
-    """
-
-    spec: str
-    root: Path
-    name: str
-    version: str
-    flags: tuple[str, ...]
-    files: tuple[str, ...]
-    digest: str
-    commit: str | None = None
+    spec: str  # what the user asked for
+    root: Path  # its folder
+    name: str  # name in its manifest
+    version: str  # version in its manifest, with the commit where it came from git
+    flags: tuple[str, ...]  # ``build.flags`` of its manifest
+    files: tuple[str, ...]  # sources and headers, relative to `root`
+    digest: str  # SHA-256 over their names and contents
+    commit: str | None = None  # commit that was fetched from a git repository, else None
 
     @property
     def label(self) -> str:

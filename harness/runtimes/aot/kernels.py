@@ -50,19 +50,12 @@ _Failure = Callable[[str], HarnessError]
 
 @dataclass(frozen=True, slots=True)
 class KernelSet:
-    """A kernel set.
+    """A kernel set."""
 
-    Attributes:
-        sources: C files to compile.
-        include_dirs: Include paths.
-        defines: Macro definitions without ``-D``.
-        version: What it is a version of.
-    """
-
-    sources: tuple[Path, ...]
-    include_dirs: tuple[Path, ...]
-    defines: tuple[str, ...]
-    version: str
+    sources: tuple[Path, ...]  # C files to compile
+    include_dirs: tuple[Path, ...]  # include paths
+    defines: tuple[str, ...]  # macro definitions without ``-D``
+    version: str  # what it is a version of
 
 
 def kernel_set(kernels: str, source: str | None = None) -> KernelSet:

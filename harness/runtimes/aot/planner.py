@@ -17,32 +17,20 @@ ALIGNMENT = 16
 
 @dataclass(frozen=True, slots=True)
 class Buffer:
-    """A piece of memory with a lifetime.
-
-    Attributes:
-        bytes: Size.
-        first: Step that writes it first (-1: before the first step).
-        last: Step that uses it last.
-    """
+    """A piece of memory with a lifetime."""
 
     bytes: int
-    first: int
-    last: int
+    first: int  # step that writes it first (-1: before the first step)
+    last: int  # step that uses it last
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Where everything is.
+    """Where everything is."""
 
-    Attributes:
-        offsets: Arena offset by tensor index.
-        scratch: Arena offset of the scratch buffer by step number.
-        arena_bytes: Size of the arena.
-    """
-
-    offsets: Mapping[int, int]
-    scratch: Mapping[int, int]
-    arena_bytes: int
+    offsets: Mapping[int, int]  # arena offset by tensor index
+    scratch: Mapping[int, int]  # arena offset of the scratch buffer by step number
+    arena_bytes: int  # size of the arena
 
 
 def plan(graph: Graph, program: Program) -> Plan:

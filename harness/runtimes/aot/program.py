@@ -43,33 +43,20 @@ Value: TypeAlias = int | float | Pointer | Scratch | Table | Braces
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operator, ready to be emitted.
+    """One operator, ready to be emitted."""
 
-    Attributes:
-        operator: Where it comes from.
-        kernel: C function name without ``aot_``.
-        block: C parameter type without ``aot_`` and ``_t``.
-        fields: Values of the parameter block by field name.
-        scratch_bytes: Scratch buffer that it needs.
-        checks_scratch: Whether the kernel has a ``_scratch`` twin.
-    """
-
-    operator: Operator
-    kernel: str
-    block: str
-    fields: Mapping[str, Value]
-    scratch_bytes: int = 0
-    checks_scratch: bool = False
+    operator: Operator  # where it comes from
+    kernel: str  # c function name without ``aot_``
+    block: str  # c parameter type without ``aot_`` and ``_t``
+    fields: Mapping[str, Value]  # values of the parameter block by field name
+    scratch_bytes: int = 0  # scratch buffer that it needs
+    checks_scratch: bool = False  # whether the kernel has a ``_scratch`` twin
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """All steps in execution order.
+    """All steps in execution order."""
 
-    Attributes:
-        steps: One per operator.
-        aliases: Output tensor to the input tensor whose memory it shares.
-    """
-
-    steps: Sequence[Step]
+    steps: Sequence[Step]  # one per operator
+    # Output tensor to the input tensor whose memory it shares.
     aliases: Mapping[int, int] = field(default_factory=dict)

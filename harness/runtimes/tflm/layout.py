@@ -42,23 +42,15 @@ _CMSIS_DEFINES = ("CMSIS_NN", "ARM_NN_ENABLE_F16=0", "ARM_NN_ENABLE_F32=0")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A library, understood.
+    """A library, understood."""
 
-    Attributes:
-        library: The library.
-        profile: ``upstream`` or ``arduino``.
-        base: Folder of ``tensorflow/`` relative to the library, with a slash at its end, or empty.
-        include_dirs: Include paths relative to the library.
-        kernels: Kernel sets that it can be built with.
-        cmsis_nn_version: Revision of CMSIS-NN, where it has it.
-    """
-
-    library: Library
-    profile: str
+    library: Library  # the library
+    profile: str  # ``upstream`` or ``arduino``
+    # Folder of ``tensorflow/`` relative to the library, with a slash at its end, or empty.
     base: str
-    include_dirs: tuple[str, ...]
-    kernels: tuple[str, ...]
-    cmsis_nn_version: str | None
+    include_dirs: tuple[str, ...]  # include paths relative to the library
+    kernels: tuple[str, ...]  # kernel sets that it can be built with
+    cmsis_nn_version: str | None  # revision of CMSIS-NN, where it has it
 
     def defines(self, kernels: str) -> tuple[str, ...]:
         """Return the macros that library and application must agree on: they decide the ABI."""

@@ -31,32 +31,20 @@ _BESIDE_INT8 = ("int8", "int32")
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """An ``AddXxx`` of the resolver.
+    """An ``AddXxx`` of the resolver."""
 
-    Attributes:
-        name: Its name.
-        operator: TFLite builtin name.
-        registration: Name after ``Register_`` that it uses by default.
-        takes_registration: Whether another can be passed.
-    """
-
-    name: str
-    operator: str
-    registration: str
-    takes_registration: bool
+    name: str  # its name
+    operator: str  # TFLite builtin name
+    registration: str  # name after ``Register_`` that it uses by default
+    takes_registration: bool  # whether another can be passed
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An operator of a generated resolver.
+    """An operator of a generated resolver."""
 
-    Attributes:
-        method: How it is added.
-        int8_header: Header that declares its int8 registration, where that is used.
-    """
-
-    method: Method
-    int8_header: str | None
+    method: Method  # how it is added
+    int8_header: str | None  # header that declares its int8 registration, where that is used
 
     @property
     def int8_only(self) -> bool:
