@@ -9,7 +9,7 @@ from harness.boards import Board, load_board
 from harness.errors import VirtualError
 from harness.virtual.time import timing_model
 from harness.virtual.time.decode import decode, decode_block
-from harness.virtual.time.instruction import FLAGS
+from harness.virtual.time.instruction import FLAGS, PC, SP, Address, Operand
 
 BOARDS = {"cortex-m7": "nucleo_f746zg", "cortex-m4": "nucleo_f446re"}
 
@@ -34,9 +34,11 @@ def test_it_block_makes_instructions_conditional() -> None:
 
 def test_registers_by_when_they_are_needed() -> None:
     store = decode(bytes.fromhex("41f82300"))  # str.w r0, [r1, r3, lsl #2]
-    assert (store.unit, store.early, store.late, store.indexed) == ("store", (1, 3), (0,), True)
+    assert (store.unit, store.early, store.late) == ("store", (1, 3), (0,))
+    assert store.address == Address(1, index=3, shift=2)
     load = decode(bytes.fromhex("52f8043b"))  # ldr r3, [r2], #4
-    assert (load.early, load.updates, load.writes, load.offset) == ((2,), (2,), (3,), 0)
+    assert (load.early, load.updates, load.writes) == ((2,), (2,), (3,))
+    assert load.address == Address(2, update=4)
     smlad = decode(bytes.fromhex("21fb0200"))  # smlad r0, r1, r2, r0
     assert (smlad.unit, smlad.normal, smlad.late, smlad.writes) == ("mac", (1, 2), (0,), (0,))
     smlal = decode(bytes.fromhex("c7fb0856"))  # smlal r5, r6, r7, r8
@@ -44,7 +46,12 @@ def test_registers_by_when_they_are_needed() -> None:
     pkhbt = decode(bytes.fromhex("c1ea0240"))  # pkhbt r0, r1, r2, lsl #16
     assert (pkhbt.unit, pkhbt.early, pkhbt.normal) == ("dsp", (2,), (1,))
     literal = decode(bytes.fromhex("0148"))  # ldr r0, [pc, #4]
-    assert (literal.unit, literal.early, literal.base) == ("load", (), 15)
+    assert (literal.unit, literal.early) == ("load", ())
+    assert literal.address == Address(PC, 4)
+    push = decode(bytes.fromhex("70b5"))  # push {r4, r5, r6, lr}
+    assert push.address == Address(SP, -16, update=-16)
+    shifted = decode(bytes.fromhex("01eb8200"))  # add.w r0, r1, r2, lsl #2
+    assert shifted.operands == (Operand(0), Operand(1), Operand(2, shift=2))
 
 
 def test_width_of_accesses() -> None:
