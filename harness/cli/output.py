@@ -34,15 +34,9 @@ def print_json(data: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a table to stdout; columns of numbers are right-aligned."""
-    from harness.report.tables import Table
+    from harness.report.table import Table
 
-    body = tuple(tuple(_cell(value) for value in row) for row in rows)
-    texts = (
-        index
-        for index in range(len(columns))
-        if not all(_is_number(row[index]) for row in body if row[index] != "–")
-    )
-    print_ready_table(Table(title, tuple(columns), body, frozenset(texts)))
+    print_ready_table(Table(title, columns, [[_cell(value) for value in row] for row in rows]))
 
 
 def print_rows(
@@ -99,7 +93,3 @@ def _cell(value: object) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return str(value)
-
-
-def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").replace(".", "").removeprefix("-").rstrip(" %").isdigit()

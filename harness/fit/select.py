@@ -73,36 +73,21 @@ def group_rows(
 
 
 def common_fingerprint(rows: Sequence[Measurement], pooled: bool) -> Fingerprint:
-    """Return the configuration that all `rows` share.
+    """Return the configuration that all `rows`, at least one, were measured in.
 
     Args:
-        rows: At least one.
-        pooled: Let the backbone differ; the result names none then.
+        rows: Measured rows.
+        pooled: Let the backbone differ; the result then names none.
 
     Raises:
-        FitError: They differ; lists the fields with their values.
+        FitError: They differ, or lack a fact that every fit needs.
     """
-    seen = {Fingerprint.of(row): None for row in rows}
-    if pooled:
-        seen = {replace(fingerprint, backbone=None): None for fingerprint in seen}
-    fingerprints = list(seen)
-    differing: dict[str, list[Any]] = {}
-    for spec in fields(Fingerprint):
-        values = list(dict.fromkeys(getattr(item, spec.name) for item in fingerprints))
-        if len(values) > 1:
-            differing[spec.name] = values
-    if differing:
-        lines = [
-            f"{name}: {', '.join('unknown' if v is None else str(v) for v in values)}"
-            for name, values in differing.items()
-        ]
-        raise FitError(
-            "these rows were measured in different configurations:\n  " + "\n  ".join(lines),
-            expected="one value of each",
-            fix="choose one, for example with --board, --backbone, --runtime or --kernels",
-            differing=differing,
-        )
-    first = fingerprints[0]
+    first = shared_fingerprint(
+        map(Fingerprint.of, rows),
+        pooled,
+        "these rows were measured in different configurations",
+        "choose one, for example with --board, --backbone, --runtime or --kernels",
+    )
     unknown = [name for name in _NEEDED if getattr(first, name) is None]
     if unknown:
         raise FitError(
@@ -111,3 +96,31 @@ def common_fingerprint(rows: Sequence[Measurement], pooled: bool) -> Fingerprint
             fix="measure them again",
         )
     return first
+
+
+def shared_fingerprint(
+    fingerprints: Iterable[Fingerprint], pooled: bool, what: str, fix: str
+) -> Fingerprint:
+    """Return the one of `fingerprints`; where `pooled`, without its backbone.
+
+    Raises:
+        FitError: They differ: `what`, each field with its values, and `fix`.
+    """
+    seen = list(dict.fromkeys(replace(f, backbone=None) if pooled else f for f in fingerprints))
+    values = {
+        spec.name: list(dict.fromkeys(getattr(item, spec.name) for item in seen))
+        for spec in fields(Fingerprint)
+    }
+    differing = {name: found for name, found in values.items() if len(found) > 1}
+    if differing:
+        lines = [
+            f"{name}: {', '.join('unknown' if v is None else str(v) for v in found)}"
+            for name, found in differing.items()
+        ]
+        raise FitError(
+            f"{what}:\n  " + "\n  ".join(lines),
+            expected="one value of each",
+            fix=fix,
+            differing=differing,
+        )
+    return seen[0]

@@ -1,16 +1,20 @@
-"""Measurements and fits as tables, for a terminal or Markdown, and as plots."""
+"""Measurements and fits as tables, for a terminal or Markdown, and as plots.
+
+Each name loads on first use, as matplotlib and pydantic take long to import.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from harness.report.compare import arena_table, comparison_table
-from harness.report.summary import write_summary
-from harness.report.tables import Table, fit_table, measurement_table, predictor_table
-
 if TYPE_CHECKING:
+    from harness.report.compare import arena_table, comparison_table
     from harness.report.memory_plot import plot_memory
     from harness.report.plot import plot_latency
+    from harness.report.summary import write_summary
+    from harness.report.table import Table
+    from harness.report.tables import fit_table, measurement_table, predictor_table
 
 __all__ = [
     "Table",
@@ -23,16 +27,17 @@ __all__ = [
     "predictor_table",
     "write_summary",
 ]
+_MODULES = {
+    "Table": "table",
+    "arena_table": "compare",
+    "comparison_table": "compare",
+    "plot_latency": "plot",
+    "plot_memory": "memory_plot",
+    "write_summary": "summary",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # matplotlib takes half a second to import, and only plotting needs it.
-    if name == "plot_latency":
-        from harness.report.plot import plot_latency
-
-        return plot_latency
-    if name == "plot_memory":
-        from harness.report.memory_plot import plot_memory
-
-        return plot_memory
+    if name in __all__:
+        return getattr(import_module(f"harness.report.{_MODULES.get(name, 'tables')}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.report import text
-from harness.report.tables import CONFIGURATION, Column, Table, cycles_of, cycles_per_mac, table_of
+from harness.report.table import Column, Table, table_of
+from harness.report.tables import CONFIGURATION, cycles_of, cycles_per_mac
 from harness.results.record import Measurement, best_per_key
 
-_MODEL: Column[Measurement] = Column("model", lambda row: text.name(row.model_name, 30), left=True)
+_MODEL: Column[Measurement] = Column("model", lambda row: text.name(row.model_name, 30))
 
 
 def comparison_table(rows: Iterable[Measurement], *, title: str = "Comparison") -> Table:
@@ -34,7 +35,7 @@ def comparison_table(rows: Iterable[Measurement], *, title: str = "Comparison") 
         Column("arena min B", lambda row: text.number(row.arena_min_bytes)),
         Column("SRAM B", lambda row: text.number(row.sram_bytes)),
         Column("layers − total", lambda row: text.percent_signed(row.additivity_gap)),
-        Column("outputs", _outputs, left=True),
+        Column("outputs", _outputs),
     )
     return table_of(title, listed, columns, CONFIGURATION)
 
@@ -52,7 +53,7 @@ def arena_table(rows: Iterable[Measurement], *, title: str = "Arena") -> Table:
         Column("minimum B", lambda row: text.number(row.arena_min_bytes)),
         Column("÷ used", _min_to_used),
         Column("host B", lambda row: text.number(row.arena_host_bytes)),
-        Column("outputs", _outputs, left=True),
+        Column("outputs", _outputs),
     )
     listed = by_model(row for row in best_per_key(rows) if row.usable)
     return table_of(title, listed, columns, CONFIGURATION)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from matplotlib.patches import Patch
 
 from harness.errors import FitError
 from harness.fit.model import Fingerprint, Fit
+from harness.fit.select import shared_fingerprint
 from harness.report import text
 from harness.report.style import GRID, MUTED, drawing, scale_in_steps
 from harness.results.record import Measurement, best_per_key
@@ -55,7 +55,14 @@ def plot_latency(
     """
     file = Path(path)
     everything = [*fits, *([pooled] if pooled else [])]
-    shared = _shared_fingerprint(everything)
+    if not fits:
+        raise FitError("there is no fit to plot", fix="make one with `harness fit`")
+    shared = shared_fingerprint(
+        (fit.fingerprint for fit in everything),
+        True,
+        "fits of different configurations do not share a plot",
+        "plot them one by one",
+    )
     by_key = {row.key: row for row in best_per_key(rows)}
     points = [_points(fit, by_key) for fit in fits]
     if log is None:
@@ -102,22 +109,6 @@ def plot_latency(
         for item in legend.get_texts():
             item.set_parse_math(False)
     return file
-
-
-def _shared_fingerprint(fits: Sequence[Fit]) -> Fingerprint:
-    if not fits:
-        raise FitError("there is no fit to plot", fix="make one with `harness fit`")
-    first = replace(fits[0].fingerprint, backbone=None)
-    for fit in fits[1:]:
-        differing = first.differences(replace(fit.fingerprint, backbone=None))
-        if differing:
-            lines = [f"{name}: {mine} and {other}" for name, (mine, other) in differing.items()]
-            raise FitError(
-                "fits of different configurations do not share a plot:\n  " + "\n  ".join(lines),
-                fix="plot them one by one",
-                differing=differing,
-            )
-    return first
 
 
 def _points(fit: Fit, by_key: Mapping[str, Measurement]) -> list[tuple[float, float, bool]]:

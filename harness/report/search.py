@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.errors import ResultsError
 from harness.files import draft_of
 from harness.report import text
-from harness.report.tables import Table
+from harness.report.table import Table
 from harness.search.cost.budgets import FIGURES
 from harness.search.record import Method, Refinement, SearchRun
 
@@ -100,7 +100,7 @@ def cost_table(run: SearchRun, name: str = "Cost") -> Table:
         )
     verb = text.verb(run.measured.source) if run.measured else "measured"
     heads = ("", "budget", "bound", "predicted", verb, "predicted − " + verb, "budget as measured")
-    return Table(name, heads, tuple(rows), frozenset({0, 6}))
+    return Table(name, heads, tuple(rows))
 
 
 def _accuracy_table(run: SearchRun) -> Table:
@@ -119,7 +119,7 @@ def _accuracy_table(run: SearchRun) -> Table:
     heads = ("split", "samples", "int8", "float", "agree", "AUC (int8)", "pAUC (int8)")
     has_anomalies = any(found.anomalies for found in run.evaluation.values())
     width = len(heads) if has_anomalies else 5
-    return Table("Accuracy", heads[:width], tuple(row[:width] for row in rows), frozenset({0}))
+    return Table("Accuracy", heads[:width], tuple(row[:width] for row in rows))
 
 
 def _verdict(run: SearchRun) -> str:
@@ -209,7 +209,7 @@ def _candidate_table(run: SearchRun) -> Table:
         for item in run.candidates
     ]
     heads = ("taken", "Mop", "predicted ms", "epochs", "s", "validation accuracy (float)")
-    return Table("Networks tried", heads, tuple(rows), frozenset({0}))
+    return Table("Networks tried", heads, tuple(rows))
 
 
 def _refinement(found: Refinement) -> str:
@@ -228,7 +228,7 @@ def _refinement(found: Refinement) -> str:
     )
     heads = ("fit", "MAPE %", "largest %", "bias %", "in interval", "interval ± %")
     if rows:
-        lines.append(Table("", heads, rows, frozenset({0})).markdown())
+        lines.append(Table("", heads, rows).markdown())
         lines.append(
             "The error is on the networks that were added; *after* predicts each of them by a fit "
             "that has seen all rows but its own.\n"
@@ -240,7 +240,7 @@ def _time_table(run: SearchRun) -> Table:
     rows = [(name, text.number(seconds, 1)) for name, seconds in run.seconds.items()]
     rows.append(("sum", text.number(sum(run.seconds.values()), 1)))
     rows.append(("of it training", text.number(run.training_seconds, 1)))
-    return Table("Where the time went", ("stage", "s"), tuple(rows), frozenset({0}))
+    return Table("Where the time went", ("stage", "s"), tuple(rows))
 
 
 def _made_with(run: SearchRun) -> str:

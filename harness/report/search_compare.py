@@ -10,7 +10,7 @@ from statistics import mean, pstdev
 from harness.errors import ResultsError
 from harness.report import text
 from harness.report.search import error_pct, write_page
-from harness.report.tables import Table
+from harness.report.table import Table
 from harness.search.cost.budgets import FIGURES, Budgets
 from harness.search.record import Method, SearchRun
 
@@ -69,7 +69,7 @@ def runs_table(runs: Sequence[SearchRun]) -> Table:
         "method", "seed", "budgets", "Mop", "predicted ms", "measured ms", "off %", "SRAM KiB",
         "flash KiB", "budgets hold", "int8 accuracy %", "tested on", "training s",
     )  # fmt: skip
-    return Table("Runs", heads, rows, frozenset({0, 2, 9, 11}))
+    return Table("Runs", heads, rows)
 
 
 def means_table(runs: Sequence[SearchRun]) -> Table:
@@ -97,7 +97,7 @@ def means_table(runs: Sequence[SearchRun]) -> Table:
         "budgets", "method", "seeds", "mean int8 accuracy %", "spread", "mean ms",
         "all budgets hold", "mean training s",
     )  # fmt: skip
-    return Table("Means over the seeds", heads, tuple(rows), frozenset({0, 1, 6}))
+    return Table("Means over the seeds", heads, tuple(rows))
 
 
 def differences_table(runs: Sequence[SearchRun]) -> Table | None:
@@ -122,7 +122,7 @@ def differences_table(runs: Sequence[SearchRun]) -> Table | None:
     if not rows:
         return None
     heads = ("budgets", "against", "mean difference", "by seed")
-    return Table("The search's int8 accuracy, in points", heads, tuple(rows), frozenset({0, 1, 3}))
+    return Table("The search's int8 accuracy, in points", heads, tuple(rows))
 
 
 def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:

@@ -10,10 +10,11 @@ from statistics import mean
 
 from harness.errors import ResultsError
 from harness.files import draft_of
-from harness.fit.model import Fit
+from harness.fit.model import Fit, LinearModel
 from harness.report import text
 from harness.report.compare import comparison_table, has_several
-from harness.report.tables import Table, fit_table, measurement_table, predictor_table
+from harness.report.table import Column, Table, table_of
+from harness.report.tables import fit_table, measurement_table, predictor_table
 from harness.results.record import Measurement, Status, best_per_key
 
 
@@ -83,8 +84,9 @@ def write_summary(
         parts += ["## Networks\n", f"{text.markdown(table.title)}\n", table.markdown()]
     times = _stage_table(best)
     if times.rows:
-        parts += ["## Where the time went\n", times.markdown()]
-    _write(file, "\n".join(parts))
+        parts += ["## Time by stage\n", times.markdown()]
+    with draft_of(file, what="summary", error=ResultsError) as draft:
+        draft.write_text("\n".join(parts), encoding="utf-8")
     return file
 
 
@@ -110,45 +112,34 @@ def _verdict(rows: Sequence[Measurement]) -> str:
     return "  \n".join(lines) + "\n"
 
 
+_MEMORY: tuple[Column[tuple[Fit, LinearModel]], ...] = (
+    Column("backbone", lambda pair: text.name(pair[0].fingerprint.backbone)),
+    Column("target", lambda pair: pair[1].target),
+    Column(
+        "model",
+        lambda pair: f"{pair[1].intercept:,.0f} + {pair[1].slope:.3f} × {pair[1].feature}",
+    ),
+    Column("r² held out", lambda pair: text.r_squared(_held(pair[1], "r2"))),
+    Column("largest error", lambda pair: text.percent(_held(pair[1], "max_error_pct"))),
+)
+
+
+def _held(model: LinearModel, name: str) -> float | None:
+    return getattr(model.holdout, name, None)
+
+
 def _memory_models(fits: Sequence[Fit]) -> list[str]:
-    rows = []
-    for fit in fits:
-        for model in (fit.arena, fit.flash):
-            if model is None:
-                continue
-            rows.append(
-                (
-                    text.name(fit.fingerprint.backbone),
-                    model.target,
-                    f"{model.intercept:,.0f} + {model.slope:.3f} × {model.feature}",
-                    text.r_squared(model.holdout.r2 if model.holdout else None),
-                    text.number(model.holdout.max_error_pct if model.holdout else None, 1),
-                )
-            )
-    if not rows:
-        return []
-    heads = ("backbone", "target", "model", "r² held out", "largest error %")
-    return [Table("Memory", heads, tuple(rows), frozenset({0, 1, 2})).markdown()]
+    pairs = [(fit, model) for fit in fits for model in (fit.arena, fit.flash) if model]
+    return [table_of("Memory", pairs, _MEMORY).markdown()] if pairs else []
 
 
 def _stage_table(rows: Sequence[Measurement]) -> Table:
-    names = list(dict.fromkeys(name for row in rows for name in row.stage_seconds))
-    lines = []
-    for name in names:
-        values = [row.stage_seconds[name] for row in rows if name in row.stage_seconds]
-        lines.append(
-            (
-                text.name(name),
-                str(len(values)),
-                text.number(mean(values), 2),
-                text.number(max(values), 2),
-                text.number(sum(values), 1),
-            )
-        )
-    heads = ("stage", "networks", "mean s", "longest s", "sum s")
-    return Table("Where the time went", heads, tuple(lines), frozenset({0}))
-
-
-def _write(file: Path, content: str) -> None:
-    with draft_of(file, what="summary", error=ResultsError) as draft:
-        draft.write_text(content, encoding="utf-8")
+    seconds: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.stage_seconds.items():
+            seconds.setdefault(name, []).append(value)
+    lines = [
+        (text.name(name), str(len(own)), f"{mean(own):.2f}", f"{max(own):.2f}", f"{sum(own):,.1f}")
+        for name, own in seconds.items()
+    ]
+    return Table("Time by stage", ("stage", "networks", "mean s", "longest s", "sum s"), lines)

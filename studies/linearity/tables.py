@@ -10,7 +10,8 @@ from harness.backbones import get_backbone
 from harness.fit import fit_rows
 from harness.fit.model import Fingerprint
 from harness.report import text
-from harness.report.tables import Table, predictor_table
+from harness.report.table import Table
+from harness.report.tables import predictor_table
 from studies.linearity.study import Point, Study
 
 
@@ -73,7 +74,7 @@ def _line_table(studies: Sequence[Study]) -> Table:
         "backbone", "networks", "intercept ms", "Mop/s", "r² fitted", "r² held out",
         "MAPE held out", "in ±10 %",
     )  # fmt: skip
-    return Table("Latency from ops", heads, tuple(rows), frozenset({0}))
+    return Table("Latency from ops", heads, tuple(rows))
 
 
 def _grid_table(studies: Sequence[Study]) -> Table:
@@ -95,7 +96,7 @@ def _grid_table(studies: Sequence[Study]) -> Table:
         "backbone", "networks off the grid", "slower than the line by", "from, to",
         "than the layers predictor by",
     )  # fmt: skip
-    return Table("Off the grid", heads, tuple(rows), frozenset({0}))
+    return Table("Off the grid", heads, tuple(rows))
 
 
 def _input_table(study: Study, clock_hz: int) -> Table:
@@ -113,7 +114,7 @@ def _input_table(study: Study, clock_hz: int) -> Table:
             (f"{height}×{width}", str(len(points)), f"{over:+.1f} %", text.number(mean(cycles), 2))
         )
     heads = ("input", "networks", "slower than the line by", "cycles per op")
-    return Table("By input", heads, tuple(rows), frozenset({0}))
+    return Table("By input", heads, tuple(rows))
 
 
 def _coefficient_table(studies: Sequence[Study], clock_hz: int) -> Table:
@@ -131,4 +132,4 @@ def _coefficient_table(studies: Sequence[Study], clock_hz: int) -> Table:
         ("intercept", *(text.number(m.intercept * per_us) if m else text.UNKNOWN for m in models))
     )
     heads = ("work", *(study.backbone for study in studies))
-    return Table("Coefficients", heads, tuple(rows), frozenset({0}))
+    return Table("Coefficients", heads, tuple(rows))

@@ -87,7 +87,7 @@ def test_sources_and_boards_do_not_share_a_plot(
     fits: list[Fit], rows: list[Measurement], tmp_path: Path
 ) -> None:
     real = [replace(row, source="hardware", timing_model=None) for row in rows[:30]]
-    with pytest.raises(FitError, match="source: emulated and hardware"):
+    with pytest.raises(FitError, match="source: emulated, hardware"):
         plot_latency([fits[1], fit_rows(real)], rows, tmp_path / "plot.png")
 
 

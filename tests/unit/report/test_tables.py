@@ -11,7 +11,7 @@ from harness.errors import ResultsError
 from harness.fit import fit_all, fit_rows
 from harness.report import fit_table, measurement_table, write_summary
 from harness.report import text as words
-from harness.report.tables import Table
+from harness.report.table import Table
 from harness.testing import fake_failure, fake_measurement
 
 
@@ -48,8 +48,7 @@ def test_what_differs_gets_a_column_and_unknowns_a_dash() -> None:
 
 
 def test_an_empty_table_is_a_table() -> None:
-    assert measurement_table([]).rows == ()
-    assert fit_table([]).rows == ()
+    assert not measurement_table([]).rows and not fit_table([]).rows
     assert measurement_table([]).markdown().count("\n") == 2
 
 
@@ -83,7 +82,7 @@ def test_a_hostile_name_is_one_escaped_line() -> None:
 
 
 def test_rich_and_markdown_hold_the_same_cells() -> None:
-    table = Table("t", ("name", "n"), (("a", "1"),), frozenset({0}))
+    table = Table("t", ("name", "n"), (("a", "1"),))
     assert table.markdown() == "| name | n |\n| :--- | ---: |\n| a | 1 |\n"
     assert table.rich().row_count == 1
 
