@@ -32,7 +32,6 @@ class Case:
         exit: Exit code of `harness run`.
         networks: Jobs of the campaign.
         rows: Rows that it leaves.
-        seed: Of the faults.
     """
 
     fault: str
@@ -43,43 +42,37 @@ class Case:
     exit: int = 0
     networks: int = 1
     rows: int = 1
-    seed: int = 1
 
 
 CASES = (
-    Case("bytes on the wire get lost", "drop:0.001", "m-hil-run-end"),
-    Case("bytes are garbled", "garble:0.001", "m-hil-run-end"),
-    Case("bytes arrive twice", "duplicate:0.001", "m-hil-run-end"),
-    Case("bytes come late", "delay:0.0004", "m-hil-run-end"),
+    Case("bytes on the wire get lost", "drop@hil-run:1", "m-hil-run-end"),
+    Case("bytes are garbled", "garble@hil-run:1", "m-hil-run-end"),
+    Case("bytes arrive twice", "duplicate@hil-run:1", "m-hil-run-end"),
+    Case("bytes come late", "delay@hil-run:1", "m-hil-run-end"),
     Case(
         "the port vanishes and comes back",
-        "vanish:0.0003",
+        "vanish@hil-run:1",
         "(attempt 1, error[capture]: the serial port failed: read failed",
-        seed=45,
     ),
     Case(
         "the probe is disconnected and comes back",
-        "probe:0.003",
+        "probe@program:1",
         "(attempt 1, error[probe-missing]: ",
-        seed=604,
     ),
     Case(
         "the supply dips",
-        "reset:0.0003",
+        "reset@hil-run:1",
         "(attempt 1, error[reset]: the device was reset in the middle (cause: brown-out)",
-        seed=203,
     ),
     Case(
         "the watchdog bites",
-        "watchdog:0.0003",
+        "watchdog@hil-run:1",
         "(attempt 1, error[reset]: the device was reset in the middle (cause: watchdog)",
-        seed=20,
     ),
     Case(
         "the core takes a fault once",
-        "hardfault:0.03",
+        "hardfault@hil-run:1",
         "(attempt 1, error[fault]: the core took a HardFault: undefined instruction, in ",
-        seed=57,
     ),
     Case(
         "the core takes a fault every time",
@@ -89,9 +82,8 @@ CASES = (
     ),
     Case(
         "the device hangs once",
-        "hang:0.03",
+        "hang@hil-run:1",
         "(attempt 1, error[hang]: waited ",
-        seed=101,
     ),
     Case(
         "the device hangs every time",
@@ -101,15 +93,13 @@ CASES = (
     ),
     Case(
         "a bit in flash flips while it is written",
-        "flip:0.5",
+        "flip@program:1",
         "(attempt 1, error[verify]: flash at 0x",
-        seed=284,
     ),
     Case(
         "a bit in flash flips after it was verified",
-        "rot:0.05",
+        "rot@hil-run:1",
         "(attempt 1, error[image-corrupt]: ",
-        seed=6,
     ),
     Case("a sector of the flash is worn", "worn:0", "flash at 0x", "invalid", ("verify",), 1),
     Case(
@@ -350,14 +340,14 @@ def bench(
 
     monkeypatch.setattr(runner, "Converter", Converter)
 
-    def write(models: list[Path], faults: str = "", seed: int = 1) -> list[object]:
+    def write(models: list[Path], faults: str = "") -> list[object]:
         listed = ", ".join(f'"{path}"' for path in models)
         (tmp_path / "c.toml").write_text(
             f'name = "faults"\nstations = ["desk"]\nmodels = [{listed}]\n'
         )
         (tmp_path / "bench.toml").write_text(
             f'[[station]]\nname = "desk"\nboard = "{BOARD}"\nprobe = "virtual:{BOARD}"\n'
-            f'serial = "virtual://{BOARD}?faults={faults}&seed={seed}"\n'
+            f'serial = "virtual://{BOARD}?faults={faults}"\n'
         )
         return [
             "run",
@@ -399,7 +389,7 @@ def test_a_fault_leaves_a_row_that_says_so(
         from harness.virtual.registry import discard_machine
 
         discard_machine(BOARD)
-    answer = harness(*bench(networks[: case.networks], case.faults, case.seed))
+    answer = harness(*bench(networks[: case.networks], case.faults))
     assert answer.code == case.exit, answer.err
     assert "Traceback" not in answer.err
     with open_store(tmp_path / "rows.sqlite") as store:
@@ -416,7 +406,7 @@ def test_a_fault_leaves_a_row_that_says_so(
     if case.networks == 1:
         return
     assert "is disabled" in answer.err
-    again = harness(*bench(networks[: case.networks], case.faults, case.seed))
+    again = harness(*bench(networks[: case.networks], case.faults))
     assert again.code == 3 and "is disabled since" in again.err
     checked = harness("bench", "check", "desk", "--bench", "bench.toml", "--json")
     assert checked.code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from harness.virtual.faults.plan import FaultPlan
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 # Cells of a worn sector that stay programmed, and how far into it they may be.
 _WORN_BYTES, _WORN_WITHIN = 16, 512
+PROGRAM = "program"
+"""Name of a programming run of the flash among the commands of triggers."""
 
 
 class ProbeGone(Exception):
@@ -56,92 +59,102 @@ class Schedule:
         """Let one item pass; return whether a fault falls on it."""
         return bool(self.within(1))
 
+    def arm(self) -> None:
+        """Let a fault fall on the next item."""
+        self._left = 0
+
 
 class Injector:
-    """The faults of one virtual board; lives as long as its plan is in force.
-
-    Args:
-        plan: What goes wrong.
-        board: Where faults get at it.
-    """
+    """The faults of one virtual board while a plan is in force."""
 
     def __init__(self, plan: FaultPlan, board: FaultPoints) -> None:
         self.plan = plan
         self._board = board
         #: How often each kind of fault has fallen.
-        self.counts: dict[str, int] = {}
-        self._commands = {kind: self.schedule(kind, "command") for kind in ("hardfault", "hang")}
+        self.counts: Counter[str] = Counter()
+        self._schedules: dict[str, Schedule] = {}
+        self._commands: Counter[str] = Counter()
+        self._core = {kind: self.schedule(kind, "command") for kind in ("hardfault", "hang")}
         self._rots = self.schedule("rot", "command")
         self._accesses = self.schedule("probe", "access")
         self._flips = self.schedule("flip", "flash")
         self._flash_random = self.random("flash bits")
         self._probe_gone = False
-        self._install()
+        self._install(plan)
 
     def random(self, name: str) -> random.Random:
         """Return the random numbers for one purpose; independent of all others."""
         return random.Random(f"{self.plan.seed}:{name}")
 
     def schedule(self, kind: str, stream: str) -> Schedule:
-        """Return where faults of a kind fall in a stream."""
-        return Schedule(getattr(self.plan, kind), self.random(f"{kind}:{stream}"))
+        """Return where faults of a kind fall in a stream; triggers use a kind's last one."""
+        share = getattr(self.plan, kind)
+        self._schedules[kind] = Schedule(share, self.random(f"{kind}:{stream}"))
+        return self._schedules[kind]
 
-    def note(self, kind: str) -> None:
-        """Count a fault that has fallen."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
+    def _trigger(self, command: str) -> None:
+        """Arm the faults that are planned for this command."""
+        self._commands[command] += 1
+        for trigger in self.plan.triggers:
+            if (trigger.command, trigger.count) == (command, self._commands[command]):
+                self._schedules[trigger.kind].arm()
 
     # The chip.
 
-    def _install(self) -> None:
-        plan, chip = self.plan, self._board.chip
+    def _install(self, plan: FaultPlan) -> None:
+        chip = self._board.chip
         chip.rcc.drift = plan.clock
         chip.rcc.hse_works = plan.hse
         chip.dwt.defect = plan.counter
         chip.scs.caches_work = plan.caches
+        programming = plan.flip or any(
+            trigger.kind == "flip" or trigger.command == PROGRAM for trigger in plan.triggers
+        )
         chip.flash.after_erase = self._erased if plan.worn is not None else None
-        chip.flash.after_programming = self._programmed if plan.flip else None
+        chip.flash.after_programming = self._programmed if programming else None
 
     def remove(self) -> None:
         """Make the board sound again; what happened to its flash stays."""
-        chip = self._board.chip
-        chip.rcc.drift, chip.rcc.hse_works = 1.0, True
-        chip.dwt.defect = None
-        chip.scs.caches_work = True
-        chip.flash.after_erase = chip.flash.after_programming = None
+        self._install(FaultPlan())
 
     def _erased(self, sector: int | None, start: int) -> None:
         """Leave zeros in a worn sector."""
         if sector != self.plan.worn:
             return
-        self.note("worn")
+        self.counts["worn"] += 1
         cells = self.random("worn")  # the same cells every time
         for _ in range(_WORN_BYTES):
             self._board.memory.flash.data[start + cells.randrange(_WORN_WITHIN)] = 0
 
     def _programmed(self, start: int, end: int) -> bool:
-        """Flip a bit in what was programmed; False where all of it is erased."""
+        """Flip a bit in the programmed bytes; False if all of them are erased."""
         content = self._board.memory.flash.data
-        found = bytes(content[start:end])
-        if not found.strip(b"\xff"):
+        used = self._used(start, end)
+        if not used:
             return False
+        self._trigger(PROGRAM)
         if self._flips.next():
-            self.note("flip")
-            used = [start + at for at, byte in enumerate(found) if byte != 0xFF]
+            self.counts["flip"] += 1
             content[self._flash_random.choice(used)] ^= 1 << self._flash_random.randrange(8)
         return True
 
-    # The core: asked once for each command that the host ended.
+    def _used(self, start: int, end: int) -> list[int]:
+        """Return the offsets of the bytes in flash that are not erased."""
+        content = bytes(self._board.memory.flash.data[start:end])
+        return [start + at for at, byte in enumerate(content) if byte != 0xFF]
 
-    def command_sent(self) -> None:
-        """Make the core fault or stop, or flash forget, where it is that command's lot."""
+    # The core.
+
+    def command_sent(self, command: str) -> None:
+        """Inject the faults scheduled for a command that the host has ended."""
+        self._trigger(command)
         if self._rots.next():
-            self.note("rot")
-            content = bytes(self._board.memory.flash.data)
-            used = [at for at, byte in enumerate(content) if byte != 0xFF]
+            self.counts["rot"] += 1
+            used = self._used(0, len(self._board.memory.flash.data))
             self._board.flip_flash(self._flash_random.choice(used), self._flash_random.randrange(8))
-        kinds = [kind for kind, schedule in self._commands.items() if schedule.next()]
+        kinds = [kind for kind, schedule in self._core.items() if schedule.next()]
         if kinds:
-            self.note(kinds[0])
+            self.counts[kinds[0]] += 1
             if kinds[0] == "hang":
                 self._board.stall()
             else:
@@ -156,7 +169,7 @@ class Injector:
             ProbeGone: The probe is disconnected; it comes back when it is opened again.
         """
         if self._accesses.next():
-            self.note("probe")
+            self.counts["probe"] += 1
             self._probe_gone = True
         if self._probe_gone:
             raise ProbeGone("the probe was disconnected")

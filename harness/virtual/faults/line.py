@@ -1,4 +1,4 @@
-"""The console's wire with faults on it, in the place of `harness.virtual.ports.console.Console`."""
+"""The console's wire with faults on it, in place of `harness.virtual.ports.console.Console`."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 from serial import SerialException
 
-from harness.virtual.faults.injector import Injector, Schedule
-from harness.virtual.ports.console import Console
+from harness.virtual.faults.injector import Injector
 
 if TYPE_CHECKING:
     from harness.virtual.faults.points import FaultPoints
+    from harness.virtual.ports.console import Console
 
 # How long a delayed byte is held back: longer than the pause after which a host gives up waiting
 # for the rest of an answer.
 DELAY_S = 0.7
-_DAMAGES = ("drop", "garble", "duplicate")
 
 
 class _Wire:
@@ -26,7 +25,8 @@ class _Wire:
 
     def __init__(self, injector: Injector, name: str) -> None:
         self._injector = injector
-        self._schedules = {kind: injector.schedule(kind, name) for kind in _DAMAGES}
+        kinds = ("drop", "garble", "duplicate")
+        self._schedules = {kind: injector.schedule(kind, name) for kind in kinds}
         self._random = injector.random(f"bits {name}")
 
     def carry(self, data: bytes) -> bytes:
@@ -36,11 +36,9 @@ class _Wire:
             for kind, schedule in self._schedules.items()
             for at in schedule.within(len(data))
         }
-        if not hits:
-            return data
         out, last = bytearray(), 0
         for at, kind in sorted(hits.items()):
-            self._injector.note(kind)
+            self._injector.counts[kind] += 1
             out += data[last:at]
             if kind == "garble":
                 out.append(data[at] ^ 1 << self._random.randrange(8))
@@ -55,29 +53,25 @@ class FaultyLine:
 
     The board keeps it for as long as its fault plan is in force, so that the faults of a second
     opening follow those of the first.
-
-    Args:
-        board: Where faults get at it.
-        console: Its console.
-        injector: Its faults.
     """
 
     def __init__(self, board: FaultPoints, console: Console, injector: Injector) -> None:
         self._board = board
         self._console = console
         self._injector = injector
-        self._to_host, self._to_board = _Wire(injector, "to host"), _Wire(injector, "to board")
-        self._events: dict[str, Schedule] = {
+        # In this order, as a trigger damages the answer to its command.
+        self._to_board, self._to_host = _Wire(injector, "to board"), _Wire(injector, "to host")
+        self._events = {
             kind: injector.schedule(kind, "to host")
             for kind in ("delay", "vanish", "reset", "watchdog")
         }
+        self._command = b""
         self._ready = bytearray()
         self._held = b""
         self._release = 0.0
         self._gone = False
         self._failing_openings = 0
-
-    # What a port does with a console.
+        self.close, self.wake = console.close, console.wake
 
     def open(self, owner: str, baud: int) -> bool:
         """Open the port.
@@ -94,10 +88,6 @@ class FaultyLine:
         self._drop_read()
         return self._console.open(owner, baud)
 
-    def close(self) -> None:
-        """Close the port."""
-        self._console.close()
-
     @property
     def baud(self) -> int | None:
         """Rate of the host's side."""
@@ -106,10 +96,6 @@ class FaultyLine:
     @baud.setter
     def baud(self, value: int | None) -> None:
         self._console.baud = value
-
-    def wake(self) -> None:
-        """Make a pending `read` look at its cancellation again."""
-        self._console.wake()
 
     @property
     def in_waiting(self) -> int:
@@ -131,10 +117,11 @@ class FaultyLine:
     def write(self, data: bytes) -> None:
         """Send bytes to the board."""
         self._check()
-        arriving = self._to_board.carry(data)
-        self._console.write(arriving)
-        for _ in range(arriving.count(b"%")):
-            self._injector.command_sent()
+        self._console.write(self._to_board.carry(data))
+        *ended, self._command = (self._command + data).split(b"%")
+        for command in ended:
+            name, _, _ = command.decode("ascii", "replace").strip().partition(" ")
+            self._injector.command_sent(name)
 
     def read(self, count: int, timeout: float | None, cancelled: Callable[[], bool]) -> bytes:
         """Return up to `count` bytes; fewer when `timeout` passes or the port is closed.
@@ -147,8 +134,8 @@ class FaultyLine:
         while True:
             self._check()
             if self._held and time.monotonic() >= self._release:
-                held, self._held = self._held, b""
-                self._ready += held
+                self._ready += self._held
+                self._held = b""
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not self._ready and self._held:
                 wait = self._release - time.monotonic()
@@ -166,10 +153,8 @@ class FaultyLine:
             if cancelled() or (deadline is not None and time.monotonic() >= deadline):
                 return b""
 
-    # Faults.
-
     def _receive(self, data: bytes) -> None:
-        """Let `data` come from the board, up to whatever ends it."""
+        """Let `data` come from the board, up to the event that ends it."""
         hits = {
             at: kind for kind, schedule in self._events.items() for at in schedule.within(len(data))
         }
@@ -177,7 +162,7 @@ class FaultyLine:
             self._ready += self._to_host.carry(data)
             return
         at, kind = min(hits.items())
-        self._injector.note(kind)
+        self._injector.counts[kind] += 1
         self._ready += self._to_host.carry(data[:at])
         if kind == "delay":
             self._held = self._to_host.carry(data[at:])
@@ -186,7 +171,7 @@ class FaultyLine:
             self._gone = True
             self._failing_openings = 1
         else:
-            # What the chip had still to send goes with its supply.
+            # What the chip still had to send is lost with its supply.
             self._board.upset(watchdog=kind == "watchdog")
 
     def _drop_read(self) -> None:

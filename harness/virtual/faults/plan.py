@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, ValidationError
 
 from harness.errors import ConfigError
-from harness.strict import suggest
+from harness.strict import Strict, suggest
 
-COUNTERS = ("stuck", "absent", "wrap")
-_MAX_FACTOR = 4.0
+Kind = Literal[
+    "drop", "garble", "duplicate", "delay", "vanish", "reset", "watchdog", "probe", "hardfault",
+    "hang", "flip", "rot",
+]  # fmt: skip
+"""Faults that fall at moments, by a share or a trigger; the others last."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True, slots=True)
-class FaultPlan:
+class Trigger(Strict, strict=False):
+    """A fault that falls once, at a named command.
+
+    Attributes:
+        kind: What happens at the next opportunity after the command: to the next byte to the host,
+            memory access of the probe or programming run; the core's faults fall at once.
+        command: First word of a command on the wire, such as ``hil-run`` or ``infer``, or
+            ``program`` for a programming run of the flash.
+        count: Which of these commands, from 1, counted from the first opening of the URL.
+    """
+
+    kind: Kind
+    command: Annotated[str, Field(min_length=1)]
+    count: Annotated[int, Field(ge=1)]
+
+
+class FaultPlan(Strict, strict=False):
     """Faults of one board. A share is a probability per item, 0 to 1.
 
     Attributes:
@@ -32,100 +52,76 @@ class FaultPlan:
         flip: Share of the programming runs that leave a wrong bit in flash.
         rot: Share of the commands during which a bit in flash flips, long after it was verified.
         worn: Number of a sector that keeps zeros when it is erased; None for none.
-        clock: True clock over the one that the registers say.
-        hse: False when the external clock does not start.
-        counter: ``stuck``, ``absent``, or ``wrap`` (starts shortly before its end); None is well.
-        caches: False when the caches cannot be switched on.
-        seed: Number that the places of the faults follow from.
+        clock: True clock over the one that the registers say, 0.25 to 4.
+        hse: Whether the external clock starts.
+        counter: Defect of the cycle counter (``wrap`` starts it shortly before its end), or None.
+        caches: Whether the caches can be switched on.
+        triggers: Faults that fall at named commands.
+        seed: Number that the places of the other faults follow from.
     """
 
-    drop: float = 0.0
-    garble: float = 0.0
-    duplicate: float = 0.0
-    delay: float = 0.0
-    vanish: float = 0.0
-    reset: float = 0.0
-    watchdog: float = 0.0
-    probe: float = 0.0
-    hardfault: float = 0.0
-    hang: float = 0.0
-    flip: float = 0.0
-    rot: float = 0.0
-    worn: int | None = None
-    clock: float = 1.0
+    drop: Share = 0.0
+    garble: Share = 0.0
+    duplicate: Share = 0.0
+    delay: Share = 0.0
+    vanish: Share = 0.0
+    reset: Share = 0.0
+    watchdog: Share = 0.0
+    probe: Share = 0.0
+    hardfault: Share = 0.0
+    hang: Share = 0.0
+    flip: Share = 0.0
+    rot: Share = 0.0
+    worn: Annotated[int, Field(ge=0, lt=64)] | None = None
+    clock: Annotated[float, Field(ge=0.25, le=4)] = 1.0
     hse: bool = True
-    counter: str | None = None
+    counter: Literal["stuck", "absent", "wrap"] | None = None
     caches: bool = True
-    seed: int = 0
+    triggers: tuple[Trigger, ...] = ()
+    seed: Annotated[int, Field(ge=0, lt=10**18)] = 0
+
+
+KINDS = tuple(name for name in FaultPlan.model_fields if name not in ("triggers", "seed"))
 
 
 def parse_faults(text: str, *, seed: str = "0") -> FaultPlan:
-    """Read ``kind:value,kind:value``.
+    """Read ``kind:value`` and ``kind@command:count``, separated by commas.
 
     Raises:
         ConfigError: An unknown kind, a kind named twice, or a value that it cannot have.
     """
-    values: dict[str, Any] = {"seed": _seed(seed)}
+    values: dict[str, Any] = {}
+    triggers: list[dict[str, str]] = []
     for item in filter(None, text.split(",")):
-        kind, _, value = item.partition(":")
-        if kind not in _READERS:
-            known = ", ".join(_READERS)
+        name, _, value = item.partition(":")
+        kind, at, command = name.partition("@")
+        if kind not in (get_args(Kind) if at else KINDS):
             raise ConfigError(
-                f"unknown fault '{kind}'{suggest(kind, list(_READERS))}",
+                f"unknown fault '{name}'{suggest(kind, list(KINDS))}",
                 where=f"faults={text}",
-                expected=f"one of {known}, each as kind:value",
+                expected=f"kind:value or kind@command:count; kinds: {', '.join(KINDS)}",
                 fix="correct the serial URL",
             )
-        if kind in values:
+        if at:
+            triggers.append({"kind": kind, "command": command, "count": value})
+        elif kind in values:
             raise ConfigError(
                 f"fault '{kind}' is named twice", where=f"faults={text}", fix="name each once"
             )
-        read, expected = _READERS[kind]
-        try:
-            values[kind] = read(value)
-        except (ValueError, KeyError):
-            raise ConfigError(
-                f"fault '{kind}' is {value!r}",
-                where=f"faults={text}",
-                expected=expected,
-                fix="correct the serial URL",
-            ) from None
-    return FaultPlan(**values)
-
-
-def _seed(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or len(text) > 18:
-        raise ConfigError(f"seed is {text!r}", expected="a whole number", fix="correct the URL")
-    return int(text)
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise ValueError(text)
-    return value
-
-
-def _factor(text: str) -> float:
-    value = float(text)
-    if not 1 / _MAX_FACTOR <= value <= _MAX_FACTOR:
-        raise ValueError(text)
-    return value
-
-
-def _sector(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 64:
-        raise ValueError(text)
-    return value
-
-
-_SHARES = tuple(field.name for field in fields(FaultPlan) if field.type == "float")
-_READERS: dict[str, tuple[Callable[[str], Any], str]] = {
-    **dict.fromkeys(_SHARES, (_share, "a share from 0 to 1, such as 0.001")),
-    "worn": (_sector, "the number of a flash sector"),
-    "clock": (_factor, "true clock over nominal, such as 1.02"),
-    "hse": ({"off": False, "on": True}.__getitem__, "off or on"),
-    "counter": ({name: name for name in COUNTERS}.__getitem__, f"one of {', '.join(COUNTERS)}"),
-    "caches": ({"off": False, "on": True}.__getitem__, "off or on"),
-}
+        else:
+            values[kind] = value
+    try:
+        return FaultPlan.model_validate({**values, "triggers": tuple(triggers), "seed": seed})
+    except ValidationError as failure:
+        problem = failure.errors()[0]
+    key, *rest = problem["loc"]
+    name = f"fault '{key}'" if key in KINDS else str(key)
+    if rest:
+        trigger = triggers[int(rest[0])]
+        name = f"{rest[1]} of fault '{trigger['kind']}@{trigger['command']}'"
+    raise ConfigError(
+        f"{name} is {problem['input']!r}",
+        where=f"faults={text}&seed={seed}",
+        expected=problem["msg"].removeprefix("Input should be "),
+        fix="correct the serial URL",
+    )
