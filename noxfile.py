@@ -1,7 +1,7 @@
 """Sessions of the project.
 
 They run in the environment that nox itself runs in (`bootstrap.py` makes one), because TensorFlow
-takes a minute to install and half a gigabyte to keep. `lowest` alone makes its own.
+takes a minute to install and half a gigabyte to keep. Only `lowest` and `compat` make their own.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import nox
 nox.options.sessions = ["lint", "types", "tests"]
 nox.options.default_venv_backend = "none"
 nox.options.error_on_external_run = False
+nox.options.error_on_missing_interpreters = False
 
 ROOT = Path(__file__).parent
 # A file's tests stay together, as they share what is costly to set up; in the order of the folders,
@@ -40,6 +41,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def fast(session: nox.Session) -> None:
+    """Run the tests that need no compiler, emulator or TensorFlow; under 90 seconds."""
+    session.run("python", "-m", "pytest", "tests/unit", *(session.posargs or ("-q", *PARALLEL)))
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and the direction of imports."""
     session.run("ruff", "check", ".")
@@ -58,7 +65,6 @@ def docs(session: nox.Session) -> None:
     """Write the command line reference, then build the site into site/; a broken link fails."""
     generate = ("utils", "docs", "--name", "harness", "--title", "Command line")
     session.run("python", "-m", "typer", "harness.cli.app", *generate, "--output", "docs/cli.md")
-    session.run("python", "tests/integration/test_faults.py")
     session.run("python", "-m", "mkdocs", "build", "--strict", *session.posargs)
 
 
@@ -134,9 +140,16 @@ def nightly(session: nox.Session) -> None:
     session.run("harness", "run", *campaign)
 
 
-@nox.session(venv_backend="virtualenv")
+@nox.session(venv_backend="virtualenv", python="3.11")
 def lowest(session: nox.Session) -> None:
-    """Run the unit tests on the lowest versions that pyproject.toml allows."""
+    """Run the fast lane on the lowest versions that pyproject.toml allows."""
     session.install("uv")
     session.run("uv", "pip", "install", "--resolution=lowest-direct", "-e", ".[dev]")
-    session.run("python", "-m", "pytest", "tests/unit", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/unit", *(session.posargs or ("-q", *PARALLEL)))
+
+
+@nox.session(venv_backend="virtualenv", python=["3.12", "3.13"])
+def compat(session: nox.Session) -> None:
+    """Run the fast lane on newer Pythons; one that is not installed is skipped."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "pytest", "tests/unit", *(session.posargs or ("-q", *PARALLEL)))

@@ -186,26 +186,22 @@ def ran(runtime: Runtime, options: RuntimeOptions) -> Ran:
         return Ran(sources, session.run(image, plan), image, expected)
 
 
-@pytest.mark.slow
 def test_outputs_are_exact_after_several_inferences(ran: Ran) -> None:
     assert ran.capture.outputs == (ran.expected,)
     assert len(ran.capture.cycles) == 3
 
 
-@pytest.mark.slow
 def test_the_device_names_the_layers_as_the_host(ran: Ran) -> None:
     seen = [(layer.i, layer.name, layer.op) for layer in ran.capture.layers]
     assert seen == [(layer.index, layer.name, layer.operator) for layer in ran.sources.layers]
 
 
-@pytest.mark.slow
 def test_layers_add_up(ran: Ran) -> None:
     total = sum(layer.cycles for layer in ran.capture.layers)
     assert total <= ran.capture.layers_total_cycles
     assert ran.capture.layers_total_cycles - total < 250 * len(ran.capture.layers)
 
 
-@pytest.mark.slow
 def test_the_arena_s_parts_and_minimum_are_consistent(ran: Ran) -> None:
     memory, arena = ran.capture.memory, ran.capture.arena
     parts = {part.kind: part for part in ran.capture.arena_parts}
@@ -220,7 +216,6 @@ def test_the_arena_s_parts_and_minimum_are_consistent(ran: Ran) -> None:
     assert arena.below_message
 
 
-@pytest.mark.slow
 def test_flash_and_ram_are_split(ran: Ran) -> None:
     sizes = ran.image.sizes
     parts = (sizes.weights, sizes.graph, sizes.kernels, sizes.runtime, sizes.port)

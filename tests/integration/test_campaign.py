@@ -100,7 +100,6 @@ def test_dry_run_measures_nothing(harness: Harness, campaign: Path, tmp_path: Pa
     assert rows(tmp_path / "a.sqlite") == []
 
 
-@pytest.mark.slow
 def test_kills_at_random_moments_leave_what_an_undisturbed_run_does() -> None:
     """A few kills of `nox -s kills`; in a process of its own, as it forks."""
     command = [sys.executable, "-m", "tools.kills", "--kills", "4", "--json"]

@@ -23,7 +23,7 @@ from harness.firmware import BuildOptions
 from harness.results.record import Measurement
 from harness.runtimes import RuntimeOptions
 
-pytestmark = [pytest.mark.usefixtures("virtual_board"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("virtual_board")
 BOARD = "nucleo_f746zg"
 TFLM_INSTRUCTIONS = {
     "mlperf_tiny/kws_ref_model.tflite": 7_645_000,

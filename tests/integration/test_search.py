@@ -11,7 +11,7 @@ import pytest
 
 from harness.data import digits
 
-pytestmark = [pytest.mark.usefixtures("virtual_board"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("virtual_board")
 Harness = Callable[..., Any]
 
 CAMPAIGN = """

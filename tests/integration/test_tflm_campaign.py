@@ -11,7 +11,7 @@ import pytest
 from harness.results import open_store
 from harness.testing import ModelWriter
 
-pytestmark = [pytest.mark.usefixtures("virtual_board"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("virtual_board")
 FAKE = Path(__file__).parents[1] / "fake_tflm"
 
 

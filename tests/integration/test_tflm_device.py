@@ -27,7 +27,7 @@ from harness.runtimes import RuntimeOptions
 from harness.runtimes.tflm import TflmRuntime
 from harness.testing import ModelWriter
 
-pytestmark = [pytest.mark.usefixtures("virtual_board"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("virtual_board")
 FAKE = Path(__file__).parents[1] / "fake_tflm"
 OPTIONS = RuntimeOptions("tflm", "reference", f"symlink://{FAKE}")
 BOARD = load_board("nucleo_f746zg")

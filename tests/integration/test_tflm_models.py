@@ -28,7 +28,6 @@ from harness.runtimes.tflm.layout import KERNELS
 
 pytestmark = [
     pytest.mark.usefixtures("virtual_board"),
-    pytest.mark.slow,
     pytest.mark.tflm,
 ]
 # Instructions with CMSIS-NN, smallest arena.

@@ -104,7 +104,6 @@ def test_an_arena_that_cannot_be_allocated(run: Run) -> None:
     assert isinstance(failure, ArenaTooSmall) and "48 bytes missing" in failure.what
 
 
-@pytest.mark.slow
 def test_an_inference_without_end_meets_a_deadline(run: Run) -> None:
     failure = failure_of(run, BOARDS[0], INVOKE, INVOKE + "    while (arena[0] != 77) {\n    }\n")
     assert isinstance(failure, DeviceHang)

@@ -60,7 +60,6 @@ def uniform_of(run: dict[str, Any]) -> str:
     return json.dumps(uniform_architecture(backbone, model, Budgets(30_000)).to_json())
 
 
-@pytest.mark.slow
 def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(
     ready: Harness,
 ) -> None:
@@ -97,7 +96,6 @@ def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(
     assert taken[0]["validation_accuracy"] == best
 
 
-@pytest.mark.slow
 def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness) -> None:
     command = arguments("--epochs", 2, "--trial-epochs", 1, "--out", "searched", "--json")
     found = ready(*command)

@@ -56,7 +56,6 @@ def test_average_pool_in_place_of_a_block_converts() -> None:
     _assert_costs_agree(backbone, architecture, content)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", backbone_names())
 def test_counted_cost_is_the_cost_of_the_tflite_for_many(name: str) -> None:
     backbone = get_backbone(name)
@@ -189,7 +188,6 @@ def test_missing_tensorflow_says_what_to_install(monkeypatch: pytest.MonkeyPatch
         convert.converter_version()
 
 
-@pytest.mark.slow
 def test_memory_stays_bounded_over_many_conversions() -> None:
     from pathlib import Path
 

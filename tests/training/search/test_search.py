@@ -57,7 +57,6 @@ def whole(
     return result, reports, folder / "logs", folder / "killed"
 
 
-@pytest.mark.slow
 def test_a_search_on_digits_learns_under_budgets_and_reports_every_epoch(
     model: CostModel, whole: tuple[SearchResult, list[EpochReport], Path, Path]
 ) -> None:
@@ -87,7 +86,6 @@ def test_a_search_on_digits_learns_under_budgets_and_reports_every_epoch(
     assert derived.predicted.meets(BUDGETS)
 
 
-@pytest.mark.slow
 def test_resumed_is_uninterrupted(
     model: CostModel,
     some_digits: Dataset,
@@ -116,7 +114,6 @@ def test_resumed_is_uninterrupted(
         run(told.append)
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_search(
     model: CostModel,
     some_digits: Dataset,
