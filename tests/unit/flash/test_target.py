@@ -210,7 +210,7 @@ def test_failures_while_programming_are_typed(make_elf: MakeElf, index: int) -> 
     assert caught.value.fix
     assert caught.value.data["log"] == ["info: last words"]
     assert caught.value.__cause__ is failure
-    with pytest.raises(FlashError, match="already failed"):
+    with pytest.raises(BenchError, match="already failed"):
         target.reset_and_run()
     target.close()
     target.close()
@@ -222,7 +222,7 @@ def test_bugs_are_not_dressed_up(make_elf: MakeElf) -> None:
     chip.failure = AttributeError("no such attribute")
     with pytest.raises(AttributeError):
         target.program(make_elf((0x0800_0000, b"data")))
-    with pytest.raises(FlashError, match="already failed"):
+    with pytest.raises(BenchError, match="already failed"):
         target.halt()
 
 
