@@ -1,7 +1,7 @@
-"""The worker process that converts networks, and what happens when it dies.
+"""The worker process that converts networks.
 
-TensorFlow's converter can crash its process on an unusual network. That is one failed job, not a
-failed campaign: the network is tried once more in a new worker, alone, and blamed if that dies too.
+TensorFlow's converter can crash its process on an unusual network. That fails one job, not the
+campaign: the network is converted once more in a worker of its own, and fails if that crashes too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.errors import ModelError
 
 
 class Converter:
-    """Prepares networks in a process of its own, in the order they are asked for."""
+    """Prepares networks in a separate process, in the order of `submit`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -33,11 +33,10 @@ class Converter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Whatever was not asked for any more is not worth waiting for.
         self._pool.shutdown(cancel_futures=True)
 
     def submit(self, spec: ModelSpec) -> Future[Prepared]:
-        """Start preparing a network; `result` gives it."""
+        """Start preparing a network; pass the future to `result`."""
         with self._lock:
             try:
                 return self._pool.submit(prepare, spec)
@@ -55,7 +54,7 @@ class Converter:
             return future.result()
         except BrokenProcessPool:
             pass
-        # The worker died with several networks waiting; find out whether this one did it.
+        # Several networks were waiting when the worker crashed: find out whether this one did it.
         try:
             return self._alone(spec)
         except BrokenProcessPool:

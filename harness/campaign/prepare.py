@@ -1,7 +1,7 @@
-"""Make a network ready for the bench: its .tflite, its inputs, and what they must give.
+"""Prepare a network: its .tflite, its inputs, and the outputs expected of them.
 
-Runs in a worker process of its own that keeps TensorFlow loaded. Results are kept in the cache by
-content, so a network is converted once for all boards, kernels and flags.
+Runs in a worker process that keeps TensorFlow loaded. Results are cached by content, so a network
+is converted once for all boards, kernels and flags.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from harness.paths import cache_dir
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A network with the bytes to feed it and the bytes to expect.
+    """A network with its inputs and expected outputs.
 
     Attributes:
         content: The .tflite.
         inputs: One byte string per input tensor.
         outputs: One byte string per output tensor, from the reference.
-        reference: What computed `outputs`, with its version.
-        seconds: Time that conversion and reference took now (0 when cached).
+        reference: Name and version of what computed `outputs`.
+        seconds: Time that this call took.
     """
 
     content: bytes
@@ -60,8 +60,8 @@ def prepare(spec: ModelSpec) -> Prepared:
 
 
 def start_worker() -> None:
-    """Set a worker process up: end with the parent, however that ended."""
-    # Ctrl-C reaches every process of the terminal; the parent decides what becomes of us.
+    """Set a worker process up: it ends when the parent ends, in whatever way."""
+    # Ctrl-C reaches every process of the terminal, but only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
 

@@ -1,4 +1,4 @@
-"""What a campaign does about each kind of failure: try again, blame the station, or neither."""
+"""What a campaign does about each kind of failure: repeat the job, count it against the station."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.errors import (
 )
 
 DISABLE_AFTER = 3
-"""Jobs in a row that a station fails, each after all its attempts."""
+"""Failed jobs in a row, each after all its attempts, after which a station is disabled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,41 +29,41 @@ class Policy:
     """What to do about a failure.
 
     Attributes:
-        attempts: How often a job is tried in all.
-        blames_station: Whether it speaks against the station rather than the network.
+        attempts: How often a job is run at most.
+        counts_against_station: Whether the station, not the network, may be the cause.
     """
 
     attempts: int = 1
-    blames_station: bool = False
+    counts_against_station: bool = False
 
 
-_NEVER_AGAIN = Policy()
+_ONCE = Policy()
 # The first class that fits decides.
 _POLICIES: tuple[tuple[type[HarnessError], Policy], ...] = (
-    # Somebody else's station, or one that waits to be looked at: no use in trying.
-    (StationLocked, _NEVER_AGAIN),
-    (StationDisabled, _NEVER_AGAIN),
-    # A port or a probe that vanished comes back within seconds, or not at all.
-    (BenchError, Policy(5, blames_station=True)),
-    (TargetMismatch, Policy(1, blames_station=True)),
-    (FlashError, Policy(3, blames_station=True)),
-    # The network's own doing, unless memory was upset; what the runtime refuses it refuses always.
-    (StackOverflow, _NEVER_AGAIN),
+    # In use by another process, or disabled: repeating does not help.
+    (StationLocked, _ONCE),
+    (StationDisabled, _ONCE),
+    # A port or a probe that disappeared comes back within seconds, or not at all.
+    (BenchError, Policy(5, counts_against_station=True)),
+    (TargetMismatch, Policy(1, counts_against_station=True)),
+    (FlashError, Policy(3, counts_against_station=True)),
+    # Caused by the network, unless memory was corrupted; a runtime's refusal never changes.
+    (StackOverflow, _ONCE),
     (CoreFault, Policy(2)),
     (AssertionFailed, Policy(2)),
-    (DeviceError, _NEVER_AGAIN),
-    (CounterError, Policy(2, blames_station=True)),
-    (ClockError, Policy(2, blames_station=True)),
-    (CaptureError, Policy(3, blames_station=True)),
+    (DeviceError, _ONCE),
+    (CounterError, Policy(2, counts_against_station=True)),
+    (ClockError, Policy(2, counts_against_station=True)),
+    (CaptureError, Policy(3, counts_against_station=True)),
 )
 
 
 def policy_for(failure: HarnessError) -> Policy:
     """Return what to do about a failure."""
-    return next((policy for kind, policy in _POLICIES if isinstance(failure, kind)), _NEVER_AGAIN)
+    return next((policy for kind, policy in _POLICIES if isinstance(failure, kind)), _ONCE)
 
 
 def pause_s(failure: HarnessError, attempt: int) -> float:
     """Return how long to wait after a failed attempt (from 1), in seconds."""
-    # Only what is plugged in takes time to come back.
+    # Only a port or a probe needs time to come back.
     return 0.2 * 2.0 ** (attempt - 1) if isinstance(failure, BenchError) else 0.0

@@ -1,9 +1,9 @@
-"""Run a plan: convert, build and measure side by side, commit each row before its job is done.
+"""Run a plan: convert, build and measure in parallel, commit each row before its job is done.
 
-One worker process converts (it keeps TensorFlow loaded), one thread builds, and each station has a
-thread that measures. A bounded look-ahead keeps them from running away from each other. A job that
-fails is tried again as its failure deserves (`retry`), then leaves an invalid row, and the campaign
-goes on; a station that is not ready, or keeps failing and is disabled, ends its own jobs only.
+One worker process converts (it keeps TensorFlow loaded), one thread builds, and one thread per
+station measures; bounded queues keep them in step. A job that fails is repeated as `retry` says,
+then leaves an invalid row, and the campaign goes on. A station that is not ready, or fails several
+jobs in a row and is disabled, ends its own jobs only.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Protocol
 from harness.bench import Station
 from harness.bench.disabled import disable
 from harness.campaign.converter import Converter
-from harness.campaign.measure import Built, Session, build_job, failed_row, run_job
+from harness.campaign.measure import Built, Session, build_job, run_job
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
 from harness.campaign.retry import DISABLE_AFTER, pause_s, policy_for
+from harness.campaign.rows import failed_row
 from harness.errors import BenchError, HarnessError, ToolchainMissing
 from harness.results.record import Measurement
 
@@ -35,39 +36,39 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _LOOKAHEAD = 4
-# How often whoever waits looks whether the run is stopped.
-_LOOK_S = 0.2
+_POLL_S = 0.2  # poll interval for the stop flag
 
 
 class _StoppedError(Exception):
-    """The run was stopped before this job's turn."""
+    """The run was stopped before this job was built."""
 
 
 class Listener(Protocol):
-    """Hears how a campaign goes; the command line draws progress bars from it."""
+    """Follows a campaign; the command line draws progress bars from it."""
 
     def started(self, planned: int, done_before: int) -> None:
-        """Tell how many jobs there are and how many had been measured earlier."""
+        """Receive the number of jobs, and how many the store already has."""
 
     def finished(self, job: Job, row: Measurement, failure: HarnessError | None) -> None:
-        """Tell that a job's row is committed."""
+        """Receive a job's row, which is committed."""
 
     def station_failed(self, station: Station, failure: HarnessError, left: int) -> None:
-        """Tell that a station is out and how many of its jobs are left."""
+        """Receive a station that is used no more, and how many of its jobs are not run."""
 
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did.
+    """Counts and times of a run.
 
     Attributes:
         planned: Jobs in the plan.
-        skipped: Measured by an earlier run.
+        skipped: Jobs measured by an earlier run.
         statuses: Rows of this run by status.
-        not_run: Jobs left undone because their station failed.
+        not_run: Jobs that were not run because their station failed.
         seconds: Wall-clock time of this run.
-        stage_seconds: Time by stage, added up over jobs.
-        retries: Attempts that failed and were followed by another, by the failure's code.
+        stage_seconds: Time by stage, summed over jobs.
+        bench_failure: Why the first station failed, if one did.
+        retries: Failed attempts that were repeated, by the failure's code.
     """
 
     planned: int = 0
@@ -81,7 +82,7 @@ class Summary:
 
     @property
     def measured(self) -> int:
-        """Jobs of this run that yielded a number."""
+        """Jobs of this run that have a latency."""
         return self.statuses["valid"] + self.statuses["degraded"]
 
     @property
@@ -98,21 +99,21 @@ def run(
     listener: Listener,
     open_session: Callable[[Station], Session] | None = None,
 ) -> Summary:
-    """Measure every job that the store has no usable row of.
+    """Measure every job that has no usable row in the store.
 
     Args:
         jobs: The plan.
-        store: Where rows go, and where finished jobs are known from.
+        store: Has the rows of finished jobs, and gets the new ones.
         campaign: Name that rows carry.
-        listener: Hears progress.
-        open_session: Replaces `BoardSession` in tests.
+        listener: Follows progress.
+        open_session: Replaces `BoardSession.open` in tests.
 
     Returns:
-        What was done; failures are in the rows and counted here.
+        Counts and times; failures are in the rows.
 
     Raises:
-        ToolchainMissing: There is no compiler, so no job can be built.
-        ResultsError: The store cannot be written; nothing that was committed is lost.
+        ToolchainMissing: There is no compiler.
+        ResultsError: The store cannot be written; committed rows are kept.
     """
     start = time.perf_counter()
     known = store.keys()
@@ -126,7 +127,7 @@ def run(
 
 
 class _Pipeline:
-    """Connects the converter, the builder and the stations; lives for one run."""
+    """Connects converter, builder and stations for one run."""
 
     def __init__(
         self,
@@ -149,7 +150,7 @@ class _Pipeline:
         self.queues: dict[str, queue.Queue[tuple[Job, Future[Built]] | None]] = {}
 
     def run(self) -> None:
-        """Run every job, then raise what ended the run early, if anything did."""
+        """Run every job; raise the failure that ended the run early, if there is one."""
         stations = {job.station.name: job.station for job in self.jobs}
         self.queues = {name: queue.Queue(maxsize=_LOOKAHEAD) for name in stations}
         threads = [
@@ -166,19 +167,17 @@ class _Pipeline:
                 self._feed(converter, builder)
                 for name in self.queues:
                     self._put(name, None)
-                self._join(threads)
+                for thread in threads:
+                    thread.join()
             except BaseException:
-                # An interrupt may come anywhere: everybody looks at this flag before going on.
+                # An interrupt can come anywhere; every thread polls this flag.
                 self.stop.set()
-                self._join(threads)
+                for thread in threads:
+                    if thread.is_alive():
+                        thread.join()
                 raise
         if self.fatal is not None:
             raise self.fatal
-
-    def _join(self, threads: Sequence[threading.Thread]) -> None:
-        for thread in threads:
-            if thread.is_alive():
-                thread.join()
 
     def _feed(self, converter: Converter, builder: ThreadPoolExecutor) -> None:
         # One conversion serves all kernels, flags and stations that measure the same network.
@@ -199,16 +198,16 @@ class _Pipeline:
     def _put(self, station: str, item: tuple[Job, Future[Built]] | None) -> None:
         while not self.stop.is_set():
             try:
-                self.queues[station].put(item, timeout=_LOOK_S)
+                self.queues[station].put(item, timeout=_POLL_S)
                 return
             except queue.Full:
                 continue
 
     def _items(self, station: Station) -> Iterator[tuple[Job, Future[Built]]]:
-        """Yield a station's jobs until they are done or the run is stopped."""
+        """Yield a station's jobs until there are no more or the run is stopped."""
         while not self.stop.is_set():
             try:
-                item = self.queues[station.name].get(timeout=_LOOK_S)
+                item = self.queues[station.name].get(timeout=_POLL_S)
             except queue.Empty:
                 continue
             if item is None:
@@ -224,7 +223,7 @@ class _Pipeline:
         try:
             self._serve(station)
         except BaseException as failure:
-            # Anything unforeseen in a thread must end the run, not vanish.
+            # An unexpected failure in a thread ends the run.
             self.fatal = self.fatal or failure
             self.stop.set()
 
@@ -243,15 +242,14 @@ class _Pipeline:
                 except ToolchainMissing:
                     raise
                 except BenchError as failed:
-                    # Whoever feeds must not wait for this station: take its other jobs as well.
+                    # Take the station's other jobs too, so that `_feed` does not wait for it.
                     self._station_out(station, failed, left=1 + sum(1 for _ in items))
                     return
                 except HarnessError as failed:
                     if self.stop.is_set():
-                        # An interrupt also ends the compiler: that is no verdict on the network.
-                        return
+                        return  # the interrupt may have ended the compiler: no verdict on the job
                     row, failure = failed_row(job, failed, campaign=self.campaign), failed
-                    if policy_for(failed).blames_station:
+                    if policy_for(failed).counts_against_station:
                         failed_in_a_row += 1
                 self._commit(job, row, failure)
                 if failure is not None and failed_in_a_row == DISABLE_AFTER:
@@ -262,7 +260,7 @@ class _Pipeline:
             holder.close()
 
     def _measure(self, job: Job, built: Built, holder: _Holder) -> Measurement:
-        """Run a built job, again where its failure is one that may pass."""
+        """Run a built job, repeatedly if its failure may be temporary."""
         earlier = ""
         for attempt in itertools.count(1):
             try:
@@ -306,14 +304,14 @@ class _Pipeline:
 
 
 class _Holder:
-    """A station's session: opened when it is needed, and again after it broke."""
+    """A station's session: opened when needed, and reopened after it broke."""
 
     def __init__(self, open_session: Callable[[], Session]) -> None:
         self._open = open_session
         self._session: Session | None = None
 
     def session(self) -> Session:
-        """Return the open session."""
+        """Return the session, opened."""
         if self._session is None:
             self._session = self._open()
         return self._session

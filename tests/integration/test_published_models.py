@@ -15,9 +15,10 @@ from support.published import published
 from harness.bench import virtual_bench
 from harness.boards import Board, load_board
 from harness.campaign.config import MeasureOptions
-from harness.campaign.measure import assemble, build_job
+from harness.campaign.measure import build_job
 from harness.campaign.plan import Job
 from harness.campaign.prepare import prepare
+from harness.campaign.rows import assemble
 from harness.campaign.specs import file_spec
 from harness.firmware import BuildOptions
 from harness.results.record import Measurement
