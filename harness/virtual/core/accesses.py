@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.bus import Bus, BusFault, Master
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.chip.peripherals.flash import FlashInterface
-from harness.virtual.core.cpu import Cpu
+
+if TYPE_CHECKING:
+    from harness.virtual.core.run import Core
 
 _LOG = logging.getLogger(__name__)
 
@@ -24,15 +26,6 @@ _SYSTEM_MEMORY = ((0x1FF0_0000, 0x1FFF_D000), (0x0010_0000, 0x0020_0000))
 def may_exist(address: int) -> bool:
     """Return whether a chip may have something at `address` that the model lacks."""
     return any(low <= address < high for low, high in (*_REGISTERS, *_SYSTEM_MEMORY))
-
-
-class Stopped(Protocol):
-    """The core that makes the accesses."""
-
-    cpu: Cpu
-
-    def stop_on(self, error: HarnessError) -> None:
-        """Stop at the end of the block, for good."""
 
 
 class CoreAccesses:
@@ -52,7 +45,7 @@ class CoreAccesses:
         bus: Bus,
         memory: MemoryMap,
         flash: FlashInterface,
-        core: Stopped,
+        core: Core,
     ) -> None:
         self._name = name
         self._bus = bus
@@ -62,7 +55,7 @@ class CoreAccesses:
         #: Set while the rest of a block that an error stopped runs: it must have no effect.
         self.blocked = False
 
-    def core_read(self, address: int, size: int) -> int:
+    def read(self, address: int, size: int) -> int:
         """Read a register for the core."""
         if self.blocked:
             return 0
@@ -72,7 +65,7 @@ class CoreAccesses:
             self._fail(error, address, write=False)
         return 0
 
-    def core_write(self, address: int, size: int, value: int) -> None:
+    def write(self, address: int, size: int, value: int) -> None:
         """Write a register for the core."""
         if self.blocked:
             return
@@ -81,7 +74,7 @@ class CoreAccesses:
         except Exception as error:
             self._fail(error, address, write=True)
 
-    def core_flash_write(self, address: int, size: int, value: int) -> bool:
+    def store_flash(self, address: int, size: int, value: int) -> bool:
         """Take a store to flash for the core; False makes it fault."""
         found = self._memory.find(address)
         if self.blocked or found is None:

@@ -5,12 +5,15 @@ ARMv7-M ARM C1.6.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.bus import Master
 from harness.virtual.chip.peripherals import scs
-from harness.virtual.core.cpu import PC, Cpu
+from harness.virtual.core.registers import PC
+
+if TYPE_CHECKING:
+    from harness.virtual.core.run import Core
 
 _DBGKEY = 0xA05F
 C_DEBUGEN, _C_HALT, _C_STEP, _C_MASKINTS = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -22,47 +25,11 @@ DFSR_HALTED, DFSR_BKPT, DFSR_VCATCH, DFSR_EXTERNAL = 1 << 0, 1 << 1, 1 << 3, 1 <
 _WAIT_S = 0.005
 
 
-class Target(Protocol):
-    """What the debug registers control."""
-
-    cpu: Cpu
-
-    @property
-    def halted(self) -> bool:
-        """Whether the core is in debug state."""
-
-    @property
-    def sleeping(self) -> bool:
-        """Whether the core sleeps."""
-
-    @property
-    def locked_up(self) -> bool:
-        """Whether the core is locked up or was stopped by an error."""
-
-    def wait_halted(self, seconds: float) -> None:
-        """Wait until the core halts, at most `seconds`."""
-
-    def halt(self) -> None:
-        """Enter debug state."""
-
-    def resume(self) -> None:
-        """Leave debug state."""
-
-    def step(self) -> None:
-        """Run one instruction in debug state."""
-
-    def redirected(self) -> None:
-        """Note that PC was written."""
-
-    def trace_changed(self) -> None:
-        """Follow DEMCR.TRCENA."""
-
-
 class CoreDebug:
     """DHCSR, DCRSR, DCRDR and DEMCR of one core."""
 
-    def __init__(self, target: Target, values: dict[int, int]) -> None:
-        self._target = target
+    def __init__(self, core: Core, values: dict[int, int]) -> None:
+        self._core = core
         self._scs = values
         self._control = 0
         self._data = 0
@@ -107,17 +74,17 @@ class CoreDebug:
         return 0  # DCRSR is write-only
 
     def _read_status(self, master: Master) -> int:
-        target = self._target
+        core = self._core
         if master is Master.DEBUGGER:
-            if not target.halted:
-                target.wait_halted(_WAIT_S)
+            if not core.halted:
+                core.wait_halted(_WAIT_S)
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error
         value = self._control | _S_REGRDY | _S_RETIRE_ST
-        value |= _S_HALT if target.halted else 0
-        value |= _S_SLEEP if target.sleeping else 0
-        value |= _S_LOCKUP if target.locked_up else 0
+        value |= _S_HALT if core.halted else 0
+        value |= _S_SLEEP if core.sleeping else 0
+        value |= _S_LOCKUP if core.locked_up else 0
         if self.was_reset:
             value |= _S_RESET_ST
             self.was_reset = False
@@ -127,7 +94,7 @@ class CoreDebug:
         """Write a debug register."""
         if offset == scs.DEMCR:
             self._demcr = value & 0x010F_07F1
-            self._target.trace_changed()
+            self._core.trace_changed()
         elif master is Master.CORE:
             return  # software cannot enable halting debug, and DCRSR needs debug state
         elif offset == scs.DHCSR:
@@ -144,16 +111,16 @@ class CoreDebug:
         if not self._control & C_DEBUGEN:
             self._control = 0
         halt = bool(self._control & _C_HALT)
-        if halt and not self._target.halted:
-            self._target.halt()
+        if halt and not self._core.halted:
+            self._core.halt()
             self.note(DFSR_HALTED)
-        elif not halt and self._target.halted:
+        elif not halt and self._core.halted:
             if self._control & _C_STEP:
-                self._target.step()
+                self._core.step()
                 self._control |= _C_HALT
                 self.note(DFSR_HALTED)
             else:
-                self._target.resume()
+                self._core.resume()
 
     def stopped(self, reason: int) -> None:
         """Note that the core entered debug state by itself."""
@@ -167,18 +134,18 @@ class CoreDebug:
         self._error = None
 
     def _transfer(self, value: int) -> None:
-        number, cpu = value & 0x7F, self._target.cpu
-        if not self._target.halted:
+        number, registers = value & 0x7F, self._core.cpu.registers
+        if not self._core.halted:
             return
-        if not cpu.has_register(number):
+        if number not in registers:
             raise VirtualError(
                 f"debugger access to core register {number}, which is not modelled",
                 where="DCRSR",
                 expected="a register of ARMv7-M (C1.6.3)",
             )
         if value & 1 << 16:
-            cpu.write_register(number, self._data)
+            registers[number] = self._data
             if number == PC:
-                self._target.redirected()
+                self._core.redirected()
         else:
-            self._data = cpu.read_register(number)
+            self._data = registers[number]

@@ -11,18 +11,21 @@ from dataclasses import dataclass
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.chip.peripherals import scs
 from harness.virtual.chip.peripherals.scs import Scs
-from harness.virtual.core.cpu import (
+from harness.virtual.core.cpu import Cpu
+from harness.virtual.core.registers import (
+    EXCEPTION,
+    FPSCR,
     LR,
     MSP,
+    PC,
     PSP,
+    S0,
     SP,
     SPECIAL,
     XPSR,
     XPSR_THUMB,
-    Cpu,
-    Stop,
-    StopKind,
 )
+from harness.virtual.core.stop import Stop, StopKind
 
 HARD_FAULT, _MEM_MANAGE, _BUS_FAULT, _USAGE_FAULT, _SVC = 3, 4, 5, 6, 11
 _NMI = 2
@@ -39,8 +42,7 @@ _UNDEFINSTR, _INVSTATE, _INVPC, _NOCP = 1 << 16, 1 << 17, 1 << 18, 1 << 19
 _PRIMASK, _BASEPRI, _FAULTMASK = 1 << 0, 0xF000, 1 << 16
 _CONTROL_NPRIV, _CONTROL_SPSEL, _CONTROL_FPCA = 1 << 24, 1 << 25, 1 << 26
 _BASIC_BYTES, _EXTENDED_BYTES = 0x20, 0x68
-_FP_REGISTERS = range(64, 80)  # S0-S15
-_FPSCR = 33
+_FLOATS = (*range(S0, S0 + 16), FPSCR)
 _XPSR_ALIGNED = 1 << 9
 _RETURNS = frozenset(0xFFFF_FF00 | code for code in (0xE1, 0xE9, 0xED, 0xF1, 0xF9, 0xFD))
 # FPCCR: what the saving of state that waits is to be done as.
@@ -62,6 +64,7 @@ class Exceptions:
 
     def __init__(self, cpu: Cpu, memory: MemoryMap, registers: Scs) -> None:
         self._cpu = cpu
+        self._registers = cpu.registers
         self._memory = memory
         self._scs = registers
 
@@ -89,7 +92,7 @@ class Exceptions:
             StopKind.WRITE_FAULT: (_BUS_FAULT, _IMPRECISERR),
             StopKind.FETCH_FAULT: (_BUS_FAULT, _IBUSERR),
         }[stop.kind]
-        if stop.kind is StopKind.FETCH_FAULT and _execute_never(self._cpu.pc):
+        if stop.kind is StopKind.FETCH_FAULT and _execute_never(self._registers[PC]):
             number, bits = _MEM_MANAGE, _IACCVIOL
         if stop.kind in _DATA_FAULTS and self._scs.mpu.forbids(stop.address):
             # The MPU comes before the bus, and before the store buffer: it knows the address.
@@ -106,37 +109,37 @@ class Exceptions:
         Raises:
             Lockup: The frame cannot be read, or the return is a fault that cannot be taken.
         """
-        code = self._cpu.pc | 1
+        code = self._registers[PC] | 1
         if code not in _RETURNS:
             self._invalid_return(code)
             return
         thread, on_psp, extended = bool(code & 8), bool(code & 4), not code & 0x10
-        pointer = self._cpu.read_register(PSP if on_psp else MSP)
+        pointer = self._registers[PSP if on_psp else MSP]
         size = _EXTENDED_BYTES if extended else _BASIC_BYTES
         frame = self._memory.read(pointer, size)
         if frame is None:
             raise Lockup(f"the exception frame at {pointer:#010x} cannot be read")
         words = struct.unpack(f"<{size // 4}I", frame)
         xpsr = words[7]
-        if thread != (xpsr & 0x1FF == 0):
+        if thread != (xpsr & EXCEPTION == 0):
             self._invalid_return(code)
             return
         # The mode decides which stack pointer is in use, so it is set before the registers.
-        self._cpu.write_register(XPSR, xpsr & 0xFFFF_FDFF | XPSR_THUMB)
+        self._registers[XPSR] = xpsr & 0xFFFF_FDFF | XPSR_THUMB
         special = self._special & ~(_CONTROL_SPSEL | _CONTROL_FPCA | _FAULTMASK)
         special |= _CONTROL_SPSEL if thread and on_psp else 0
         special |= _CONTROL_FPCA if extended else 0
-        self._cpu.write_register(SPECIAL, special)
+        self._registers[SPECIAL] = special
         for register, value in zip((0, 1, 2, 3, 12, LR), words, strict=False):
-            self._cpu.write_register(register, value)
+            self._registers[register] = value
         if extended and self._scs.fpu_lazy:
             self._set_lazy(None)  # the handler left the registers alone
         elif extended:
-            for register, value in zip((*_FP_REGISTERS, _FPSCR), words[8:], strict=False):
-                self._cpu.write_register(register, value)
+            for register, value in zip(_FLOATS, words[8:], strict=False):
+                self._registers[register] = value
         padding = 4 if xpsr & _XPSR_ALIGNED else 0
-        self._cpu.write_register(PSP if on_psp else MSP, pointer + size + padding)
-        self._cpu.pc = words[6]
+        self._registers[PSP if on_psp else MSP] = pointer + size + padding
+        self._registers[PC] = words[6]
 
     def save_lazily(self) -> None:
         """Save the floating-point state that waits for it (PreserveFPState)."""
@@ -148,9 +151,8 @@ class Exceptions:
     def _invalid_return(self, code: int) -> None:
         """Take the fault of an EXC_RETURN value that fits nothing: on the same frame."""
         self._scs.values[scs.CFSR] |= _INVPC
-        cpu = self._cpu
-        cpu.write_register(XPSR, cpu.read_register(XPSR) & ~0x1FF)
-        cpu.write_register(SPECIAL, self._special & ~_FAULTMASK)
+        self._registers[XPSR] &= ~EXCEPTION
+        self._registers[SPECIAL] = self._special & ~_FAULTMASK
         self._enter_or_escalate(_USAGE_FAULT, frame=code)
 
     @property
@@ -166,11 +168,11 @@ class Exceptions:
     @property
     def active(self) -> int:
         """Number of the active exception, 0 in thread mode."""
-        return self._cpu.read_register(XPSR) & 0x1FF
+        return self._registers[XPSR] & EXCEPTION
 
     @property
     def _special(self) -> int:
-        return self._cpu.read_register(SPECIAL)
+        return self._registers[SPECIAL]
 
     def _masked(self, number: int) -> bool:
         special = self._special
@@ -199,24 +201,24 @@ class Exceptions:
         code = self._push_frame() if frame is None else frame
         special = self._special & ~(_CONTROL_SPSEL | _CONTROL_FPCA)
         # Handlers run on the main stack: leave the process stack before the mode changes.
-        self._cpu.write_register(SPECIAL, special)
-        xpsr = self._cpu.read_register(XPSR) & 0xF80F_0000
-        self._cpu.write_register(XPSR, xpsr | XPSR_THUMB | number)
-        self._cpu.write_register(LR, code)
-        self._cpu.pc = handler
+        self._registers[SPECIAL] = special
+        xpsr = self._registers[XPSR] & 0xF80F_0000
+        self._registers[XPSR] = xpsr | XPSR_THUMB | number
+        self._registers[LR] = code
+        self._registers[PC] = handler
         return number
 
     def _push_frame(self) -> int:
         """Push the frame; return EXC_RETURN."""
-        cpu, special = self._cpu, self._special
+        special = self._special
         extended = bool(special & _CONTROL_FPCA)
         thread = self.active == 0
         on_psp = thread and bool(special & _CONTROL_SPSEL)
-        pointer = cpu.read_register(SP)
-        xpsr = cpu.read_register(XPSR)
+        pointer = self._registers[SP]
+        xpsr = self._registers[XPSR]
         if pointer & 4:
             pointer, xpsr = pointer - 4, xpsr | _XPSR_ALIGNED
-        words = [cpu.read_register(n) for n in (0, 1, 2, 3, 12, LR)] + [cpu.pc, xpsr]
+        words = [self._registers[n] for n in (0, 1, 2, 3, 12, LR)] + [self._registers[PC], xpsr]
         size = _EXTENDED_BYTES if extended else _BASIC_BYTES
         pointer -= size
         content = struct.pack(f"<{len(words)}I", *words)
@@ -229,12 +231,12 @@ class Exceptions:
             # Devices Generic User Guide, BFSR.STKERR); this fault is no more urgent than HardFault.
             forbidden = self._scs.mpu.forbids(pointer)
             self._scs.values[scs.CFSR] |= _MSTKERR if forbidden else _STKERR
-        cpu.write_register(PSP if on_psp else MSP, pointer)
+        self._registers[PSP if on_psp else MSP] = pointer
         return 0xFFFF_FFE1 | (0 if extended else 0x10) | (8 if thread else 0) | (4 if on_psp else 0)
 
     def _floating_point(self) -> bytes:
         """Return S0 to S15, FPSCR and a reserved word, as a frame holds them."""
-        values = [self._cpu.read_register(n) for n in (*_FP_REGISTERS, _FPSCR)]
+        values = [self._registers[n] for n in _FLOATS]
         return struct.pack("<18I", *values, 0)
 
     def _set_lazy(self, address: int | None) -> None:

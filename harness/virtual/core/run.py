@@ -14,7 +14,7 @@ from harness.virtual.chip.chip import Chip
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.chip.peripherals.clocks import ResetCause
 from harness.virtual.core.accesses import CoreAccesses, may_exist
-from harness.virtual.core.cpu import Cpu, Stop, StopKind
+from harness.virtual.core.cpu import Cpu
 from harness.virtual.core.debug import (
     DFSR_BKPT,
     DFSR_VCATCH,
@@ -23,6 +23,8 @@ from harness.virtual.core.debug import (
     CoreDebug,
 )
 from harness.virtual.core.exceptions import HARD_FAULT, Exceptions, Lockup
+from harness.virtual.core.registers import PC
+from harness.virtual.core.stop import Stop, StopKind
 from harness.virtual.ports.console import Console
 from harness.virtual.time.counting import BlockCounter
 
@@ -188,7 +190,7 @@ class Core:
                 return
             self.halt()
             # A debugger may have asked to catch it: then the core stays halted.
-            if self._take(Stop(StopKind.UNDEFINED, self.cpu.pc, "a fault on purpose")):
+            if self._take(Stop(StopKind.UNDEFINED, self.cpu.registers[PC], "a fault on purpose")):
                 self.resume()
 
     # Called by registers and accesses.
@@ -298,7 +300,7 @@ class Core:
             verb = "read" if stop.kind is StopKind.READ_FAULT else "write"
             error = unmodelled(stop.address, verb)
             error.where = self._place()
-            error.data["pc"] = self.cpu.pc
+            error.data["pc"] = self.cpu.registers[PC]
             raise error
         try:
             if stop.kind is StopKind.EXCEPTION_RETURN:
@@ -328,7 +330,7 @@ class Core:
             where=f"{self._place()}, address {stop.address:#010x}",
             expected="a HardFault vector whose handler does not fault itself",
             fix="look up the PC in the firmware's map; a reset starts the core again",
-            pc=self.cpu.pc,
+            pc=self.cpu.registers[PC],
             address=stop.address,
             **self._exceptions.status(),
         )
@@ -336,7 +338,7 @@ class Core:
         self._report(error)
 
     def _place(self) -> str:
-        return f"{self._name}, PC {self.cpu.pc:#010x}"
+        return f"{self._name}, PC {self.cpu.registers[PC]:#010x}"
 
     def _fail(self, error: HarnessError) -> None:
         self._report(error)

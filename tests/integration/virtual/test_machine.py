@@ -236,8 +236,8 @@ def test_stores_to_ram_leave_translated_flash_code_alone(board_id: str) -> None:
         for _ in range(2):
             translated.clear()
             for number, value in ((1, region.origin), (2, 4), (3, region.end)):
-                machine.cpu.write_register(number, value)
-            machine.cpu.pc = flash.origins[0] + offset
+                machine.cpu.registers[number] = value
+            machine.cpu.registers[15] = flash.origins[0] + offset
             machine.cpu.counter.clear_stop()
             machine.cpu.run()
         assert not translated, region.name
@@ -248,9 +248,9 @@ def test_step_runs_one_instruction(bench: Any) -> None:
     machine = bench.machine
     machine.core.halt()
     entry = int.from_bytes(machine.memory.flash.data[4:8], "little") & ~1
-    machine.cpu.pc = entry
+    machine.cpu.registers[15] = entry
     machine.core.step()
-    assert entry < machine.cpu.pc <= entry + 4
+    assert entry < machine.cpu.registers[15] <= entry + 4
 
 
 def test_a_bug_in_the_model_is_an_error_too(

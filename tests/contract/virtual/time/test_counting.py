@@ -36,7 +36,7 @@ def cycles(machine: Any, offset: int) -> int:
     if machine.observer is not None:
         machine.observer.forget_history()
     before = machine.cpu.counter.elapsed()
-    machine.cpu.pc = origin + offset
+    machine.cpu.registers[15] = origin + offset
     machine.cpu.counter.clear_stop()
     machine.cpu.run()
     return int(machine.cpu.counter.elapsed()) - before

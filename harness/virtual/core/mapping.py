@@ -1,0 +1,86 @@
+"""Connect register pages and flash to Unicorn, straight to its library.
+
+Its Python binding would add two calls to every access.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import unicorn
+import unicorn.unicorn_py3.unicorn as unicorn_api
+from unicorn import unicorn_const as uc
+
+from harness.virtual.core.accesses import CoreAccesses
+from harness.virtual.native.callbacks import Page
+from harness.virtual.native.flash import flash_store
+
+_STORE = ctypes.CFUNCTYPE(
+    ctypes.c_bool,
+    ctypes.c_void_p,
+    ctypes.c_int,
+    ctypes.c_uint64,
+    ctypes.c_int,
+    ctypes.c_int64,
+    ctypes.c_void_p,
+)
+
+
+def map_registers(engine: Any, address: int, bus: CoreAccesses, fast: Page | None) -> object:
+    """Map a page of 4 KiB that holds registers.
+
+    Args:
+        engine: Unicorn.
+        address: First address.
+        bus: Where its accesses go.
+        fast: Its compiled callbacks.
+
+    Returns:
+        What must live as long as the engine.
+    """
+
+    def read(_engine: Any, offset: int, size: int, _data: Any) -> int:
+        return bus.read(address + offset, size)
+
+    def write(_engine: Any, offset: int, size: int, value: int, _data: Any) -> None:
+        bus.write(address + offset, size, value)
+
+    slow = unicorn_api.MMIO_READ_CFUNC(read), unicorn_api.MMIO_WRITE_CFUNC(write)
+    callbacks = tuple(ctypes.cast(c, ctypes.c_void_p) for c in slow)
+    state = None
+    if fast is not None:
+        fast.state[0].call_read = callbacks[0].value
+        fast.state[0].call_write = callbacks[1].value
+        callbacks = ctypes.c_void_p(fast.read), ctypes.c_void_p(fast.write)
+        state = ctypes.c_void_p(fast.state.ctypes.data)
+    _call(
+        "uc_mmio_map", engine._uch, ctypes.c_uint64(address), ctypes.c_size_t(0x1000),
+        callbacks[0], state, callbacks[1], state,
+    )  # fmt: skip
+    return slow
+
+
+def hook_flash(engine: Any, store: Callable[..., bool], state: Any) -> object:
+    """Let stores to flash go through the compiled callback, and to `store` where it says so.
+
+    Returns:
+        What must live as long as the engine.
+    """
+    callback = _STORE(store)
+    state[0].call_store = ctypes.cast(callback, ctypes.c_void_p).value
+    _call(
+        "uc_hook_add", engine._uch, ctypes.byref(ctypes.c_size_t()), uc.UC_HOOK_MEM_WRITE_PROT,
+        ctypes.c_void_p(flash_store.address), ctypes.c_void_p(state.ctypes.data),
+        ctypes.c_uint64(1), ctypes.c_uint64(0),
+    )  # fmt: skip
+    return callback
+
+
+def _call(name: str, *arguments: Any) -> None:
+    function = ctypes.CDLL(unicorn_api.uclib._name)[name]  # takes untyped arguments
+    function.restype = ctypes.c_int
+    status = function(*arguments)
+    if status != uc.UC_ERR_OK:
+        raise unicorn.UcError(status)

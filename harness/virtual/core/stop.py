@@ -1,0 +1,59 @@
+"""Why the core stopped, and how Unicorn says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from unicorn import unicorn_const as uc
+
+
+class StopKind(Enum):
+    """Why the core stopped."""
+
+    REQUESTED = "a stop was asked for"
+    BREAKPOINT = "a comparator of the breakpoint unit matched"
+    BKPT = "BKPT instruction"
+    SVC = "SVC instruction"
+    UNDEFINED = "undefined instruction"
+    NO_COPROCESSOR = "coprocessor that is not there or not enabled"
+    LAZY_STATE = "floating-point instruction while state waits to be saved"
+    INVALID_STATE = "branch to an address without the Thumb bit"
+    EXCEPTION_RETURN = "exception return"
+    READ_FAULT = "read where there is nothing"
+    WRITE_FAULT = "write where there is nothing that can be written"
+    FETCH_FAULT = "instruction fetch where there is nothing"
+    SLEEP = "WFI or WFE with nothing to wake the core"
+    UNKNOWN = "the emulator gave up"
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The end of a run: kind, the address that a fault concerns, the emulator's own words."""
+
+    kind: StopKind
+    address: int = 0
+    detail: str = ""
+
+
+#: QEMU's exception numbers (target/arm/cpu.h).
+INTERRUPTS = {
+    1: StopKind.UNDEFINED,
+    2: StopKind.SVC,
+    3: StopKind.FETCH_FAULT,
+    4: StopKind.READ_FAULT,
+    7: StopKind.BKPT,
+    8: StopKind.EXCEPTION_RETURN,
+    17: StopKind.NO_COPROCESSOR,
+    18: StopKind.INVALID_STATE,
+}
+#: Unicorn's errors.
+ERRORS = {
+    uc.UC_ERR_READ_UNMAPPED: StopKind.READ_FAULT,
+    uc.UC_ERR_READ_PROT: StopKind.READ_FAULT,
+    uc.UC_ERR_WRITE_UNMAPPED: StopKind.WRITE_FAULT,
+    uc.UC_ERR_WRITE_PROT: StopKind.WRITE_FAULT,
+    uc.UC_ERR_FETCH_UNMAPPED: StopKind.FETCH_FAULT,
+    uc.UC_ERR_FETCH_PROT: StopKind.FETCH_FAULT,
+    uc.UC_ERR_INSN_INVALID: StopKind.UNDEFINED,
+}
