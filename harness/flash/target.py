@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,7 @@ from harness.flash.targets import choose
 
 _log = logging.getLogger(__name__)
 
-Progress = Callable[[float], None]
-
-DEFAULT_FREQUENCY_HZ = 4_000_000  # the highest that ST-LINK/V2-1 has
-# Shares of the time in the progress bar: erasing and programming, then reading back.
-_PROGRAM_SHARE = 0.9
+_FREQUENCY_HZ = 4_000_000  # the highest that ST-LINK/V2-1 has
 
 # Unique ids of virtual chips begin with "VIRT", as a little-endian word.
 _EMULATED_UID = b"VIRT"[::-1].hex()
@@ -59,7 +55,6 @@ class FlashReport:
     bytes_programmed: int  # bytes of the flash pages that were written
     bytes_unchanged: int  # bytes of the pages that already held what they should
     sectors_erased: int  # number of sectors that were erased
-    verified: bool  # whether all of the image was read back and compared
     probe_id: str  # unique id of the probe
     chip_uid: str  # the chip's unique id, 24 hexadecimal digits
     checksums: tuple[Checksum, ...]  # what flash holds now, by segment
@@ -81,15 +76,10 @@ class Target:
         self._use = UntilFailure(f"the debug session on station '{station.name}'")
         self._chip_uid: str | None = None
 
-    def program(
-        self, elf: Path, on_progress: Progress | None = None, *, verify: bool = True
-    ) -> FlashReport:
-        """Bring an image into flash, touching only the sectors that differ; leave the core halted.
+    def program(self, elf: Path) -> FlashReport:
+        """Bring an image into flash and compare all of it; leave the core halted.
 
-        Args:
-            elf: ELF file.
-            on_progress: Called with the share done, 0.0 to 1.0.
-            verify: Read everything back and compare.
+        Only sectors that differ are touched.
 
         Raises:
             FlashError: The image is unreadable, or erasing or programming failed (``address``).
@@ -102,20 +92,16 @@ class Target:
         with self._guard(f"programming {elf.name}"):
             self._session.target.reset_and_halt()
             uid = self._read_unique_id()
-            done = self._write(image, _scaled(on_progress, 0.0, _PROGRAM_SHARE))
-            if verify:
-                self._verify(image, _scaled(on_progress, _PROGRAM_SHARE, 1.0))
+            done = self._write(image)
+            self._verify(image)
             # The flash algorithm's registers and RAM are no state to resume from.
             self._session.target.reset_and_halt()
-        if on_progress is not None:
-            on_progress(1.0)
         return FlashReport(
             seconds=time.monotonic() - started,
             bytes_total=image.bytes,
             bytes_programmed=sum(part.program_byte_count for part in done),
             bytes_unchanged=sum(part.skipped_byte_count for part in done),
             sectors_erased=sum(part.erase_sector_count for part in done),
-            verified=verify,
             probe_id=self.probe_id,
             chip_uid=uid,
             checksums=image.checksums,
@@ -144,16 +130,6 @@ class Target:
         with self._guard("halting", connect=True):
             self._session.target.halt()
 
-    def read_unique_id(self) -> str:
-        """Return the chip's 96-bit unique id as 24 hexadecimal digits, word 0 first.
-
-        Raises:
-            BenchError: The chip does not answer.
-            ProbeNotFound: The probe was disconnected.
-        """
-        with self._guard("reading the unique id", connect=True):
-            return self._read_unique_id()
-
     def close(self) -> None:
         """End the session; a halted core is let run. May be called twice."""
         try:
@@ -169,7 +145,7 @@ class Target:
             self._chip_uid = "".join(f"{word:08x}" for word in words)
         return self._chip_uid
 
-    def _write(self, image: Image, on_progress: Progress) -> list[Any]:
+    def _write(self, image: Image) -> list[Any]:
         from pyocd.flash.loader import MemoryLoader
 
         parts: list[Any] = []
@@ -178,11 +154,9 @@ class Target:
             def _log_performance(self, perf_list: list[Any]) -> None:
                 parts.extend(perf_list)
 
-        # pyOCD goes through the image twice: erase, then program.
-        passes = _Passes(on_progress, 2)
         loader = Loader(
             self._session,
-            progress=passes,
+            progress=lambda _share: None,
             # A mass erase takes 10 s and more on these chips, a sector 0.25 to 2 s.
             chip_erase="sector",
             smart_flash=True,
@@ -195,9 +169,8 @@ class Target:
         loader.commit()
         return parts
 
-    def _verify(self, image: Image, on_progress: Progress) -> None:
+    def _verify(self, image: Image) -> None:
         step = 16 * 1024
-        total, done = max(1, image.bytes), 0
         for segment in image.segments:
             for start in range(0, len(segment.data), step):
                 expected = segment.data[start : start + step]
@@ -205,8 +178,6 @@ class Target:
                 found = bytes(self._session.target.read_memory_block8(address, len(expected)))
                 if found != expected:
                     raise _differs(image, address, expected, found)
-                done += len(expected)
-                on_progress(done / total)
 
     @contextmanager
     def _guard(self, doing: str, *, connect: bool = False) -> Iterator[None]:
@@ -227,25 +198,11 @@ class Target:
 
 
 @contextmanager
-def open_target(
-    station: Station,
-    board: Board,
-    *,
-    frequency_hz: int = DEFAULT_FREQUENCY_HZ,
-    connect_mode: str = "halt",
-) -> Iterator[Target]:
-    """Open a debug session on a station, for as many images as wanted.
+def open_target(station: Station, board: Board) -> Iterator[Target]:
+    """Open a debug session on a station, for as many images as wanted; the core is halted.
 
-    Args:
-        station: The station; its probe may be real or virtual.
-        board: The station's board.
-        frequency_hz: SWD clock.
-        connect_mode: pyOCD's: ``halt``, ``under-reset``, ``pre-reset`` or ``attach``. A real chip
-            that does not answer to ``halt`` (asleep, or with its debug pins in other use) is tried
-            once more under reset.
-
-    Yields:
-        The `Target`, its core halted unless `connect_mode` is ``attach``.
+    A real chip that does not answer (asleep, or with its debug pins in other use) is tried once
+    more under reset.
 
     Raises:
         ProbeNotFound: The probe is not there; lists those that are.
@@ -256,14 +213,12 @@ def open_target(
     with ExitStack() as stack:
         log = stack.enter_context(quiet_pyocd())
         name = choose(board, packs=station.source == "hardware")
-        options = {"target_override": name, "frequency": frequency_hz, "connect_mode": connect_mode}
+        options = {"target_override": name, "frequency": _FREQUENCY_HZ, "connect_mode": "halt"}
         try:
             session = _open_whole(station, options)
         except BenchError as failure:
-            retry = connect_mode == "halt" and (
-                station.source == "hardware" or isinstance(failure, _HalfOpenError)
-            )
-            if type(failure) not in (BenchError, _HalfOpenError) or not retry:
+            silent = type(failure) is BenchError and station.source == "hardware"
+            if not silent and not isinstance(failure, _HalfOpenError):
                 failure.data["log"] = list(log)
                 raise
             session = _open_whole(station, {**options, "connect_mode": "under-reset"})
@@ -294,28 +249,14 @@ def _open_whole(station: Station, options: dict[str, Any]) -> Any:
     )
 
 
-def flash(
-    image_elf: Path,
-    station: Station,
-    board: Board,
-    *,
-    on_progress: Progress | None = None,
-    verify: bool = True,
-) -> FlashReport:
-    """Program one image and start it.
-
-    Args:
-        image_elf: ELF file.
-        station: Where to.
-        board: The station's board.
-        on_progress: Called with the share done, 0.0 to 1.0.
-        verify: Read everything back and compare.
+def flash(image_elf: Path, station: Station, board: Board) -> FlashReport:
+    """Program one image on a station and start it.
 
     Raises:
         HarnessError: As `open_target`, `Target.program` and `Target.reset_and_run`.
     """
     with open_target(station, board) as target:
-        report = target.program(image_elf, on_progress, verify=verify)
+        report = target.program(image_elf)
         target.reset_and_run()
     return report
 
@@ -424,27 +365,3 @@ def _translate(failure: Exception, doing: str, station: Station, *, connect: boo
         fix="power-cycle the board and flash again; lower the SWD clock if it happens often",
         **facts,
     )
-
-
-def _scaled(on_progress: Progress | None, low: float, high: float) -> Progress:
-    def scaled(share: float) -> None:
-        if on_progress is not None:
-            on_progress(low + (high - low) * min(1.0, max(0.0, share)))
-
-    return scaled
-
-
-class _Passes:
-    """Join the progress of `count` passes, each from 0 to 1, into one that never goes back."""
-
-    def __init__(self, report: Progress, count: int) -> None:
-        self._report = report
-        self._count = count
-        self._pass = 0
-        self._last = 0.0
-
-    def __call__(self, share: float) -> None:
-        if share < self._last - 0.5 and self._pass < self._count - 1:
-            self._pass += 1
-        self._last = share
-        self._report((self._pass + share) / self._count)

@@ -21,7 +21,6 @@ from harness.errors import (
 )
 from harness.flash import Target, open_target
 from harness.flash import target as target_module
-from harness.flash.target import _Passes
 
 BOARD = load_board("nucleo_f746zg")
 STATION = Station(name="desk", board=BOARD.id, probe="066DFF", serial="/dev/ttyACM0")
@@ -107,12 +106,12 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
 
 def test_session_is_closed_at_the_end(opened: Callable[..., Any]) -> None:
     session, attempts = opened(FakeChip())
-    with open_target(STATION, BOARD, frequency_hz=1_000_000) as target:
+    with open_target(STATION, BOARD) as target:
         assert target.probe_id == "066DFF485550"
         assert session.closed == 0
     assert session.closed == 1
     assert attempts == [
-        {"target_override": "x-True", "frequency": 1_000_000, "connect_mode": "halt"}
+        {"target_override": "x-True", "frequency": 4_000_000, "connect_mode": "halt"}
     ]
 
 
@@ -165,14 +164,15 @@ def test_reset_and_run_leaves_the_core_running() -> None:
     assert not chip.halted
 
 
-def test_unique_id_is_24_digits_and_read_once() -> None:
+def test_unique_id_is_24_digits(make_elf: MakeElf, monkeypatch: pytest.MonkeyPatch) -> None:
     chip = FakeChip()
     base = BOARD.facts.chip.uid_address
     chip.words |= {base: 0x11, base + 4: 0x22334455, base + 8: 0xFFFFFFFF}
+    chip.memory[0x0800_0000] = b"data"
     target = make(chip)
-    assert target.read_unique_id() == "0000001122334455ffffffff"
-    chip.failure = RuntimeError
-    assert target.read_unique_id().startswith("00000011")
+    monkeypatch.setattr(target, "_write", lambda image: [])
+    report = target.program(make_elf((0x0800_0000, b"data")))
+    assert report.chip_uid == "0000001122334455ffffffff"
 
 
 def failures() -> Iterator[tuple[Exception, type[HarnessError], str]]:
@@ -240,24 +240,11 @@ def test_verify_names_the_first_byte_that_differs(
     data = bytes(range(256)) * 80  # more than one read
     chip.memory[0x0800_0000] = data[:18_000] + b"\xee" + data[18_001:]
     target = make(chip)
-    monkeypatch.setattr(target, "_write", lambda image, progress: [])
+    monkeypatch.setattr(target, "_write", lambda image: [])
     with pytest.raises(VerifyError) as caught:
         target.program(make_elf((0x0800_0000, data)))
     assert caught.value.data["address"] == 0x0800_0000 + 18_000
     assert caught.value.data["found"] == 0xEE
     # The session is sound: the next image may go well.
     chip.memory[0x0800_0000] = data
-    seen: list[float] = []
-    report = target.program(make_elf((0x0800_0000, data)), seen.append)
-    assert report.verified
-    assert report.bytes_total == len(data)
-    assert seen[-1] == 1.0
-    assert seen == sorted(seen)
-
-
-def test_progress_of_two_passes_never_goes_back() -> None:
-    seen: list[float] = []
-    passes = _Passes(seen.append, 2)
-    for share in (0.0, 0.4, 1.0, 0.0, 0.5, 1.0):
-        passes(share)
-    assert seen == [0.0, 0.2, 0.5, 0.5, 0.75, 1.0]
+    assert target.program(make_elf((0x0800_0000, data))).bytes_total == len(data)
