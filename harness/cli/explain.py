@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli.options import BoardId, FirmwareOptions, Json, ModelFile
-from harness.cli.output import print_json, print_table
+from harness.cli.output import note, print_json, print_table
 from harness.paths import DEFAULT_BOARD
 
 if TYPE_CHECKING:
@@ -24,14 +24,22 @@ def explain(
     board: BoardId = DEFAULT_BOARD,
     against: Annotated[
         str | None,
-        typer.Option(
-            metavar="RUNTIME/KERNELS[/-O]", help="Another firmware to set beside the first."
-        ),
+        typer.Option(metavar="RUNTIME/KERNELS[/-O]", help="Another firmware to compare with."),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw cycles by layer and cause here.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw cycles by layer and cause to this image file.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Split a model's modelled cycles by layer, function, operator and cause."""
+    """Split a model's modelled cycles by layer, function, operator and cause.
+
+    A core issues at most two instructions a cycle (Cortex-M7) or one (Cortex-M4): its issue slots.
+    "Slots used" is the share of all cycles' slots that took an instruction. Of the causes, "issue"
+    is the cycles in which the core was not waiting: those that the instructions need if every slot
+    is used, and those that are added by slots left empty, as an instruction needs the result of
+    another one or may not be issued beside it. The other causes are waits: for memory, and after
+    branches.
+    """
     from harness.campaign.sweep import RuntimeSweep
     from harness.errors import ConfigError
 
@@ -59,7 +67,7 @@ def explain(
     for explanation in found:
         _print(explanation)
     if len(found) > 1:
-        _print_comparison(found)
+        _print_comparison(*found)
 
 
 def _explained(model: Path, board: str, sweep: RuntimeSweep) -> Explanation:
@@ -97,78 +105,69 @@ def _per_mac(split: Split, macs: int | None) -> float | None:
     return split.total / macs if macs else None
 
 
+_COLUMNS = ("modelled cycles", "share %", "slots used %", "code misses", "load misses")
+
+
+def _cells(split: Split, whole: Split) -> tuple[object, ...]:
+    """Return the cells of `_COLUMNS`."""
+    share, used = split.total / max(1, whole.total), split.slots_used
+    return split.total, _share(share), _share(used), split.code_misses, split.load_misses
+
+
 def _print(explanation: Explanation) -> None:
-    total = explanation.total
+    from harness.explain.record import CAUSES
+
+    total, operators = explanation.total, explanation.operators()
     title = f"{explanation.label} on {explanation.board}, modelled by {explanation.timing}"
     print_table(
         f"Layers: {title}",
-        ("layer", "operator", "cycles", "share %", "per MAC", "slots used %", "code misses",
-         "load misses"),
+        ("layer", "operator", *_COLUMNS, "per MAC"),
         [
-            (
-                layer.name,
-                layer.operator,
-                layer.split.total,
-                _share(layer.split.total / max(1, total.total)),
-                _per_mac(layer.split, layer.macs),
-                _share(layer.split.slots_used),
-                layer.split.code_misses,
-                layer.split.load_misses,
-            )
-            for layer in explanation.layers
-        ],
-    )  # fmt: skip
-    _print_causes(total)
-    print_table(
-        "Functions",
-        ("function", "cycles", "share %", "slots used %", "code misses", "load misses"),
-        [
-            (
-                name,
-                split.total,
-                _share(split.total / max(1, total.total)),
-                _share(split.slots_used),
-                split.code_misses,
-                split.load_misses,
-            )
-            for name, split in list(explanation.functions().items())[:_FUNCTIONS]
+            (one.name, one.operator, *_cells(one.split, total), _per_mac(one.split, one.macs))
+            for one in explanation.layers
         ],
     )
-    print_table(
-        "Operators",
-        ("operator", "MACs", "cycles", "per MAC", "slots used %"),
-        [
-            (name, macs, split.total, _per_mac(split, macs), _share(split.slots_used))
-            for name, (macs, split) in explanation.operators().items()
-        ],
-    )
-
-
-def _print_causes(total: Split) -> None:
-    from harness.explain.record import CAUSES
-
-    counts: list[object] = [total.instructions, None, *total.events]
+    counts = (total.instructions, None, *total.events)
     print_table(
         "Causes",
-        ("cause", "times", "cycles", "share %"),
+        ("cause", "times", *_COLUMNS[:2]),
         [
             (cause, count, cycles, _share(cycles / max(1, total.total)))
             for cause, count, cycles in zip(CAUSES, counts, total.cycles, strict=True)
             if cycles
         ],
     )
+    functions = list(explanation.functions().items())[:_FUNCTIONS]
+    print_table(
+        "Functions",
+        ("function", *_COLUMNS),
+        [(name, *_cells(split, total)) for name, split in functions],
+    )
+    print_table(
+        "Operators",
+        ("operator", "MACs", *_COLUMNS, "per MAC"),
+        [
+            (name, macs, *_cells(split, total), _per_mac(split, macs))
+            for name, split in operators.items()
+            for macs in (explanation.macs(name),)
+        ],
+    )
+    note(
+        "Cycles are modelled, not measured. Issue slots: two a cycle on a Cortex-M7, one on a "
+        "Cortex-M4; see `harness explain --help`."
+    )
 
 
-def _print_comparison(found: list[Explanation]) -> None:
-    one, two = found
+def _print_comparison(one: Explanation, two: Explanation) -> None:
     left, right = one.operators(), two.operators()
     rows = []
     for name in dict.fromkeys([*left, *right]):
-        cycles = [side[name][1].total if name in side else None for side in (left, right)]
+        cycles = [side[name].total if name in side else None for side in (left, right)]
         ratio = cycles[1] / cycles[0] if cycles[0] and cycles[1] else None
         rows.append((name, *cycles, ratio))
     rows.append(("all", one.total.total, two.total.total, two.total.total / one.total.total))
-    print_table("Side by side", ("operator", one.label, two.label, "second / first"), rows)
+    columns = ("operator", one.label, two.label, "second / first")
+    print_table("Modelled cycles of both", columns, rows)
 
 
 def _as_json(explanation: Explanation) -> dict[str, Any]:

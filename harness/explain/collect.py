@@ -1,7 +1,7 @@
-"""Measure a job on its virtual station while noting what every basic block costs.
+"""Measure a job on its virtual station and note what every basic block costs.
 
 The firmware reads the cycle counter before and after each layer; each read takes a snapshot, and
-the snapshots around a layer are those whose difference is the layer's reading.
+a layer's two snapshots are those whose difference is the layer's reading.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ def explain(built: Built) -> Explanation:
     if job.station.source != "emulated":
         raise VirtualError(
             f"station {job.station.name} is not virtual",
-            expected="a virtual station: a real core does not tell why it waits",
+            expected="a virtual station, as a real core does not tell why it waits",
         )
     machine = power_on(job.board.id, job.station.timing)
     if machine.observer is None:
         raise VirtualError(
             f"the timing model '{machine.model.name}' counts no events",
-            fix="HARNESS_TIMING=pipeline",
+            fix="set HARNESS_TIMING=pipeline",
         )
     readings: list[Reading] = []
     machine.chip.dwt.on_read = lambda cycles: readings.append(_reading(machine, cycles))
@@ -114,29 +114,24 @@ def _layer(
     functions: Functions,
     width: int,
 ) -> LayerSplit:
-    used = len(after.counts)
     counts, events = after.counts.copy(), after.events.copy()
     counts[: len(before.counts)] -= before.counts
     events[: len(before.events)] -= before.events
     by_function: dict[str, Split] = {}
-    whole = Split()
-    counter = machine.cpu.counter
     for slot in np.nonzero(counts)[0]:
-        if not 0 < slot < used:
-            continue
-        cost = counter.cost(int(slot))
-        count = int(counts[slot])
-        code = machine.memory.read(cost.address, cost.size) or b""
-        instructions = _instructions(code)
+        cost, count = machine.cpu.counter.cost(int(slot)), int(counts[slot])
+        instructions = _instructions(machine.memory.read(cost.address, cost.size) or b"")
         ideal = min(-(-instructions // width), cost.cycles)
-        split = Split(instructions * count)
-        split.events = [int(n) for n in events[slot]]
-        by_event = [n * each for n, each in zip(split.events, cost.event_cycles, strict=True)]
-        split.cycles = [count * ideal, count * (cost.cycles - ideal), *by_event]
-        split.slots = width * split.total
-        by_function.setdefault(functions.at(cost.address), Split()).add(split)
-        whole.add(split)
-    return LayerSplit(layer.name, layer.operator, layer.macs, whole, by_function)
+        happened = tuple(events[slot].tolist())
+        cycles = (
+            count * ideal,
+            count * (cost.cycles - ideal),
+            *(times * each for times, each in zip(happened, cost.event_cycles, strict=True)),
+        )
+        split = Split(instructions * count, width * sum(cycles), cycles, happened)
+        name = functions.at(cost.address)
+        by_function[name] = by_function.get(name, Split()) + split
+    return LayerSplit(layer.name, layer.operator, layer.macs, by_function)
 
 
 @lru_cache(maxsize=1 << 14)

@@ -44,12 +44,12 @@ def plot(explanations: Sequence[Explanation], path: Path) -> Path:
                 loc="left",
                 fontsize=10,
             )
-        panels[-1].set_xlabel("million cycles")
+        panels[-1].set_xlabel("million modelled cycles")
         panels[0].legend(fontsize=8, frameon=False, loc="lower right")
     return path
 
 
-def _millions(cycles: list[int], cause: int, shown: list[int]) -> float:
+def _millions(cycles: tuple[int, ...], cause: int, shown: list[int]) -> float:
     if cause >= 0:
         return cycles[cause] / 1e6
     return sum(c for n, c in enumerate(cycles) if n not in shown) / 1e6

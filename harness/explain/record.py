@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import add
 
 from harness.virtual.time.events import DCACHE_FLASH, DCACHE_RAM, FETCH_JUMP, FETCH_NEXT, NAMES
 
-#: Causes in the order of every split: full use of the issue slots, what the issue rules add to it,
-#: and then one per event.
-CAUSES = ("issue", "dependencies and slot rules", *NAMES)
+#: Causes in the order of every split: the cycles that issuing takes where every issue slot is used,
+#: those that slots left empty add, and then those of each event.
+CAUSES = ("issue, every slot used", "issue, slots left empty", *NAMES)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Split:
-    """Cycles by cause of some part of a run.
+    """Modelled cycles by cause, of some part of a run.
 
     Attributes:
         instructions: Executed.
-        slots: Instructions that the core could have issued in the cycles that issuing took.
+        slots: Issue slots in all these cycles: two a cycle on a Cortex-M7, one on a Cortex-M4.
         cycles: By cause, as `CAUSES`.
-        events: Counts, as `timing.events`.
+        events: Counts, as `time.events`.
     """
 
     instructions: int = 0
     slots: int = 0
-    cycles: list[int] = field(default_factory=lambda: [0] * len(CAUSES))
-    events: list[int] = field(default_factory=lambda: [0] * len(NAMES))
+    cycles: tuple[int, ...] = (0,) * len(CAUSES)
+    events: tuple[int, ...] = (0,) * len(NAMES)
+
+    def __add__(self, other: Split) -> Split:
+        """Return both parts together."""
+        return Split(
+            self.instructions + other.instructions,
+            self.slots + other.slots,
+            tuple(map(add, self.cycles, other.cycles)),
+            tuple(map(add, self.events, other.events)),
+        )
 
     @property
     def total(self) -> int:
@@ -34,7 +45,7 @@ class Split:
 
     @property
     def slots_used(self) -> float | None:
-        """Share of the issue slots of all cycles that were used."""
+        """Share of the issue slots that took an instruction."""
         return self.instructions / self.slots if self.slots else None
 
     @property
@@ -47,13 +58,6 @@ class Split:
         """Loads that missed the data cache."""
         return self.events[DCACHE_FLASH] + self.events[DCACHE_RAM]
 
-    def add(self, other: Split) -> None:
-        """Add another part."""
-        self.instructions += other.instructions
-        self.slots += other.slots
-        self.cycles = [a + b for a, b in zip(self.cycles, other.cycles, strict=True)]
-        self.events = [a + b for a, b in zip(self.events, other.events, strict=True)]
-
 
 @dataclass(frozen=True, slots=True)
 class LayerSplit:
@@ -62,8 +66,12 @@ class LayerSplit:
     name: str
     operator: str
     macs: int | None
-    split: Split
     functions: dict[str, Split]
+
+    @property
+    def split(self) -> Split:
+        """All its functions."""
+        return sum(self.functions.values(), Split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,24 +93,23 @@ class Explanation:
     @property
     def total(self) -> Split:
         """The sum of the layers."""
-        whole = Split()
-        for layer in self.layers:
-            whole.add(layer.split)
-        return whole
+        return sum((layer.split for layer in self.layers), Split())
 
     def functions(self) -> dict[str, Split]:
         """Return the layers' functions added up, most cycles first."""
-        found: dict[str, Split] = {}
-        for layer in self.layers:
-            for name, split in layer.functions.items():
-                found.setdefault(name, Split()).add(split)
-        return dict(sorted(found.items(), key=lambda item: -item[1].total))
+        return _summed(item for layer in self.layers for item in layer.functions.items())
 
-    def operators(self) -> dict[str, tuple[int, Split]]:
-        """Return MACs and split by operator, most cycles first."""
-        found: dict[str, tuple[int, Split]] = {}
-        for layer in self.layers:
-            macs, split = found.get(layer.operator, (0, Split()))
-            split.add(layer.split)
-            found[layer.operator] = macs + (layer.macs or 0), split
-        return dict(sorted(found.items(), key=lambda item: -item[1][1].total))
+    def operators(self) -> dict[str, Split]:
+        """Return the split by operator, most cycles first."""
+        return _summed((layer.operator, layer.split) for layer in self.layers)
+
+    def macs(self, operator: str) -> int:
+        """Return the MACs of all layers of an operator."""
+        return sum(layer.macs or 0 for layer in self.layers if layer.operator == operator)
+
+
+def _summed(parts: Iterable[tuple[str, Split]]) -> dict[str, Split]:
+    found: dict[str, Split] = {}
+    for name, split in parts:
+        found[name] = found.get(name, Split()) + split
+    return dict(sorted(found.items(), key=lambda item: -item[1].total))
