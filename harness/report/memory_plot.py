@@ -13,6 +13,8 @@ from harness.errors import ResultsError
 from harness.report import memory, text
 from harness.report.memory import split_memory
 from harness.report.style import MUTED, drawing
+from harness.report.table import shared_and_varying
+from harness.report.tables import CONFIGURATION, TOOLCHAIN
 from harness.results.record import Measurement
 
 if TYPE_CHECKING:
@@ -78,14 +80,11 @@ def plot_memory(rows: Sequence[Measurement], path: str | Path) -> Path:
 
 def row_labels(rows: Sequence[Measurement]) -> list[str]:
     """Return a label for each row: the model, and below it what differs between the rows."""
-    fields = ("board", "runtime", "kernels", "optimization")
-    differing = [name for name in fields if len({getattr(row, name) for row in rows}) > 1]
+    _, varying = shared_and_varying(rows, CONFIGURATION)
     labels = []
     for row in rows:
-        words = " ".join(text.name(getattr(row, name), 24) for name in differing)
-        if row.one_firmware:
-            words = f"{words} (shared image)".strip()
-        labels.append("\n".join(filter(None, (text.name(row.model_name, 34), words))))
+        words = [word for column in varying if (word := column.text(row)) != text.UNKNOWN]
+        labels.append("\n".join(filter(None, (text.name(row.model_name, 34), " ".join(words)))))
     return labels
 
 
@@ -137,11 +136,7 @@ def _amount(size: int) -> str:
 
 
 def _heading(figure: Figure, rows: Sequence[Measurement]) -> None:
-    shared = []
-    for name in ("board", "runtime", "kernels", "optimization", "toolchain"):
-        values = {getattr(row, name) for row in rows}
-        if len(values) == 1 and (value := values.pop()) is not None:
-            shared.append(text.name(value, 40))
+    shared, _ = shared_and_varying(rows, (*CONFIGURATION, TOOLCHAIN))
     verified = {row.arena_min_bytes is not None for row in rows}
     arena = "as the runtime reports"
     if True in verified:

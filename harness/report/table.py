@@ -74,17 +74,25 @@ def table_of(
         columns: Always shown.
         where: Shown behind the first of `columns` only where the records differ.
     """
-    shared: list[str] = []
-    varying: list[Column[T]] = []
-    for column in where:
-        values = {column.text(record) for record in records}
-        if len(values) == 1:
-            shared += values - {text.UNKNOWN}
-        elif values:
-            varying.append(column)
+    shared, varying = shared_and_varying(records, where)
     shown = [*columns[:1], *varying, *columns[1:]]
     return Table(
         f"{title} ({', '.join(shared)})" if shared else title,
         [column.head for column in shown],
         [[column.text(record) for column in shown] for record in records],
     )
+
+
+def shared_and_varying(
+    records: Sequence[T], columns: Sequence[Column[T]]
+) -> tuple[list[str], list[Column[T]]]:
+    """Return the known texts that all records share, and the columns in which they differ."""
+    shared: list[str] = []
+    varying: list[Column[T]] = []
+    for column in columns:
+        values = {column.text(record) for record in records}
+        if len(values) == 1:
+            shared += values - {text.UNKNOWN}
+        elif values:
+            varying.append(column)
+    return shared, varying

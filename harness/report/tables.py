@@ -49,6 +49,7 @@ CONFIGURATION: tuple[Column[Measurement], ...] = (
 )
 """What a row was measured on and with, versions aside."""
 
+TOOLCHAIN: Column[Measurement] = Column("toolchain", lambda row: text.name(row.toolchain, 40))
 _STATION: Column[Measurement] = Column("station", lambda row: text.name(row.station))
 _WHERE = (*CONFIGURATION[:2], _STATION, *CONFIGURATION[2:])
 _MEASUREMENT: tuple[Column[Measurement], ...] = (

@@ -134,17 +134,16 @@ def translated(url: URL, doing: str) -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as failure:
-        raise _translate(failure, url, doing) from None
-
-
-def _translate(failure: SQLAlchemyError, url: URL, doing: str) -> ResultsError:
-    cause: BaseException = failure
-    if isinstance(failure, DBAPIError) and failure.orig is not None:
-        cause = failure.orig
-    detail = _redact(str(cause).strip(), url)
-    what = f"cannot {doing} the results store: {detail}"
-    reason, fix = _advice(cause)
-    return ResultsError(what, where=shown(url), fix=fix, reason=reason, detail=detail)
+        cause = (isinstance(failure, DBAPIError) and failure.orig) or failure
+        detail = _redact(str(cause).strip(), url)
+        reason, fix = _advice(cause)
+        raise ResultsError(
+            f"cannot {doing} the results store: {detail}",
+            where=shown(url),
+            fix=fix,
+            reason=reason,
+            detail=detail,
+        ) from None
 
 
 def _redact(text: str, url: URL) -> str:

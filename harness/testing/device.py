@@ -81,8 +81,9 @@ class FakeDevice:
         if self._dead:
             return b""
         word, *arguments = command.decode("ascii", "replace").split() or [""]
-        handler = _HANDLERS.get(word)
-        lines = handler(self, arguments) if handler else []
+        # `hil-id` is answered by `_hil_id`, and so on.
+        handler = getattr(self, f"_{word.replace('-', '_')}", None) if "hil-" in word else None
+        lines = handler(arguments) if handler else []
         if handler is None and word:
             lines = [self._line("err", code="unknown", cmd=word)]
         return self._send(*lines, *([] if self._dead else [b"m-ready\r\n"]))
@@ -95,7 +96,7 @@ class FakeDevice:
     def _send(self, *lines: bytes) -> bytes:
         return b"".join(part for line in lines for part in self.mangle(line))
 
-    def _id(self, _: list[str]) -> list[bytes]:
+    def _hil_id(self, _: list[str]) -> list[bytes]:
         fields = {
             "build": self.build, "board": self.board, "uid": self.uid,
             "model": self.model, "runtime": "aot", "kernels": "cmsis_nn", "clock": self.clock_hz,
@@ -104,27 +105,27 @@ class FakeDevice:
         }  # fmt: skip
         return [self._line("id", **fields)]
 
-    def _io(self, _: list[str]) -> list[bytes]:
+    def _hil_io(self, _: list[str]) -> list[bytes]:
         tensors = [("in", i, size) for i, size in enumerate(self.input_bytes)]
         tensors += [("out", i, len(data)) for i, data in enumerate(self.outputs)]
         lines = [self._line("io", dir=way, idx=index, bytes=size) for way, index, size in tensors]
         return [*lines, self._line("io-end", n=len(tensors))]
 
-    def _time(self, _: list[str]) -> list[bytes]:
+    def _hil_time(self, _: list[str]) -> list[bytes]:
         seconds = time.monotonic()
         cycles = 0 if self.counter_stuck else round(seconds * self.clock_hz)
         fields = {"cycles": cycles, "ticks": round(seconds * 1e6) % 2**32}
         return [self._line("time", **fields, counter=cycles % 2**32)]
 
-    def _crc(self, words: list[str]) -> list[bytes]:
+    def _hil_crc(self, words: list[str]) -> list[bytes]:
         address, size = (int(word) for word in words)
         crc = zlib.crc32(self.flash[address - FLASH :][:size]) ^ self.flash_rots
         return [self._line("crc", address=address, bytes=size, crc=f"{crc:08x}")]
 
-    def _setup(self, _: list[str]) -> list[bytes]:
+    def _hil_setup(self, _: list[str]) -> list[bytes]:
         return [self._line("setup", rc=0, err="none")]
 
-    def _input(self, words: list[str]) -> list[bytes]:
+    def _hil_in(self, words: list[str]) -> list[bytes]:
         index, offset, text, crc = words
         if protocol.crc32(f"{index} {offset} {text}") != crc:
             return [self._line("err", code="crc", cmd="hil-in")]
@@ -133,7 +134,7 @@ class FakeDevice:
         content[at : at + len(data)] = data
         return [self._line("in", idx=index, off=offset, n=len(data))]
 
-    def _run(self, words: list[str]) -> list[bytes]:
+    def _hil_run(self, words: list[str]) -> list[bytes]:
         warmups, repeats = (int(word) for word in words)
         lines = [
             self._line("cycle", i=i, cycles=self.cycles[i % len(self.cycles)])
@@ -141,7 +142,7 @@ class FakeDevice:
         ]
         return [*lines, self._line("run-end", w=warmups, n=repeats, rc=0)]
 
-    def _layers(self, _: list[str]) -> list[bytes]:
+    def _hil_layers(self, _: list[str]) -> list[bytes]:
         lines = [
             self._line("layer", i=i, cycles=cycles, op=operator, name=name)
             for i, (name, operator, cycles) in enumerate(self.layers)
@@ -149,7 +150,7 @@ class FakeDevice:
         total = sum(cycles for _, _, cycles in self.layers)
         return [*lines, self._line("layers-end", n=len(self.layers), total=total, rc=0)]
 
-    def _output(self, words: list[str]) -> list[bytes]:
+    def _hil_out(self, words: list[str]) -> list[bytes]:
         index, offset, length = (int(word) for word in words)
         data = self.outputs[index][offset : offset + length]
         step = protocol.MAX_OUTPUT_CHUNK
@@ -159,14 +160,14 @@ class FakeDevice:
         ]
         return [*lines, self._line("out-end", idx=index, n=len(data))]
 
-    def _mem(self, _: list[str]) -> list[bytes]:
+    def _hil_mem(self, _: list[str]) -> list[bytes]:
         fields = {
             "arena_planned": 2000, "arena_used": 2000, "arena_capacity": 2000,
             "arena_paint": 1900, "stack_used": 700, "stack_size": 8192,
         }  # fmt: skip
         return [self._line("mem", **fields)]
 
-    def _arena(self, words: list[str]) -> list[bytes]:
+    def _hil_arena(self, words: list[str]) -> list[bytes]:
         size = int(words[0])
         crc = protocol.crc32(b"".join(self.outputs))
         if sorted(self.received) != list(range(len(self.input_bytes))):
@@ -184,29 +185,13 @@ class FakeDevice:
         registers = dict.fromkeys(("pc", "lr", "sp", "psr", "cfsr", "hfsr", "bfar"), "08000000")
         return [self._line("fault", exc=3, **registers, stack="ok")]
 
-    def _arena_parts(self, _: list[str]) -> list[bytes]:
+    def _hil_arena_parts(self, _: list[str]) -> list[bytes]:
         parts = (("nonpersistent", 1500), ("persistent", 500))
         lines = [
             self._line("arena-part", i=i, kind=kind, used=used, requested=used - 10, count=1)
             for i, (kind, used) in enumerate(parts)
         ]
         return [*lines, self._line("arena-parts-end", n=len(parts))]
-
-
-_HANDLERS: dict[str, Callable[[FakeDevice, list[str]], list[bytes]]] = {
-    "hil-id": FakeDevice._id,
-    "hil-io": FakeDevice._io,
-    "hil-time": FakeDevice._time,
-    "hil-crc": FakeDevice._crc,
-    "hil-setup": FakeDevice._setup,
-    "hil-in": FakeDevice._input,
-    "hil-run": FakeDevice._run,
-    "hil-layers": FakeDevice._layers,
-    "hil-out": FakeDevice._output,
-    "hil-mem": FakeDevice._mem,
-    "hil-arena": FakeDevice._arena,
-    "hil-arena-parts": FakeDevice._arena_parts,
-}
 
 
 class FakePort:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import numpy.typing as npt
+import tflite
 
 from harness.models.schema import OPTIONS, enumeration_value, field_key, operator_code, tensor_type
 
@@ -17,8 +19,6 @@ class ModelWriter:
     """Collects tensors and operators in execution order, then writes the flatbuffer."""
 
     def __init__(self) -> None:
-        import flatbuffers
-
         self._builder = flatbuffers.Builder(4096)
         self._buffers = [self._buffer(None)]  # by convention buffer 0 is empty
         self._tensors: list[int] = []
@@ -47,8 +47,6 @@ class ModelWriter:
             data: Value of a constant.
             name: Name in the file.
         """
-        import tflite
-
         builder = self._builder
         buffer = 0
         if data is not None:
@@ -73,8 +71,6 @@ class ModelWriter:
         self, name: str, inputs: Sequence[int], outputs: Sequence[int], **options: Any
     ) -> None:
         """Add an operator with the options that `harness.models.graph.Operator` documents."""
-        import tflite
-
         builder = self._builder
         table, kind = self._options(name, options)
         code = self._codes.setdefault(name, len(self._codes))
@@ -91,8 +87,6 @@ class ModelWriter:
 
     def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """Write the file and return its content."""
-        import tflite
-
         builder = self._builder
         codes = [self._code(name) for name in self._codes]
         tensors = self._vector(self._tensors)
@@ -116,8 +110,6 @@ class ModelWriter:
         return bytes(builder.Output())
 
     def _buffer(self, content: bytes | None) -> int:
-        import tflite
-
         data = None
         if content is not None:
             # Readers cast the data to its element type in place; 16 is what TensorFlow writes.
@@ -131,8 +123,6 @@ class ModelWriter:
         return int(tflite.BufferEnd(self._builder))
 
     def _quantization(self, scales: list[Any], zero_point: int, axis: int) -> int:
-        import tflite
-
         builder = self._builder
         scale_vector = builder.CreateNumpyVector(np.asarray(scales, np.float32))
         zeros = builder.CreateNumpyVector(np.full(len(scales), zero_point, np.int64))
@@ -143,8 +133,6 @@ class ModelWriter:
         return int(tflite.QuantizationParametersEnd(builder))
 
     def _options(self, name: str, options: dict[str, Any]) -> tuple[int, int]:
-        import tflite
-
         if name not in OPTIONS:
             return 0, 0
         class_name, fields = OPTIONS[name]
@@ -159,8 +147,6 @@ class ModelWriter:
         return int(table), int(getattr(tflite.BuiltinOptions, class_name))
 
     def _code(self, name: str) -> int:
-        import tflite
-
         number = operator_code(name)
         tflite.OperatorCodeStart(self._builder)
         tflite.OperatorCodeAddDeprecatedBuiltinCode(self._builder, min(number, 127))
