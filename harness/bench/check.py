@@ -1,15 +1,13 @@
-"""Check that a station is ready, and say what to do where it is not."""
+"""Check that a station is ready, and say how to fix what is not."""
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from harness.bench.discovery import SeenProbe, list_probes
+from harness.bench.port import open_port
 from harness.bench.probe import (
     DBGMCU_IDCODE,
     connect_error,
@@ -18,21 +16,21 @@ from harness.bench.probe import (
     open_session,
     quiet_pyocd,
 )
-from harness.bench.station import VIRTUAL_SERIAL, Station
+from harness.bench.station import Station
 from harness.boards import Board
-from harness.errors import HarnessError, SerialUnavailable
+from harness.errors import HarnessError
 
 Level = Literal["ok", "warning", "error"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
         level: ``ok``, ``warning`` or ``error``.
         what: What was found.
-        fix: What to do about it; None where all is well.
+        fix: What to do about it; None where nothing is wrong.
     """
 
     level: Level
@@ -46,19 +44,19 @@ def check(
     *,
     probes: Callable[[], Sequence[SeenProbe]] = list_probes,
     device_id: Callable[[Station], int] | None = None,
-    open_serial: Callable[[str], None] | None = None,
+    open_serial: Callable[[str], None] = lambda url: open_port(url).close(),
 ) -> list[Finding]:
-    """Look at probe, chip and console of a station, without changing what the chip runs.
+    """Check probe, chip and console of a station; the chip keeps running.
 
     Args:
-        station: What to look at.
+        station: What to check.
         board: The board type that it should be.
         probes: Lists probes.
-        device_id: Reads DBGMCU_IDCODE of the chip.
+        device_id: Reads DBGMCU_IDCODE of the chip; `read_device_id` by default.
         open_serial: Opens and closes the console, raising `SerialUnavailable`.
 
     Returns:
-        Findings in the order in which a user would mend them.
+        Findings in the order in which to fix them.
     """
     findings = []
     try:
@@ -68,7 +66,7 @@ def check(
     except HarnessError as problem:
         findings.append(_finding(problem))
     try:
-        (open_serial or try_serial)(station.serial)
+        open_serial(station.serial)
         findings.append(Finding("ok", f"console {station.serial} opens"))
     except HarnessError as problem:
         findings.append(_finding(problem))
@@ -113,71 +111,3 @@ def read_device_id(station: Station) -> int:
             raise connect_error(failure, station.probe) from failure
         finally:
             session.close()
-
-
-def try_serial(url: str) -> None:
-    """Open a console exclusively and close it again.
-
-    Raises:
-        SerialUnavailable: It is not there, not permitted or held by another program (says which).
-    """
-    import serial
-
-    if url.startswith(VIRTUAL_SERIAL):
-        packages = serial.protocol_handler_packages
-        if "harness.virtual.ports.serialurl" not in packages:
-            packages.append("harness.virtual.ports.serialurl")
-    try:
-        options: dict[str, Any] = {} if "://" in url else {"exclusive": True}
-        serial.serial_for_url(url, timeout=0, **options).close()
-    except (serial.SerialException, OSError, ValueError) as failure:
-        raise serial_error(url, failure) from failure
-
-
-def serial_error(url: str, failure: Exception) -> SerialUnavailable:
-    """Return the typed error for a console that does not open."""
-    code = getattr(failure, "errno", None)
-    text = str(failure)
-    if code == errno.ENOENT or isinstance(failure, FileNotFoundError):
-        return SerialUnavailable(
-            f"no serial port '{url}'",
-            fix="check the cable; `harness bench discover` shows the ports",
-            serial=url,
-        )
-    if code == errno.EACCES or "Permission denied" in text:
-        return SerialUnavailable(
-            f"no permission to open serial port '{url}'",
-            fix="add your user to the port's group (`sudo usermod -aG dialout $USER`) and log in "
-            "again",
-            serial=url,
-        )
-    if code in (errno.EBUSY, errno.EAGAIN) or "lock" in text.lower():
-        holders = [h for h in port_holders(url) if h[0] != os.getpid()]
-        who = ", ".join(f"process {pid} ({command})" for pid, command in holders)
-        return SerialUnavailable(
-            f"serial port '{url}' is held by {who or 'another program'}",
-            fix="close the terminal or monitor that has it open",
-            serial=url,
-            holders=tuple(holders),
-        )
-    return SerialUnavailable(
-        f"serial port '{url}' does not open: {text}", fix="check the station's 'serial'", serial=url
-    )
-
-
-def port_holders(device: str, proc: Path = Path("/proc")) -> list[tuple[int, str]]:
-    """Return (pid, command) of the processes that have a device open, as far as /proc tells."""
-    try:
-        wanted = Path(device).resolve(strict=True)
-    except OSError:
-        return []
-    holders = []
-    for folder in sorted(proc.glob("[0-9]*")):
-        try:
-            links = [os.readlink(link) for link in (folder / "fd").iterdir()]  # noqa: PTH115
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
-        except OSError:
-            continue  # the process ended, or belongs to another user
-        if str(wanted) in links:
-            holders.append((int(folder.name), command.decode("utf-8", "replace").strip()))
-    return holders

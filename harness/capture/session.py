@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from harness import protocol
 from harness.bench import Station, station_lock
-from harness.bench.check import serial_error
 from harness.bench.disabled import check_enabled
 from harness.bench.failure import UntilFailure
+from harness.bench.port import open_port
 from harness.boards import Board, load_board
 from harness.capture import answers
 from harness.capture.arena import ArenaSearch, read_arena_parts
@@ -94,7 +94,7 @@ class BoardSession:
         stack = ExitStack()
         try:
             stack.enter_context(station_lock(station))
-            port = open_port(station, board.facts.console.baud)
+            port = open_port(station.serial, board.facts.console.baud)
             stack.callback(port.close)
             target = stack.enter_context(open_target(station, board))
         except BaseException:
@@ -246,24 +246,3 @@ def _stopwatch(station: Station) -> Stopwatch:
     from harness.virtual.registry import get_machine
 
     return VirtualStopwatch(get_machine(station.board))
-
-
-def open_port(station: Station, baud: int) -> Any:
-    """Open the station's serial port, for ourselves alone.
-
-    Raises:
-        SerialUnavailable: It is not there, held by another program, or not ours to open.
-    """
-    import serial
-
-    package = "harness.virtual.ports.serialurl"
-    if package not in serial.protocol_handler_packages:
-        serial.protocol_handler_packages.append(package)
-    try:
-        port = serial.serial_for_url(station.serial, baudrate=baud, timeout=0, do_not_open=True)
-        if hasattr(port, "exclusive"):
-            port.exclusive = True
-        port.open()
-    except (serial.SerialException, ValueError, OSError) as failure:
-        raise serial_error(station.serial, failure) from failure
-    return port

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.bench import SeenProbe, Station, check
-from harness.bench.check import port_holders, read_device_id, serial_error, try_serial
+from harness.bench.check import read_device_id
+from harness.bench.port import open_port, port_holders, serial_error
 from harness.boards import load_board
 from harness.errors import BenchError, SerialUnavailable
 
@@ -74,12 +75,12 @@ def test_chip_that_does_not_answer_is_typed(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_serial_port_that_is_not_there() -> None:
     with pytest.raises(SerialUnavailable, match="no serial port") as caught:
-        try_serial("/dev/does-not-exist")
+        open_port("/dev/does-not-exist")
     assert caught.value.exit_code == 3
 
 
 def test_serial_port_that_is_there_opens() -> None:
-    try_serial("loop://")
+    open_port("loop://").close()
 
 
 def test_serial_port_held_by_another_program() -> None:
@@ -91,8 +92,8 @@ def test_serial_port_held_by_another_program() -> None:
     name = os.ttyname(slave)
     try:
         with serial.Serial(name, exclusive=True), pytest.raises(SerialUnavailable, match="held by"):
-            try_serial(name)
-        try_serial(name)
+            open_port(name).close()
+        open_port(name).close()
     finally:
         os.close(master)
         os.close(slave)

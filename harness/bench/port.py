@@ -1,0 +1,78 @@
+"""Open a station's console, with errors that say what is wrong with the bench."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+from harness.errors import SerialUnavailable
+
+_VIRTUAL = "harness.virtual.ports.serialurl"
+
+
+def open_port(url: str, baud: int = 115200) -> Any:
+    """Open a console exclusively; the caller closes it.
+
+    Args:
+        url: pyserial URL or device.
+        baud: Rate.
+
+    Raises:
+        SerialUnavailable: It is not there, not permitted or held by another program (says which).
+    """
+    import serial
+
+    if _VIRTUAL not in serial.protocol_handler_packages:
+        serial.protocol_handler_packages.append(_VIRTUAL)
+    try:
+        port = serial.serial_for_url(url, baudrate=baud, timeout=0, do_not_open=True)
+        if hasattr(port, "exclusive"):
+            port.exclusive = True
+        port.open()
+    except (serial.SerialException, OSError, ValueError) as failure:
+        raise serial_error(url, failure) from failure
+    return port
+
+
+def serial_error(url: str, failure: Exception) -> SerialUnavailable:
+    """Return the typed error for a console that does not open."""
+    code, text = getattr(failure, "errno", None), str(failure)
+    what, fix = f"serial port '{url}' does not open: {text}", "check the station's 'serial'"
+    holders: tuple[tuple[int, str], ...] = ()
+    if code == errno.ENOENT or isinstance(failure, FileNotFoundError):
+        what = f"no serial port '{url}'"
+        fix = "check the cable; `harness bench discover` shows the ports"
+    elif code == errno.EACCES or "Permission denied" in text:
+        what = f"no permission to open serial port '{url}'"
+        fix = (
+            "add your user to the port's group (`sudo usermod -aG dialout $USER`) and log in again"
+        )
+    elif code in (errno.EBUSY, errno.EAGAIN) or "lock" in text.lower():
+        holders = tuple(found for found in port_holders(url) if found[0] != os.getpid())
+        who = ", ".join(f"process {pid} ({command})" for pid, command in holders)
+        what = f"serial port '{url}' is held by {who or 'another program'}"
+        fix = "close the terminal or monitor that has it open"
+    return SerialUnavailable(what, fix=fix, serial=url, holders=holders)
+
+
+def port_holders(device: str, proc: Path = Path("/proc")) -> list[tuple[int, str]]:
+    """Return (pid, command) of the processes that have a device open, as far as /proc shows.
+
+    psutil's `open_files` leaves device files out.
+    """
+    try:
+        wanted = Path(device).resolve(strict=True)
+    except OSError:
+        return []
+    holders = []
+    for folder in sorted(proc.glob("[0-9]*")):
+        try:
+            links = [os.readlink(link) for link in (folder / "fd").iterdir()]  # noqa: PTH115
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ")
+        except OSError:
+            continue  # the process ended, or belongs to another user
+        if str(wanted) in links:
+            holders.append((int(folder.name), command.decode("utf-8", "replace").strip()))
+    return holders
