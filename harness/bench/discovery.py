@@ -22,7 +22,7 @@ class SeenProbe:
     Attributes:
         unique_id: pyOCD's unique id; the USB serial number for USB probes.
         description: Vendor and product, for people.
-        board_id: Four-character mbed board id, if the probe tells it.
+        board_id: Four-character mbed board id, if the probe reports it.
         board_name: Board name that pyOCD knows for that id, e.g. ``NUCLEO-F746ZG``.
     """
 
@@ -83,13 +83,13 @@ def discover(
     """Pair the probes that are plugged in with their serial ports.
 
     Args:
-        probes: Lists probes; virtual ones are left out, as they need no file.
+        probes: Lists probes; virtual ones are skipped, as they need no file.
         ports: Lists serial ports.
         boards: Boards to recognise; all by default.
 
     Returns:
-        A bench with a station for every probe whose board and port are known; what is missing for
-        the others is said in `notes`.
+        A bench with a station for every probe whose board and port are known; `notes` say what is
+        missing for the others.
     """
     known = tuple(boards) if boards is not None else all_boards()
     seen_ports = sorted(ports(), key=lambda port: port.device)
@@ -102,7 +102,7 @@ def discover(
         board = _board_of(probe, known)
         if board is None:
             named = probe.board_name or probe.board_id
-            reason = f"says it is on '{named}'" if named else "does not tell its board"
+            reason = f"says it is on '{named}'" if named else "does not report its board"
             notes.append(f"{label} {reason}: add a [[station]] by hand if it is a known board")
             continue
         own = [port for port in seen_ports if _same_device(probe.unique_id, port.serial_number)]

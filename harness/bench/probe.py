@@ -44,11 +44,16 @@ def match_probe(wanted: str, seen: Sequence[SeenProbe]) -> SeenProbe:
             probe=wanted,
             seen=ids,
         )
+    fix = (
+        "check the cable and the id (`harness bench discover`); a probe that `lsusb` shows but "
+        f"pyOCD does not lacks permission: {_UDEV_FIX}"
+    )
+    if wanted.startswith("remote:"):
+        fix = "check the host and port, and that its probe server runs (`harness virtual serve`)"
     raise ProbeNotFound(
         f"no debug probe '{wanted}'",
         where=f"probes seen: {listed}",
-        fix="check the cable and the id (`harness bench discover`); a probe that `lsusb` shows but "
-        f"pyOCD does not lacks permission: {_UDEV_FIX}",
+        fix=fix,
         probe=wanted,
         seen=ids,
     )
@@ -121,7 +126,7 @@ def open_session(probe_id: str, options: Mapping[str, Any]) -> Any:
         session = Session(
             probe,
             options={
-                # What the harness does must not depend on where it is started from.
+                # The working directory must not change what the harness does.
                 "no_config": True,
                 "project_dir": os.getcwd(),  # noqa: PTH109 - pyOCD changes to it
                 "hide_programming_progress": True,
@@ -146,7 +151,7 @@ def _find(probe_id: str) -> Any:
 
     kind, colon, _ = probe_id.partition(":")
     try:
-        # pyOCD asks an explicit kind ("remote:host:5555", "virtual:board") for just that probe.
+        # With an explicit kind ("remote:host:5555", "virtual:board") pyOCD looks for that one only.
         probes = ConnectHelper.get_all_connected_probes(
             blocking=False, unique_id=probe_id if colon else None, print_wait_message=False
         )
@@ -164,7 +169,7 @@ def _find(probe_id: str) -> Any:
     if colon and len(probes) == 1:
         return probes[0]
     if colon and not probes:
-        # Not there: look at them all, to be able to say what is.
+        # Not there: list all, for the message.
         probes = ConnectHelper.get_all_connected_probes(blocking=False, print_wait_message=False)
     seen = [SeenProbe(p.unique_id, f"{p.vendor_name} {p.product_name}".strip()) for p in probes]
     chosen = match_probe(probe_id, seen)
@@ -177,12 +182,12 @@ def _close(session: Any) -> None:
     try:
         session.close()
     except Exception as failure:
-        # The failure to open is what the user must see; this one can only follow from it.
+        # The user must see the failure to open, which caused this one.
         logging.getLogger(__name__).debug("closing after a failed open: %s", failure)
 
 
 def is_bench_trouble(failure: BaseException) -> bool:
-    """Tell what a user can mend (pyOCD's, USB's and our own errors) from a bug in some code."""
+    """Return whether a user can fix it (errors of pyOCD, USB and ours); anything else is a bug."""
     from pyocd.core import exceptions
 
     kinds = (exceptions.Error, OSError, HarnessError)
@@ -190,40 +195,28 @@ def is_bench_trouble(failure: BaseException) -> bool:
 
 
 def connect_error(failure: BaseException, probe_id: str) -> HarnessError:
-    """Return the typed error for an exception that came out of pyOCD while connecting."""
+    """Return the typed error for an exception of pyOCD while connecting."""
     from pyocd.core import exceptions
 
     chain = list(_chain(failure))
     for link in chain:
         if isinstance(link, HarnessError):
-            return link  # the virtual board's own words; pyOCD may have wrapped them
+            return link  # the virtual board's own error; pyOCD may have wrapped it
     text = str(failure) or type(failure).__name__
     codes = {link.errno for link in chain if isinstance(link, OSError)}
+    probe = f"debug probe '{probe_id}'"
     if codes & {errno.EBUSY} or "busy" in text.lower() or "already open" in text.lower():
-        return ProbeBusy(
-            f"debug probe '{probe_id}' is in use: {text}",
-            fix="close the debugger, IDE or other harness that has it (`lsof /dev/bus/usb/*/*`)",
-            probe=probe_id,
-        )
+        fix = "close the debugger, IDE or other harness that has it (`lsof /dev/bus/usb/*/*`)"
+        return ProbeBusy(f"{probe} is in use: {text}", fix=fix, probe=probe_id)
     if codes & {errno.EACCES, errno.EPERM}:
-        return BenchError(
-            f"no permission to use debug probe '{probe_id}': {text}",
-            fix=_UDEV_FIX,
-            probe=probe_id,
-        )
+        return BenchError(f"no permission to use {probe}: {text}", fix=_UDEV_FIX, probe=probe_id)
     if isinstance(failure, exceptions.ProbeDisconnected) or codes & {errno.ENODEV, errno.EIO}:
-        return ProbeNotFound(
-            f"debug probe '{probe_id}' was disconnected: {text}",
-            fix="check the cable and plug the probe in again",
-            probe=probe_id,
-            seen=(),
-        )
+        fix = "check the cable and plug the probe in again"
+        return ProbeNotFound(f"{probe} was disconnected: {text}", fix=fix, probe=probe_id, seen=())
     if isinstance(failure, exceptions.TargetSupportError):
-        return BenchError(
-            f"pyOCD has no support for the board's chip: {text}",
-            fix="check 'pyocd_target' in the board's manifest",
-            probe=probe_id,
-        )
+        what = f"pyOCD has no support for the board's chip: {text}"
+        fix = "check 'pyocd_target' in the board's manifest"
+        return BenchError(what, fix=fix, probe=probe_id)
     return BenchError(
         f"the chip behind probe '{probe_id}' does not answer: {text}",
         expected="a powered board on the probe's SWD port",

@@ -29,11 +29,11 @@ class Station(Strict):
     """One board on one desk, or an emulated one.
 
     Attributes:
-        name: How the user calls it.
+        name: The user's name for it.
         board: Board id.
         probe: pyOCD unique id of the debug probe, or a part of it that no other probe shares.
         serial: pyserial URL or device of the console.
-        tags: Free words to select stations by.
+        tags: The user's words about it, as `harness bench list` shows them.
     """
 
     name: _Name
@@ -44,12 +44,12 @@ class Station(Strict):
 
     @property
     def source(self) -> Literal["emulated", "hardware"]:
-        """Where its measurements come from; fits and reports never mix the two."""
+        """Source of its measurements; fits and reports never mix the two."""
         return "emulated" if self.probe.startswith(VIRTUAL_PROBE) else "hardware"
 
     @property
     def timing(self) -> str | None:
-        """Timing model that an emulated station's URL names (``?timing=issue``), if it does."""
+        """Timing model that an emulated station's URL names (``?timing=issue``), else None."""
         if self.source != "emulated":
             return None
         return dict(parse_qsl(urlsplit(self.serial).query)).get("timing")
@@ -62,12 +62,12 @@ class _File(Strict):
 
 
 class Bench(Strict):
-    """The stations that are at hand.
+    """The stations that can be used.
 
     Attributes:
         stations: In the file's order.
         path: The file they were read from; None for the virtual bench or a discovery.
-        notes: What a discovery could not place, for people.
+        notes: Probes that a discovery found and could not use, and why.
     """
 
     stations: tuple[Station, ...]

@@ -28,6 +28,7 @@ def build(
     """Generate and build the firmware of a model; print where flash and RAM go."""
     from harness.boards import load_board
     from harness.cli.progress import spinner
+    from harness.cli.row import FLASH_PARTS
     from harness.firmware import BuildOptions
     from harness.firmware import build as build_firmware
     from harness.firmware.linkmap import read_shares
@@ -52,11 +53,7 @@ def build(
         ("build id", image.build_id),
         ("toolchain", image.toolchain),
         ("flash", split.total),
-        ("  weights", split.weights),
-        ("  graph", split.graph),
-        ("  kernels", split.kernels),
-        ("  runtime", split.runtime),
-        ("  port", split.port),
+        *((f"  {part}", getattr(split, part)) for part in FLASH_PARTS),
         ("static RAM", image.ram_static_bytes),
         ("  arena planned", sources.arena_planned_bytes),
     ]

@@ -1,4 +1,4 @@
-"""`harness doctor`: check everything that a measurement needs; print the fix for each finding."""
+"""`harness doctor`: check everything that a measurement needs, and print how to fix it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MIN_FREE_BYTES = 2 * 1024**3
 
 
 class Check(NamedTuple):
-    """One line of the doctor's report; `ok` is None for something optional that is absent."""
+    """One line of the report; `ok` is None for something optional that is absent."""
 
     what: str
     ok: bool | None
@@ -30,7 +30,7 @@ class Check(NamedTuple):
 
 
 def doctor(bench: BenchFile = None, json: Json = False) -> None:
-    """Check the machine and the bench; exit 3 when something needed is missing."""
+    """Check the machine and the bench; exit 3 if something needed is missing."""
     checks = list(run_checks(bench))
     if json:
         print_json([check._asdict() for check in checks])
@@ -108,22 +108,24 @@ def _boards() -> Check:
 def _cache() -> Check:
     from harness.paths import cache_dir
 
-    folder = cache_dir()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    good = os.access(existing, os.W_OK)
-    fix = "" if good else f"make {existing} writable, or set HARNESS_CACHE to a folder that is"
-    return Check("cache folder", good, str(folder), fix)
+    folder = _existing(cache_dir())
+    good = os.access(folder, os.W_OK)
+    fix = "" if good else f"make {folder} writable, or set HARNESS_CACHE to a folder that is"
+    return Check("cache folder", good, str(cache_dir()), fix)
 
 
 def _disk() -> Check:
     from harness.paths import cache_dir
 
-    folder = cache_dir()
-    existing = next(path for path in (folder, *folder.parents, Path("/")) if path.exists())
-    free = shutil.disk_usage(existing).free
+    folder = _existing(cache_dir())
+    free = shutil.disk_usage(folder).free
     good = free >= _MIN_FREE_BYTES
-    fix = "" if good else f"free some space below {existing}; builds and models need about 2 GiB"
+    fix = "" if good else f"free some space below {folder}; builds and models need about 2 GiB"
     return Check("disk", good, f"{free / 1024**3:.1f} GiB free", fix)
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _stations(path: Path | None) -> Iterator[Check]:
@@ -136,14 +138,12 @@ def _stations(path: Path | None) -> Iterator[Check]:
         yield Check("bench", False, str(failure.what), failure.fix or "")
         return
     for station in bench.stations:
+        name = f"station {station.name}"
         try:
             findings = check(station, load_board(station.board))
         except HarnessError as failure:
-            yield Check(f"station {station.name}", False, failure.what, failure.fix or "")
+            yield Check(name, False, failure.what, failure.fix or "")
             continue
-        bad = [finding for finding in findings if finding.level == "error"]
-        if not bad:
-            text = f"{station.board}, probe {station.probe}, serial {station.serial}"
-            yield Check(f"station {station.name}", True, text)
-        for finding in bad:
-            yield Check(f"station {station.name}", False, finding.what, finding.fix or "")
+        bad = [Check(name, False, f.what, f.fix or "") for f in findings if f.level == "error"]
+        text = f"{station.board}, probe {station.probe}, serial {station.serial}"
+        yield from bad or [Check(name, True, text)]

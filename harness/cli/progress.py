@@ -1,4 +1,4 @@
-"""Progress bars on stderr for whatever takes longer than two seconds."""
+"""Progress bars on stderr for everything that takes longer than two seconds."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def make_progress() -> Progress:
 
 @contextmanager
 def spinner(text: str) -> Iterator[None]:
-    """Show that something is going on, with the time it has taken."""
+    """Show what is being done, and for how long."""
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         console.print(text, markup=False)
@@ -59,6 +59,9 @@ def spinner(text: str) -> Iterator[None]:
 
 class _Display:
     """A progress display that is shown within a `with` block; lines go above its bars."""
+
+    # Without a terminal every so many steps print a line, so that a log shows progress.
+    _EVERY = 10
 
     def __init__(self) -> None:
         self._progress = make_progress()
@@ -81,9 +84,6 @@ class _Display:
 
 class ProgressListener(_Display):
     """Draws a campaign's progress: a bar with rate and time left, a line per failure."""
-
-    # Without a terminal a line is printed this often, so that a log shows life.
-    _EVERY = 10
 
     def __init__(self, title: str) -> None:
         super().__init__()
@@ -114,14 +114,13 @@ class ProgressListener(_Display):
             self._line(f"{self._done}/{self._total} {rate} {job.spec.name} {latency}")
 
     def station_failed(self, station: Station, failure: HarnessError, left: int) -> None:
-        """Say that a station is out."""
-        self._line(f"station {station.name} is out, {left} jobs left undone: {failure}")
+        """Say that a station failed."""
+        self._line(f"station {station.name} failed, {left} jobs not run: {failure}")
 
 
 class SearchWatcher(_Display):
     """Draws a search's progress: a bar for each stage with loss, accuracy and expected cost."""
 
-    # Without a terminal a line is printed this often, so that a log shows life.
     _EVERY = 5
 
     def __init__(self) -> None:

@@ -11,6 +11,7 @@ from harness.cli.output import print_table
 if TYPE_CHECKING:
     from harness.results.record import Measurement
 
+FLASH_PARTS = ("weights", "graph", "kernels", "runtime", "port")
 _KIB = 1024
 
 
@@ -34,7 +35,7 @@ def print_row(row: Measurement) -> None:
         ("status", f"{row.status} {' '.join(row.issues)}".strip()),
         ("source", f"{row.source}" + (f", {row.timing_model}" if row.timing_model else "")),
         ("station", f"{row.station} ({row.board}, chip {row.chip_uid or '–'})"),
-        ("latency", latency),
+        (f"latency, {'modelled' if row.source == 'emulated' else 'measured'}", latency),
         ("cycles", cycles),
         *_outliers(row),
         ("MACs", row.macs),
@@ -43,11 +44,7 @@ def print_row(row: Measurement) -> None:
         ("stack used / reserved", _pair(row.stack_bytes, row.stack_capacity_bytes)),
         ("static RAM", row.ram_static_bytes),
         ("flash", f"{(row.flash_total_bytes or 0) / _KIB:.1f} KiB"),
-        ("  weights", row.flash_weights_bytes),
-        ("  graph", row.flash_graph_bytes),
-        ("  kernels", row.flash_kernels_bytes),
-        ("  runtime", row.flash_runtime_bytes),
-        ("  port", row.flash_port_bytes),
+        *((f"  {part}", getattr(row, f"flash_{part}_bytes")) for part in FLASH_PARTS),
         (
             "outputs",
             f"{row.output_bytes_total} bytes, {row.output_bytes_differing} differ from "
@@ -65,7 +62,7 @@ def print_row(row: Measurement) -> None:
     if row.layers:
         total = sum(layer.cycles or 0 for layer in row.layers) or 1
         print_table(
-            "Layers (a pass of their own)",
+            "Layers (from a separate pass)",
             ("layer", "operator", "MACs", "cycles", "share %", "cycles per MAC"),
             [
                 (
@@ -82,12 +79,12 @@ def print_row(row: Measurement) -> None:
         if row.additivity_gap is not None:
             typer.echo(
                 f"the layers add up to {total:,} cycles, {100 * row.additivity_gap:+.3f} % from "
-                "the median of the undisturbed inference"
+                "the median of whole inferences"
             )
 
 
 def _outliers(row: Measurement) -> list[tuple[str, object]]:
-    """Return which repeats lie apart, nothing where none does."""
+    """Return the repeats that are outliers, if any."""
     from harness.results.record import outliers
 
     apart = outliers(row.cycles)
@@ -96,7 +93,7 @@ def _outliers(row: Measurement) -> list[tuple[str, object]]:
 
 
 def _arena(row: Measurement) -> list[tuple[str, object]]:
-    """Return what is known about the arena, the runtime's own categories indented."""
+    """Return the facts about the arena, the runtime's own categories indented."""
     facts: list[tuple[str, object]] = []
     if row.arena_min_bytes is not None:
         below = (

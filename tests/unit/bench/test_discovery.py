@@ -44,7 +44,7 @@ def test_what_cannot_be_placed_is_said() -> None:
     bench = discover(lambda: probes, lambda: [])
     assert bench.stations == ()
     told, unknown, portless = bench.notes
-    assert "does not tell its board" in told
+    assert "does not report its board" in told
     assert "NUCLEO-UNKNOWN" in unknown
     assert "no serial port" in portless
     assert "nucleo_f767zi" in portless
