@@ -12,11 +12,11 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from harness.errors import ConfigError
-from harness.firmware import Optimization
 from harness.runtimes import (
     RUNTIME_KERNELS,
     SHIPPED_KERNELS,
     KernelSet,
+    Optimization,
     RuntimeName,
     RuntimeOptions,
 )

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.firmware import Optimization
 from harness.paths import DEFAULT_STORE
-from harness.runtimes import KernelSet, RuntimeName
+from harness.runtimes import KernelSet, Optimization, RuntimeName
 
 if TYPE_CHECKING:
     from harness.campaign.sweep import RuntimeSweep

@@ -7,7 +7,6 @@ from harness.firmware.image import (
     BuildOptions,
     FirmwareImage,
     FlashSplit,
-    Optimization,
     RamSplit,
 )
 
@@ -15,7 +14,6 @@ __all__ = [
     "BuildOptions",
     "FirmwareImage",
     "FlashSplit",
-    "Optimization",
     "RamSplit",
     "build",
     "export_project",

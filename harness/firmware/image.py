@@ -3,27 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from harness.errors import ConfigError
-
-
-class Optimization(StrEnum):
-    """GCC's optimisation levels; ``Optimization("2")`` and ``("O2")`` are ``-O2`` too."""
-
-    O0 = "-O0"
-    O1 = "-O1"
-    O2 = "-O2"
-    O3 = "-O3"
-    OS = "-Os"
-    OG = "-Og"
-    OFAST = "-Ofast"
-    OZ = "-Oz"
-
-    @classmethod
-    def _missing_(cls, value: object) -> Optimization | None:
-        return next((level for level in cls if value in (level[1:], level[2:])), None)
+from harness.runtimes import Optimization
 
 
 @dataclass(frozen=True, slots=True)

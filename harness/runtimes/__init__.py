@@ -30,6 +30,23 @@ class KernelSet(StrEnum):
     REFERENCE = "reference"
 
 
+class Optimization(StrEnum):
+    """GCC's optimisation levels; ``Optimization("2")`` and ``("O2")`` are ``-O2`` too."""
+
+    O0 = "-O0"
+    O1 = "-O1"
+    O2 = "-O2"
+    O3 = "-O3"
+    OS = "-Os"
+    OG = "-Og"
+    OFAST = "-Ofast"
+    OZ = "-Oz"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Optimization | None:
+        return next((level for level in cls if value in (level[1:], level[2:])), None)
+
+
 # Kernel sets by runtime; the first is the default.
 RUNTIME_KERNELS: Mapping[RuntimeName, tuple[KernelSet, ...]] = {
     RuntimeName.AOT: (KernelSet.CMSIS_NN, KernelSet.PORTABLE),

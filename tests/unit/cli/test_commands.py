@@ -172,7 +172,7 @@ def test_a_board_without_a_station_is_the_bench_s_fault(harness: Harness, tmp_pa
 
 
 def test_levels_are_taken_as_people_write_them() -> None:
-    from harness.firmware import Optimization
+    from harness.runtimes import Optimization
 
     assert {Optimization(text) for text in ("2", "O2", "-O2")} == {Optimization.O2}
     with pytest.raises(ValueError, match="9"):
