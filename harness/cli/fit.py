@@ -20,7 +20,7 @@ def fit(
     kernels: Annotated[str | None, typer.Option(help="Only these kernels.")] = None,
     degraded: Annotated[bool, typer.Option("--degraded", help="Take degraded rows too.")] = False,
     predictor: Annotated[
-        Predictor, typer.Option(help="From ops alone, or from what each layer is as well.")
+        Predictor, typer.Option(help="From ops alone, or from the layers as well.")
     ] = "ops",
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for fits and plots.")] = Path(
         "results/fit"
@@ -29,7 +29,7 @@ def fit(
 ) -> None:
     """Fit latency = intercept + ops / throughput, one fit per backbone and configuration.
 
-    With --predictor layers also a price for each kind of work: docs/linearity.md.
+    With --predictor layers also one coefficient for each kind of work: docs/linearity.md.
     """
     from harness.campaign.outcome import write_fits
     from harness.results import open_store
