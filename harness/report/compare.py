@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.report import text
 from harness.report.table import Column, Table, table_of
-from harness.report.tables import CONFIGURATION, cycles_of, cycles_per_mac
+from harness.report.tables import CONFIGURATION, cycles_of, cycles_per_mac, outputs
 from harness.results.record import Measurement, best_per_key
 
 _MODEL: Column[Measurement] = Column("model", lambda row: text.name(row.model_name, 30))
@@ -35,7 +35,7 @@ def comparison_table(rows: Iterable[Measurement], *, title: str = "Comparison") 
         Column("arena min B", lambda row: text.number(row.arena_min_bytes)),
         Column("SRAM B", lambda row: text.number(row.sram_bytes)),
         Column("layers − total", lambda row: text.percent_signed(row.additivity_gap)),
-        Column("outputs", _outputs),
+        Column("outputs", outputs),
     )
     return table_of(title, listed, columns, CONFIGURATION)
 
@@ -53,7 +53,7 @@ def arena_table(rows: Iterable[Measurement], *, title: str = "Arena") -> Table:
         Column("minimum B", lambda row: text.number(row.arena_min_bytes)),
         Column("÷ used", _min_to_used),
         Column("host B", lambda row: text.number(row.arena_host_bytes)),
-        Column("outputs", _outputs),
+        Column("outputs", outputs),
     )
     listed = by_model(row for row in best_per_key(rows) if row.usable)
     return table_of(title, listed, columns, CONFIGURATION)
@@ -101,9 +101,3 @@ def _code(row: Measurement) -> str:
     if row.flash_total_bytes is None or row.flash_weights_bytes is None:
         return text.UNKNOWN
     return text.number(row.flash_total_bytes - row.flash_weights_bytes)
-
-
-def _outputs(row: Measurement) -> str:
-    if row.bit_exact is None:
-        return text.UNKNOWN
-    return "exact" if row.bit_exact else f"≤ {text.number(row.output_max_abs_diff)} off"

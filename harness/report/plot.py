@@ -15,7 +15,7 @@ from harness.errors import FitError
 from harness.fit.model import Fingerprint, Fit
 from harness.fit.select import shared_fingerprint
 from harness.report import text
-from harness.report.style import GRID, MUTED, drawing, scale_in_steps
+from harness.report.style import MUTED, drawing, scale_in_steps
 from harness.results.record import Measurement, best_per_key
 
 if TYPE_CHECKING:
@@ -208,15 +208,13 @@ def _label_bottom(axes: Axes, shared: Fingerprint) -> None:
     axes.set_ylim(-limit, limit)
     axes.set_ylabel(f"fit − {text.verb(shared.source)} (%)")
     axes.set_xlabel("operations per inference (million; 1 MAC = 2 ops)")
-    axes.grid(visible=True, which="major", color=GRID, lw=0.8)
-    axes.set_axisbelow(True)
+    axes.grid(visible=True)
     axes.set_title("grey band ±5 %, dotted ±10 %", loc="right", fontsize=8, color=MUTED, pad=3)
 
 
 def _label_top(axes: Axes, shared: Fingerprint) -> None:
     axes.set_ylabel(f"{text.verb(shared.source)} latency per inference (ms)")
-    axes.grid(visible=True, which="major", color=GRID, lw=0.8)
-    axes.set_axisbelow(True)
+    axes.grid(visible=True)
     title = f"Latency against operations on {shared.board} at {text.clock(shared.clock_hz)}"
     parts = [
         text.counted_by(shared.source, shared.timing_model),

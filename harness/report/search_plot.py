@@ -25,7 +25,6 @@ _OPERATORS = {
     "ADD": ("#CC79A7", "addition"),
 }
 _METHODS = {"search": ("#0072B2", "o"), "random": ("#D55E00", "s"), "uniform": ("#009E73", "^")}
-_GRID = "#e4e8eb"
 _KIB = 1024
 
 
@@ -165,8 +164,7 @@ def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
         verb = text.verb(source) if source else "predicted"
         axes.set_xlabel(f"{verb} latency (ms); dotted: the budgets; hollow: predicted only")
         axes.set_ylabel("int8 accuracy on the test split (%)")
-        axes.grid(True, color=_GRID, lw=0.8)
-        axes.set_axisbelow(True)
+        axes.grid(visible=True)
         axes.legend(frameon=False, fontsize=9)
         first = runs[0]
         axes.set_title(
@@ -220,5 +218,4 @@ def _line(
 
 def _finish(axes: Axes, name: str) -> None:
     axes.set_title(name, loc="left", fontsize=9)
-    axes.grid(True, color=_GRID, lw=0.8)
-    axes.set_axisbelow(True)
+    axes.grid(visible=True)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 MUTED = "#5c6670"
 
-GRID = "#e4e8eb"
 STYLE: Any = {  # matplotlib types its keys one by one, differently in each release
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -31,6 +30,9 @@ STYLE: Any = {  # matplotlib types its keys one by one, differently in each rele
     "axes.spines.right": False,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e8eb",
+    "grid.linewidth": 0.8,
     "svg.hashsalt": "tinyml-harness",
 }
 

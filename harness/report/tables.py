@@ -28,7 +28,8 @@ def _interval(row: Measurement) -> str:
     return text.number((row.latency_ci_high_us - row.latency_ci_low_us) / 2000, 3)
 
 
-def _outputs(row: Measurement) -> str:
+def outputs(row: Measurement) -> str:
+    """Return how the outputs compare with the reference."""
     if row.bit_exact is None:
         return text.UNKNOWN
     if row.bit_exact:
@@ -64,7 +65,7 @@ _MEASUREMENT: tuple[Column[Measurement], ...] = (
     Column("arena B", lambda row: text.number(row.arena_bytes)),
     Column("stack B", lambda row: text.number(row.stack_bytes)),
     Column("flash B", lambda row: text.number(row.flash_total_bytes)),
-    Column("outputs", _outputs),
+    Column("outputs", outputs),
 )
 _ISSUES: Column[Measurement] = Column("issues", lambda row: " ".join(row.issues) or text.UNKNOWN)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.errors import FitError
 from harness.report import text
-from harness.report.style import GRID, MUTED, drawing, scale_in_steps
+from harness.report.style import MUTED, drawing, scale_in_steps
 from studies.linearity.study import Study
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def plot_residuals(studies: Sequence[Study], path: str | Path) -> Path:
 def _draw(axes: Axes, study: Study, predictor: str) -> None:
     axes.axhspan(-10, 10, color="#000000", alpha=0.05, lw=0, zorder=0)
     axes.axhline(0, color=MUTED, lw=0.9, zorder=1)
-    axes.grid(visible=True, color=GRID, lw=0.8)
-    axes.set_axisbelow(True)
+    axes.grid(visible=True)
     axes.set_xscale("log")
     scale_in_steps(axes.xaxis)
     for aligned, colour, marker, name in (
