@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.boards import Board
 from harness.errors import VirtualError
 from harness.virtual.chip.chip import Chip
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.core.debugger import Debugger
 from harness.virtual.core.effects import Effects
@@ -74,9 +75,10 @@ class VirtualMachine:
             self.observer = Observer(board, self.memory)
             counter.observe(self.observer, self.model.event_cycles)
             self.console.received_address = self.observer.cold_address
-        self.chip = Chip(board, self.memory, self.console, counter, Effects(self))
+        connections = Connections(board, self.memory, self.console, counter, Effects(self))
+        self.chip = Chip(connections)
         counter.idle = self._idle
-        self.core = Core(board, self.memory, self.console, counter, self.chip)
+        self.core = Core(connections, self.chip)
         self.cpu = self.core.cpu
         self.faults = FaultPoints(self.core, self.chip, self.memory, self.console)
         self.debugger = Debugger(self.core, self.chip, self.memory, self.faults.debug_access)

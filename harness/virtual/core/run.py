@@ -7,11 +7,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.boards import Board
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.bus import unmodelled
 from harness.virtual.chip.chip import Chip
-from harness.virtual.chip.memory import MemoryMap
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.clocks import ResetCause
 from harness.virtual.core.accesses import CoreAccesses, may_exist
 from harness.virtual.core.cpu import Cpu
@@ -25,8 +24,6 @@ from harness.virtual.core.debug import (
 from harness.virtual.core.exceptions import HARD_FAULT, Exceptions, Lockup
 from harness.virtual.core.registers import PC
 from harness.virtual.core.stop import Stop, StopKind
-from harness.virtual.ports.console import Console
-from harness.virtual.time.counting import BlockCounter
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,10 +34,7 @@ class Core:
     Every public method may be called from any thread.
 
     Args:
-        board: Its core.
-        memory: Memories.
-        console: Told when the core stops.
-        counter: Counts executed blocks.
+        to: Board, memories, console (told when the core stops) and block counter.
         chip: Register blocks.
 
     Attributes:
@@ -53,24 +47,22 @@ class Core:
         closed: Whether the board is powered off.
     """
 
-    def __init__(
-        self, board: Board, memory: MemoryMap, console: Console, counter: BlockCounter, chip: Chip
-    ) -> None:
-        self._name = board.id
-        self._memory = memory
-        self._console = console
+    def __init__(self, to: Connections, chip: Chip) -> None:
+        self._name = to.board.id
+        self._memory = to.memory
+        self._console = to.console
         self._chip = chip
-        self._accesses = CoreAccesses(board.id, chip.bus, memory, chip.flash, self)
+        self._accesses = CoreAccesses(self._name, chip.bus, to.memory, chip.flash, self)
         self.cpu = Cpu(
-            board.facts.core,
-            memory,
+            to.board.facts.core,
+            to.memory,
             chip.bus.pages(),
             self._accesses,
-            counter,
+            to.counter,
             (chip.flash.page, chip.usart.page),
             chip.flash.state,
         )
-        self._exceptions = Exceptions(self.cpu, memory, chip.scs)
+        self._exceptions = Exceptions(self.cpu, to.memory, chip.scs)
         self.debug = CoreDebug(self, chip.scs.values)
         self._control = threading.RLock()  # one caller at a time
         self._state = threading.Condition()
@@ -82,7 +74,7 @@ class Core:
         self.active = self.sleeping = self.locked_up = self.closed = False
         self.error: HarnessError | None = None
         self._enter_reset(ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN)
-        self._thread = threading.Thread(target=self._run, name=f"virtual {board.id}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"virtual {self._name}", daemon=True)
         self._thread.start()
 
     @property

@@ -9,33 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from harness.errors import VirtualError
 from harness.virtual.chip.bus import Peripheral
 
 if TYPE_CHECKING:
-    from harness.boards import Board
-    from harness.virtual.chip.memory import MemoryMap
+    from harness.virtual.chip.connections import Connections
     from harness.virtual.chip.peripherals.clocks import ClockController
-    from harness.virtual.chip.peripherals.flash import FlashInterface, Invalidate
+    from harness.virtual.chip.peripherals.flash import FlashInterface
     from harness.virtual.chip.peripherals.gpio import Pins
-    from harness.virtual.native.callbacks import Page
-    from harness.virtual.ports.console import Console
-    from harness.virtual.time.counting import BlockCounter
-
-
-class ConsolePort(Protocol):
-    """What others need of the console's UART."""
-
-    @property
-    def page(self) -> Page:
-        """The compiled callbacks of its register page."""
-        ...
-
-    def slow_down(self) -> None:
-        """Send the next access through the checks."""
-        ...
+    from harness.virtual.chip.peripherals.usart import Usart
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +40,7 @@ class Blocks:
     flash: FlashInterface
     rcc: ClockController
     pins: Pins
-    usart: ConsolePort
+    usart: Usart
     peripherals: tuple[Peripheral, ...]
     interrupts: int
     boot_address: int = 0
@@ -65,25 +49,19 @@ class Blocks:
     )
 
 
-def build(
-    board: Board,
-    memory: MemoryMap,
-    console: Console,
-    counter: BlockCounter,
-    invalidate: Invalidate,
-) -> Blocks:
+def build(to: Connections) -> Blocks:
     """Put the blocks of a board's chip together.
 
     Raises:
         VirtualError: The family is not emulated.
     """
-    name = f"{__name__}.{board.family}"
-    if find_spec(name) is None:
+    family = to.board.family
+    if find_spec(f"{__name__}.{family}") is None:
         raise VirtualError(
-            f"the family '{board.family}' cannot be emulated",
-            where=board.manifest,
+            f"the family '{family}' cannot be emulated",
+            where=to.board.manifest,
             expected="a module of that name in harness/virtual/chip/families",
-            family=board.family,
+            family=family,
         )
-    found: Blocks = import_module(name).build(board, memory, console, counter, invalidate)
+    found: Blocks = import_module(f"{__name__}.{family}").build(to)
     return found

@@ -6,19 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from harness.virtual.chip.bus import BusFault, Master, Peripheral, read_zero
-from harness.virtual.chip.memory import ERASED, Memory
+from harness.virtual.chip.connections import Connections
+from harness.virtual.chip.memory import ERASED
 from harness.virtual.native import shared
 from harness.virtual.native.callbacks import Page
 from harness.virtual.native.flash import FLASH, flash_read, flash_write
-from harness.virtual.time.counting import BlockCounter
 
 ACR = 0x00
 LOCK = 1 << 31
 _KEYS = (0x4567_0123, 0xCDEF_89AB)
 _OPTION_KEYS = (0x0819_2A3B, 0x4C5D_6E7F)
 _EOP, _EOPIE = 1 << 0, 1 << 24
-
-Invalidate = Callable[[int, int], None]
 
 
 class FlashInterface(Peripheral, ABC):
@@ -27,33 +25,23 @@ class FlashInterface(Peripheral, ABC):
     SR and CR live in the record of the compiled callbacks, which may read and write them.
 
     Args:
+        to: What it is connected to.
         base: Address of the first register.
         source: Reference manual and section.
-        memory: The array.
-        counter: Knows where code has run, whose change must be announced.
-        invalidate: Called before code in [start, end) changes, for every address the flash
-            appears at.
     """
 
-    def __init__(
-        self,
-        base: int,
-        source: str,
-        memory: Memory,
-        counter: BlockCounter,
-        invalidate: Invalidate,
-    ) -> None:
+    def __init__(self, to: Connections, base: int, source: str) -> None:
         super().__init__("FLASH", base, source)
-        self.memory = memory
+        self.memory = to.memory.flash
+        self._invalidate = to.core.invalidate
         self.state = shared(FLASH)
         self._shared = self.state[0]
         # A family that the compiled callbacks know says where its registers are.
         self._shared.sr_at = self._shared.cr_at = -1
         self._shared.cr = LOCK
-        self._shared.table = counter.address
+        self._shared.table = to.counter.address
         self._key_step = self._option_step = 0
         self._keys_blocked = False
-        self._invalidate = invalidate
         #: Faults: called with (sector or None, first offset) of what was erased, and with the
         #: range of offsets that may have been programmed once the interface is locked again (True
         #: if there was anything).

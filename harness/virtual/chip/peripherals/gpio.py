@@ -45,13 +45,11 @@ class Gpio(Peripheral):
 
     def check_access(self) -> str | None:
         """Refuse while RCC has the port off."""
-        if self._rcc.enabled(self._enable_register, self._index):
-            return None
-        return f"its clock is off (RCC offset {self._enable_register:#x} bit {self._index})"
+        return self._rcc.off(self._enable_register, self._index)
 
     def write(self, offset: int, value: int, mask: int, master: Master) -> None:
-        """Write a register and tell who depends on pins."""
-        self._rcc.on_change()
+        """Write a register; a pin of the console may change."""
+        self._rcc.changing()
         super().write(offset, value, mask, master)
 
     def alternate(self, pin: int) -> int | None:

@@ -7,13 +7,16 @@ ARMv7-M ARM B3.2 (system control), B3.3 (SysTick), B3.4 (NVIC), B3.5 (MPU), B2.2
 from __future__ import annotations
 
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from harness.boards import Board
 from harness.virtual.chip.bus import Master, Peripheral, ignore_write, read_zero
 from harness.virtual.chip.peripherals.identity import SCS, add_ids
 from harness.virtual.core import mpu
 from harness.virtual.core.mpu import Mpu
+
+if TYPE_CHECKING:
+    from harness.virtual.core.effects import Effects
 
 VTOR, AIRCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR = (
     0xD08, 0xD0C, 0xD24, 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38,
@@ -59,46 +62,22 @@ _M7_STORAGE = (
 )  # fmt: skip
 
 
-class ScsControl(Protocol):
-    """What the system control space does to the core."""
-
-    def request_reset(self) -> None:
-        """Reset the chip (AIRCR.SYSRESETREQ)."""
-
-    def fpu_changed(self) -> None:
-        """Follow CPACR and FPCCR.LSPACT."""
-
-    def code_changed(self) -> None:
-        """Drop what is remembered of code in RAM (instruction cache maintenance)."""
-
-    def caches_changed(self, *, instruction: bool, data: bool) -> None:
-        """Follow CCR.IC and CCR.DC."""
-
-    def debug_read(self, offset: int, master: Master) -> int:
-        """Read DHCSR or DCRDR."""
-
-    def debug_write(self, offset: int, value: int, master: Master) -> None:
-        """Write DHCSR, DCRSR, DCRDR or DEMCR."""
-
-
 class Scs(Peripheral):
     """System control space.
 
     Args:
         board: Its core.
-        control: What writes act on.
+        core: What writes act on.
         boot_address: Where the vectors are read at reset.
         interrupts: How many the chip has.
     """
 
     size = 0x1000
 
-    def __init__(
-        self, board: Board, control: ScsControl, boot_address: int, interrupts: int
-    ) -> None:
+    def __init__(self, board: Board, core: Effects, boot_address: int, interrupts: int) -> None:
         super().__init__("SCS", SCS, "ARMv7-M ARM B3.2")
         self._board = board
-        self._control = control
+        self._core = core
         self._interrupts = interrupts
         self._m7 = board.facts.core.cpu == "cortex-m7"
         #: False is a fault: the caches stay off.
@@ -118,8 +97,8 @@ class Scs(Peripheral):
             self.add(
                 offset,
                 name,
-                read=partial(control.debug_read, offset),
-                write=partial(control.debug_write, offset),
+                read=partial(core.debug_read, offset),
+                write=partial(core.debug_write, offset),
             )
         add_ids(self, 0x00C)
 
@@ -217,7 +196,7 @@ class Scs(Peripheral):
         self.values[_SYST_CVR] = 0
 
     def _maintain_icache(self, _value: int, _master: Master) -> None:
-        self._control.code_changed()
+        self._core.code_changed()
 
     def _clear(self, offset: int, value: int, _master: Master) -> None:
         self.values[offset] &= ~value
@@ -231,7 +210,7 @@ class Scs(Peripheral):
             return
         self.values[AIRCR] = _VECTKEY_READ << 16 | value & _PRIGROUP
         if value & (_SYSRESETREQ | _VECTRESET):
-            self._control.request_reset()
+            self._core.request_reset()
 
     def _write_systick(self, value: int, _master: Master) -> None:
         if value & 1:
@@ -248,19 +227,17 @@ class Scs(Peripheral):
 
     def _follow_ccr(self) -> None:
         enabled = self.values[CCR]
-        self._control.caches_changed(
-            instruction=bool(enabled & 1 << 17), data=bool(enabled & 1 << 16)
-        )
+        self._core.caches_changed(instruction=bool(enabled & 1 << 17), data=bool(enabled & 1 << 16))
 
     def _write_cpacr(self, value: int, _master: Master) -> None:
         self.store(CPACR, value)
-        self._control.fpu_changed()
+        self._core.fpu_changed()
 
     def _write_fpccr(self, value: int, _master: Master) -> None:
         if not value & _FPCCR_ASPEN:
             raise self.unmodelled(FPCCR, "floating point without FPCCR.ASPEN, set by write")
         self.store(FPCCR, value)
-        self._control.fpu_changed()
+        self._core.fpu_changed()
 
     def _write_fpdscr(self, value: int, _master: Master) -> None:
         if value:

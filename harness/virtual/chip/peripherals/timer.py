@@ -46,8 +46,7 @@ class Tim2(Peripheral):
 
     def check_access(self) -> str | None:
         """Refuse use without a clock."""
-        on = self._rcc.enabled(self._enable_register, _TIM2EN)
-        return None if on else "its clock is off (APB1ENR)"
+        return self._rcc.off(self._enable_register, _TIM2EN)
 
     def _now(self) -> int:
         if not self.values[_CR1] & _CEN:

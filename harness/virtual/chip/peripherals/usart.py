@@ -6,14 +6,13 @@ Transmission takes no modelled time; a byte waits for the firmware to take it.
 
 from __future__ import annotations
 
-from harness.boards import Board
 from harness.errors import VirtualError
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.clocks import ClockController
 from harness.virtual.chip.peripherals.gpio import Pins
 from harness.virtual.native.callbacks import Page
 from harness.virtual.native.console import console_read, console_write
-from harness.virtual.ports.console import Console
 
 _PE_FE_NF_ORE_IDLE, _ORE, _RXNE, _TC, _TXE = 0x1F, 1 << 3, 1 << 5, 1 << 6, 1 << 7
 _INTERRUPTS = 0x1F0  # PEIE, TXEIE, TCIE, RXNEIE, IDLEIE in CR1 of both layouts
@@ -25,14 +24,12 @@ _TOLERANCE = 0.03
 class Usart(Peripheral):
     """What both layouts share. `status`, `data` and `control` say where they keep it."""
 
-    def __init__(
-        self, board: Board, console: Console, rcc: ClockController, pins: Pins, manual: str
-    ) -> None:
-        facts = board.facts.console
+    def __init__(self, to: Connections, rcc: ClockController, pins: Pins, manual: str) -> None:
+        facts = to.board.facts.console
         super().__init__(facts.peripheral, facts.base, manual)
         self._facts = facts
         self._number = int("".join(c for c in facts.peripheral if c.isdigit()))
-        self._console = console
+        self._console = to.console
         self._rcc = rcc
         self._pins = pins
         self._errors = 0
@@ -50,9 +47,7 @@ class Usart(Peripheral):
     def check_access(self) -> str | None:
         """Refuse while RCC has the USART off."""
         word, bit = divmod(self._facts.enable_bit, 32)
-        if self._rcc.enabled(self._rcc.bus_enables[self._facts.bus] + 4 * word, bit):
-            return None
-        return f"its clock is off (RCC_{self._facts.bus.upper()}ENR bit {self._facts.enable_bit})"
+        return self._rcc.off(self._rcc.bus_enables[self._facts.bus] + 4 * word, bit)
 
     def _configure(self) -> None:
         cr1 = self.values[self._cr1]
@@ -63,12 +58,12 @@ class Usart(Peripheral):
                 address=self.base + self._cr1,
                 block=self.name,
             )
-        self.slow_down()
+        self._console.set_fast(None)
         self._ready = bool(cr1 & self._enable_bit)
         self._console.set_receiver(self._ready and bool(cr1 & _RE))
 
     def _write_rate(self, value: int, _master: Master) -> None:
-        self.slow_down()
+        self._console.set_fast(None)
         self.store(self._brr, value)
 
     def _write_control(self, value: int, _master: Master) -> None:
@@ -92,10 +87,6 @@ class Usart(Peripheral):
         return Page(
             self.base & ~0xFFF, console_read.address, console_write.address, self._console.state
         )
-
-    def slow_down(self) -> None:
-        """Send the next access through the checks: something it depends on has changed."""
-        self._console.set_fast(None)
 
     def _speed_up(self) -> None:
         """Leave the data path to the compiled callbacks, as every check has passed."""
@@ -157,10 +148,10 @@ class Usart(Peripheral):
 class UsartF7(Usart):
     """ISR, ICR, RDR and TDR."""
 
-    def __init__(self, board: Board, console: Console, rcc: ClockController, pins: Pins) -> None:
-        super().__init__(board, console, rcc, pins, "RM0385 31.8, RM0410 34.8")
+    def __init__(self, to: Connections, rcc: ClockController, pins: Pins) -> None:
+        super().__init__(to, rcc, pins, "RM0385 31.8, RM0410 34.8")
         self._cr1, self._brr, self._enable_bit = 0x00, 0x0C, 1 << 0
-        console.place(self.base & 0xFFF, status=0x1C, receive=0x24, transmit=0x28)
+        to.console.place(self.base & 0xFFF, status=0x1C, receive=0x24, transmit=0x28)
         self.add(0x00, "CR1", writable=0x1FFF_FFFF, write=self._write_control)
         self.add_storage(((0x04, "CR2"), (0x08, "CR3")))
         self.add(0x0C, "BRR", writable=0xFFFF, write=self._write_rate)
@@ -190,10 +181,10 @@ class UsartF7(Usart):
 class UsartF4(Usart):
     """SR and DR."""
 
-    def __init__(self, board: Board, console: Console, rcc: ClockController, pins: Pins) -> None:
-        super().__init__(board, console, rcc, pins, "RM0390 25.6")
+    def __init__(self, to: Connections, rcc: ClockController, pins: Pins) -> None:
+        super().__init__(to, rcc, pins, "RM0390 25.6")
         self._cr1, self._brr, self._enable_bit = 0x0C, 0x08, 1 << 13
-        console.place(self.base & 0xFFF, status=0x00, receive=0x04, transmit=0x04)
+        to.console.place(self.base & 0xFFF, status=0x00, receive=0x04, transmit=0x04)
         self.add(0x00, "SR", read=self._status, write=self._write_status)
         self.add(0x04, "DR", read=self._read_data, write=self._send)
         self.add(0x08, "BRR", writable=0xFFFF, write=self._write_rate)

@@ -4,31 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.boards import Board
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import Blocks
 from harness.virtual.chip.families.stm32f.flash import FlashF
 from harness.virtual.chip.families.stm32f.pwr import PwrF
 from harness.virtual.chip.families.stm32f.rcc import AHB1ENR, APB1ENR, RccF
-from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.chip.peripherals.clocks import ClockController
-from harness.virtual.chip.peripherals.flash import Invalidate
 from harness.virtual.chip.peripherals.gpio import Pins
 from harness.virtual.chip.peripherals.timer import Tim2
 from harness.virtual.chip.peripherals.usart import Usart
-from harness.virtual.ports.console import Console
-from harness.virtual.time.counting import BlockCounter
 
 _GPIO = 0x4002_0000
 
 
 def put_together(
-    board: Board,
-    memory: MemoryMap,
-    console: Console,
-    counter: BlockCounter,
-    invalidate: Invalidate,
+    to: Connections,
     *,
-    usart: Callable[[Board, Console, ClockController, Pins], Usart],
+    usart: Callable[[Connections, ClockController, Pins], Usart],
     ports: str,
     interrupts: int,
     boot_address: int = 0,
@@ -36,22 +28,18 @@ def put_together(
     """Put a chip's blocks together.
 
     Args:
-        board: Facts of the chip.
-        memory: Its memory.
-        console: What its UART is connected to.
-        counter: Counts blocks and cycles.
-        invalidate: Called before code in flash changes.
+        to: What they are connected to.
         usart: Kind of the console's UART.
         ports: Letters of the GPIO ports.
         interrupts: How many the chip has (vector table).
         boot_address: Where the vectors are read at reset.
     """
-    flash = FlashF(board, memory, counter, invalidate)
-    pwr = PwrF(board)
-    rcc = RccF(board, flash, pwr)
+    flash = FlashF(to)
+    pwr = PwrF(to.board)
+    rcc = RccF(to, flash, pwr)
     pins = Pins(ports, _GPIO, rcc, AHB1ENR)
-    port = usart(board, console, rcc, pins)
-    timer = Tim2(rcc, counter, APB1ENR)
+    port = usart(to, rcc, pins)
+    timer = Tim2(rcc, to.counter, APB1ENR)
     return Blocks(
         flash=flash,
         rcc=rcc,

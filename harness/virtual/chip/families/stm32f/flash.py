@@ -5,11 +5,9 @@ RM0385 and RM0410 section 3 (STM32F7), RM0390 section 3 (STM32F446).
 
 from __future__ import annotations
 
-from harness.boards import Board
 from harness.virtual.chip.bus import Master
-from harness.virtual.chip.memory import MemoryMap
-from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface, Invalidate
-from harness.virtual.time.counting import BlockCounter
+from harness.virtual.chip.connections import Connections
+from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface
 
 _BASE = 0x4002_3C00
 _KEYR, _OPTKEYR, _SR, _CR, _OPTCR, _OPTCR1 = 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18
@@ -28,21 +26,11 @@ _OPTCR1_RESET = 0x0040_0080  # boot from 0x00200000 (BOOT0 low) or 0x00100000
 
 
 class FlashF(FlashInterface):
-    """The flash interface registers and what they do to the flash array.
+    """The flash interface registers and what they do to the flash array."""
 
-    Args:
-        board: Sector map and chip.
-        memory: Where the array is.
-        counter: Knows where code has run.
-        invalidate: Called before code changes.
-    """
-
-    def __init__(
-        self, board: Board, memory: MemoryMap, counter: BlockCounter, invalidate: Invalidate
-    ) -> None:
-        super().__init__(
-            _BASE, "RM0385 3.7, RM0410 3.7, RM0390 3.8", memory.flash, counter, invalidate
-        )
+    def __init__(self, to: Connections) -> None:
+        super().__init__(to, _BASE, "RM0385 3.7, RM0410 3.7, RM0390 3.8")
+        board = to.board
         self._sectors = [(a - board.flash.origin, n) for a, n in board.sectors()]
         self._fixups: list[tuple[int, bytes]] = []
         self._snb_mask = 0x1F if board.facts.chip.device_id == 0x451 else 0xF

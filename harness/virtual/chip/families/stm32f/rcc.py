@@ -5,19 +5,14 @@ RM0385 and RM0410 section 5 (STM32F7), RM0390 section 6 (STM32F446).
 
 from __future__ import annotations
 
-from harness.boards import Board
 from harness.virtual.chip.bus import Master
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families.stm32f.flash import FlashF
 from harness.virtual.chip.families.stm32f.pwr import PwrF
-from harness.virtual.chip.peripherals.clocks import (
-    ClockController,
-    ResetCause,
-    ahb_shift,
-    apb_shift,
-)
+from harness.virtual.chip.peripherals.clocks import CFGR, CR, ClockController, ResetCause
 
 _BASE = 0x4002_3800
-_CR, _PLLCFGR, _CFGR, _CIR, _BDCR, _CSR = 0x00, 0x04, 0x08, 0x0C, 0x70, 0x74
+_PLLCFGR, _CIR, _BDCR, _CSR = 0x04, 0x0C, 0x70, 0x74
 AHB1ENR, APB1ENR, APB2ENR = 0x30, 0x40, 0x44
 _DCKCFGR2_F7 = 0x90
 
@@ -51,15 +46,19 @@ _HZ_PER_WAIT_STATE = 30_000_000
 class RccF(ClockController):
     """Clock registers, and the frequencies that follow from them."""
 
-    def __init__(self, board: Board, flash: FlashF, pwr: PwrF) -> None:
-        enables = {"apb1": APB1ENR, "apb2": APB2ENR}
-        super().__init__(board, _BASE, "RM0385 5.3, RM0410 5.3, RM0390 6.3", enables)
+    def __init__(self, to: Connections, flash: FlashF, pwr: PwrF) -> None:
+        super().__init__(
+            to,
+            _BASE,
+            "RM0385 5.3, RM0410 5.3, RM0390 6.3",
+            enables={"apb1": APB1ENR, "apb2": APB2ENR},
+            dividers={"apb1": 10, "apb2": 13},
+        )
         self._flash = flash
         self._pwr = pwr
-        f7 = board.family == "stm32f7"
-        self.add(_CR, "CR", 0x83, writable=_CR_WRITABLE, read=self._read_cr)
+        f7 = to.board.family == "stm32f7"
+        self.add(CR, "CR", 0x83, writable=_CR_WRITABLE, read=self._read_cr)
         self.add(_PLLCFGR, "PLLCFGR", 0x2400_3010)
-        self.add(_CFGR, "CFGR", read=self._read_cfgr, write=self._write_cfgr)
         self.add(_CIR, "CIR", writable=0, write=self._write_cir)
         self.add_storage(_RESETS)
         self.add(AHB1ENR, "AHB1ENR", 0x0010_0000 if f7 else 0)
@@ -81,45 +80,33 @@ class RccF(ClockController):
     # Registers.
 
     def _read_cr(self, _master: Master) -> int:
-        value = self.values[_CR]
+        value = self.values[CR]
         ready = (
-            (_HSION, self._source_runs(_HSI)),
-            (_HSEON, self._source_runs(_HSE)),
-            (_PLLON, self._source_runs(_PLL)),
-            (_PLLI2SON, bool(value & _PLLI2SON) and self._source_runs(self._pll_source())),
-            (_PLLSAION, bool(value & _PLLSAION) and self._source_runs(self._pll_source())),
+            (_HSION, self.runs(_HSI)),
+            (_HSEON, self.runs(_HSE)),
+            (_PLLON, self.runs(_PLL)),
+            (_PLLI2SON, bool(value & _PLLI2SON) and self.runs(self._pll_source())),
+            (_PLLSAION, bool(value & _PLLSAION) and self.runs(self._pll_source())),
         )
         for enable, runs in ready:
             value = value | enable << 1 if runs else value & ~(enable << 1)
         return value
 
-    def _source_runs(self, source: int) -> bool:
-        value = self.values[_CR]
+    def runs(self, source: int) -> bool:
+        """Return whether HSI, HSE or PLL is ready."""
+        value = self.values[CR]
         if source == _HSI:
             return bool(value & _HSION)
         if source == _HSE:
-            # A board that feeds OSC_IN with a clock has no crystal to start without HSEBYP.
-            clock = self.board.facts.clock
-            return (
-                self.hse_works
-                and bool(value & _HSEON)
-                and (not clock.hse_bypass or bool(value & _HSEBYP))
-            )
-        return bool(value & _PLLON) and self._source_runs(self._pll_source())
+            return self.crystal_runs(_HSEON, _HSEBYP)
+        return bool(value & _PLLON) and self.runs(self._pll_source())
 
     def _pll_source(self) -> int:
         return _HSE if self.values[_PLLCFGR] & _PLLSRC_HSE else _HSI
 
-    def _read_cfgr(self, _master: Master) -> int:
-        value = self.values[_CFGR] & ~0xC
-        return value | self._active() << 2
-
-    def _active(self) -> int:
-        wanted = self.values[_CFGR] & 3
-        return wanted if self._source_runs(wanted) else _HSI
-
-    def _write_cfgr(self, value: int, _master: Master) -> None:
-        self.values[_CFGR] = value
+    def write_cfgr(self, value: int, _master: Master) -> None:
+        """Select the system clock and the dividers; refuse what the chip would not run on."""
+        self.values[CFGR] = value
         if value & 3 == 3:
             raise self.broken(
                 "SW selects nothing (3 is not allowed)", "0 (HSI), 1 (HSE) or 2 (PLL)"
@@ -152,7 +139,7 @@ class RccF(ClockController):
     def sysclk_hz(self) -> int:
         """System clock that the registers give."""
         clock = self.board.facts.clock
-        source = self._active()
+        source = self.active
         if source == _HSI:
             return clock.hsi_hz
         if source == _HSE:
@@ -167,16 +154,6 @@ class RccF(ClockController):
     @property
     def _hse_hz(self) -> int:
         return round(self.board.facts.clock.reference_hz * self.drift)
-
-    @property
-    def hclk_hz(self) -> int:
-        """Core clock."""
-        return self.sysclk_hz >> ahb_shift(self.values[_CFGR] >> 4 & 0xF)
-
-    def apb_hz(self, bus: str) -> int:
-        """Clock of ``apb1`` or ``apb2``."""
-        at = 10 if bus == "apb1" else 13
-        return self.hclk_hz >> apb_shift(self.values[_CFGR] >> at & 7)
 
     def usart_hz(self, number: int, bus: str) -> int | None:
         """Return the clock of USART `number`; None when it is the LSE, which is not modelled."""

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from harness.boards import Board
 from harness.boards.model import Pin
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import Blocks
 from harness.virtual.chip.families.stm32l4.flash import FlashL4
 from harness.virtual.chip.families.stm32l4.lpuart import Lpuart
-from harness.virtual.chip.families.stm32l4.pwr import PwrL4
 from harness.virtual.chip.families.stm32l4.rcc import AHB2ENR, APB1ENR1, RccL4
-from harness.virtual.chip.memory import MemoryMap
-from harness.virtual.chip.peripherals.flash import Invalidate
 from harness.virtual.chip.peripherals.gpio import Pins
 from harness.virtual.chip.peripherals.timer import Tim2
-from harness.virtual.ports.console import Console
-from harness.virtual.time.counting import BlockCounter
 
 _GPIO = 0x4800_0000
 _INTERRUPTS = 95
@@ -31,9 +26,9 @@ _FREEZE = ((0x8, "APB1FZR1"), (0xC, "APB1FZR2"), (0x10, "APB2FZR"))
 class _PinsL4(Pins):
     """Ports whose pins in the VDDIO2 domain are dead until the firmware says it is supplied."""
 
-    def __init__(self, rcc: RccL4, pwr: PwrL4) -> None:
+    def __init__(self, rcc: RccL4) -> None:
         super().__init__(_PORTS, _GPIO, rcc, AHB2ENR)
-        self._pwr = pwr
+        self._pwr = rcc.pwr
         for letter, port in self.ports.items():
             port.registers[0x00].reset = _MODER_RESET.get(letter, _ANALOG)
             port.registers[0x08].reset = _SPEED_RESET.get(letter, 0)
@@ -46,26 +41,19 @@ class _PinsL4(Pins):
         return supplied and super().connected(pin)
 
 
-def build(
-    board: Board,
-    memory: MemoryMap,
-    console: Console,
-    counter: BlockCounter,
-    invalidate: Invalidate,
-) -> Blocks:
+def build(to: Connections) -> Blocks:
     """Put the chip's blocks together."""
-    flash = FlashL4(board, memory, counter, invalidate)
-    pwr = PwrL4()
-    rcc = RccL4(board, flash, pwr)
-    pins = _PinsL4(rcc, pwr)
-    uart = Lpuart(board, console, rcc, pins)
-    timer = Tim2(rcc, counter, APB1ENR1)
+    flash = FlashL4(to)
+    rcc = RccL4(to, flash)
+    pins = _PinsL4(rcc)
+    uart = Lpuart(to, rcc, pins)
+    timer = Tim2(rcc, to.counter, APB1ENR1)
     return Blocks(
         flash=flash,
         rcc=rcc,
         pins=pins,
         usart=uart,
-        peripherals=(flash, pwr, rcc, *pins.ports.values(), uart, timer),
+        peripherals=(flash, rcc.pwr, rcc, *pins.ports.values(), uart, timer),
         interrupts=_INTERRUPTS,
         freeze_registers=_FREEZE,
     )

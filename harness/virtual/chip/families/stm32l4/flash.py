@@ -6,11 +6,10 @@ word first, and only where it is erased (or to zero).
 
 from __future__ import annotations
 
-from harness.boards import Board
 from harness.virtual.chip.bus import Master, read_zero
-from harness.virtual.chip.memory import ERASED, MemoryMap
-from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface, Invalidate
-from harness.virtual.time.counting import BlockCounter
+from harness.virtual.chip.connections import Connections
+from harness.virtual.chip.memory import ERASED
+from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface
 
 _BASE = 0x4002_2000
 _PDKEYR, _KEYR, _OPTKEYR, _SR, _CR, _ECCR, _OPTR = 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18, 0x20
@@ -28,19 +27,11 @@ _WORD, _DOUBLE = 4, 8
 
 
 class FlashL4(FlashInterface):
-    """The flash interface registers and what they do to the flash array.
+    """The flash interface registers and what they do to the flash array."""
 
-    Args:
-        board: Pages.
-        memory: Where the array is.
-        counter: Knows where code has run.
-        invalidate: Called before code changes.
-    """
-
-    def __init__(
-        self, board: Board, memory: MemoryMap, counter: BlockCounter, invalidate: Invalidate
-    ) -> None:
-        super().__init__(_BASE, "RM0432, FLASH registers", memory.flash, counter, invalidate)
+    def __init__(self, to: Connections) -> None:
+        super().__init__(to, _BASE, "RM0432, FLASH registers")
+        board = to.board
         self._page_bytes = board.facts.flash_sectors[0].bytes
         self._bank_bytes = board.flash.bytes // 2
         self.cr = LOCK | _OPTLOCK

@@ -5,12 +5,11 @@ RM0432, chapter LPUART.
 
 from __future__ import annotations
 
-from harness.boards import Board
 from harness.virtual.chip.bus import Master
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.clocks import ClockController
 from harness.virtual.chip.peripherals.gpio import Pins
 from harness.virtual.chip.peripherals.usart import UsartF7
-from harness.virtual.ports.console import Console
 
 _BRR, _PRESC = 0x0C, 0x2C
 _LEAST = 0x300  # "forbidden to write values less than 0x300"
@@ -20,8 +19,8 @@ _SCALE = 256
 class Lpuart(UsartF7):
     """The console."""
 
-    def __init__(self, board: Board, console: Console, rcc: ClockController, pins: Pins) -> None:
-        super().__init__(board, console, rcc, pins)
+    def __init__(self, to: Connections, rcc: ClockController, pins: Pins) -> None:
+        super().__init__(to, rcc, pins)
         self.manual = "RM0432, LPUART registers"
         for offset in (0x10, 0x14):  # GTPR and RTOR are the USART's
             del self.registers[offset], self.values[offset]

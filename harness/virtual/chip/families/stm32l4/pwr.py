@@ -5,34 +5,22 @@ RM0432, chapter PWR.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from harness.virtual.chip.bus import Master, Peripheral
+from harness.virtual.chip.peripherals.clocks import ClockController
 
 _BASE = 0x4000_7000
 _CR1, _CR2, _SR1, _SR2, _CR5 = 0x00, 0x04, 0x10, 0x14, 0x80
 _DBP, _IOSV, _R1MODE = 1 << 8, 1 << 9, 1 << 8
 _RANGE1 = 1
-
-
-def _always() -> bool:
-    """Stand in until the clock controller is known."""
-    return True
-
-
-def _ignore() -> None:
-    """Stand in until someone wants to know."""
+_APB1ENR1, _PWREN = 0x58, 28
 
 
 class PwrL4(Peripheral):
     """Voltage range and supplies; what is switched on is ready at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, rcc: ClockController) -> None:
         super().__init__("PWR", _BASE, "RM0432, PWR registers")
-        #: Whether RCC clocks the block.
-        self.clocked: Callable[[], bool] = _always
-        #: Called before anything changes.
-        self.on_change: Callable[[], None] = _ignore
+        self._rcc = rcc
         self.add(_CR1, "CR1", 0x0200, writable=0x471F)
         self.add(_CR2, "CR2", writable=0x06FF)
         self.add_storage(((0x08, "CR3"),), 0x8000)
@@ -45,11 +33,11 @@ class PwrL4(Peripheral):
 
     def check_access(self) -> str | None:
         """Refuse while RCC has the block off."""
-        return None if self.clocked() else "its clock is off (RCC_APB1ENR1 bit 28)"
+        return self._rcc.off(_APB1ENR1, _PWREN)
 
     def write(self, offset: int, value: int, mask: int, master: Master) -> None:
-        """Write a register and tell who depends on supplies."""
-        self.on_change()
+        """Write a register; the supply of the console's pins may change."""
+        self._rcc.changing()
         super().write(offset, value, mask, master)
 
     @property

@@ -5,22 +5,16 @@ RM0432, chapter RCC; wait states and voltage ranges from chapters FLASH and PWR.
 
 from __future__ import annotations
 
-from harness.boards import Board
 from harness.errors import VirtualError
 from harness.virtual.chip.bus import Master
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families.stm32l4.flash import FlashL4
 from harness.virtual.chip.families.stm32l4.pwr import PwrL4
-from harness.virtual.chip.peripherals.clocks import (
-    ClockController,
-    ResetCause,
-    ahb_shift,
-    apb_shift,
-)
+from harness.virtual.chip.peripherals.clocks import CFGR, CR, ClockController, ResetCause
 
 _BASE = 0x4002_1000
-_CR, _CFGR, _PLLCFGR, _CIER, _CCIPR, _BDCR, _CSR = 0x00, 0x08, 0x0C, 0x18, 0x88, 0x90, 0x94
+_PLLCFGR, _CIER, _CCIPR, _BDCR, _CSR = 0x0C, 0x18, 0x88, 0x90, 0x94
 AHB2ENR, APB1ENR1, APB2ENR = 0x4C, 0x58, 0x60
-_PWREN = 28
 
 _MSION, _MSIPLLEN, _MSIRGSEL = 1 << 0, 1 << 2, 1 << 3
 _HSION, _HSEON, _HSEBYP = 1 << 8, 1 << 16, 1 << 18
@@ -53,22 +47,24 @@ _RANGE2_HZ = 26_000_000
 class RccL4(ClockController):
     """Clock registers, and the frequencies that follow from them."""
 
-    def __init__(self, board: Board, flash: FlashL4, pwr: PwrL4) -> None:
-        enables = {"apb1": APB1ENR1, "apb2": APB2ENR}
-        super().__init__(board, _BASE, "RM0432, RCC registers", enables)
+    def __init__(self, to: Connections, flash: FlashL4) -> None:
+        super().__init__(
+            to,
+            _BASE,
+            "RM0432, RCC registers",
+            enables={"apb1": APB1ENR1, "apb2": APB2ENR},
+            dividers={"apb1": 8, "apb2": 11},
+        )
         self._flash = flash
-        self._pwr = pwr
-        self.add(_CR, "CR", 0x63, writable=_CR_WRITABLE, read=self._read_cr, write=self._write_cr)
+        self.pwr = PwrL4(self)
+        self.add(CR, "CR", 0x63, writable=_CR_WRITABLE, read=self._read_cr, write=self._write_cr)
         self.add_storage(_STORED)
         self.add_storage(_SLEEP, 0xFFFF_FFFF)
-        self.add(_CFGR, "CFGR", read=self._read_cfgr, write=self._write_cfgr)
         self.add(_PLLCFGR, "PLLCFGR", 0x1000)
         self.add(_CIER, "CIER", write=self._write_cier)
         self.add(0x48, "AHB1ENR", 0x100)
         self.add(_BDCR, "BDCR", read=self._read_bdcr, write=self._write_bdcr)
         self.add(_CSR, "CSR", 0x600, read=self._read_csr, write=self._write_csr)
-        pwr.clocked = lambda: self.enabled(APB1ENR1, _PWREN)
-        pwr.on_change = lambda: self.on_change()
 
     def reset(self) -> None:
         """Return to MSI; the reset flags and the backup domain survive."""
@@ -79,13 +75,13 @@ class RccL4(ClockController):
     # Registers.
 
     def _read_cr(self, _master: Master) -> int:
-        value = self.values[_CR] & ~0x2A02_0402
-        pll_source = self._runs(self._pll_source())
+        value = self.values[CR] & ~0x2A02_0402
+        pll_source = self.runs(self._pll_source())
         ready = (
-            (_MSION << 1, self._runs(_MSI)),
-            (_HSION << 2, self._runs(_HSI)),
-            (_HSEON << 1, self._runs(_HSE)),
-            (_PLLON << 1, self._runs(_PLL)),
+            (_MSION << 1, self.runs(_MSI)),
+            (_HSION << 2, self.runs(_HSI)),
+            (_HSEON << 1, self.runs(_HSE)),
+            (_PLLON << 1, self.runs(_PLL)),
             (_PLLSAI1ON << 1, bool(value & _PLLSAI1ON) and pll_source),
             (_PLLSAI2ON << 1, bool(value & _PLLSAI2ON) and pll_source),
         )
@@ -94,48 +90,40 @@ class RccL4(ClockController):
     def _write_cr(self, value: int, _master: Master) -> None:
         if value & _MSIPLLEN and not self._lse_runs():
             raise self.broken("MSIPLLEN without a running LSE", "LSERDY first", "RCC_CR")
-        before = self.values[_CR]
+        before = self.values[CR]
         # MSIRGSEL cannot be cleared, and until it is set the range is not MSIRANGE's.
-        self.store(_CR, value | before & _MSIRGSEL)
+        self.store(CR, value | before & _MSIRGSEL)
         try:
             self._check_speed(before=self.hclk_hz)
         except VirtualError:
-            self.values[_CR] = before
+            self.values[CR] = before
             raise
 
-    def _runs(self, source: int) -> bool:
-        value = self.values[_CR]
+    def runs(self, source: int) -> bool:
+        """Return whether MSI, HSI16, HSE or PLL is ready."""
+        value = self.values[CR]
         if source == _MSI:
             return bool(value & _MSION)
         if source == _HSI:
             return bool(value & _HSION)
         if source == _HSE:
-            # A board that feeds OSC_IN with a clock has no crystal to start without HSEBYP.
-            clock = self.board.facts.clock
-            fed = clock.hse_hz is not None and self.hse_works
-            return fed and bool(value & _HSEON) and (not clock.hse_bypass or bool(value & _HSEBYP))
+            return self.crystal_runs(_HSEON, _HSEBYP)
         enabled = bool(value & _PLLON) and bool(self.values[_PLLCFGR] & _PLLREN)
-        return enabled and self._runs(self._pll_source())
+        return enabled and self.runs(self._pll_source())
 
     def _pll_source(self) -> int:
         # 0 is none; MSI, HSI16 and HSE are one higher than in SW. Nothing runs from the PLL itself.
         code = self.values[_PLLCFGR] & 3
         return code - 1 if code else -1
 
-    def _read_cfgr(self, _master: Master) -> int:
-        return self.values[_CFGR] & ~0xC | self._active() << 2
-
-    def _active(self) -> int:
-        wanted = self.values[_CFGR] & 3
-        return wanted if self._runs(wanted) else _MSI
-
-    def _write_cfgr(self, value: int, _master: Master) -> None:
-        before, old = self.hclk_hz, self.values[_CFGR]
-        self.values[_CFGR] = value
+    def write_cfgr(self, value: int, _master: Master) -> None:
+        """Select the system clock and the dividers; refuse what the chip would not run on."""
+        before, old = self.hclk_hz, self.values[CFGR]
+        self.values[CFGR] = value
         try:
             self._check_speed(before)
         except VirtualError:
-            self.values[_CFGR] = old
+            self.values[CFGR] = old
             raise
 
     def _check_speed(self, before: int) -> None:
@@ -144,9 +132,9 @@ class RccL4(ClockController):
         nominal, limit = hclk / faulty, self.board.facts.clock.sysclk_hz
         if nominal > limit:
             raise self.broken(f"the core clock would be {hclk} Hz", f"at most {limit} Hz")
-        if nominal > _WITHOUT_BOOST_HZ and not self._pwr.boost:
+        if nominal > _WITHOUT_BOOST_HZ and not self.pwr.boost:
             raise self.broken(f"{hclk} Hz is selected without boost mode", "PWR_CR5.R1MODE = 0")
-        if nominal > _RANGE2_HZ and not self._pwr.range1:
+        if nominal > _RANGE2_HZ and not self.pwr.range1:
             raise self.broken(f"{hclk} Hz is selected in voltage range 2", "PWR_CR1.VOS = 1")
         if nominal > _WITHOUT_BOOST_HZ and before < hclk // 2:
             raise self.broken(
@@ -166,7 +154,7 @@ class RccL4(ClockController):
         return self.values[_BDCR] & ~_LSERDY | (_LSERDY if self._lse_runs() else 0)
 
     def _write_bdcr(self, value: int, _master: Master) -> None:
-        if self._pwr.backup_writable:  # the chip drops the write too
+        if self.pwr.backup_writable:  # the chip drops the write too
             self.values[_BDCR] = value
 
     def _read_csr(self, _master: Master) -> int:
@@ -186,7 +174,7 @@ class RccL4(ClockController):
     @property
     def sysclk_hz(self) -> int:
         """System clock that the registers give."""
-        source = self._active()
+        source = self.active
         if source != _PLL:
             return self._source_hz(source)
         pll = self.values[_PLLCFGR]
@@ -201,22 +189,12 @@ class RccL4(ClockController):
             return clock.hsi_hz
         if source == _HSE:
             return round((clock.hse_hz or 0) * self.drift)
-        value = self.values[_CR]
+        value = self.values[CR]
         number = value >> 4 & 0xF if value & _MSIRGSEL else _MSI_RESET_RANGE
         if number >= len(_MSI_HZ):
             raise self.broken(f"MSIRANGE is {number}", "0 to 11", "RCC_CR")
         locked = bool(value & _MSIPLLEN) and self._lse_runs()
         return round(_MSI_HZ[number] * (self.drift if locked else 1.0))
-
-    @property
-    def hclk_hz(self) -> int:
-        """Core clock."""
-        return self.sysclk_hz >> ahb_shift(self.values[_CFGR] >> 4 & 0xF)
-
-    def apb_hz(self, bus: str) -> int:
-        """Clock of ``apb1`` or ``apb2``."""
-        at = 8 if bus == "apb1" else 11
-        return self.hclk_hz >> apb_shift(self.values[_CFGR] >> at & 7)
 
     def usart_hz(self, number: int, bus: str) -> int | None:
         """Return the clock of LPUART `number`; None when it is the LSE, which is not modelled."""
