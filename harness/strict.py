@@ -131,6 +131,9 @@ def _describe(kind: Any, item: Any) -> str:
     if item["type"].startswith("missing"):
         return f"key '{path}' is missing"
     value = item.get("input")
+    if item["type"] == "value_error" and not isinstance(value, str | int | float | bool | None):
+        said = str(item["msg"]).removeprefix("Value error, ")  # about the record as a whole
+        return f"{path}: {said}" if location else said
     if value is None:
         return f"key '{path}' is null: {item['msg']}"
     shown = repr(value) if isinstance(value, str | int | float | bool) else type(value).__name__

@@ -133,19 +133,9 @@ class CampaignConfig(Strict):
         seed: int = 0,
         where: str = "the command line",
     ) -> CampaignConfig:
-        """Return a campaign that is not in a file.
+        """Return a campaign that is not in a file, with one runtime.
 
-        Args:
-            name: As the attribute, like `boards`, `backbones`, `measure` and `seed`.
-            station: The one station to measure on, instead of `boards`.
-            boards: Board types.
-            models: .tflite files, relative to the working directory.
-            architectures: Networks.
-            backbones: Networks to sample.
-            runtime: Its one runtime.
-            measure: How each is measured.
-            seed: Seed of sampling, weights and inputs.
-            where: Where the values come from, for messages.
+        A station replaces the boards; paths of models are relative to the working directory.
 
         Raises:
             ConfigError: A value is out of range.

@@ -8,14 +8,13 @@ jobs in a row and is disabled, ends its own jobs only.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import queue
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -121,6 +120,10 @@ def run(
     summary = Summary(planned=len(jobs), skipped=len(jobs) - len(todo))
     listener.started(len(jobs), summary.skipped)
     if todo:
+        if open_session is None:
+            from harness.capture import BoardSession
+
+            open_session = BoardSession.open
         _Pipeline(todo, store, campaign, listener, summary, open_session).run()
     summary.seconds = time.perf_counter() - start
     return summary
@@ -136,7 +139,7 @@ class _Pipeline:
         campaign: str | None,
         listener: Listener,
         summary: Summary,
-        open_session: Callable[[Station], Session] | None,
+        open_session: Callable[[Station], Session],
     ) -> None:
         self.jobs = jobs
         self.store = store
@@ -145,48 +148,46 @@ class _Pipeline:
         self.summary = summary
         self.open_session = open_session
         self.stop = threading.Event()
-        self.fatal: BaseException | None = None
         self.lock = threading.Lock()
-        self.queues: dict[str, queue.Queue[tuple[Job, Future[Built]] | None]] = {}
+        self.stations = {job.station.name: job.station for job in jobs}
+        self.queues: dict[str, queue.Queue[tuple[Job, Future[Built]] | None]] = {
+            name: queue.Queue(maxsize=_LOOKAHEAD) for name in self.stations
+        }
 
     def run(self) -> None:
         """Run every job; raise the failure that ended the run early, if there is one."""
-        stations = {job.station.name: job.station for job in self.jobs}
-        self.queues = {name: queue.Queue(maxsize=_LOOKAHEAD) for name in stations}
-        threads = [
-            threading.Thread(target=self._station, args=(station,), name=f"station {name}")
-            for name, station in stations.items()
-        ]
         with (
             Converter() as converter,
             ThreadPoolExecutor(1, thread_name_prefix="build") as builder,
+            ThreadPoolExecutor(len(self.stations), thread_name_prefix="station") as benches,
         ):
             try:
-                for thread in threads:
-                    thread.start()
+                served = [benches.submit(self._serve, item) for item in self.stations.values()]
+                for future in served:
+                    future.add_done_callback(self._stop_if_failed)
                 self._feed(converter, builder)
                 for name in self.queues:
                     self._put(name, None)
-                for thread in threads:
-                    thread.join()
+                wait(served)
             except BaseException:
                 # An interrupt can come anywhere; every thread polls this flag.
                 self.stop.set()
-                for thread in threads:
-                    if thread.is_alive():
-                        thread.join()
                 raise
-        if self.fatal is not None:
-            raise self.fatal
+        for future in served:
+            future.result()
+
+    def _stop_if_failed(self, served: Future[None]) -> None:
+        if served.exception() is not None:
+            self.stop.set()
 
     def _feed(self, converter: Converter, builder: ThreadPoolExecutor) -> None:
         # One conversion serves all kernels, flags and stations that measure the same network.
         prepared: dict[object, Future[Prepared]] = {}
         remaining = Counter(_network(job) for job in self.jobs)
-        for job, ahead in _with_lookahead(self.jobs, _LOOKAHEAD):
+        for index, job in enumerate(self.jobs):
             if self.stop.is_set():
                 return
-            for other in ahead:
+            for other in self.jobs[index : index + _LOOKAHEAD]:
                 if _network(other) not in prepared:
                     prepared[_network(other)] = converter.submit(other.spec)
             built = builder.submit(self._build, converter, job, prepared[_network(job)])
@@ -219,23 +220,15 @@ class _Pipeline:
             raise _StoppedError
         return build_job(job, converter.result(job.spec, prepared))
 
-    def _station(self, station: Station) -> None:
-        try:
-            self._serve(station)
-        except BaseException as failure:
-            # An unexpected failure in a thread ends the run.
-            self.fatal = self.fatal or failure
-            self.stop.set()
-
     def _serve(self, station: Station) -> None:
         items = self._items(station)
-        holder = _Holder(lambda: self._open(station))
+        holder = _Holder(lambda: self.open_session(station))
         failed_in_a_row = 0
         try:
             for job, future in items:
+                failure = None
                 try:
                     row = self._measure(job, future.result(), holder)
-                    failure = None
                     failed_in_a_row = 0
                 except _StoppedError:
                     return
@@ -262,7 +255,8 @@ class _Pipeline:
     def _measure(self, job: Job, built: Built, holder: _Holder) -> Measurement:
         """Run a built job, repeatedly if its failure may be temporary."""
         earlier = ""
-        for attempt in itertools.count(1):
+        attempt = 1
+        while True:
             try:
                 row = run_job(built, holder.session(), campaign=self.campaign)
             except HarnessError as failure:
@@ -275,16 +269,9 @@ class _Pipeline:
                     self.summary.retries[failure.code] += 1
                 if self.stop.wait(pause_s(failure, attempt)):
                     raise
+                attempt += 1
             else:
                 return replace(row, raw_log=f"{earlier}{row.raw_log or ''}") if earlier else row
-        raise AssertionError("unreachable")
-
-    def _open(self, station: Station) -> Session:
-        if self.open_session is not None:
-            return self.open_session(station)
-        from harness.capture import BoardSession
-
-        return BoardSession.open(station)
 
     def _commit(self, job: Job, row: Measurement, failure: HarnessError | None) -> None:
         start = time.perf_counter()
@@ -331,8 +318,3 @@ class _Holder:
 def _network(job: Job) -> object:
     spec = job.spec
     return (spec.architecture, spec.seed, spec.sha256)
-
-
-def _with_lookahead(jobs: Sequence[Job], ahead: int) -> Iterable[tuple[Job, Sequence[Job]]]:
-    for index, job in enumerate(jobs):
-        yield job, jobs[index : index + ahead]

@@ -21,7 +21,7 @@ from harness.runtimes import (
     RuntimeOptions,
 )
 from harness.runtimes.library import absolute_spec
-from harness.strict import Strict, from_json, suggest
+from harness.strict import Strict, from_json
 
 LIBRARY_VARIABLE = "HARNESS_TFLM"
 
@@ -130,32 +130,11 @@ class RuntimeSweep(Strict):
         kernels_source: str | None = None,
         one_firmware: bool = False,
     ) -> RuntimeSweep:
-        """Return a single configuration.
-
-        Args:
-            runtime: As `name`.
-            kernels: One kernel set.
-            optimization: One of GCC's levels.
-            specs: Libraries, see `with_libraries`.
-            kernels_source: A CMSIS-NN tree, its path relative to the working directory.
-            one_firmware: As the attribute.
+        """Return a single configuration; its libraries are those of `with_libraries`.
 
         Raises:
             ConfigError: No such runtime, the runtime has no such kernels, or `specs` are wrong.
         """
-        if runtime not in list(RuntimeName):
-            raise ConfigError(
-                f"there is no runtime '{runtime}'{suggest(runtime, list(RuntimeName))}",
-                expected=f"one of {', '.join(RuntimeName)}",
-            )
-        known = RUNTIME_KERNELS[RuntimeName(runtime)]
-        if kernels not in known:
-            having = [name for name, others in RUNTIME_KERNELS.items() if kernels in others]
-            raise ConfigError(
-                f"the {runtime} runtime has no kernels '{kernels}'",
-                expected=f"one of {', '.join(known)}",
-                fix=f"these are kernels of the {having[0]} runtime" if having else None,
-            )
         data = {
             "name": runtime,
             "kernels": [kernels],
