@@ -81,7 +81,7 @@ def run(
             with SearchWatcher() as watcher:
                 measure = None
                 if verify.wanted:
-                    model = plan.cost_model.fit
+                    model = plan.constraint.cost_model.fit
                     measure = make_measure(model, verify, store, training.seed, watcher)
                 found = run_search(plan, measure, watcher)
                 page = write_search_page(found, plan.folder)

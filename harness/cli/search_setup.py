@@ -287,7 +287,7 @@ def make_plan(
         SearchError: `like` is no finished run.
     """
     from harness.backbones import get_backbone
-    from harness.search import CostModel, Margin, SearchOptions
+    from harness.search import Constraint, CostModel, Margin, SearchOptions
     from harness.search.choice.refine import require_rows
     from harness.search.plan import SearchPlan
     from harness.search.record import read_run
@@ -309,13 +309,11 @@ def make_plan(
     varied = None if training.augment else NO_AUGMENTATION
     return SearchPlan(
         method=chosen,
-        backbone=space,
+        constraint=Constraint(CostModel.of(fit, space, margin=Margin(fitting.margin)), limits),
         dataset=dataset,
         source=data.data,
-        cost_model=CostModel.of(fit, space, margin=Margin(fitting.margin)),
         fit_file=fit_file,
         fit_rows=rows,
-        budgets=limits,
         seed=seed,
         search=SearchOptions(
             augmentation=varied,

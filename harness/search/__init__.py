@@ -9,7 +9,7 @@ from __future__ import annotations
 from harness.search.choice.baselines import random_architectures, uniform_architecture
 from harness.search.choice.derive import Derived, derive
 from harness.search.cost.budgets import Budgets, PredictedCost
-from harness.search.cost.cost_model import CostModel, Margin
+from harness.search.cost.cost_model import Constraint, CostModel, Margin
 from harness.search.space.feasible import search_grid
 from harness.search.space.grid import Grid, full_grid
 from harness.search.supernet.options import EpochReport, SearchOptions, SearchResult
@@ -17,6 +17,7 @@ from harness.search.supernet.search import search
 
 __all__ = [
     "Budgets",
+    "Constraint",
     "CostModel",
     "Derived",
     "EpochReport",

@@ -12,7 +12,7 @@ from harness.search.choice.baselines import random_architectures, uniform_archit
 from harness.search.choice.derive import derive
 from harness.search.choice.refine import choose, fit_again, local_errors
 from harness.search.choice.trials import challenge
-from harness.search.cost.cost_model import CostModel
+from harness.search.cost.cost_model import Constraint, CostModel
 from harness.search.plan import Measure, SearchPlan, Work
 from harness.search.record import Candidate, Method, Refinement
 from harness.search.supernet.options import SearchResult
@@ -65,32 +65,29 @@ def _search(work: Work) -> Found:
     plan = work.plan
     with work.stage("search"):
         result = search(
-            plan.backbone,
+            plan.constraint,
             plan.dataset,
-            plan.cost_model,
-            plan.budgets,
             plan.search,
             on_epoch=work.watcher.searched,
             checkpoint_dir=plan.folder / CHECKPOINTS,
             log_dir=logs_in(plan.folder / LOGS / "search"),
         )
-    cost_model, contenders, refinement = plan.cost_model, list(result.finalists), None
+    constraint, contenders, refinement = plan.constraint, list(result.finalists), None
     if plan.refine and work.measure is not None:
         with work.stage("refine"):
-            cost_model, derived, refinement = _refine(plan, work.measure, result)
-        kept = [item for item in contenders if cost_model.predict(item).meets(plan.budgets)]
-        contenders = [derived, *kept]
+            constraint, derived, refinement = _refine(plan, work.measure, result)
+        contenders = [derived, *filter(constraint.holds, contenders)]
     architecture, tried = contenders[0], list[_Tried]()
     if plan.trial_epochs:
-        architecture, tried = _trials(work, contenders, _hand_designed(plan, cost_model))
+        architecture, tried = _trials(work, contenders, _hand_designed(plan, constraint))
     trained = _train(work, architecture, plan.train, "network")
     return Found(
         architecture,
         trained,
-        cost_model,
+        constraint.cost_model,
         result.seconds + trained.seconds + sum(one.trained.seconds for one in tried),
         search=result,
-        candidates=_candidates(tried, cost_model),
+        candidates=_candidates(tried, constraint.cost_model),
         refinement=refinement,
     )
 
@@ -120,20 +117,15 @@ def _trials(
 
 def _uniform(work: Work) -> Found:
     plan = work.plan
-    architecture = _scaled(plan, plan.cost_model)
+    architecture = uniform_architecture(plan.constraint, plan.dataset.input_shape)
     trained = _train(work, architecture, plan.train, "network")
-    return Found(architecture, trained, plan.cost_model, trained.seconds)
+    return Found(architecture, trained, plan.constraint.cost_model, trained.seconds)
 
 
 def _random(work: Work) -> Found:
     plan = work.plan
     architectures = random_architectures(
-        plan.backbone,
-        plan.cost_model,
-        plan.budgets,
-        plan.seed,
-        plan.candidates,
-        input_shape=plan.dataset.input_shape,
+        plan.constraint, plan.seed, plan.candidates, plan.dataset.input_shape
     )
     options = plan.train
     if plan.training_seconds is not None:
@@ -150,9 +142,9 @@ def _random(work: Work) -> Found:
     return Found(
         best.architecture,
         best.trained,
-        plan.cost_model,
+        plan.constraint.cost_model,
         sum(one.trained.seconds for one in tried),
-        candidates=_candidates(tried, plan.cost_model),
+        candidates=_candidates(tried, plan.constraint.cost_model),
     )
 
 
@@ -190,17 +182,10 @@ def _candidates(tried: Sequence[_Tried], cost_model: CostModel) -> tuple[Candida
     )
 
 
-def _scaled(plan: SearchPlan, cost_model: CostModel, times: int = 1) -> Architecture:
-    """Return the hand-designed network of the budgets, or of a multiple of them."""
-    return uniform_architecture(
-        plan.backbone, cost_model, plan.budgets.times(times), input_shape=plan.dataset.input_shape
-    )
-
-
-def _hand_designed(plan: SearchPlan, cost_model: CostModel) -> Architecture | None:
+def _hand_designed(plan: SearchPlan, constraint: Constraint) -> Architecture | None:
     """Return the hand-designed network that meets the budgets, if one does."""
     try:
-        return _scaled(plan, cost_model)
+        return uniform_architecture(constraint, plan.dataset.input_shape)
     except BudgetsInfeasible:
         return None
 
@@ -208,7 +193,9 @@ def _hand_designed(plan: SearchPlan, cost_model: CostModel) -> Architecture | No
 def _train(work: Work, architecture: Architecture, options: TrainOptions, name: str) -> Trained:
     plan = work.plan
     if plan.distill:
-        options = replace(options, distill_from=_scaled(plan, plan.cost_model, times=2))
+        doubled = replace(plan.constraint, budgets=plan.constraint.budgets.times(2))
+        teacher = uniform_architecture(doubled, plan.dataset.input_shape)
+        options = replace(options, distill_from=teacher)
     logs = logs_in(plan.folder / LOGS / f"train-{name}")
     with work.stage(f"train {name}", "train"), tensorboard(logs) as log:
 
@@ -224,7 +211,7 @@ def _train(work: Work, architecture: Architecture, options: TrainOptions, name: 
             work.watcher.trained(report, name)
 
         return train(
-            plan.backbone,
+            plan.constraint.backbone,
             architecture,
             plan.dataset,
             options,
@@ -235,15 +222,16 @@ def _train(work: Work, architecture: Architecture, options: TrainOptions, name: 
 
 def _refine(
     plan: SearchPlan, measure: Measure, result: SearchResult
-) -> tuple[CostModel, Architecture, Refinement]:
+) -> tuple[Constraint, Architecture, Refinement]:
     """Measure near the optimum, fit again, and derive again from what the search has learned."""
-    before = plan.cost_model.fit
-    chosen = choose(plan.backbone, plan.cost_model, result.architecture, plan.refine, plan.seed)
+    cost_model = plan.constraint.cost_model
+    before = cost_model.fit
+    chosen = choose(cost_model, result.architecture, plan.refine, plan.seed)
     after, fitted, added = fit_again(before, plan.fit_rows, measure(chosen, "refine"))
     errors = local_errors(before, fitted, added) if added else (None, None)
-    cost_model = replace(plan.cost_model, fit=after)
-    grid = result.grid(plan.backbone, plan.dataset.input_shape)
-    derived = derive(grid, cost_model, plan.budgets, result.logits, grow=plan.search.grow)
+    constraint = replace(plan.constraint, cost_model=replace(cost_model, fit=after))
+    grid = result.grid(cost_model.backbone, plan.dataset.input_shape)
+    derived = derive(grid, constraint, result.logits, grow=plan.search.grow)
     save_fit(after, plan.folder / "fit-refined.json")
     refinement = Refinement(
         asked=chosen,
@@ -254,4 +242,4 @@ def _refine(
         latency_fit_before=(before.latency.intercept, before.latency.slope),
         latency_fit_after=(after.latency.intercept, after.latency.slope),
     )
-    return cost_model, derived.architecture, refinement
+    return constraint, derived.architecture, refinement

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from harness.backbones import Architecture, Backbone
+from harness.backbones import Architecture
 from harness.data import Dataset
 from harness.results.record import Measurement
-from harness.search.cost.budgets import Budgets
-from harness.search.cost.cost_model import CostModel
+from harness.search.cost.cost_model import Constraint
 from harness.search.record import Method
 from harness.search.supernet.options import EpochReport, SearchOptions
 from harness.search.training.options import TrainOptions, TrainReport
@@ -25,13 +24,11 @@ class SearchPlan:
 
     Attributes:
         method: The search, or a baseline.
-        backbone: With as many classes as the data.
+        constraint: Budgets, cost model and backbone, with as many classes as the data.
         dataset: Data to train on.
         source: Where the data came from, for the record.
-        cost_model: Predicts what networks cost.
-        fit_file: File of its fit, for the record.
+        fit_file: File of the fit, for the record.
         fit_rows: The rows that the fit was made of, as far as they are at hand; `refine` needs all.
-        budgets: Upper bounds.
         seed: Seeds every random choice.
         search: Settings of the search phase.
         train: Settings of the final training.
@@ -47,12 +44,10 @@ class SearchPlan:
     """
 
     method: Method
-    backbone: Backbone
+    constraint: Constraint
     dataset: Dataset
     source: str
-    cost_model: CostModel
     fit_file: Path
-    budgets: Budgets
     seed: int
     search: SearchOptions
     train: TrainOptions

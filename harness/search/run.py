@@ -55,7 +55,7 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
     if plan.refine:
         if measure is None:
             raise SearchError("--refine measures, --no-verify does not", expected="one of them")
-        require_rows(plan.cost_model.fit, plan.fit_rows)
+        require_rows(plan.constraint.cost_model.fit, plan.fit_rows)
     work = Work(plan, measure, watcher, Clock())
     plan.folder.mkdir(parents=True, exist_ok=True)
     found = METHODS[plan.method](work)
@@ -89,10 +89,10 @@ def _record(
     data, fit = plan.dataset, found.cost_model.fit
     return SearchRun(
         method=plan.method,
-        backbone=plan.backbone.name,
+        backbone=plan.constraint.backbone.name,
         board=fit.fingerprint.board,
         seed=plan.seed,
-        budgets=plan.budgets,
+        budgets=plan.constraint.budgets,
         dataset=DataFacts(
             name=data.name,
             source=plan.source,

@@ -1,13 +1,12 @@
-"""What a search has to beat: random networks and the hand-designed one, under the same budgets."""
+"""Baselines: random networks and the hand-designed one, under the same budgets."""
 
 from __future__ import annotations
 
-from harness.backbones import Architecture, Backbone
+from harness.backbones import Architecture
 from harness.backbones.draw import Draw, key_of
 from harness.backbones.layers import Shape
 from harness.errors import BudgetsInfeasible
-from harness.search.cost.budgets import Budgets
-from harness.search.cost.cost_model import CostModel
+from harness.search.cost.cost_model import Constraint
 from harness.search.space.feasible import search_grid, smallest_feasible, uniform
 from harness.search.space.grid import Grid, Point
 
@@ -15,14 +14,7 @@ _SWEEPS = 10  # passes over all decisions, after which the start is forgotten
 
 
 def random_architectures(
-    backbone: Backbone,
-    cost_model: CostModel,
-    budgets: Budgets,
-    seed: int,
-    n: int,
-    *,
-    input_shape: Shape | None = None,
-    grid: Grid | None = None,
+    constraint: Constraint, seed: int, n: int, input_shape: Shape | None = None
 ) -> tuple[Architecture, ...]:
     """Return `n` networks drawn uniformly from those on the search's grid that meet the budgets.
 
@@ -30,26 +22,23 @@ def random_architectures(
     starting from the smallest network. Rejection would never find one under tight budgets.
 
     Args:
-        backbone: Search space.
-        cost_model: What networks cost.
-        budgets: Upper bounds, kept as `cost_model` predicts.
+        constraint: Budgets and cost model.
         seed: Network i of a seed does not depend on `n`.
         n: How many.
         input_shape: Of the data; the backbone's own unless given.
-        grid: The search's choices, made from the budgets unless given.
 
     Raises:
         BudgetsInfeasible: No network meets the budgets.
     """
-    shape = input_shape or backbone.input_shape
-    grid = grid or search_grid(backbone, shape, cost_model, budgets)
-    start = smallest_feasible(grid, cost_model, budgets)
+    backbone = constraint.backbone
+    grid = search_grid(constraint, input_shape or backbone.input_shape)
+    start = smallest_feasible(grid, constraint)
     found = []
     for index in range(n):
         draw = Draw(seed, index, key_of(f"random {backbone.name}"))
         point = start
         for _ in range(_SWEEPS):
-            point = _sweep(grid, cost_model, budgets, draw, point)
+            point = _sweep(grid, constraint, draw, point)
         architecture = grid.architecture(point)
         if architecture is None:
             raise ValueError("a sweep left the search space")
@@ -57,13 +46,7 @@ def random_architectures(
     return tuple(found)
 
 
-def uniform_architecture(
-    backbone: Backbone,
-    cost_model: CostModel,
-    budgets: Budgets,
-    *,
-    input_shape: Shape | None = None,
-) -> Architecture:
+def uniform_architecture(constraint: Constraint, input_shape: Shape | None = None) -> Architecture:
     """Return the hand-designed network, scaled uniformly to the largest that meets the budgets.
 
     DS-CNN with four and with five blocks of one width (S, M and L of Zhang et al. 2017), or
@@ -71,37 +54,32 @@ def uniform_architecture(
     stage; the one with the most operations of those that meet the budgets.
 
     Args:
-        backbone: Search space.
-        cost_model: What networks cost.
-        budgets: Upper bounds, kept as `cost_model` predicts.
+        constraint: Budgets and cost model.
         input_shape: Of the data; the backbone's own unless given.
 
     Raises:
         BudgetsInfeasible: None meets the budgets.
     """
-    cost_model.require(budgets)
-    shape = input_shape or backbone.input_shape
-    candidates = uniform(backbone, shape, cost_model, budgets)
+    backbone = constraint.backbone
+    candidates = uniform(constraint, input_shape or backbone.input_shape)
     if not candidates:
         raise BudgetsInfeasible(
             f"no hand-designed {backbone.name} network meets the budgets at any width",
             expected="larger budgets",
             fix="raise the budgets, or compare with random networks only",
         )
-    return max(candidates, key=lambda scaled: scaled.predicted.ops).architecture
+    return max(candidates, key=lambda scaled: scaled.ops).architecture
 
 
-def _sweep(grid: Grid, cost_model: CostModel, budgets: Budgets, draw: Draw, point: Point) -> Point:
+def _sweep(grid: Grid, constraint: Constraint, draw: Draw, point: Point) -> Point:
     def feasible(candidate: Point) -> bool:
         architecture = grid.architecture(candidate)
-        return architecture is not None and cost_model.predict(architecture).meets(budgets)
+        return architecture is not None and constraint.holds(architecture)
 
     for key, choices in grid.widths.items():
+        options = [point.with_width(key, width) for width in choices]
         if grid.active(point, key):
-            options = [point.with_width(key, width) for width in choices]
             options = [option for option in options if feasible(option)]
-        else:
-            options = [point.with_width(key, width) for width in choices]
         point = draw.choice(options)
     for block in grid.optional:
         options = [point.with_kept(block.index, kept) for kept in (False, True)]

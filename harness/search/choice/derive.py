@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.backbones import Architecture
-from harness.search.cost.budgets import Budgets, PredictedCost
-from harness.search.cost.cost_model import CostModel
+from harness.search.cost.budgets import PredictedCost
+from harness.search.cost.cost_model import Constraint
 from harness.search.space.feasible import smallest_feasible
 from harness.search.space.grid import Grid, Point
+from harness.search.space.skeleton import width_name
 
 Logits = Mapping[str, Sequence[float]]
 """Logits of each decision's options, by the decision's name."""
@@ -18,7 +19,7 @@ Logits = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What a derivation came to.
+    """Result of a derivation.
 
     Attributes:
         argmax: The likeliest option everywhere, whatever it costs.
@@ -42,9 +43,7 @@ class _State:
     cost: PredictedCost
 
 
-def derive(
-    grid: Grid, cost_model: CostModel, budgets: Budgets, logits: Logits, *, grow: bool = True
-) -> Derived:
+def derive(grid: Grid, constraint: Constraint, logits: Logits, *, grow: bool = True) -> Derived:
     """Take the likeliest options, then shrink what is cheapest to lose until every budget holds.
 
     Cheapest: least log-probability lost for each unit of excess that goes. What the shrinking or
@@ -52,20 +51,19 @@ def derive(
 
     Args:
         grid: The choices.
-        cost_model: What networks cost.
-        budgets: Upper bounds; the result keeps them as `cost_model` predicts.
+        constraint: Budgets and cost model; the result keeps the budgets as predicted.
         logits: Of each decision, as the supernet names them.
         grow: Whether to use what is left of the budgets.
 
     Raises:
         BudgetsInfeasible: No network meets the budgets.
     """
-    last = smallest_feasible(grid, cost_model, budgets)
-    chooser = _Chooser(grid, cost_model, budgets, logits)
+    last = smallest_feasible(grid, constraint)
+    chooser = _Chooser(grid, constraint, logits)
     state = chooser.start()
     argmax = state.architecture
     shrunk = grown = 0
-    while state.cost.broken(budgets):
+    while state.cost.broken(constraint.budgets):
         smaller = chooser.shrink(state)
         if smaller is None:  # a corner with nothing left to shrink
             fallback = chooser.state(last)
@@ -82,9 +80,10 @@ def derive(
 class _Chooser:
     """Weigh the moves from one point to its neighbours."""
 
-    def __init__(self, grid: Grid, cost_model: CostModel, budgets: Budgets, logits: Logits) -> None:
-        self._grid, self._cost_model, self._budgets = grid, cost_model, budgets
-        self._log = {key: _log_softmax(logits[f"{key[0]}_{key[1]}"]) for key in grid.widths}
+    def __init__(self, grid: Grid, constraint: Constraint, logits: Logits) -> None:
+        self._grid, self._budgets = grid, constraint.budgets
+        self._predict = constraint.cost_model.predict
+        self._log = {key: _log_softmax(logits[width_name(key)]) for key in grid.widths}
         self._log_gate = {block.index: _log_softmax(logits[block.gate]) for block in grid.optional}
 
     def start(self) -> _State:
@@ -107,7 +106,7 @@ class _Chooser:
         architecture = self._grid.architecture(point)
         if architecture is None:
             return None
-        return _State(point, architecture, self._cost_model.predict(architecture))
+        return _State(point, architecture, self._predict(architecture))
 
     def shrink(self, state: _State) -> _State | None:
         """Return the neighbour that is cheapest to lose for what it saves, None without any."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.backbones import Architecture, Backbone
+from harness.backbones import Architecture
 from harness.backbones.draw import Draw, key_of
 from harness.errors import FitError, SearchError
 from harness.fit import Fingerprint, Fit, LinearModel, Prediction, fit_rows
@@ -45,7 +45,7 @@ class LocalError:
 
 
 def choose(
-    backbone: Backbone, cost_model: CostModel, centre: Architecture, n: int, seed: int
+    cost_model: CostModel, centre: Architecture, n: int, seed: int
 ) -> tuple[Architecture, ...]:
     """Return `n` networks near `centre` whose measurement would teach the fit most.
 
@@ -56,7 +56,6 @@ def choose(
     would not learn from those.
 
     Args:
-        backbone: Search space.
         cost_model: With the fit to improve.
         centre: The search's result.
         n: How many.
@@ -66,6 +65,7 @@ def choose(
         SearchError: There are not so many near the centre.
         BackboneError: The centre is of another backbone.
     """
+    backbone = cost_model.backbone
     backbone.validate(centre)
     grid = full_grid(backbone, backbone.input_shape_of(centre))
     draw = Draw(seed, key_of(f"refine {backbone.name}"))
@@ -145,21 +145,6 @@ def fit_again(
     )
 
 
-def local_error(fit: Fit, rows: Sequence[Measurement]) -> LocalError:
-    """Return how well `fit` predicts the latency of `rows`, which it must not have been made of.
-
-    Raises:
-        SearchError: There are no rows, the fit was made of one of them, or one has no latency.
-    """
-    seen = set(fit.keys)
-    if any(row.key in seen for row in rows):
-        raise SearchError(
-            "the fit was made of some of these rows",
-            expected="rows that it has not seen, for an error that means something",
-        )
-    return _error([(fit, row) for row in rows])
-
-
 def local_errors(
     before: Fit, rows: Sequence[Measurement], added: Sequence[Measurement]
 ) -> tuple[LocalError, LocalError]:
@@ -174,8 +159,15 @@ def local_errors(
         added: The new measurements.
 
     Raises:
-        SearchError, FitError: Rows are missing, or too few to fit.
+        SearchError: `added` is empty or in `before`, or a row has no latency.
+        FitError: Too few rows to fit.
     """
+    seen = set(before.keys)
+    if any(row.key in seen for row in added):
+        raise SearchError(
+            "the fit was made of some of these rows",
+            expected="rows that it has not seen, for an error that means something",
+        )
     everything = {row.key: row for row in (*rows, *added)}.values()
     degraded = "degraded" in before.statuses
     pairs = []
@@ -184,7 +176,7 @@ def local_errors(
         others = [other for other in everything if architecture_id(other) != identity]
         again = fit_rows(others, degraded=degraded, predictor=before.predictor)
         pairs.append((again, row))
-    return local_error(before, added), _error(pairs)
+    return _error([(before, row) for row in added]), _error(pairs)
 
 
 def _error(pairs: Sequence[tuple[Fit, Measurement]]) -> LocalError:

@@ -106,25 +106,6 @@ class CostModel:
             flash = self._upper(self.fit.flash, counts.parameters)
         return {"latency_us": self._latency(counts), "sram_bytes": sram, "flash_bytes": flash}
 
-    def require(self, budgets: Budgets) -> None:
-        """Check that every budget can be predicted.
-
-        Raises:
-            FitError: The fit has no model for one of them.
-            SearchError: The RAM besides the arena is unknown.
-        """
-        if budgets.sram_bytes is not None:
-            self.fit.predict_arena(0)
-            if self.fit.sram_overhead_bytes is None:
-                raise SearchError(
-                    "a budget for SRAM needs the static RAM and stack besides the arena, which "
-                    "the fit does not have",
-                    expected="a fit of rows that have both",
-                    fix="make it again with `harness fit`, or search without a budget for SRAM",
-                )
-        if budgets.flash_bytes is not None:
-            self.fit.predict_flash(0)
-
     def _latency(self, counts: Counts) -> Any:
         model = self.fit.layers
         if model is None:
@@ -157,6 +138,42 @@ class CostModel:
             return value
         distance = (count - model.feature_mean) ** 2 / model.feature_sxx
         return value + model.t_quantile * model.residual_std * (1 + 1 / model.n + distance) ** 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """Budgets, and the cost model that predicts whether a network keeps them.
+
+    Raises:
+        FitError: The fit has no model for one of the budgets.
+        SearchError: The fit does not know the RAM besides the arena, which a budget needs.
+    """
+
+    cost_model: CostModel
+    budgets: Budgets
+
+    def __post_init__(self) -> None:
+        fit = self.cost_model.fit
+        if self.budgets.sram_bytes is not None:
+            fit.predict_arena(0)
+            if fit.sram_overhead_bytes is None:
+                raise SearchError(
+                    "a budget for SRAM needs the static RAM and stack besides the arena, which "
+                    "the fit does not have",
+                    expected="a fit of rows that have both",
+                    fix="make it again with `harness fit`, or search without a budget for SRAM",
+                )
+        if self.budgets.flash_bytes is not None:
+            fit.predict_flash(0)
+
+    @property
+    def backbone(self) -> Backbone:
+        """Return the search space."""
+        return self.cost_model.backbone
+
+    def holds(self, architecture: Architecture) -> bool:
+        """Return whether a network is predicted to keep every budget."""
+        return self.cost_model.predict(architecture).meets(self.budgets)
 
 
 def _whole(value: float | None) -> int | None:

@@ -20,6 +20,11 @@ Key = tuple[str, int]
 """A width decision: its name in the architecture and its place there."""
 
 
+def width_name(key: Key) -> str:
+    """Return the name of a width decision."""
+    return f"{key[0]}_{key[1]}"
+
+
 @dataclass(frozen=True, slots=True)
 class SuperConv:
     """One convolution; `width` is None for a depthwise one, which keeps its input's width."""

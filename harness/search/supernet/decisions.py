@@ -1,4 +1,4 @@
-"""Decisions of a supernet. Imports TensorFlow: import it late.
+"""Decisions of a supernet, as Keras layers. Imports TensorFlow: import it late.
 
 Relaxation: Gumbel-softmax (Jang et al. 2017). Widths: one convolution at the largest width, its
 output multiplied by the weighted sum of binary masks (Wan et al., FBNetV2, CVPR 2020).
@@ -63,28 +63,38 @@ class Choice(keras.layers.Layer):
         return ops.softmax(logits / temperature)
 
 
-def over_channels(weights: Any, widths: Sequence[int], channels: int) -> Any:
+class Width(keras.layers.Layer):
     """Turn the weights of a width decision into a distribution over channel counts.
 
     Args:
-        weights: Of the options, shape (options,).
         widths: The options, ascending.
         channels: Channels of the tensor, at least the last of `widths`.
-
-    Returns:
-        The weight of each channel count from 0 to `channels`: shape (channels + 1,).
     """
-    return ops.matmul(weights, ops.one_hot(ops.array(widths), channels + 1, dtype=weights.dtype))
+
+    def __init__(self, widths: Sequence[int], channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.widths, self.channels = tuple(widths), channels
+
+    def call(self, weights: Any) -> Any:
+        """Return the weight of each channel count from 0 to `channels`: shape (channels + 1,)."""
+        rows = ops.one_hot(ops.array(self.widths), self.channels + 1, dtype=weights.dtype)
+        return ops.matmul(weights, rows)
 
 
-def mask(tensor: Any, distribution: Any) -> Any:
-    """Multiply each channel of (..., channels) by the weight with which it is there."""
-    return tensor * ops.cast(presence(distribution), tensor.dtype)
+class Mask(keras.layers.Layer):
+    """Multiply each channel by the weight with which it is there."""
+
+    def call(self, tensor: Any, distribution: Any) -> Any:
+        """Return (..., channels) masked by a distribution over channel counts."""
+        return tensor * ops.cast(presence(distribution), tensor.dtype)
 
 
-def branch(kept: Any, skipped: Any, gate: Any) -> Any:
-    """Mix a block's output with what stands in for it by the weights of its depth decision."""
-    return gate[1] * kept + gate[0] * skipped
+class Branch(keras.layers.Layer):
+    """Mix a block's output with what stands in for it: the depth decision."""
+
+    def call(self, kept: Any, skipped: Any, weights: Any) -> Any:
+        """Return weights[1] · kept + weights[0] · skipped."""
+        return weights[1] * kept + weights[0] * skipped
 
 
 def presence(distribution: Any) -> Any:

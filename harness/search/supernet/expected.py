@@ -17,9 +17,8 @@ from keras import ops
 from harness.fit.features import ALIGNMENT, FEATURES
 from harness.search.cost.counts import Counts
 from harness.search.space.grid import Grid
-from harness.search.space.skeleton import SuperBlock, SuperConv
-from harness.search.supernet.decisions import agreement, over_channels, padded
-from harness.search.supernet.network import width_name
+from harness.search.space.skeleton import SuperBlock, SuperConv, width_name
+from harness.search.supernet.decisions import agreement, padded
 
 
 def expected_counts(grid: Grid, weights: Mapping[str, Any]) -> Counts:
@@ -60,8 +59,8 @@ class _Walk:
         self._shrink(conv.stride)
         if conv.width is not None:
             widths = self._grid.widths[conv.width]
-            chosen = self._weights[width_name(conv.width)]
-            self._width = over_channels(chosen, widths, widths[-1])
+            rows = ops.one_hot(ops.array(widths), widths[-1] + 1, dtype="float64")
+            self._width = ops.matmul(self._weights[width_name(conv.width)], rows)
         self._weights_of(conv.kernel, into, self._width, present, depthwise=conv.depthwise)
         source, sink = _mean(into), _mean(self._width)
         self.memory.append(present * (before * source + prod(self._size) * sink))

@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 from harness.backbones import Architecture
 from harness.backbones.draw import Draw, key_of
 from harness.search.space.grid import Grid
-from harness.search.space.skeleton import Key, SuperBlock, SuperConv
-from harness.search.supernet.decisions import (
-    Choice,
-    agreement,
-    branch,
-    mask,
-    over_channels,
-    padded,
-)
+from harness.search.space.skeleton import SuperBlock, SuperConv, width_name
+from harness.search.supernet.decisions import Branch, Choice, Mask, Width, agreement, padded
 
 _BATCH_NORM_EPSILON = 1e-3  # as in the networks that backbones build
 _BATCH_NORM_MOMENTUM = 0.9  # a search has a few hundred steps, not tens of thousands
@@ -32,11 +25,6 @@ Weights = Mapping[str, Any]
 
 Start = Mapping[str, Sequence[float]]
 """Logits of each decision's options, by the decision's name."""
-
-
-def width_name(key: Key) -> str:
-    """Return the name of a width decision."""
-    return f"{key[0]}_{key[1]}"
 
 
 class Supernet(keras.Model):
@@ -66,6 +54,8 @@ class Supernet(keras.Model):
             self.choices[block.gate] = Choice(2, (start or {}).get(block.gate), name=block.gate)
         self.convs: dict[str, Any] = {}
         self.norms: dict[str, Any] = {}
+        self.out_widths: dict[str, Any] = {}
+        self.mask, self.branch = Mask(), Branch()
         self._make(skeleton.stem, skeleton.input_shape[2])
         width = self._most(skeleton.stem)
         for block in skeleton.blocks:
@@ -161,8 +151,8 @@ class Supernet(keras.Model):
         gate = weights[block.gate]
         skipped = self.average[block.stride](tensor) if block.stride > 1 else tensor
         return (
-            branch(output, skipped, gate),
-            branch(padded(inner, channels), padded(width, channels), gate),
+            self.branch(output, skipped, gate),
+            self.branch(padded(inner, channels), padded(width, channels), gate),
         )
 
     def _conv(
@@ -172,10 +162,9 @@ class Supernet(keras.Model):
         if conv.activation != "linear":
             tensor = ops.relu6(tensor) if conv.activation == "relu6" else ops.relu(tensor)
         if conv.width is not None:
-            widths = self.grid.widths[conv.width]
-            width = over_channels(weights[width_name(conv.width)], widths, widths[-1])
+            width = self.out_widths[conv.name](weights[width_name(conv.width)])
         # A depthwise layer needs its mask too: normalisation shifts channels that are not there.
-        return mask(tensor, width), width
+        return self.mask(tensor, width), width
 
     def _make(self, conv: SuperConv, channels: int) -> None:
         common: dict[str, Any] = {"use_bias": False, "name": conv.name}
@@ -189,6 +178,8 @@ class Supernet(keras.Model):
                 self._most(conv), conv.kernel, conv.stride, "same",
                 kernel_initializer=self._initializer(), **common,
             )  # fmt: skip
+            widths = self.grid.widths[conv.width or ("", 0)]
+            self.out_widths[conv.name] = Width(widths, widths[-1])
         layer.build((None, None, None, channels))
         norm = keras.layers.BatchNormalization(
             epsilon=_BATCH_NORM_EPSILON, momentum=_BATCH_NORM_MOMENTUM, name=f"{conv.name}_bn"

@@ -10,7 +10,7 @@ from harness.backbones import Architecture, Backbone
 from harness.backbones.layers import Shape
 from harness.search.cost.budgets import Budgets, PredictedCost
 from harness.search.space.grid import Grid
-from harness.search.space.skeleton import skeleton_of
+from harness.search.space.skeleton import skeleton_of, width_name
 from harness.search.training.augment import Augmentation
 from harness.search.training.options import check_options
 
@@ -178,4 +178,4 @@ class SearchResult:
         """
         skeleton = skeleton_of(backbone, input_shape)
         keys = [conv.width for conv in skeleton.convs() if conv.width is not None]
-        return Grid(backbone, skeleton, {key: self.choices[f"{key[0]}_{key[1]}"] for key in keys})
+        return Grid(backbone, skeleton, {key: self.choices[width_name(key)] for key in keys})

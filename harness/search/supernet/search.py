@@ -8,14 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.backbones import Backbone
 from harness.data import Dataset
-from harness.errors import SearchError
 from harness.search.choice.derive import Derived, derive
-from harness.search.cost.budgets import Budgets
-from harness.search.cost.cost_model import CostModel
+from harness.search.cost.budgets import FIGURES
+from harness.search.cost.cost_model import Constraint
 from harness.search.space.feasible import search_grid
 from harness.search.space.grid import Grid
+from harness.search.space.skeleton import width_name
 from harness.search.supernet.options import EpochReport, SearchOptions, SearchResult
 from harness.search.training.augment import for_features
 from harness.search.training.checkpoint import run_epochs
@@ -30,17 +29,15 @@ _DEFAULTS = SearchOptions()
 
 
 def search(
-    backbone: Backbone,
+    constraint: Constraint,
     dataset: Dataset,
-    cost_model: CostModel,
-    budgets: Budgets,
     options: SearchOptions = _DEFAULTS,
     *,
     on_epoch: Callable[[EpochReport], None] | None = None,
     checkpoint_dir: Path | None = None,
     log_dir: Path | None = None,
 ) -> SearchResult:
-    """Search the network of `backbone` that is most accurate within `budgets`.
+    """Search the network that is most accurate within the budgets.
 
     Weights are trained on the training split and decisions on the validation split, which the
     weights never see, one step each in turns, after epochs in which only weights are trained. Both
@@ -48,10 +45,8 @@ def search(
     result on one machine, interrupted or not.
 
     Args:
-        backbone: Search space.
+        constraint: Backbone, cost model and budgets, which the result keeps as predicted.
         dataset: Its inputs decide the resolution where the backbone has a choice.
-        cost_model: Predicts what networks cost; `CostModel.of` checks what it is valid for.
-        budgets: Upper bounds, which the result keeps as `cost_model` predicts.
         options: Settings.
         on_epoch: Called after every epoch; of a resumed search only the new ones.
         checkpoint_dir: Where to save the state after every epoch, and to continue from.
@@ -59,20 +54,13 @@ def search(
 
     Raises:
         BudgetsInfeasible: No network meets the budgets; raised before anything is trained.
-        FitError: A budget cannot be predicted.
         SearchError: The data does not suit the backbone, a checkpoint is of another search, or
             the loss is not finite.
     """
-    if cost_model.backbone != backbone:
-        raise SearchError(
-            f"the cost model is of {cost_model.backbone.name} for {cost_model.backbone.classes} "
-            f"classes, the search of {backbone.name} for {backbone.classes}",
-            expected="the same backbone",
-        )
+    backbone, shape = constraint.backbone, dataset.input_shape
     check_classes(backbone, dataset)
-    shape = dataset.input_shape
     grid = search_grid(
-        backbone, shape, cost_model, budgets,
+        constraint, shape,
         width_choices=options.width_choices, width_room=options.width_room,
         width_floor=options.width_floor,
     )  # fmt: skip
@@ -83,7 +71,7 @@ def search(
     load_tensorflow()
     from harness.search.supernet.steps import SupernetTraining  # TensorFlow takes seconds to import
 
-    training = SupernetTraining(grid, dataset, cost_model, budgets, options)
+    training = SupernetTraining(grid, dataset, constraint, options)
     with tensorboard(log_dir) as log:
 
         def told(report: EpochReport) -> None:
@@ -95,12 +83,12 @@ def search(
             training,
             EpochReport,
             lambda: options.epochs,
-            identity=_identity(grid, dataset, cost_model, budgets, options),
+            identity=_identity(grid, dataset, constraint, options),
             folder=checkpoint_dir,
             on_epoch=told,
         )
     started = time.perf_counter()
-    ranked = _ranked(training, grid, cost_model, budgets, options)
+    ranked = _ranked(training, grid, constraint, options)
     derived = ranked[0]
     return SearchResult(
         backbone=backbone.name,
@@ -111,32 +99,28 @@ def search(
         finalists=tuple(item.architecture for item in ranked[: options.finalists]),
         shrunk=derived.shrunk,
         grown=derived.grown,
-        budgets=budgets,
+        budgets=constraint.budgets,
         options=options,
         trajectory=trajectory,
         logits=training.logits(),
-        choices={f"{key[0]}_{key[1]}": widths for key, widths in grid.widths.items()},
+        choices={width_name(key): widths for key, widths in grid.widths.items()},
         dataset_fingerprint=dataset.fingerprint,
         seconds=sum(report.seconds for report in trajectory) + time.perf_counter() - started,
     )
 
 
 def _ranked(
-    training: SupernetTraining,
-    grid: Grid,
-    cost_model: CostModel,
-    budgets: Budgets,
-    options: SearchOptions,
+    training: SupernetTraining, grid: Grid, constraint: Constraint, options: SearchOptions
 ) -> list[Derived]:
     """Derive the likeliest network and samples of the decisions; return them, the best first.
 
     All meet the budgets. They are compared on the validation split with the supernet's weights,
     which also judges what derivation had to change.
     """
-    likeliest = derive(grid, cost_model, budgets, training.logits(), grow=options.grow)
+    likeliest = derive(grid, constraint, training.logits(), grow=options.grow)
     found = {likeliest.architecture: likeliest}
     for number in range(1, options.candidates):
-        sample = derive(grid, cost_model, budgets, training.perturbed(number), grow=options.grow)
+        sample = derive(grid, constraint, training.perturbed(number), grow=options.grow)
         found.setdefault(sample.architecture, replace(sample, argmax=likeliest.argmax))
     if len(found) == 1:
         return [likeliest]
@@ -145,40 +129,33 @@ def _ranked(
 
 
 def _identity(
-    grid: Grid,
-    dataset: Dataset,
-    cost_model: CostModel,
-    budgets: Budgets,
-    options: SearchOptions,
+    grid: Grid, dataset: Dataset, constraint: Constraint, options: SearchOptions
 ) -> dict[str, Any]:
-    fit = cost_model.fit
+    fit = constraint.cost_model.fit
     models = {"latency": fit.latency, "arena": fit.arena, "flash": fit.flash}
     return {
         "backbone": grid.backbone.name,
         "grid": [[*key, *widths] for key, widths in grid.widths.items()],
         "data": dataset.fingerprint,
-        "budgets": to_json(budgets),
+        "budgets": to_json(constraint.budgets),
         "options": to_json(options),
         "fit": {name: [model.intercept, model.slope, model.residual_std]
                 for name, model in models.items() if model is not None},
         "layers": None if fit.layers is None else [
             fit.layers.intercept, fit.layers.relative_half_width, *fit.layers.coefficients
         ],
-        "cost model": [fit.sram_overhead_bytes, str(cost_model.margin)],
+        "cost model": [fit.sram_overhead_bytes, str(constraint.cost_model.margin)],
     }  # fmt: skip
 
 
 def _figures(report: EpochReport) -> dict[str, float | None]:
     """Return what TensorBoard draws."""
-    expected = report.expected
     return {
         "loss/weights": report.loss,
         "loss/architecture": report.architecture_loss,
         "accuracy/weights": report.accuracy,
         "accuracy/architecture": report.architecture_accuracy,
         "search/temperature": report.temperature,
-        "expected/latency_us": expected.latency_us,
-        "expected/sram_bytes": expected.sram_bytes,
-        "expected/flash_bytes": expected.flash_bytes,
+        **{f"expected/{name}": getattr(report.expected, name) for name in FIGURES},
         **{f"multiplier/{name}": value for name, value in report.multipliers.items()},
     }

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from harness.backbones import Architecture
 from harness.data import Dataset, Split
-from harness.search.cost.budgets import Budgets
-from harness.search.cost.cost_model import CostModel
+from harness.search.cost.cost_model import Constraint
 from harness.search.cost.counts import Counts
 from harness.search.space.feasible import prior
 from harness.search.space.grid import Grid
@@ -32,20 +31,15 @@ class SupernetTraining:
     """
 
     def __init__(
-        self,
-        grid: Grid,
-        dataset: Dataset,
-        cost_model: CostModel,
-        budgets: Budgets,
-        options: SearchOptions,
+        self, grid: Grid, dataset: Dataset, constraint: Constraint, options: SearchOptions
     ) -> None:
-        self._grid, self._cost_model, self._options = grid, cost_model, options
+        self._grid, self._cost_model, self._options = grid, constraint.cost_model, options
         self._train, self._validation = dataset.train, dataset.validation
         self._augment = augmenter(
             tf, options.augmentation or NO_AUGMENTATION, dataset.input_shape, dataset.features
         )
-        self._limits = dict(budgets.items())
-        start = prior(grid, cost_model, budgets, options.prior)
+        self._limits = dict(constraint.budgets.items())
+        start = prior(grid, constraint, options.prior)
         self._net = Supernet(grid, options.seed, start)
         self._weight_optimizer = keras.optimizers.Adam(options.learning_rate)
         self._weight_optimizer.build(self._net.network_variables)

@@ -13,7 +13,7 @@ import pytest
 from harness.backbones import get_backbone
 from harness.fit import fit_rows, load_fit, save_fit
 from harness.results import open_store
-from harness.search import Budgets, CostModel, Margin, uniform_architecture
+from harness.search import Budgets, Constraint, CostModel, Margin, uniform_architecture
 from harness.testing import fake_measurement
 
 Harness = Callable[..., Any]
@@ -57,7 +57,7 @@ def uniform_of(run: dict[str, Any]) -> str:
     fit = load_fit(Path("results/demo/fit-demo.json"))
     backbone = get_backbone("ds_cnn_kws").with_classes(len(run["dataset"]["classes"]))
     model = CostModel.of(fit, backbone, margin=Margin.NONE)
-    return json.dumps(uniform_architecture(backbone, model, Budgets(30_000)).to_json())
+    return json.dumps(uniform_architecture(Constraint(model, Budgets(30_000))).to_json())
 
 
 def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(

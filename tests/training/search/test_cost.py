@@ -17,8 +17,9 @@ from harness.fit.features import FEATURES
 from harness.search import Grid, full_grid
 from harness.search.cost.counts import Counts, counts_of
 from harness.search.space.grid import Point
+from harness.search.space.skeleton import width_name
 from harness.search.supernet.expected import expected_counts
-from harness.search.supernet.network import Supernet, width_name
+from harness.search.supernet.network import Supernet
 
 SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
 GRIDS = {name: full_grid(get_backbone(name), SHAPES[name]) for name in backbone_names()}

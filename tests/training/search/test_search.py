@@ -5,16 +5,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.fits import cost_model_for
 
-from harness.backbones import get_backbone
 from harness.data.dataset import Dataset
 from harness.errors import BudgetsInfeasible, FitError, SearchError
 from harness.search import (
     Budgets,
+    Constraint,
     CostModel,
     EpochReport,
     SearchOptions,
@@ -51,7 +50,7 @@ def whole(
             shutil.copytree(folder / "state", folder / "killed")
 
     result = search(
-        model.backbone, some_digits, model, BUDGETS, QUICK,
+        Constraint(model, BUDGETS), some_digits, QUICK,
         on_epoch=told, checkpoint_dir=folder / "state", log_dir=folder / "logs",
     )  # fmt: skip
     return result, reports, folder / "logs", folder / "killed"
@@ -67,7 +66,7 @@ def test_a_search_on_digits_learns_under_budgets_and_reports_every_epoch(
     losses = [report.loss for report in result.trajectory]
     assert min(losses) < 0.8 * losses[0]
     assert max(report.accuracy for report in result.trajectory) > 0.4  # by chance 0.1
-    uniform = uniform_architecture(model.backbone, model, BUDGETS)
+    uniform = uniform_architecture(Constraint(model, BUDGETS))
     assert result.predicted.latency_bound_us > 0.9 * model.predict(uniform).latency_bound_us
     assert tuple(reports) == result.trajectory
     assert [report.phase for report in reports] == ["warm-up"] * 2 + ["search"] * 4
@@ -81,7 +80,7 @@ def test_a_search_on_digits_learns_under_budgets_and_reports_every_epoch(
     assert again == result
     # Derived again, as after a new fit: from the same choices.
     grid = again.grid(model.backbone, (49, 10, 1))
-    derived = derive(grid, model, BUDGETS, again.logits)
+    derived = derive(grid, Constraint(model, BUDGETS), again.logits)
     assert derived.argmax == result.argmax
     assert derived.predicted.meets(BUDGETS)
 
@@ -95,7 +94,7 @@ def test_resumed_is_uninterrupted(
 
     def run(told: Callable[[EpochReport], None], budgets: Budgets = BUDGETS) -> SearchResult:
         return search(
-            model.backbone, some_digits, model, budgets, QUICK,
+            Constraint(model, budgets), some_digits, QUICK,
             on_epoch=told, checkpoint_dir=killed,
         )  # fmt: skip
 
@@ -131,7 +130,7 @@ def test_the_same_seed_gives_the_same_search(
             raise Enough
 
     with pytest.raises(Enough):
-        search(model.backbone, some_digits, model, BUDGETS, QUICK, on_epoch=told)
+        search(Constraint(model, BUDGETS), some_digits, QUICK, on_epoch=told)
     assert len(again) == QUICK.warmup_epochs + 1
     assert again == [_timeless(report) for report in whole[1][: len(again)]]
 
@@ -143,17 +142,17 @@ def _timeless(report: EpochReport) -> EpochReport:
 def test_what_cannot_be_searched_is_said_before_anything_is_learned(
     model: CostModel, some_digits: Dataset
 ) -> None:
-    def run(**changes: Any) -> SearchResult:
-        known = {"backbone": model.backbone, "data": some_digits, "model": model,
-                 "budgets": BUDGETS, **changes}  # fmt: skip
-        return search(known["backbone"], known["data"], known["model"], known["budgets"])
+    def run(
+        model: CostModel = model, budgets: Budgets = BUDGETS, data: Dataset = some_digits
+    ) -> SearchResult:
+        return search(Constraint(model, budgets), data)
 
     with pytest.raises(BudgetsInfeasible, match="no ds_cnn_kws network"):
         run(budgets=Budgets(latency_us=5_000))
     with pytest.raises(FitError, match="no flash model"):
         run(model=replace(model, fit=replace(model.fit, flash=None)))
     with pytest.raises(SearchError, match="for 12"):
-        run(backbone=get_backbone("ds_cnn_kws"))
+        run(model=cost_model_for("ds_cnn_kws"))
     splits = {name: replace(split, x=split.x[:, :20]) for name, split in some_digits.splits.items()}
     with pytest.raises(SearchError, match="does not take"):
         run(data=replace(some_digits, **splits))
@@ -172,4 +171,4 @@ def test_an_option_out_of_range_is_refused(name: str, value: float) -> None:
 def test_a_loss_that_is_no_number_stops_the_search(model: CostModel, some_digits: Dataset) -> None:
     options = replace(QUICK, epochs=2, warmup_epochs=1, learning_rate=1e30)
     with pytest.raises(SearchError, match="the loss is"):
-        search(model.backbone, some_digits, model, BUDGETS, options)
+        search(Constraint(model, BUDGETS), some_digits, options)

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import pytest
 from support.fits import cost_model_for
 
-from harness.backbones import backbone_names, get_backbone
+from harness.backbones import backbone_names
 from harness.errors import BudgetsInfeasible
 from harness.search import (
     Budgets,
+    Constraint,
     CostModel,
     derive,
     random_architectures,
@@ -29,21 +30,23 @@ Models = Callable[..., CostModel]
 
 @pytest.mark.parametrize("name", backbone_names())
 def test_random_networks_meet_the_budgets_and_depend_on_the_seed_alone(name: str) -> None:
-    backbone, model, budgets = get_backbone(name), cost_model_for(name), BUDGETS[name]
+    model, budgets = cost_model_for(name), BUDGETS[name]
+    limits = Constraint(model, budgets)
     count = 2 if name.startswith("mobilenet") else 8
-    drawn = random_architectures(backbone, model, budgets, 3, count, input_shape=SHAPES[name])
+    drawn = random_architectures(limits, 3, count, SHAPES[name])
     assert all(model.predict(architecture).meets(budgets) for architecture in drawn)
     assert len(set(drawn)) == count
-    again = random_architectures(backbone, model, budgets, 3, 1, input_shape=SHAPES[name])
+    again = random_architectures(limits, 3, 1, SHAPES[name])
     assert again == drawn[:1]
-    other = random_architectures(backbone, model, budgets, 4, 1, input_shape=SHAPES[name])
+    other = random_architectures(limits, 4, 1, SHAPES[name])
     assert other != again
 
 
 @pytest.mark.parametrize("name", backbone_names())
 def test_the_uniform_network_is_as_wide_as_the_budgets_let_it_be(name: str) -> None:
-    backbone, model, budgets = get_backbone(name), cost_model_for(name), BUDGETS[name]
-    found = uniform_architecture(backbone, model, budgets, input_shape=SHAPES[name])
+    model, budgets = cost_model_for(name), BUDGETS[name]
+    limits = Constraint(model, budgets)
+    found = uniform_architecture(limits, SHAPES[name])
     predicted = model.predict(found)
     assert predicted.meets(budgets)
     if "stem" in dict(found.decisions) and name != "mobilenet_v2_vww":
@@ -51,24 +54,25 @@ def test_the_uniform_network_is_as_wide_as_the_budgets_let_it_be(name: str) -> N
         assert {value for value in found["blocks"] if value} == {width}
         assert sum(value > 0 for value in found["blocks"]) in (4, 5)
         wider = [value and width + 4 for value in found["blocks"]]
-        larger = backbone.architecture(stem=[width + 4], blocks=wider)
+        larger = model.backbone.architecture(stem=[width + 4], blocks=wider)
         assert not model.predict(larger).meets(budgets)
 
 
 @pytest.mark.parametrize("name", backbone_names())
 def test_a_search_starts_near_the_uniform_network(name: str) -> None:
-    backbone, model, budgets = get_backbone(name), cost_model_for(name), BUDGETS[name]
-    grid = search_grid(backbone, SHAPES[name], model, budgets)
-    logits = prior(grid, model, budgets, 1.0)
-    start = derive(grid, model, budgets, logits, grow=False).argmax
-    reference = uniform_architecture(backbone, model, budgets, input_shape=SHAPES[name])
+    model, budgets = cost_model_for(name), BUDGETS[name]
+    limits = Constraint(model, budgets)
+    grid = search_grid(limits, SHAPES[name])
+    logits = prior(grid, limits, 1.0)
+    start = derive(grid, limits, logits, grow=False).argmax
+    reference = uniform_architecture(limits, SHAPES[name])
     assert model.predict(start).ops == pytest.approx(model.predict(reference).ops, rel=0.25)
-    assert prior(grid, model, budgets, 0.0) == {}
+    assert prior(grid, limits, 0.0) == {}
 
 
 def test_infeasible_budgets_are_said() -> None:
-    backbone, model = get_backbone("ds_cnn_kws"), cost_model_for("ds_cnn_kws")
+    limits = Constraint(cost_model_for("ds_cnn_kws"), Budgets(latency_us=1_000))
     with pytest.raises(BudgetsInfeasible):
-        uniform_architecture(backbone, model, Budgets(latency_us=1_000))
+        uniform_architecture(limits)
     with pytest.raises(BudgetsInfeasible):
-        random_architectures(backbone, model, Budgets(latency_us=1_000), 0, 1)
+        random_architectures(limits, 0, 1)

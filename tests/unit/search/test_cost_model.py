@@ -7,7 +7,7 @@ from support.fits import cost_model_for, fit_for, with_layers
 
 from harness.backbones import get_backbone
 from harness.errors import FitError, SearchError
-from harness.search import Budgets, CostModel, Margin, PredictedCost
+from harness.search import Budgets, Constraint, CostModel, Margin, PredictedCost
 from harness.strict import from_json, to_json
 
 KWS = get_backbone("ds_cnn_kws")
@@ -85,11 +85,11 @@ def test_a_falling_line_is_refused() -> None:
 def test_a_budget_that_cannot_be_predicted_is_refused() -> None:
     fit = fit_for("ds_cnn_kws")
     with pytest.raises(SearchError, match="static RAM and stack"):
-        CostModel.of(replace(fit, sram_overhead_bytes=None), KWS).require(
-            Budgets(sram_bytes=65_536)
+        Constraint(
+            CostModel.of(replace(fit, sram_overhead_bytes=None), KWS), Budgets(sram_bytes=65_536)
         )
     with pytest.raises(FitError, match="no flash model"):
-        CostModel.of(replace(fit, flash=None), KWS).require(Budgets(flash_bytes=65_536))
+        Constraint(CostModel.of(replace(fit, flash=None), KWS), Budgets(flash_bytes=65_536))
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])

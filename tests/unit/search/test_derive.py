@@ -10,7 +10,7 @@ from support.fits import cost_model_for, with_layers
 
 from harness.backbones import backbone_names, get_backbone
 from harness.errors import BudgetsInfeasible
-from harness.search import Budgets, CostModel, Grid, derive, search_grid
+from harness.search import Budgets, Constraint, CostModel, Grid, derive, search_grid
 from harness.search.space.feasible import smallest_feasible
 from harness.search.space.grid import full_grid
 
@@ -25,7 +25,7 @@ Models = Callable[..., CostModel]
 
 
 def grid_of(name: str, model: CostModel, budgets: Budgets) -> Grid:
-    return search_grid(get_backbone(name), SHAPES[name], model, budgets)
+    return search_grid(Constraint(model, budgets), SHAPES[name])
 
 
 def logits_of(grid: Grid, seed: int, shift: float = 0.0) -> dict[str, list[float]]:
@@ -46,11 +46,11 @@ def test_the_derived_network_meets_the_budgets_and_uses_them(name: str, shift: f
     grid = grid_of(name, model, budgets)
     for seed in range(2 if name.startswith("mobilenet") else 4):
         logits = logits_of(grid, seed, shift)
-        derived = derive(grid, model, budgets, logits)
+        derived = derive(grid, Constraint(model, budgets), logits)
         assert derived.predicted.meets(budgets)
         assert derived.predicted == model.predict(derived.architecture)
         grid.backbone.validate(derived.architecture)
-        bare = derive(grid, model, budgets, logits, grow=False)
+        bare = derive(grid, Constraint(model, budgets), logits, grow=False)
         assert bare.predicted.meets(budgets)
         assert bare.grown == 0
         if shift:  # the likeliest network is the largest: it has to shrink
@@ -60,12 +60,12 @@ def test_the_derived_network_meets_the_budgets_and_uses_them(name: str, shift: f
             assert max(used) > 0.95
 
 
-def test_prices_of_layers_leave_more_of_the_budget_to_the_network() -> None:
+def test_coefficients_of_layers_leave_more_of_the_budget_to_the_network() -> None:
     lines = cost_model_for("ds_cnn_kws")
     layers = replace(lines, fit=with_layers(lines.fit))
     budgets = BUDGETS["ds_cnn_kws"]
     grid = grid_of("ds_cnn_kws", layers, budgets)
-    derived = derive(grid, layers, budgets, logits_of(grid, 0, 3.0))
+    derived = derive(grid, Constraint(layers, budgets), logits_of(grid, 0, 3.0))
     assert derived.predicted == layers.predict(derived.architecture)
     assert derived.predicted.meets(budgets)
     assert not lines.predict(derived.architecture).meets(budgets)
@@ -78,18 +78,20 @@ def test_what_meets_the_budgets_is_left_as_it_is() -> None:
     logits = {f"{key[0]}_{key[1]}": [float(choice == wanted.widths[key]) for choice in choices]
               for key, choices in grid.widths.items()}  # fmt: skip
     gates = {block.gate: [0.0, 1.0] for block in grid.optional}
-    derived = derive(grid, model, BUDGETS["ds_cnn_kws"], {**logits, **gates}, grow=False)
+    derived = derive(
+        grid, Constraint(model, BUDGETS["ds_cnn_kws"]), {**logits, **gates}, grow=False
+    )
     assert derived.architecture == derived.argmax == grid.architecture(wanted)
     assert derived.shrunk == 0
 
 
-def test_too_few_blocks_are_mended_with_the_likeliest() -> None:
+def test_too_few_blocks_are_completed_with_the_likeliest() -> None:
     model = cost_model_for("ds_cnn_kws")
     grid = grid_of("ds_cnn_kws", model, BUDGETS["ds_cnn_kws"])
     logits = logits_of(grid, 0)
     for place, block in enumerate(grid.optional):
         logits[block.gate] = [2.0 + place, 0.0]
-    derived = derive(grid, model, BUDGETS["ds_cnn_kws"], logits)
+    derived = derive(grid, Constraint(model, BUDGETS["ds_cnn_kws"]), logits)
     assert sum(width > 0 for width in derived.argmax["blocks"]) == 4
     assert derived.predicted.meets(BUDGETS["ds_cnn_kws"])
 
@@ -100,7 +102,7 @@ def test_shrinking_takes_what_is_cheapest_to_lose() -> None:
     logits = logits_of(grid, 1, 3.0)
     for name in ("blocks_1", "blocks_2"):  # indifferent between widths
         logits[name] = [0.001 * place for place in range(len(logits[name]))]
-    kept = derive(grid, model, budgets, logits, grow=False).architecture
+    kept = derive(grid, Constraint(model, budgets), logits, grow=False).architecture
     widest = max(kept["blocks"])
     assert kept["blocks"][1] < widest
     assert kept["blocks"][2] < widest
@@ -117,21 +119,21 @@ def test_an_infeasible_budget_is_said_with_what_is_feasible(name: str) -> None:
     grid = full_grid(get_backbone(name), SHAPES[name])
     for item, value in smallest.items():
         whole = math.ceil(value)
-        smallest_feasible(grid, model, Budgets(**{item: whole}))
+        smallest_feasible(grid, Constraint(model, Budgets(**{item: whole})))
         with pytest.raises(BudgetsInfeasible):
-            smallest_feasible(grid, model, Budgets(**{item: whole - 1}))
+            smallest_feasible(grid, Constraint(model, Budgets(**{item: whole - 1})))
 
 
 @pytest.mark.parametrize("name", backbone_names())
 def test_a_barely_feasible_budget_gives_the_smallest_network(name: str) -> None:
     model = cost_model_for(name)
     grid = full_grid(get_backbone(name), SHAPES[name])
-    smallest = grid.architecture(smallest_feasible(grid, model, Budgets()))
+    smallest = grid.architecture(smallest_feasible(grid, Constraint(model, Budgets())))
     assert smallest is not None
     cost = model.predict(smallest)
     budgets = Budgets(cost.latency_bound_us, cost.sram_bound_bytes, cost.flash_bound_bytes)
     narrow = grid_of(name, model, budgets)
-    derived = derive(narrow, model, budgets, logits_of(narrow, 0, 2.0))
+    derived = derive(narrow, Constraint(model, budgets), logits_of(narrow, 0, 2.0))
     assert derived.predicted.meets(budgets)
 
 
