@@ -28,6 +28,22 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             os.environ[name] = value
 
 
+@pytest.fixture
+def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Return the matplotlib figures that are written during the test, in order."""
+    from matplotlib.figure import Figure
+
+    written: list[Any] = []
+    write = Figure.savefig
+
+    def note(figure: Any, *args: Any, **options: Any) -> None:
+        written.append(figure)
+        write(figure, *args, **options)
+
+    monkeypatch.setattr(Figure, "savefig", note)
+    return written
+
+
 @dataclass
 class Answer:
     """What a command line gave."""

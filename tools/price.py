@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from harness.boards import load_board
 from harness.errors import HarnessError
 from harness.models import read_model
-from harness.virtual.time.decode import decode_block
+from harness.virtual.time.decode import decode, decode_block
 from studies.fidelity import replay
 from studies.fidelity.source import network_source
 from studies.published import MODELS
@@ -74,7 +74,12 @@ def rates(kernels: Path, model: Path, board_id: str) -> Iterator[Rate]:
             )  # fmt: skip
 
         short, long = build(_SHORT), build(_LONG)
-        instructions = _instructions(long, board) - _instructions(short, board)
+        blocks = _blocks(long, board)
+        instructions = _executed(blocks) - _executed(_blocks(short, board))
+        first, again = _cost_seconds(blocks, board)
+        sys.stdout.write(
+            f"costs of {len(blocks)} blocks: {1e3 * first:.1f} ms, {1e3 * again:.1f} ms once known\n"
+        )
         ways: list[tuple[str, Callable[[Path], float]]] = [
             ("Unicorn without hooks", _bare),
             ("counting of blocks alone", lambda elf: _virtual(elf, board, None)),
@@ -142,8 +147,8 @@ def _virtual(elf: Path, board: Board, timing: str | None) -> float:
         machine.close()
 
 
-def _instructions(elf: Path, board: Board) -> int:
-    """Return how many instructions a program executes."""
+def _blocks(elf: Path, board: Board) -> list[tuple[bytes, int, int]]:
+    """Return code, address and count of each basic block that a program executes."""
     from harness.virtual.machine import VirtualMachine
     from harness.virtual.time import timing_model
 
@@ -153,13 +158,30 @@ def _instructions(elf: Path, board: Board) -> int:
         replay.load(elf, machine)
         machine.core.reset()
         machine.core.wait_halted(_RUN_S)
-        return sum(
-            block.count
-            * sum(1 for _ in decode_block(machine.memory.read(block.address, block.size) or b""))
+        return [
+            (machine.memory.read(block.address, block.size) or b"", block.address, block.count)
             for block in machine.cpu.counter.snapshot()
-        )
+        ]
     finally:
         machine.close()
+
+
+def _executed(blocks: Sequence[tuple[bytes, int, int]]) -> int:
+    return sum(count * sum(1 for _ in decode_block(code)) for code, _, count in blocks)
+
+
+def _cost_seconds(blocks: Sequence[tuple[bytes, int, int]], board: Board) -> tuple[float, float]:
+    """Return the processor time of finding all block costs, and of looking them up again."""
+    from harness.virtual.time import timing_model
+
+    model = timing_model(board, "issue")
+    decode.cache_clear()
+    times = [time.thread_time()]
+    for _ in range(2):
+        for code, address, _count in blocks:
+            model.block_cycles(code, address)
+        times.append(time.thread_time())
+    return times[1] - times[0], times[2] - times[1]
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("virtual_board")
 
 
 def test_causes_and_functions_add_up_to_the_layers(
-    harness: Harness, tmp_path: Path, tiny: Path
+    harness: Harness, tmp_path: Path, tiny: Path, figures: list[Any]
 ) -> None:
     plot = tmp_path / "cycles.png"
     answer = harness("explain", tiny, "--against", "aot/portable", "--plot", plot, "--json")
@@ -28,7 +28,11 @@ def test_causes_and_functions_add_up_to_the_layers(
     assert ours["total"]["cycles"] < theirs["total"]["cycles"]
     assert 0 < ours["total"]["slots_used"] <= 1
     assert any("convolve" in name for name in ours["functions"])
-    assert plot.stat().st_size > 1000
+    assert plot.is_file()
+    for axes, explained in zip(figures[-1].axes, (ours, theirs), strict=True):
+        assert f"{explained['total']['cycles']:,} cycles" in axes.get_title(loc="left")
+        drawn = sum(bar.get_width() for bar in axes.patches)
+        assert drawn == pytest.approx(explained["total"]["cycles"] / 1e6)
 
 
 def test_a_model_without_events_explains_nothing(

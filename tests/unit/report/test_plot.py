@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from harness.errors import FitError
 from harness.fit import Fit, fit_all, fit_rows
@@ -41,14 +42,34 @@ def _svg_text(file: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("log", [None, True, False])
+@pytest.mark.parametrize(("log", "scale"), [(None, "linear"), (True, "log"), (False, "linear")])
 def test_a_plot_of_three_backbones_and_their_pool(
-    fits: list[Fit], rows: list[Measurement], tmp_path: Path, log: bool | None
+    fits: list[Fit],
+    rows: list[Measurement],
+    tmp_path: Path,
+    figures: list[Figure],
+    log: bool | None,
+    scale: str,
 ) -> None:
     pooled = fit_rows(rows, pooled=True)
     file = plot_latency(fits, rows, tmp_path / "deep" / "plot.png", pooled=pooled, log=log)
     assert file.read_bytes().startswith(b"\x89PNG")
-    assert file.stat().st_size > 30_000
+    (figure,) = figures
+    top, bottom = figure.axes
+    assert (top.get_xscale(), top.get_yscale()) == (scale, scale)
+    held = sum(len(fit.holdout_keys) for fit in fits)
+    for axes in (top, bottom):
+        marks = [line for line in axes.lines if line.get_linestyle() == "None"]
+        assert sum(len(line.get_xdata()) for line in marks) == len(rows)
+        hollow = [line for line in marks if line.get_markerfacecolor() == "white"]
+        assert sum(len(line.get_xdata()) for line in hollow) == held > 0
+    assert len(top.lines) - len(marks) == len(fits) + 1  # a line for each, one for the pool
+    captions = [item.get_text() for item in figure.legends[0].get_texts()]
+    names = [*(str(fit.fingerprint.backbone) for fit in fits), "all, pooled"]
+    assert [text.partition(":")[0] for text in captions[:4]] == names
+    assert captions[4].startswith("hollow") and captions[5] == "95 % prediction interval"
+    assert top.get_ylabel() == "modelled latency per inference (ms)"
+    assert bottom.get_xlabel().startswith("operations per inference (million")
     assert [item.name for item in file.parent.iterdir()] == ["plot.png"]
 
 

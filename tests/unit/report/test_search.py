@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from harness.backbones import get_backbone
 from harness.errors import ResultsError, SearchError
@@ -159,15 +160,31 @@ def test_records_that_cannot_be_read_say_so(tmp_path: Path) -> None:
         read_run(tmp_path)
 
 
-def test_page_has_figures_plots_and_verdict(tmp_path: Path) -> None:
-    page = write_search_page(make_run(), tmp_path).read_text(encoding="utf-8")
+def test_page_has_figures_plots_and_verdict(tmp_path: Path, figures: list[Figure]) -> None:
+    run = make_run()
+    page = write_search_page(run, tmp_path).read_text(encoding="utf-8")
     for part in (
         "Every budget holds as measured", "Emulated", "| latency (ms) | 60.00 | 55.00 | 50.00 |",
         "90.00 %", "test: c_d", "architecture.png", "trajectory.png",
     ):  # fmt: skip
         assert part in page
-    assert (tmp_path / "architecture.png").stat().st_size > 10_000
-    assert (tmp_path / "trajectory.png").stat().st_size > 10_000
+    assert (tmp_path / "architecture.png").is_file() and (tmp_path / "trajectory.png").is_file()
+    architecture, trajectory = figures
+    layers = get_backbone(run.backbone).with_classes(10).layers(run.architecture)
+    drawn = {layer.name: layer.output_shape[2] for layer in layers if len(layer.output_shape) == 3}
+    (axes,) = architecture.axes
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    bars = [bar.get_width() for bar in axes.patches]
+    assert len(names) > 8 and bars == [drawn[name] for name in names]
+    panels = {axes.get_title(loc="left"): axes for axes in trajectory.axes}
+    loss = {
+        line.get_label(): len(line.get_xdata()) for line in panels["loss (cross-entropy)"].lines
+    }
+    assert loss == {"weights": 3, "decisions": 2}  # no decisions in the warm-up
+    for cost, budget in (("latency (ms)", 60), ("SRAM (KiB)", 64), ("flash (KiB)", 128)):
+        lines = {line.get_label(): line for line in panels[f"expected {cost}"].lines}
+        assert list(lines["budget"].get_ydata()) == [budget, budget]
+        assert len(lines["expected"].get_xdata()) == 3
 
 
 def test_page_says_what_was_broken_or_not_measured(tmp_path: Path) -> None:
@@ -179,7 +196,7 @@ def test_page_says_what_was_broken_or_not_measured(tmp_path: Path) -> None:
     assert "Not measured" in page
 
 
-def test_comparison_has_means_fronts_and_verdicts(tmp_path: Path) -> None:
+def test_comparison_has_means_fronts_and_verdicts(tmp_path: Path, figures: list[Figure]) -> None:
     runs = [
         make_run("search", 0, 0.92),
         make_run("search", 1, 0.90),
@@ -191,7 +208,18 @@ def test_comparison_has_means_fronts_and_verdicts(tmp_path: Path) -> None:
     assert means["search"][6] == "2 of 2" and means["uniform"][6] == "0 of 1"
     assert any("NO: latency" in row for row in runs_table(runs).rows)
     page = write_comparison(runs, tmp_path).read_text(encoding="utf-8")
-    assert "compare.png" in page and (tmp_path / "compare.png").stat().st_size > 10_000
+    assert "compare.png" in page and (tmp_path / "compare.png").is_file()
+    (axes,) = figures[0].axes
+    labels = {line.get_label(): len(line.get_xdata()) for line in axes.lines}
+    fronts = {name: count for name, count in labels.items() if not name.startswith("_")}
+    assert fronts == {"search (2 runs)": 1, "random (1 runs)": 1, "uniform (1 runs)": 1}
+    points = [line for line in axes.lines if line.get_linestyle() == "None"]
+    assert {(line.get_xdata()[0], line.get_ydata()[0]) for line in points} == {
+        (52, 92), (52, 90), (55, 85), (61, 88),
+    }  # fmt: skip
+    assert [list(line.get_xdata()) for line in axes.lines if line.get_linestyle() == ":"] == [
+        [60, 60]
+    ]
     assert "Emulated" in page
 
 
