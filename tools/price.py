@@ -78,7 +78,7 @@ def rates(kernels: Path, model: Path, board_id: str) -> Iterator[Rate]:
         instructions = _executed(blocks) - _executed(_blocks(short, board))
         first, again = _cost_seconds(blocks, board)
         sys.stdout.write(
-            f"costs of {len(blocks)} blocks: {1e3 * first:.1f} ms, {1e3 * again:.1f} ms once known\n"
+            f"costs of {len(blocks)} blocks: {1e3 * first:.1f} ms, then {1e3 * again:.2f} ms\n"
         )
         ways: list[tuple[str, Callable[[Path], float]]] = [
             ("Unicorn without hooks", _bare),
