@@ -10,31 +10,25 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import ModelError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _NAME_LENGTH = 40
 
 # Item sizes of the tensor types that a microcontroller model may hold.
 DTYPE_BYTES: Mapping[str, int] = {
-    "float32": 4,
-    "float16": 2,
-    "float64": 8,
-    "int8": 1,
-    "uint8": 1,
-    "int16": 2,
-    "uint16": 2,
-    "int32": 4,
-    "uint32": 4,
-    "int64": 8,
-    "uint64": 8,
-    "bool": 1,
+    **dict.fromkeys(("int8", "uint8", "bool"), 1),
+    **dict.fromkeys(("float16", "int16", "uint16"), 2),
+    **dict.fromkeys(("float32", "int32", "uint32"), 4),
+    **dict.fromkeys(("float64", "int64", "uint64"), 8),
 }
 
 
@@ -69,32 +63,24 @@ class Tensor:
 
     @property
     def scale(self) -> float:
-        """The per-tensor scale.
-
-        Raises:
-            ModelError: The tensor is not quantised per tensor.
-        """
-        return self.scales[self._single()]
+        """The per-tensor scale; ModelError if it is not quantised per tensor."""
+        return self._quantisation()[0]
 
     @property
     def zero_point(self) -> int:
-        """The per-tensor zero point.
+        """The per-tensor zero point; ModelError if it is not quantised per tensor."""
+        return self._quantisation()[1]
 
-        Raises:
-            ModelError: The tensor is not quantised per tensor.
-        """
-        return self.zero_points[self._single()]
-
-    def _single(self) -> int:
-        if len(self.scales) != 1:
-            found = f"{len(self.scales)} scales" if self.scales else "no quantisation"
-            raise ModelError(
-                f"tensor {self.index} '{self.name}' has {found}",
-                expected="one scale and zero point",
-                fix="convert the model with full int8 quantisation",
-                tensor=self.index,
-            )
-        return 0
+    def _quantisation(self) -> tuple[float, int]:
+        if len(self.scales) == 1:
+            return self.scales[0], self.zero_points[0]
+        found = f"{len(self.scales)} scales" if self.scales else "no quantisation"
+        raise ModelError(
+            f"tensor {self.index} '{self.name}' has {found}",
+            expected="one scale and zero point",
+            fix="convert the model with full int8 quantisation",
+            tensor=self.index,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +130,11 @@ class Graph:
 
     def macs_by_operator(self) -> dict[str, int]:
         """Sum multiply-accumulates by operator name, largest first, without the zeros."""
-        sums: dict[str, int] = {}
+        sums: Counter[str] = Counter()
         for operator in self.operators:
-            macs = self.operator_macs(operator)
-            if macs:
-                sums[operator.name] = sums.get(operator.name, 0) + macs
-        return dict(sorted(sums.items(), key=lambda item: (-item[1], item[0])))
-
-    def operator_counts(self) -> dict[str, int]:
-        """Count operators by name in order of first appearance."""
-        counts: dict[str, int] = {}
-        for operator in self.operators:
-            counts[operator.name] = counts.get(operator.name, 0) + 1
-        return counts
+            sums[operator.name] += self.operator_macs(operator)
+        found = ((name, macs) for name, macs in sums.items() if macs)
+        return dict(sorted(found, key=lambda item: (-item[1], item[0])))
 
     @property
     def macs(self) -> int:
@@ -254,27 +232,20 @@ def require_int8(model: TFLiteModel) -> None:
     """
     graph = model.graph
     for operator in graph.operators:
-        reads_float = operator.name == "QUANTIZE"
-        writes_float = operator.name == "DEQUANTIZE"
-        for indices, allowed in ((operator.inputs, reads_float), (operator.outputs, writes_float)):
+        for indices, converter in ((operator.inputs, "QUANTIZE"), (operator.outputs, "DEQUANTIZE")):
             for tensor in (graph.tensors[i] for i in indices if i >= 0):
-                if "float" in tensor.dtype and not allowed:
-                    raise _not_int8(model, tensor, operator)
-                if tensor.dtype in ("uint8", "int16") and not tensor.is_constant:
-                    raise _not_int8(model, tensor, operator)
-
-
-def _not_int8(model: TFLiteModel, tensor: Tensor, operator: Operator) -> ModelError:
-    return ModelError(
-        f"model '{model.name}' is not int8: tensor {tensor.index} '{tensor.name}' "
-        f"of operator {operator.index} {operator.name} is {tensor.dtype}",
-        where=model.name,
-        expected="a model with int8 weights and activations",
-        fix="convert it with full int8 quantisation (a representative data set and "
-        "supported_ops = [TFLITE_BUILTINS_INT8])",
-        tensor=tensor.index,
-        dtype=tensor.dtype,
-    )
+                computed = tensor.dtype in ("uint8", "int16") and not tensor.is_constant
+                if computed or ("float" in tensor.dtype and operator.name != converter):
+                    raise ModelError(
+                        f"model '{model.name}' is not int8: tensor {tensor.index} '{tensor.name}' "
+                        f"of operator {operator.index} {operator.name} is {tensor.dtype}",
+                        where=model.name,
+                        expected="a model with int8 weights and activations",
+                        fix="convert it with full int8 quantisation (a representative data set and "
+                        "supported_ops = [TFLITE_BUILTINS_INT8])",
+                        tensor=tensor.index,
+                        dtype=tensor.dtype,
+                    )
 
 
 def _read_file(path: Path) -> bytes:
