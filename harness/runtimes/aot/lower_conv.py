@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.models.graph import Operator, Tensor
 from harness.runtimes.aot import quantize
 from harness.runtimes.aot.program import Braces, Pointer, Scratch, Step, Table, Value
-from harness.runtimes.aot.refusal import Context, Refused, clamp_range, require_int8
+from harness.runtimes.aot.refusal import Context, Refused, between, clamp_range, require_int8
 
 
 def _conv(context: Context, operator: Operator) -> Step:
@@ -66,21 +66,11 @@ def _fully_connected(context: Context, operator: Operator) -> Step:
         return Step(operator, "fully_connected_channels", "conv", fields)
     multiplier, shift = quantize.tensor_multiplier(source, filters, target)
     low, high = clamp_range(operator, target)
-    fields = {
-        "input": Pointer(source.index),
-        "output": Pointer(target.index),
-        "filter": Pointer(filters.index),
-        "bias": _bias(context, operator, outputs),
-        "rows": rows,
-        "inputs": inputs,
-        "outputs": outputs,
-        "multiplier": multiplier,
-        "shift": shift,
-        "in_offset": -source.zero_point,
-        "out_offset": target.zero_point,
-        "act_min": low,
-        "act_max": high,
-    }
+    fields = between(
+        source, target, filter=Pointer(filters.index), bias=_bias(context, operator, outputs),
+        rows=rows, inputs=inputs, outputs=outputs, multiplier=multiplier, shift=shift,
+        in_offset=-source.zero_point, out_offset=target.zero_point, act_min=low, act_max=high,
+    )  # fmt: skip
     return Step(operator, "fully_connected", "fully_connected", fields)
 
 
@@ -94,12 +84,7 @@ def _pool(context: Context, operator: Operator) -> Step:
     )
     del fields["dilation"]
     low, high = clamp_range(operator, target)
-    fields |= {
-        "input": Pointer(source.index),
-        "output": Pointer(target.index),
-        "act_min": low,
-        "act_max": high,
-    }
+    fields |= between(source, target, act_min=low, act_max=high)
     if operator.name == "MAX_POOL_2D":
         return Step(operator, "max_pool", "pool", fields)
     scratch = 4 * source.shape[3] if context.kernels == "cmsis_nn" else 0  # sums of int32
@@ -156,20 +141,11 @@ def _weights(
 ) -> dict[str, Value]:
     multipliers, shifts = quantize.channel_multipliers(source, filters, target, channels)
     low, high = clamp_range(operator, target)
-    return {
-        "input": Pointer(source.index),
-        "output": Pointer(target.index),
-        "filter": Pointer(filters.index),
-        "bias": _bias(context, operator, channels),
-        "multiplier": Table(multipliers),
-        "shift": Table(shifts),
-        "scratch": Scratch(),
-        "depth_multiplier": 1,
-        "in_offset": -source.zero_point,
-        "out_offset": target.zero_point,
-        "act_min": low,
-        "act_max": high,
-    }
+    return between(
+        source, target, filter=Pointer(filters.index), bias=_bias(context, operator, channels),
+        multiplier=Table(multipliers), shift=Table(shifts), scratch=Scratch(), depth_multiplier=1,
+        in_offset=-source.zero_point, out_offset=target.zero_point, act_min=low, act_max=high,
+    )  # fmt: skip
 
 
 def _check_filters(filters: Tensor, channel_axis: int) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from harness.models.graph import Operator, Tensor
 from harness.runtimes.aot import quantize
 from harness.runtimes.aot.program import Braces, Pointer, Scratch, Step, Table, Value
-from harness.runtimes.aot.refusal import Context, Refused, clamp_range, require_int8
+from harness.runtimes.aot.refusal import Context, Refused, between, clamp_range, require_int8
 
 
 def _binary(context: Context, operator: Operator) -> Step:
@@ -16,7 +17,7 @@ def _binary(context: Context, operator: Operator) -> Step:
     require_int8(first, second, target)
     if first.elements < second.elements:
         first, second = second, first
-    tail = _without_leading_ones(second.shape)
+    tail = tuple(itertools.dropwhile(lambda size: size == 1, second.shape))
     if first.shape != target.shape or first.shape[len(first.shape) - len(tail) :] != tail:
         raise Refused(f"shapes {first.shape} and {second.shape} broadcast in a way without kernel")
     low, high = clamp_range(operator, target)
@@ -48,30 +49,22 @@ def _binary(context: Context, operator: Operator) -> Step:
 
 
 def _softmax(context: Context, operator: Operator) -> Step:
-    source, target = context.input(operator, 0), context.output(operator)
-    require_int8(source, target)
-    if target.zero_point != -128 or target.scale != 1 / 256:
-        raise Refused("the output is not quantised by 1/256 with zero point -128")
+    source, target = context.int8(operator)
+    _check_unit_range(target)
     size = source.shape[-1] if source.shape else 1
     beta = operator.options.get("beta", 1.0)
     multiplier, shift, diff_min = quantize.softmax_scaling(beta, source.scale)
     if shift < 0:
         raise Refused(f"beta {beta} with input scale {source.scale} is out of range")
-    fields: dict[str, Value] = {
-        "input": Pointer(source.index),
-        "output": Pointer(target.index),
-        "rows": source.elements // size,
-        "size": size,
-        "multiplier": multiplier,
-        "shift": shift,
-        "diff_min": diff_min,
-    }
+    rows = source.elements // size
+    fields = between(
+        source, target, rows=rows, size=size, multiplier=multiplier, shift=shift, diff_min=diff_min
+    )
     return Step(operator, "softmax", "softmax", fields)
 
 
 def _mean(context: Context, operator: Operator) -> Step:
-    source, target = context.input(operator, 0), context.output(operator)
-    require_int8(source, target)
+    source, target = context.int8(operator)
     rank = len(source.shape)
     axes = {a % rank if rank else 0 for a in _constant_ints(context.input(operator, 1), "axes")}
     # Dimensions of 1 are neither: they may stand between reduced ones.
@@ -81,38 +74,25 @@ def _mean(context: Context, operator: Operator) -> Step:
     end = begin + sum(kinds)
     if not all(kinds[begin:end]):
         raise Refused(f"axes {sorted(axes)} of shape {source.shape} are not neighbours")
-    outer, reduced, inner = (
-        math.prod(sizes[:begin]),
-        math.prod(sizes[begin:end]),
-        math.prod(sizes[end:]),
-    )
+    parts = sizes[:begin], sizes[begin:end], sizes[end:]
+    outer, reduced, inner = map(math.prod, parts)
     multiplier, shift = quantize.mean_multiplier(source, target, reduced)
-    fields: dict[str, Value] = {
-        "input": Pointer(source.index),
-        "output": Pointer(target.index),
-        "scratch": Scratch("int32_t"),
-        "outer": outer,
-        "reduced": reduced,
-        "inner": inner,
-        "in_zero": source.zero_point,
-        "out_zero": target.zero_point,
-        "multiplier": multiplier,
-        "shift": shift,
-    }
+    fields = between(
+        source, target, scratch=Scratch("int32_t"), outer=outer, reduced=reduced, inner=inner,
+        in_zero=source.zero_point, out_zero=target.zero_point, multiplier=multiplier, shift=shift,
+    )  # fmt: skip
     return Step(operator, "mean", "mean", fields, scratch_bytes=4 * inner)
 
 
 def _relu(context: Context, operator: Operator) -> Step:
-    source, target = context.input(operator, 0), context.output(operator)
-    require_int8(source, target)
+    source, target = context.int8(operator)
     low = max(quantize.INT8_MIN, target.zero_point)
     ratio = quantize.float32_ratio(source.scale, target.scale)
     return _rescale(operator, source, target, ratio, (low, quantize.INT8_MAX))
 
 
 def _relu6(context: Context, operator: Operator) -> Step:
-    source, target = context.input(operator, 0), context.output(operator)
-    require_int8(source, target)
+    source, target = context.int8(operator)
     # TFLM's RELU6 clamps in the input's quantisation and rescales nothing.
     high = min(quantize.INT8_MAX, quantize.quantized_value(6.0, source))
     step = _rescale(operator, source, target, 1.0, (source.zero_point, high))
@@ -138,29 +118,22 @@ def _dequantize(context: Context, operator: Operator) -> Step:
 
 
 def _logistic(context: Context, operator: Operator) -> Step:
-    source, target = context.input(operator, 0), context.output(operator)
-    require_int8(source, target)
-    if target.zero_point != -128 or target.scale != 1 / 256:
-        raise Refused("the output is not quantised by 1/256 with zero point -128")
+    source, target = context.int8(operator)
+    _check_unit_range(target)
     integer_bits = 4
     multiplier, shift = quantize.quantize_multiplier(source.scale * (1 << (31 - integer_bits)))
     if shift < 0:
         raise Refused(f"input scale {source.scale} is out of range")
-    fields: dict[str, Value] = {
-        "input": Pointer(source.index),
-        "output": Pointer(target.index),
-        "size": source.elements,
-        "in_zero": source.zero_point,
-        "radius": quantize.input_radius(integer_bits, shift),
-        "multiplier": multiplier,
-        "shift": shift,
-    }
+    radius = quantize.input_radius(integer_bits, shift)
+    fields = between(
+        source, target, size=source.elements, in_zero=source.zero_point, radius=radius,
+        multiplier=multiplier, shift=shift,
+    )  # fmt: skip
     return Step(operator, "logistic", "logistic", fields)
 
 
 def _pad(context: Context, operator: Operator) -> Step:
-    source, target = context.input(operator, 0), context.output(operator)
-    require_int8(source, target)
+    source, target = context.int8(operator)
     rank = len(source.shape)
     if not 1 <= rank <= 4:
         raise Refused(f"rank {rank} is above 4")
@@ -173,14 +146,8 @@ def _pad(context: Context, operator: Operator) -> Step:
     fill = context.optional(operator, 2)
     if fill is not None:
         value = int(_constant_ints(fill, "fill value")[0])
-    fields: dict[str, Value] = {
-        "input": Pointer(source.index),
-        "output": Pointer(target.index),
-        "in": _four(source.shape, 1),
-        "before": _four(before, 0),
-        "out": _four(target.shape, 1),
-        "value": value,
-    }
+    shapes = {"in": _four(source.shape, 1), "before": _four(before, 0)}
+    fields = between(source, target, **shapes, out=_four(target.shape, 1), value=value)
     return Step(operator, "pad", "pad", fields)
 
 
@@ -210,29 +177,18 @@ def _reshape(context: Context, operator: Operator) -> Step:
         raise Refused(f"{source.dtype} {source.shape} does not reshape to {target.shape}")
     if not source.is_constant:
         return Step(operator, "alias", "", {})
-    fields: dict[str, Value] = {
-        "input": Pointer(source.index),
-        "output": Pointer(target.index),
-        "bytes": source.bytes,
-    }
-    return Step(operator, "copy", "copy", fields)
+    return Step(operator, "copy", "copy", between(source, target, bytes=source.bytes))
 
 
 def _rescale(
     operator: Operator, source: Tensor, target: Tensor, ratio: float, limits: tuple[int, int]
 ) -> Step:
     multiplier, shift = quantize.quantize_multiplier(ratio)
-    fields: dict[str, Value] = {
-        "input": Pointer(source.index),
-        "output": Pointer(target.index),
-        "size": source.elements,
-        "in_zero": source.zero_point,
-        "out_zero": target.zero_point,
-        "multiplier": multiplier,
-        "shift": shift,
-        "act_min": limits[0],
-        "act_max": limits[1],
-    }
+    fields = between(
+        source, target, size=source.elements, in_zero=source.zero_point,
+        out_zero=target.zero_point, multiplier=multiplier, shift=shift,
+        act_min=limits[0], act_max=limits[1],
+    )  # fmt: skip
     return Step(operator, "rescale", "rescale", fields)
 
 
@@ -249,6 +205,11 @@ def _affine(
     return Step(operator, kernel, "affine", fields)
 
 
+def _check_unit_range(target: Tensor) -> None:
+    if target.zero_point != -128 or target.scale != 1 / 256:
+        raise Refused("the output is not quantised by 1/256 with zero point -128")
+
+
 def _constant_ints(tensor: Tensor, what: str) -> list[int]:
     if tensor.data is None or "int" not in tensor.dtype:
         raise Refused(f"the {what} are not constant integers")
@@ -257,12 +218,6 @@ def _constant_ints(tensor: Tensor, what: str) -> list[int]:
 
 def _four(values: tuple[int, ...] | list[int], fill: int) -> Braces:
     return Braces((fill,) * (4 - len(values)) + tuple(values))
-
-
-def _without_leading_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    while shape and shape[0] == 1:
-        shape = shape[1:]
-    return shape
 
 
 LOWERINGS = {

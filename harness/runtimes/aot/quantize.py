@@ -70,8 +70,8 @@ def activation_range(name: str, target: Tensor) -> tuple[int, int]:
         "RELU_N1_TO_1": (-1.0, 1.0),
     }[name]
     return (
-        INT8_MIN if low is None else max(INT8_MIN, _quantized(low, target)),
-        INT8_MAX if high is None else min(INT8_MAX, _quantized(high, target)),
+        INT8_MIN if low is None else max(INT8_MIN, quantized_value(low, target)),
+        INT8_MAX if high is None else min(INT8_MAX, quantized_value(high, target)),
     )
 
 
@@ -103,10 +103,6 @@ def float32_ratio(numerator: float, denominator: float) -> float:
 
 def quantized_value(value: float, target: Tensor) -> int:
     """Return the unclamped quantised `value`."""
-    return _quantized(value, target)
-
-
-def _quantized(value: float, target: Tensor) -> int:
     return target.zero_point + _round_half_away(float32_ratio(value, target.scale))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.models.graph import Graph, Operator, Tensor
 from harness.runtimes.aot import quantize
+from harness.runtimes.aot.program import Pointer, Value
 
 
 class Refused(Exception):
@@ -21,9 +22,16 @@ class Context:
 
     def input(self, operator: Operator, position: int) -> Tensor:
         """Return an input that must be there."""
-        if position >= len(operator.inputs) or operator.inputs[position] < 0:
+        tensor = self.optional(operator, position)
+        if tensor is None:
             raise Refused(f"input {position} is missing")
-        return self.graph.tensors[operator.inputs[position]]
+        return tensor
+
+    def int8(self, operator: Operator) -> tuple[Tensor, Tensor]:
+        """Return the first input and the only output; both must be int8."""
+        source, target = self.input(operator, 0), self.output(operator)
+        require_int8(source, target)
+        return source, target
 
     def optional(self, operator: Operator, position: int) -> Tensor | None:
         """Return an input that may be absent."""
@@ -36,6 +44,11 @@ class Context:
         if len(operator.outputs) != 1:
             raise Refused(f"it has {len(operator.outputs)} outputs, not one")
         return self.graph.tensors[operator.outputs[0]]
+
+
+def between(source: Tensor, target: Tensor, **fields: Value) -> dict[str, Value]:
+    """Return the fields of a parameter block that reads `source` and writes `target`."""
+    return {"input": Pointer(source.index), "output": Pointer(target.index), **fields}
 
 
 def require_int8(*tensors: Tensor) -> None:
