@@ -14,11 +14,14 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.campaign.specs import ModelSpec
 from harness.files import draft_of
 from harness.paths import cache_dir
+
+if TYPE_CHECKING:
+    from harness.models import TFLiteModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def prepare(spec: ModelSpec) -> Prepared:
     model = read_model(content, name=spec.name)
     require_int8(model)
     inputs = tuple(random_inputs(model, spec.seed))
-    outputs, reference = _outputs(content, inputs)
+    outputs, reference = _outputs(model, inputs)
     seconds = time.perf_counter() - start
     return Prepared(content, inputs, outputs, reference, seconds)
 
@@ -92,19 +95,19 @@ def convert(spec: ModelSpec) -> bytes:
     return content
 
 
-def _outputs(content: bytes, inputs: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], str]:
+def _outputs(model: TFLiteModel, inputs: tuple[bytes, ...]) -> tuple[tuple[bytes, ...], str]:
     from harness.models.reference import default_reference, reference_version, run_reference
 
     version = reference_version(default_reference())
     identity = {
-        "model": hashlib.sha256(content).hexdigest(),
+        "model": model.sha256,
         "inputs": [hashlib.sha256(item).hexdigest() for item in inputs],
         "reference": version,
     }
     cached = _cache_path("references", identity, ".json")
     if cached.exists():
         return tuple(bytes.fromhex(item) for item in json.loads(cached.read_text())), version
-    outputs = run_reference(content, inputs).outputs
+    outputs = run_reference(model, inputs).outputs
     _write(cached, json.dumps([item.hex() for item in outputs]).encode())
     return outputs, version
 

@@ -15,8 +15,8 @@ import itertools
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ CALIBRATION_SAMPLES = 8
 _CALIBRATION_SEED = 0
 _COLLECT_EVERY = 8
 _released = itertools.count(1)
-_PACKAGES = ("tensorflow-cpu", "tensorflow")
+TENSORFLOW_PACKAGES = ("tensorflow-cpu", "tensorflow")
 
 
 def converter_version() -> str:
@@ -45,12 +45,18 @@ def converter_version() -> str:
     Raises:
         ModelError: TensorFlow is not installed.
     """
-    for package in _PACKAGES:
-        try:
-            return f"tensorflow {metadata.version(package)}"
-        except metadata.PackageNotFoundError:
-            continue
-    raise _not_installed()
+    found = installed_version(TENSORFLOW_PACKAGES)
+    if found is None:
+        raise _not_installed()
+    return f"tensorflow {found.split()[1]}"
+
+
+def installed_version(packages: Sequence[str]) -> str | None:
+    """Return name and version of the first of `packages` that is installed."""
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            return f"{package} {metadata.version(package)}"
+    return None
 
 
 @lru_cache(maxsize=1)

@@ -23,11 +23,12 @@ import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import util
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from harness.errors import ModelError
-from harness.models.graph import TFLiteModel, read_model
+from harness.models.convert import TENSORFLOW_PACKAGES, installed_version
+from harness.models.graph import TFLiteModel
 from harness.models.quiet import captured_stderr
 
 if TYPE_CHECKING:
@@ -63,32 +64,23 @@ class OutputComparison:
         return self.bytes_differing == 0
 
 
-def compare_outputs(
-    device: bytes | Sequence[bytes], reference: bytes | Sequence[bytes]
-) -> OutputComparison:
-    """Compare what the device computed with what the host did.
-
-    Args:
-        device: One buffer, or one for each output.
-        reference: The same from a reference.
+def compare_outputs(device: bytes, reference: bytes) -> OutputComparison:
+    """Compare all output bytes of the device with those of the host.
 
     Raises:
-        ModelError: Number or size of the buffers differ: they are not of the same model.
+        ModelError: The sizes differ: they are not of the same model.
     """
     import numpy as np
 
-    ours, theirs = _as_list(device), _as_list(reference)
-    sizes = [len(part) for part in ours], [len(part) for part in theirs]
-    if sizes[0] != sizes[1]:
+    if len(device) != len(reference):
         raise ModelError(
-            f"device output has {sizes[0]} bytes",
-            expected=f"{sizes[1]} bytes, as the reference",
+            f"device output has {len(device)} bytes",
+            expected=f"{len(reference)} bytes, as the reference",
         )
-    a = np.frombuffer(b"".join(ours), dtype=np.int8).astype(np.int16)
-    b = np.frombuffer(b"".join(theirs), dtype=np.int8).astype(np.int16)
-    difference = np.abs(a - b)
+    ours = np.frombuffer(device, dtype=np.int8).astype(np.int16)
+    difference = np.abs(ours - np.frombuffer(reference, dtype=np.int8))
     return OutputComparison(
-        bytes_total=len(a),
+        bytes_total=len(reference),
         bytes_differing=int(np.count_nonzero(difference)),
         max_abs_diff=int(difference.max(initial=0)),
     )
@@ -100,12 +92,12 @@ def default_reference() -> ReferenceName:
 
 
 def run_reference(
-    model: TFLiteModel | bytes, inputs: Sequence[bytes], name: ReferenceName | None = None
+    model: TFLiteModel, inputs: Sequence[bytes], name: ReferenceName | None = None
 ) -> Reference:
     """Run a reference and say which it was.
 
     Args:
-        model: The model, or its content.
+        model: The model.
         inputs: One buffer for each input.
         name: Reference to use; by default `default_reference`.
 
@@ -124,25 +116,19 @@ def reference_version(name: ReferenceName) -> str:
     Raises:
         ModelError: It is not installed.
     """
-    packages = {
-        "tflm": ("tflite-micro",),
-        "tflite": ("ai-edge-litert", "tensorflow-cpu", "tensorflow"),
-    }[name]
-    for package in packages:
-        try:
-            return f"{package} {metadata.version(package)}"
-        except metadata.PackageNotFoundError:
-            continue
-    raise _missing(name)
+    packages = ("tflite-micro",) if name == "tflm" else ("ai-edge-litert", *TENSORFLOW_PACKAGES)
+    found = installed_version(packages)
+    if found is None:
+        raise _missing(name)
+    return found
 
 
-def run_tflite(model: TFLiteModel | bytes, inputs: Sequence[bytes]) -> list[bytes]:
+def run_tflite(model: TFLiteModel, inputs: Sequence[bytes]) -> list[bytes]:
     """Run TensorFlow Lite's reference kernels; return one buffer for each output.
 
     Raises:
         ModelError: No interpreter is installed, the inputs do not fit or the model does not run.
     """
-    model = _read(model)
     arrays = _input_arrays(model, inputs)
 
     def once(interpreter: Any) -> list[bytes]:
@@ -186,28 +172,26 @@ def tflite_outputs(model: TFLiteModel, inputs: NDArray[np.int8]) -> NDArray[np.i
     return _with_tflite(model, all_of_them)
 
 
-def run_tflm(model: TFLiteModel | bytes, inputs: Sequence[bytes]) -> list[bytes]:
+def run_tflm(model: TFLiteModel, inputs: Sequence[bytes]) -> list[bytes]:
     """Run TensorFlow Lite for Microcontrollers on the host; return one buffer for each output.
 
     Raises:
         ModelError: The wheel is not installed, the inputs do not fit or the model does not run.
     """
-    model = _read(model)
     arrays = _input_arrays(model, inputs)
-    with captured_stderr() as log:
-        try:
-            interpreter = _tflm_interpreter(model)
-            for place, array in enumerate(arrays):
-                interpreter.set_input(array, place)
-            interpreter.invoke()
-            count = len(model.graph.outputs)
-            return [interpreter.get_output(place).tobytes() for place in range(count)]
-        except (RuntimeError, ValueError) as failure:
-            reason = failure
-    raise _refused("TensorFlow Lite for Microcontrollers", model, reason, log.tail())
+
+    def once() -> list[bytes]:
+        interpreter = _tflm_interpreter(model)
+        for place, array in enumerate(arrays):
+            interpreter.set_input(array, place)
+        interpreter.invoke()
+        count = len(model.graph.outputs)
+        return [interpreter.get_output(place).tobytes() for place in range(count)]
+
+    return _guarded("TensorFlow Lite for Microcontrollers", model, once)[0]
 
 
-def tflm_arena_bytes(model: TFLiteModel | bytes) -> int:
+def tflm_arena_bytes(model: TFLiteModel) -> int:
     """Return the arena that TFLM uses on a 64-bit host with reference kernels.
 
     It bounds nothing on a device: pointers are 4 bytes there, and CMSIS-NN adds scratch buffers.
@@ -215,16 +199,13 @@ def tflm_arena_bytes(model: TFLiteModel | bytes) -> int:
     Raises:
         ModelError: The wheel is not installed or the model does not run.
     """
-    model = _read(model)
-    with captured_stderr(replay=False) as log:
-        try:
-            _tflm_interpreter(model).print_allocations()
-            reason = None
-        except RuntimeError as failure:
-            reason = failure
-    if reason is not None:
-        raise _refused("TensorFlow Lite for Microcontrollers", model, reason, log.tail())
-    found = _ARENA_TOTAL.search(log.text)
+    _, log = _guarded(
+        "TensorFlow Lite for Microcontrollers",
+        model,
+        lambda: _tflm_interpreter(model).print_allocations(),
+        replay=False,
+    )
+    found = _ARENA_TOTAL.search(log)
     if not found:
         raise ModelError(
             "the tflite-micro wheel does not report its arena",
@@ -232,6 +213,25 @@ def tflm_arena_bytes(model: TFLiteModel | bytes) -> int:
             expected="a line 'Arena allocation total N bytes'",
         )
     return int(found[1])
+
+
+def _guarded(
+    runtime: str, model: TFLiteModel, run: Callable[[], _T], *, replay: bool = True
+) -> tuple[_T, str]:
+    """Return the result of `run` and what it wrote to stderr; ModelError where it fails."""
+    with captured_stderr(replay=replay) as log:
+        try:
+            result = run()
+            reason = None
+        except (RuntimeError, ValueError) as failure:
+            reason = failure
+    if reason is not None:
+        raise ModelError(
+            f"{runtime} cannot run '{model.name}': {reason}",
+            where=log.tail() or None,
+            expected="a model whose operators the reference has",
+        )
+    return result, log.text
 
 
 def _tflm_interpreter(model: TFLiteModel) -> Any:
@@ -251,26 +251,22 @@ def _tflm_interpreter(model: TFLiteModel) -> Any:
 
 
 def _with_tflite(model: TFLiteModel, use: Callable[[Any], _T]) -> _T:
-    """Return what `use` makes of an interpreter of `model` with reference kernels.
-
-    Raises:
-        ModelError: No interpreter is installed or the model does not run.
-    """
+    """Return what `use` makes of an interpreter of `model` with reference kernels."""
     interpreter_class, resolver = _tflite_interpreter()
-    with captured_stderr() as log, warnings.catch_warnings():
-        # It tells to move to ai-edge-litert, which is used where it is installed.
+
+    def run() -> _T:
+        interpreter = interpreter_class(
+            model_content=model.content,
+            experimental_op_resolver_type=resolver.BUILTIN_REF,
+            num_threads=1,
+        )
+        interpreter.allocate_tensors()
+        return use(interpreter)
+
+    with warnings.catch_warnings():
+        # It advises to move to ai-edge-litert, which is used where it is installed.
         warnings.filterwarnings("ignore", message=r"(?s).*tf\.lite\.Interpreter is deprecated")
-        try:
-            interpreter = interpreter_class(
-                model_content=model.content,
-                experimental_op_resolver_type=resolver.BUILTIN_REF,
-                num_threads=1,
-            )
-            interpreter.allocate_tensors()
-            return use(interpreter)
-        except (RuntimeError, ValueError) as failure:
-            reason = failure
-    raise _refused("TensorFlow Lite", model, reason, log.tail())
+        return _guarded("TensorFlow Lite", model, run)[0]
 
 
 def _tflite_interpreter() -> tuple[Any, Any]:
@@ -283,14 +279,6 @@ def _tflite_interpreter() -> tuple[Any, Any]:
 
     lite = load_tensorflow().lite
     return lite.Interpreter, lite.experimental.OpResolverType
-
-
-def _read(model: TFLiteModel | bytes) -> TFLiteModel:
-    return model if isinstance(model, TFLiteModel) else read_model(model)
-
-
-def _as_list(buffers: bytes | Sequence[bytes]) -> list[bytes]:
-    return [buffers] if isinstance(buffers, bytes) else list(buffers)
 
 
 def _input_arrays(model: TFLiteModel, inputs: Sequence[bytes]) -> list[NDArray[np.generic]]:
@@ -306,14 +294,6 @@ def _input_arrays(model: TFLiteModel, inputs: Sequence[bytes]) -> list[NDArray[n
         np.frombuffer(buffer, dtype=tensor.dtype).reshape(tensor.shape)
         for buffer, tensor in zip(inputs, tensors, strict=True)
     ]
-
-
-def _refused(runtime: str, model: TFLiteModel, reason: Exception | None, log: str) -> ModelError:
-    return ModelError(
-        f"{runtime} cannot run '{model.name}': {reason}",
-        where=log or None,
-        expected="a model whose operators the reference has",
-    )
 
 
 def _missing(name: ReferenceName) -> ModelError:
