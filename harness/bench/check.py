@@ -42,7 +42,7 @@ def check(
     station: Station,
     board: Board,
     *,
-    probes: Callable[[], Sequence[SeenProbe]] = list_probes,
+    probes: Callable[[str], Sequence[SeenProbe]] = list_probes,
     device_id: Callable[[Station], int] | None = None,
     open_serial: Callable[[str], None] = lambda url: open_port(url).close(),
 ) -> list[Finding]:
@@ -51,7 +51,7 @@ def check(
     Args:
         station: What to check.
         board: The board type that it should be.
-        probes: Lists probes.
+        probes: Lists probes, given the station's probe id.
         device_id: Reads DBGMCU_IDCODE of the chip; `read_device_id` by default.
         open_serial: Opens and closes the console, raising `SerialUnavailable`.
 
@@ -60,7 +60,7 @@ def check(
     """
     findings = []
     try:
-        seen = match_probe(station.probe, probes())
+        seen = match_probe(station.probe, probes(station.probe))
         findings.append(Finding("ok", f"probe {seen.unique_id} {seen.description}".rstrip()))
         findings.append(_check_chip(station, board, device_id or read_device_id))
     except HarnessError as problem:

@@ -47,12 +47,18 @@ class SeenPort:
     description: str = ""
 
 
-def list_probes() -> tuple[SeenProbe, ...]:
-    """Return the probes that pyOCD sees now, virtual ones included."""
+def list_probes(wanted: str = "") -> tuple[SeenProbe, ...]:
+    """Return the probes that pyOCD sees now, virtual ones included.
+
+    Args:
+        wanted: Looks for that probe alone if it names a kind, as ``remote:HOST:PORT`` does.
+    """
     from pyocd.core.helpers import ConnectHelper
 
     found = []
-    for probe in ConnectHelper.get_all_connected_probes(blocking=False, print_wait_message=False):
+    for probe in ConnectHelper.get_all_connected_probes(
+        blocking=False, unique_id=wanted if ":" in wanted else None, print_wait_message=False
+    ):
         info = probe.associated_board_info
         found.append(
             SeenProbe(

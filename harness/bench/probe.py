@@ -44,16 +44,11 @@ def match_probe(wanted: str, seen: Sequence[SeenProbe]) -> SeenProbe:
             probe=wanted,
             seen=ids,
         )
-    fix = (
-        "check the cable and the id (`harness bench discover`); a probe that `lsusb` shows but "
-        f"pyOCD does not lacks permission: {_UDEV_FIX}"
-    )
-    if wanted.startswith("remote:"):
-        fix = "check the host and port, and that its probe server runs (`harness virtual serve`)"
     raise ProbeNotFound(
         f"no debug probe '{wanted}'",
         where=f"probes seen: {listed}",
-        fix=fix,
+        fix="check the cable and the id (`harness bench discover`); a probe that `lsusb` shows but "
+        f"pyOCD does not lacks permission: {_UDEV_FIX}",
         probe=wanted,
         seen=ids,
     )
@@ -213,6 +208,9 @@ def connect_error(failure: BaseException, probe_id: str) -> HarnessError:
     if isinstance(failure, exceptions.ProbeDisconnected) or codes & {errno.ENODEV, errno.EIO}:
         fix = "check the cable and plug the probe in again"
         return ProbeNotFound(f"{probe} was disconnected: {text}", fix=fix, probe=probe_id, seen=())
+    if codes & {errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH}:
+        fix = "check host and port, and that the probe server runs (`pyocd server`)"
+        return ProbeNotFound(f"{probe} cannot be reached: {text}", fix=fix, probe=probe_id, seen=())
     if isinstance(failure, exceptions.TargetSupportError):
         what = f"pyOCD has no support for the board's chip: {text}"
         fix = "check 'pyocd_target' in the board's manifest"

@@ -27,7 +27,7 @@ def test_all_is_well() -> None:
     findings = check(
         STATION,
         BOARD,
-        probes=lambda: SEEN,
+        probes=lambda _: SEEN,
         device_id=lambda _: 0x1001_6449,
         open_serial=lambda _: None,
     )
@@ -37,7 +37,7 @@ def test_all_is_well() -> None:
 
 def test_every_trouble_has_a_fix() -> None:
     findings = check(
-        STATION, BOARD, probes=lambda: [], device_id=lambda _: 0, open_serial=no_serial
+        STATION, BOARD, probes=lambda _: [], device_id=lambda _: 0, open_serial=no_serial
     )
     assert [f.level for f in findings] == ["error", "error"]
     assert all(f.fix for f in findings)
@@ -45,7 +45,7 @@ def test_every_trouble_has_a_fix() -> None:
 
 def test_wrong_chip() -> None:
     findings = check(
-        STATION, BOARD, probes=lambda: SEEN, device_id=lambda _: 0x451, open_serial=lambda _: None
+        STATION, BOARD, probes=lambda _: SEEN, device_id=lambda _: 0x451, open_serial=lambda _: None
     )
     assert findings[1].level == "error"
     assert "0x451" in findings[1].what

@@ -50,6 +50,8 @@ def test_causes_become_typed_errors() -> None:
     assert "udev" in str(denied.fix)
     gone = connect_error(exceptions.ProbeDisconnected("gone"), "p")
     assert isinstance(gone, ProbeNotFound)
+    refused = connect_error(ConnectionRefusedError(errno.ECONNREFUSED, "refused"), "remote:h:1")
+    assert isinstance(refused, ProbeNotFound) and "host and port" in str(refused.fix)
     silent = connect_error(exceptions.TransferError("no ACK"), "p")
     assert type(silent) is BenchError
     assert "does not answer" in silent.what
