@@ -6,16 +6,15 @@ a layer's two snapshots are those whose difference is the layer's reading.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.errors import VirtualError
 from harness.explain.record import Explanation, LayerSplit, Split
+from harness.firmware.symbols import Functions
 from harness.virtual.time.decode import decode_block
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def explain(built: Built) -> Explanation:
     finally:
         machine.chip.dwt.on_read = None
     pairs = _around(readings, row.layers)
-    functions = Functions(built.image.elf)
+    functions = Functions.of(built.image.elf)
     width = _WIDTH[job.board.facts.core.cpu]
     layers = tuple(
         _layer(machine, layer, before, after, functions, width)
@@ -129,7 +128,7 @@ def _layer(
             *(times * each for times, each in zip(happened, cost.event_cycles, strict=True)),
         )
         split = Split(instructions * count, width * sum(cycles), cycles, happened)
-        name = functions.at(cost.address)
+        name = functions.at(cost.address) or _NO_FUNCTION
         by_function[name] = by_function.get(name, Split()) + split
     return LayerSplit(layer.name, layer.operator, layer.macs, by_function)
 
@@ -137,25 +136,3 @@ def _layer(
 @lru_cache(maxsize=1 << 14)
 def _instructions(code: bytes) -> int:
     return sum(1 for _ in decode_block(code))
-
-
-class Functions:
-    """Function names of an ELF by address."""
-
-    def __init__(self, elf: Path) -> None:
-        from elftools.elf.elffile import ELFFile
-
-        with elf.open("rb") as file:
-            table = ELFFile(file).get_section_by_name(".symtab")
-            found = {
-                symbol["st_value"] & ~1: symbol.name
-                for symbol in table.iter_symbols()
-                if symbol["st_info"]["type"] == "STT_FUNC"
-            }
-        self._starts = sorted(found)
-        self._names = [found[start] for start in self._starts]
-
-    def at(self, address: int) -> str:
-        """Return the name of the function that `address` is in."""
-        index = bisect_right(self._starts, address) - 1
-        return self._names[index] if index >= 0 else _NO_FUNCTION

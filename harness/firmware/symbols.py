@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,21 +39,37 @@ def locate(elf: Path, address: int) -> Place | None:
     try:
         with elf.open("rb") as stream:
             image = ELFFile(stream)
-            function = _function(image, address)
+            function = Functions(image).at(address)
             file, line = _line(image, address) or (None, None)
     except (OSError, ELFError):
         return None
     return None if function is None and file is None else Place(function, file, line)
 
 
-def _function(image: Any, address: int) -> str | None:
-    table = image.get_section_by_name(".symtab")
-    for symbol in table.iter_symbols() if table is not None else ():
-        start = symbol["st_value"] & ~1
-        size = symbol["st_size"]
-        if symbol["st_info"]["type"] == "STT_FUNC" and start <= address < start + size:
-            return str(symbol.name)
-    return None
+class Functions:
+    """Names of an image's functions by address."""
+
+    def __init__(self, image: Any) -> None:
+        table = image.get_section_by_name(".symtab")
+        self._found = sorted(
+            (symbol["st_value"] & ~1, symbol["st_size"], str(symbol.name))
+            for symbol in (table.iter_symbols() if table is not None else ())
+            if symbol["st_info"]["type"] == "STT_FUNC"
+        )
+
+    @classmethod
+    def of(cls, elf: Path) -> Functions:
+        """Read those of an ELF file."""
+        from elftools.elf.elffile import ELFFile
+
+        with elf.open("rb") as stream:
+            return cls(ELFFile(stream))
+
+    def at(self, address: int) -> str | None:
+        """Return the name of the function that `address` is in, None for none."""
+        index = bisect_right(self._found, address, key=lambda one: one[0]) - 1
+        start, size, name = self._found[index] if index >= 0 else (0, 0, "")
+        return name if address < start + size else None
 
 
 def _line(image: Any, address: int) -> tuple[str, int] | None:

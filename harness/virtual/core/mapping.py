@@ -1,7 +1,4 @@
-"""Connect register pages and flash to Unicorn, straight to its library.
-
-Its Python binding would add two calls to every access.
-"""
+"""Connect register pages and flash to Unicorn, straight to its library."""
 
 from __future__ import annotations
 
@@ -9,12 +6,11 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
-import unicorn
 import unicorn.unicorn_py3.unicorn as unicorn_api
 from unicorn import unicorn_const as uc
 
 from harness.virtual.core.accesses import CoreAccesses
-from harness.virtual.native.callbacks import Page
+from harness.virtual.native.callbacks import Page, add_hook, call_unicorn
 from harness.virtual.native.flash import flash_store
 
 _STORE = ctypes.CFUNCTYPE(
@@ -55,8 +51,8 @@ def map_registers(engine: Any, address: int, bus: CoreAccesses, fast: Page | Non
         fast.state[0].call_write = callbacks[1].value
         callbacks = ctypes.c_void_p(fast.read), ctypes.c_void_p(fast.write)
         state = ctypes.c_void_p(fast.state.ctypes.data)
-    _call(
-        "uc_mmio_map", engine._uch, ctypes.c_uint64(address), ctypes.c_size_t(0x1000),
+    call_unicorn(
+        "uc_mmio_map", engine, ctypes.c_uint64(address), ctypes.c_size_t(0x1000),
         callbacks[0], state, callbacks[1], state,
     )  # fmt: skip
     return slow
@@ -70,17 +66,5 @@ def hook_flash(engine: Any, store: Callable[..., bool], state: Any) -> object:
     """
     callback = _STORE(store)
     state[0].call_store = ctypes.cast(callback, ctypes.c_void_p).value
-    _call(
-        "uc_hook_add", engine._uch, ctypes.byref(ctypes.c_size_t()), uc.UC_HOOK_MEM_WRITE_PROT,
-        ctypes.c_void_p(flash_store.address), ctypes.c_void_p(state.ctypes.data),
-        ctypes.c_uint64(1), ctypes.c_uint64(0),
-    )  # fmt: skip
+    add_hook(engine, uc.UC_HOOK_MEM_WRITE_PROT, flash_store.address, state.ctypes.data)
     return callback
-
-
-def _call(name: str, *arguments: Any) -> None:
-    function = ctypes.CDLL(unicorn_api.uclib._name)[name]  # takes untyped arguments
-    function.restype = ctypes.c_int
-    status = function(*arguments)
-    if status != uc.UC_ERR_OK:
-        raise unicorn.UcError(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import unicorn
 import unicorn.unicorn_py3.unicorn as unicorn_api
 from llvmlite import binding, ir  # type: ignore[import-untyped]  # ships no stubs
 from numba import types
@@ -17,6 +19,7 @@ from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.sigutils import normalize_signature
 from numba.extending import intrinsic
+from unicorn.unicorn_const import UC_ERR_OK
 
 from harness.virtual.time import events
 
@@ -48,6 +51,27 @@ class Page:
     read: int
     write: int
     state: Any
+
+
+def call_unicorn(name: str, engine: Any, *arguments: Any) -> None:
+    """Call a function of Unicorn's library; its Python binding would wrap each callback.
+
+    Raises:
+        UcError: Unicorn refused it.
+    """
+    function = ctypes.CDLL(unicorn_api.uclib._name)[name]  # takes untyped arguments
+    function.restype = ctypes.c_int
+    status = function(engine._uch, *arguments)
+    if status != UC_ERR_OK:
+        raise unicorn.UcError(status)
+
+
+def add_hook(engine: Any, kind: int, hook: int, state: int) -> None:
+    """Hook the callback at the address `hook` for every address, with its record at `state`."""
+    call_unicorn(
+        "uc_hook_add", engine, ctypes.byref(ctypes.c_size_t()), kind, ctypes.c_void_p(hook),
+        ctypes.c_void_p(state), ctypes.c_uint64(1), ctypes.c_uint64(0),
+    )  # fmt: skip
 
 
 class _Cache(FunctionCache):

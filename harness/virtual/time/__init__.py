@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import os
 from enum import StrEnum
-from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from harness.errors import VirtualError
 
@@ -36,14 +35,6 @@ class Timing(StrEnum):
 
     ISSUE = "issue"
     PIPELINE = "pipeline"
-
-
-_CLASSES = {
-    ("cortex-m4", Timing.ISSUE): "CortexM4",
-    ("cortex-m4", Timing.PIPELINE): "PipelineM4",
-    ("cortex-m7", Timing.ISSUE): "CortexM7",
-    ("cortex-m7", Timing.PIPELINE): "PipelineM7",
-}
 
 
 def timing_model(board: Board, name: str | None = None) -> TimingModel:
@@ -65,16 +56,6 @@ def timing_model(board: Board, name: str | None = None) -> TimingModel:
             expected=" or ".join(Timing),
             name=wanted,
         )
-    core = board.facts.core.cpu
-    found = _CLASSES.get((core, Timing(wanted)))
-    if found is None:
-        raise VirtualError(
-            f"no timing model for core '{core}'",
-            where=board.id,
-            expected=" or ".join(sorted({known for known, _ in _CLASSES})),
-            fix="add a module to harness/virtual/time and name it in its __init__.py",
-            core=core,
-        )
     try:
         import capstone  # noqa: F401
     except ModuleNotFoundError as missing:
@@ -83,5 +64,19 @@ def timing_model(board: Board, name: str | None = None) -> TimingModel:
             fix="install the extra: pip install 'tinyml-harness[virtual]'",
             package=missing.name,
         ) from None
-    module = found.replace("CortexM", "cortex_m").replace("PipelineM", "pipeline_m")
-    return cast("TimingModel", getattr(import_module(f"{__name__}.{module}"), found)(board))
+    from harness.virtual.time import cortex_m4, cortex_m7, pipeline_m4, pipeline_m7
+
+    models: dict[str, dict[str, type[TimingModel]]] = {
+        "cortex-m4": {Timing.ISSUE: cortex_m4.CortexM4, Timing.PIPELINE: pipeline_m4.PipelineM4},
+        "cortex-m7": {Timing.ISSUE: cortex_m7.CortexM7, Timing.PIPELINE: pipeline_m7.PipelineM7},
+    }
+    core = board.facts.core.cpu
+    if core not in models:
+        raise VirtualError(
+            f"no timing model for core '{core}'",
+            where=board.id,
+            expected=" or ".join(models),
+            fix="add a module to harness/virtual/time and name it in timing_model",
+            core=core,
+        )
+    return models[core][wanted](board)

@@ -13,17 +13,16 @@ effect after the hook has run, so the block would be counted once more at the re
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import unicorn.unicorn_py3.unicorn as unicorn_api
-from unicorn.unicorn_const import UC_ERR_OK, UC_HOOK_BLOCK
+from unicorn.unicorn_const import UC_HOOK_BLOCK
 
 from harness.errors import VirtualError
 from harness.virtual.native import blocks, hooks, shared
+from harness.virtual.native.callbacks import add_hook
 from harness.virtual.time.events import EVENTS
 
 if TYPE_CHECKING:
@@ -113,18 +112,7 @@ class BlockCounter:
         hook, state = hooks.count_block.address, self.address
         if self._observer is not None:
             hook, state = self._observer.hook
-        handle = ctypes.c_size_t()
-        status = unicorn_api.uclib.uc_hook_add(
-            engine._uch,
-            ctypes.byref(handle),
-            UC_HOOK_BLOCK,
-            ctypes.c_void_p(hook),
-            ctypes.c_void_p(state),
-            ctypes.c_uint64(1),
-            ctypes.c_uint64(0),
-        )
-        if status != UC_ERR_OK:
-            raise VirtualError(f"Unicorn refused the block hook (status {status})")
+        add_hook(engine, UC_HOOK_BLOCK, hook, state)
 
     def request_stop(self) -> None:
         """Make the core stop before its next block. Safe from any thread."""
