@@ -39,10 +39,6 @@ class Split:
     def __len__(self) -> int:
         return len(self.y)
 
-    def resized(self, height: int, width: int) -> Split:
-        """Return the split with inputs of another size (bilinear, antialiased)."""
-        return replace(self, x=resize(self.x, height, width))
-
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
@@ -93,13 +89,12 @@ class Dataset:
         """
         if (height, width) == self.input_shape[:2]:
             return self
-        return replace(
-            self,
-            train=self.train.resized(height, width),
-            validation=self.validation.resized(height, width),
-            test=self.test.resized(height, width),
-            features={**self.features, "resized": [height, width]},
-        )
+        splits = {
+            name: replace(split, x=resize(split.x, height, width))
+            for name, split in self.splits.items()
+        }
+        features = {**self.features, "resized": [height, width]}
+        return Dataset(self.name, self.classes, **splits, features=features, division=self.division)
 
 
 def assemble(
@@ -112,14 +107,14 @@ def assemble(
     division: Mapping[str, Any],
     **others: Sequence[Any] | None,
 ) -> Dataset:
-    """Return the data set of samples whose splits are named.
+    """Return the data set of samples of which `splits` names the split of each.
 
     Args:
-        name: For people.
-        classes: Names of the classes.
-        x: All inputs, (n, height, width, channels).
-        y: Their classes.
-        splits: The split of each.
+        name: As the rest, see `Dataset`.
+        classes: In the order of the logits.
+        x: float32 of shape (n, height, width, channels).
+        y: Classes, n of them.
+        splits: ``train``, ``validation`` or ``test`` for each.
         features: How an input is made.
         division: How the splits were made.
         **others: `anomalous` and `clip` of each; None where there are none.
@@ -146,8 +141,7 @@ def _fingerprint(classes: Sequence[str], splits: Mapping[str, Split]) -> str:
             if array is None:
                 digest.update(b"none")
             else:
-                digest.update(f"{array.dtype.str}{array.shape}".encode())
-                digest.update(array.tobytes())
+                digest.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -207,13 +201,7 @@ def listed(noun: str, problems: Sequence[str], shown: int = 20) -> str:
 
 
 def resize(x: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
-    """Return images of another size.
-
-    Args:
-        x: float32 of shape (n, height, width, channels).
-        height: Wanted.
-        width: Wanted.
-    """
+    """Return images (n, height, width, channels) of another size (bilinear, antialiased)."""
     import numpy as np
 
     if x.shape[1:3] == (height, width) or not len(x):

@@ -53,7 +53,7 @@ def divide(
     Args:
         names: File names; the folder is no part of the hash.
         speakers: Who speaks in each file; None where it is not known.
-        options: Wishes.
+        options: Shares, and speakers that were named.
 
     Raises:
         DataError: Speakers are named that are not there or in both splits, or the shares leave
@@ -65,7 +65,13 @@ def divide(
         held = _hold_out(known, options)
         return (
             [held.get(speaker or "", "train") for speaker in speakers],
-            {"by": "speaker", **{name: _of(known, held, name) for name in SPLITS}},
+            {
+                "by": "speaker",
+                **{
+                    split: [name for name in known if held.get(name, "train") == split]
+                    for split in SPLITS
+                },
+            },
         )
     if wished:
         raise DataError(
@@ -114,7 +120,8 @@ def _hold_out(known: Sequence[str], options: Division) -> Mapping[str, SplitName
             expected="different speakers",
         )
     # By a hash: alphabetical order may mean something, a hash does not.
-    free = [name for name in sorted(known, key=_number) if name not in sum(wanted.values(), ())]
+    shuffled = sorted(known, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    free = [name for name in shuffled if name not in sum(wanted.values(), ())]
     count = max(1, len(known) // _HELD_OUT_SHARE)
     held: dict[str, SplitName] = {}
     for split in ("test", "validation"):
@@ -127,11 +134,3 @@ def _hold_out(known: Sequence[str], options: Division) -> Mapping[str, SplitName
             f"all {len(known)} speakers are held out", expected="one or more to train on"
         )
     return held
-
-
-def _number(speaker: str) -> str:
-    return hashlib.sha256(speaker.encode()).hexdigest()
-
-
-def _of(known: Sequence[str], held: Mapping[str, SplitName], name: SplitName) -> list[str]:
-    return [speaker for speaker in known if held.get(speaker, "train") == name]

@@ -111,11 +111,7 @@ class SoundFeatures:
 
 
 def compute(clips: Sequence[NDArray[np.float32]], parameters: SoundFeatures) -> NDArray[np.float32]:
-    """Return the features of clips of one length.
-
-    Args:
-        clips: Each of `parameters.samples` samples, from -1 to 1.
-        parameters: How.
+    """Return the features of clips, each of `parameters.samples` samples from -1 to 1.
 
     Returns:
         float32 of shape (n, frames, bins, 1), not normalised over the data set.
@@ -126,10 +122,9 @@ def compute(clips: Sequence[NDArray[np.float32]], parameters: SoundFeatures) -> 
 
     parameters.check()
     tensorflow = load_tensorflow()
-    spectrum_bins = parameters.fft // 2 + 1
     matrix = tensorflow.signal.linear_to_mel_weight_matrix(
-        _bands(parameters),
-        spectrum_bins,
+        parameters.mel_bands if parameters.kind == "mfcc" else parameters.bins,
+        parameters.fft // 2 + 1,
         parameters.sample_rate_hz,
         parameters.lower_hz,
         parameters.top_hz,
@@ -141,10 +136,6 @@ def compute(clips: Sequence[NDArray[np.float32]], parameters: SoundFeatures) -> 
     if not parts:
         return np.zeros((0, parameters.frames, parameters.bins, 1), np.float32)
     return np.concatenate(parts)
-
-
-def _bands(parameters: SoundFeatures) -> int:
-    return parameters.mel_bands if parameters.kind == "mfcc" else parameters.bins
 
 
 def _batch(

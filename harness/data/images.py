@@ -107,12 +107,12 @@ def _read(path: Path, input_shape: tuple[int, int, int]) -> NDArray[np.float32]:
 
 
 def _empty(folder: Path, depth: int, names: list[str]) -> list[str]:
-    """Return the class folders without images."""
-    pattern = "/".join(["*"] * depth)
-    found = []
-    for place in sorted(path for path in folder.glob(pattern) if path.is_dir()):
-        name = place.relative_to(folder).as_posix()
-        hidden = any(part.startswith(".") for part in name.split("/"))
-        if not hidden and not any(other.startswith(f"{name}/") for other in names):
-            found.append(f"{name}/: holds no image")
-    return found
+    """Return a problem for each class folder without images."""
+    places = sorted(path for path in folder.glob("/".join(["*"] * depth)) if path.is_dir())
+    found = [place.relative_to(folder).as_posix() for place in places]
+    return [
+        f"{name}/: holds no image"
+        for name in found
+        if not any(part.startswith(".") for part in name.split("/"))
+        and not any(other.startswith(f"{name}/") for other in names)
+    ]

@@ -86,8 +86,7 @@ def find_recordings(folder: Path, pattern: str | None, words: Sequence[str]) -> 
         (folder / name).is_file() for name in _LISTS.values()
     ):
         return _speech_commands(named, folder, words)
-    machines = {name: _MACHINE.match(name) for name in named}
-    if all(machines.values()):
+    if all(_MACHINE.match(name) for name in named):
         return _machines(named)
     if all("/" not in name for name in named):
         return _by_pattern(named, _FLAT_PATTERN, folder)
@@ -98,15 +97,14 @@ def _by_pattern(named: dict[str, Path], pattern: str, folder: Path) -> Recording
     expression = _compile(pattern)
     files, strangers = [], []
     for name, path in named.items():
-        found = expression.fullmatch(name)
-        if found is None:
-            strangers.append(name)
-            continue
-        parts = found.groupdict()
-        files.append(Recording(path, name, parts["label"], parts.get("speaker")))
+        if found := expression.fullmatch(name):
+            parts = found.groupdict()
+            files.append(Recording(path, name, parts["label"], parts.get("speaker")))
+        else:
+            strangers.append(f"{name} does not fit the pattern")
     if strangers:
         raise DataError(
-            listed("file name", [f"{name} does not fit the pattern" for name in strangers]),
+            listed("file name", strangers),
             where=str(folder),
             expected=f"names such as '{pattern}', or a folder for each label",
             fix="say how label and speaker are written: --pattern '{label}_{speaker}_{index}.wav'",
@@ -157,20 +155,17 @@ def _speech_commands(named: dict[str, Path], folder: Path, words: Sequence[str])
             expected=f"folders {', '.join(SPEECH_COMMANDS_WORDS)}",
             fix="name other words: --words yes,no",
         )
-    files = []
-    for name, path in named.items():
-        label = name.split("/", 1)[0]
-        if label == NOISE_FOLDER or "/" not in name:
-            continue
-        files.append(
-            Recording(
-                path,
-                name,
-                label if label in chosen else UNKNOWN,
-                _speaker(path.stem),
-                lists.get(name, "train") if lists else None,
-            )
+    files = [
+        Recording(
+            path,
+            name,
+            label if label in chosen else UNKNOWN,
+            _speaker(path.stem),
+            lists.get(name, "train") if lists else None,
         )
+        for name, path in named.items()
+        if "/" in name and (label := name.split("/", 1)[0]) != NOISE_FOLDER
+    ]
     noise = tuple(sorted((folder / NOISE_FOLDER).glob("*.wav")))
     classes = (
         *((SILENCE,) if noise else ()),
@@ -183,11 +178,10 @@ def _speech_commands(named: dict[str, Path], folder: Path, words: Sequence[str])
 def _machines(named: dict[str, Path]) -> Recordings:
     files = []
     for name, path in named.items():
-        found = _MACHINE.match(name)
-        if found is None:  # the caller has looked
-            continue
-        split: SplitName = "test" if found[1].lower() == "test" else "train"
-        files.append(Recording(path, name, found[3], None, split, found[2].lower() == "anomaly"))
+        if (found := _MACHINE.match(name)) is not None:
+            split: SplitName = "test" if found[1].lower() == "test" else "train"
+            anomalous = found[2].lower() == "anomaly"
+            files.append(Recording(path, name, found[3], None, split, anomalous))
     return Recordings("machines", tuple(files), _classes(files))
 
 
@@ -208,10 +202,9 @@ def _compile(pattern: str) -> re.Pattern[str]:
             f"pattern '{pattern}' has the places {', '.join(names) or 'none'}",
             expected="{label} once, and each other place ({speaker}, {index} ...) once at most",
         )
-    text = ""
-    for index, part in enumerate(parts):
-        if index % 2 == 0:
-            text += re.escape(part)
-        else:
-            text += f"(?P<{part}>{'[0-9]+' if part == 'index' else '[^/]+?'})"
-    return re.compile(text, re.IGNORECASE)
+    for place in range(0, len(parts), 2):
+        parts[place] = re.escape(parts[place])
+    for place in range(1, len(parts), 2):
+        value = "[0-9]+" if parts[place] == "index" else "[^/]+?"
+        parts[place] = f"(?P<{parts[place]}>{value})"
+    return re.compile("".join(parts), re.IGNORECASE)

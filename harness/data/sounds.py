@@ -39,16 +39,16 @@ _MACHINE_FEATURES = SoundFeatures(
 
 @dataclass(frozen=True, slots=True)
 class SoundOptions:
-    """What may be said about recordings.
+    """How to read recordings.
 
     Attributes:
         pattern: How names carry label and speaker; None: found out.
         words: Classes of Speech Commands; empty: its usual ten.
-        sample_rate_hz: Rate that the network is to hear; None: that of the files.
+        sample_rate_hz: Sample rate of the inputs; None: that of the files.
         resample: Convert recordings of another rate instead of refusing them.
-        speeds: Further speeds at which the training recordings are heard too, so that there are
-            more voices than speakers (Ko et al. 2015, "Audio augmentation for speech
-            recognition"). Validation and test are heard as they are.
+        speeds: Further speeds to play the training recordings at, so that there are more voices
+            than speakers (Ko et al. 2015, "Audio augmentation for speech recognition").
+            Validation and test are left as they are.
         division: How to divide.
     """
 
@@ -117,41 +117,43 @@ def _divided(
     found: Recordings, options: Division
 ) -> tuple[Recordings, list[SplitName], dict[str, Any]]:
     files = found.files
+    hashed = [by_hash(file.name, options) for file in files]
     if found.convention == "machines":
-        # Its test files are given; what to choose by comes from the normal sounds to train on.
+        # Its test files are given; validation comes from the normal sounds to train on.
         splits: list[SplitName] = [
-            file.split
-            if file.split == "test"
-            else ("train" if by_hash(file.name, options) == "train" else "validation")
-            for file in files
+            "test" if file.split == "test" else "train" if own == "train" else "validation"
+            for file, own in zip(files, hashed, strict=True)
         ]
         return found, splits, {"by": "the data set's folders"}
     if found.convention == "speech_commands":
-        by_lists = any(file.split is not None for file in files)
-        splits = [file.split or by_hash(file.name, options) for file in files]
+        splits = [file.split or own for file, own in zip(files, hashed, strict=True)]
         kept = _fewer_unknown(files, splits)
+        listed_ones = any(file.split is not None for file in files)
+        how = {"by": "the data set's lists" if listed_ones else "file name"}
         chosen = replace(found, files=tuple(files[index] for index in kept))
-        how = "the data set's lists" if by_lists else "file name"
-        return chosen, [splits[index] for index in kept], {"by": how}
-    splits, how_made = divide(
-        [file.name for file in files], [file.speaker for file in files], options
-    )
-    return found, splits, how_made
+        return chosen, [splits[index] for index in kept], how
+    names, speakers = [file.name for file in files], [file.speaker for file in files]
+    return found, *divide(names, speakers, options)
 
 
 def _fewer_unknown(files: Sequence[Recording], splits: Sequence[SplitName]) -> list[int]:
     """Keep as many unknown words as Speech Commands' convention has, chosen by hash."""
     kept = [index for index, file in enumerate(files) if file.label != UNKNOWN]
+    wanted = Counter(splits[index] for index in kept)
     for split in SPLITS:
-        wanted = sum(splits[index] == split for index in kept if files[index].label != UNKNOWN)
         unknown = [
             index
             for index, file in enumerate(files)
             if file.label == UNKNOWN and splits[index] == split
         ]
         unknown.sort(key=lambda index: hashlib.sha256(files[index].name.encode()).digest())
-        kept += unknown[: max(2, round(wanted * _EXTRA_SHARE))]
+        kept += unknown[: _extra(wanted[split])]
     return sorted(kept)
+
+
+def _extra(wanted: int) -> int:
+    """Return how many unknown words, or pieces of silence, go with `wanted` words."""
+    return max(2, round(wanted * _EXTRA_SHARE))
 
 
 def _examine(
@@ -162,23 +164,20 @@ def _examine(
     Raises:
         DataError: Files cannot be read or have another rate; all of them are named.
     """
-    digests: dict[Path, str] = {}
-    rates: dict[Path, int] = {}
-    samples: dict[Path, int] = {}
+    sounds: dict[Path, tuple[str, int, int]] = {}
     problems = []
     for path in files:
         try:
             sound = read_wav(path)
+            sounds[path] = sound.digest, sound.rate_hz, len(sound.samples)
         except Unreadable as failure:
             problems.append(f"{path.relative_to(folder)}: {failure}")
-            continue
-        digests[path], rates[path], samples[path] = sound.digest, sound.rate_hz, len(sound.samples)
-    usual = Counter(rates.values()).most_common(1)
+    usual = Counter(own for _, own, _ in sounds.values()).most_common(1)
     rate = options.sample_rate_hz or (usual[0][0] if usual else 16_000)
     if not options.resample:
         problems += [
             f"{path.relative_to(folder)}: sample rate {own} Hz"
-            for path, own in rates.items()
+            for path, (_, own, _) in sounds.items()
             if own != rate
         ]
     if problems:
@@ -190,7 +189,8 @@ def _examine(
             + ("" if options.resample else "; --resample converts other rates"),
             problems=problems,
         )
-    return rate, digests, {path: samples[path] * rate // rates[path] for path in files}
+    digests = {path: digest for path, (digest, _, _) in sounds.items()}
+    return rate, digests, {path: count * rate // own for path, (_, own, count) in sounds.items()}
 
 
 def _cuts(
@@ -231,13 +231,11 @@ def _silence(
     from harness.backbones.draw import Draw, key_of
 
     edges = {"train": (0.0, 0.8), "validation": (0.8, 0.9), "test": (0.9, 1.0)}
+    known = zip(found.files, splits, strict=True)
+    wanted = Counter(own for file, own in known if file.label != UNKNOWN)
     for split in SPLITS:
-        wanted = sum(
-            file.label != UNKNOWN and own == split
-            for file, own in zip(found.files, splits, strict=True)
-        )
         draw = Draw(0, key_of(f"silence {split}"))
-        for number in range(max(2, round(wanted * _EXTRA_SHARE))):
+        for number in range(_extra(wanted[split])):
             path = found.noise[number % len(found.noise)]
             low, high = (int(edge * lengths[path]) for edge in edges[split])
             start = draw.between(low, max(low, high - parameters.samples))

@@ -8,9 +8,11 @@ from pathlib import Path
 from harness.errors import ResultsError
 from harness.files import draft_of
 from harness.report import text
-from harness.report.table import Table
+from harness.report.table import Column, Table, table_of
+from harness.search.choice.refine import LocalError
 from harness.search.cost.budgets import FIGURES
-from harness.search.record import Method, Refinement, SearchRun
+from harness.search.record import Candidate, Method, Refinement, SearchRun
+from harness.search.training.evaluate import Evaluation
 
 PAGE = "search.md"
 _METHODS = {
@@ -79,47 +81,51 @@ def error_pct(run: SearchRun, budget: str) -> float | None:
 
 def cost_table(run: SearchRun, name: str = "Cost") -> Table:
     """Return a line for latency, SRAM and flash: budget, bound, predicted, measured, verdict."""
-    bounds, budgets, holds = run.predicted.bounds(), dict(run.budgets.items()), run.holds
+    bounds, budgets = run.predicted.bounds(), dict(run.budgets.items())
     verdicts = {True: "holds", False: "BROKEN", None: "not measured"}
-    rows: list[tuple[str, ...]] = []
+    rows = []
     for budget, (label, scale, unit, digits) in FIGURES.items():
-        figures = (
-            budgets.get(budget),
-            bounds[budget],
-            getattr(run.predicted, budget),
-            run.measured_of(budget),
-        )
+        predicted, measured = getattr(run.predicted, budget), run.measured_of(budget)
+        figures = (budgets.get(budget), bounds[budget], predicted, measured)
         off = error_pct(run, budget)
         rows.append(
             (
                 f"{label} ({unit})",
-                *(_scaled(figure, scale, digits) for figure in figures),
+                *(text.number(figure, digits, per=scale) for figure in figures),
                 text.UNKNOWN if off is None else f"{off:+.1f} %",
-                verdicts[holds[budget]] if budget in holds else "no budget",
+                verdicts[run.holds[budget]] if budget in budgets else "no budget",
             )
         )
     verb = text.verb(run.measured.source) if run.measured else "measured"
     heads = ("", "budget", "bound", "predicted", verb, "predicted − " + verb, "budget as measured")
-    return Table(name, heads, tuple(rows))
+    return Table(name, heads, rows)
+
+
+_ACCURACY: tuple[Column[tuple[str, Evaluation]], ...] = (
+    Column("split", lambda item: item[0]),
+    Column("samples", lambda item: text.number(item[1].samples)),
+    Column("int8", lambda item: _percent(item[1].accuracy)),
+    Column("float", lambda item: _percent(item[1].float_accuracy)),
+    Column("agree", lambda item: _percent(item[1].agreement)),
+)
+_ANOMALIES: tuple[Column[tuple[str, Evaluation]], ...] = (
+    Column("AUC (int8)", lambda item: _of_anomalies(item[1], "auc")),
+    Column("pAUC (int8)", lambda item: _of_anomalies(item[1], "partial_auc")),
+)
+_ERROR: tuple[Column[tuple[str, LocalError]], ...] = (
+    Column("fit", lambda item: item[0]),
+    Column("MAPE %", lambda item: text.number(item[1].mape_pct, 2)),
+    Column("largest %", lambda item: text.number(item[1].max_error_pct, 2)),
+    Column("bias %", lambda item: text.number(item[1].bias_pct, 2)),
+    Column("in interval", lambda item: text.share(item[1].inside)),
+    Column("interval ± %", lambda item: text.number(item[1].half_width_pct, 2)),
+)
 
 
 def _accuracy_table(run: SearchRun) -> Table:
-    rows = tuple(
-        (
-            name,
-            text.number(found.samples),
-            _percent(found.accuracy),
-            _percent(found.float_accuracy),
-            _percent(found.agreement),
-            text.number(found.anomalies.auc if found.anomalies else None, 4),
-            text.number(found.anomalies.partial_auc if found.anomalies else None, 4),
-        )
-        for name, found in run.evaluation.items()
-    )
-    heads = ("split", "samples", "int8", "float", "agree", "AUC (int8)", "pAUC (int8)")
     has_anomalies = any(found.anomalies for found in run.evaluation.values())
-    width = len(heads) if has_anomalies else 5
-    return Table("Accuracy", heads[:width], tuple(row[:width] for row in rows))
+    columns = (*_ACCURACY, *_ANOMALIES) if has_anomalies else _ACCURACY
+    return table_of("Accuracy", list(run.evaluation.items()), columns)
 
 
 def _verdict(run: SearchRun) -> str:
@@ -127,12 +133,10 @@ def _verdict(run: SearchRun) -> str:
     if run.measured is None:
         lines.append("Not measured: the run was not verified on a board.")
     else:
-        held = [name for name, holds in run.holds.items() if holds]
-        broken = [name for name, holds in run.holds.items() if holds is False]
+        broken = [FIGURES[name][0] for name, holds in run.holds.items() if holds is False]
         if broken:
-            names = ", ".join(FIGURES[name][0] for name in broken)
-            lines.append(f"**Budgets broken as measured: {names}.**")
-        elif len(held) == len(run.holds):
+            lines.append(f"**Budgets broken as measured: {', '.join(broken)}.**")
+        elif all(run.holds.values()):
             lines.append("Every budget holds as measured.")
         else:
             lines.append("Not every figure was measured.")
@@ -197,38 +201,22 @@ def _search(run: SearchRun) -> str:
 
 
 def _candidate_table(run: SearchRun) -> Table:
-    rows = [
-        (
-            "✓" if item.architecture == run.architecture else "",
-            f"{item.predicted.ops / 1e6:,.2f}",
-            _scaled(item.predicted.latency_us, 1000, 2),
-            text.number(item.epochs),
-            text.number(item.seconds, 0),
-            _percent(item.validation_accuracy),
-        )
-        for item in run.candidates
-    ]
-    heads = ("taken", "Mop", "predicted ms", "epochs", "s", "validation accuracy (float)")
-    return Table("Networks tried", heads, tuple(rows))
+    columns: tuple[Column[Candidate], ...] = (
+        Column("taken", lambda item: "✓" if item.architecture == run.architecture else ""),
+        Column("Mop", lambda item: text.number(item.predicted.ops, 2, per=1e6)),
+        Column("predicted ms", lambda item: text.number(item.predicted.latency_us, 2, per=1000)),
+        Column("epochs", lambda item: text.number(item.epochs)),
+        Column("s", lambda item: text.number(item.seconds)),
+        Column("validation accuracy (float)", lambda item: _percent(item.validation_accuracy)),
+    )
+    return table_of("Networks tried", run.candidates, columns)
 
 
 def _refinement(found: Refinement) -> str:
     lines = [f"{found.added} networks were measured where the fit was least certain.\n"]
-    rows = tuple(
-        (
-            name,
-            text.number(error.mape_pct, 2),
-            text.number(error.max_error_pct, 2),
-            text.number(error.bias_pct, 2),
-            text.share(error.inside),
-            text.number(error.half_width_pct, 2),
-        )
-        for name, error in (("before", found.before), ("after", found.after))
-        if error is not None
-    )
-    heads = ("fit", "MAPE %", "largest %", "bias %", "in interval", "interval ± %")
-    if rows:
-        lines.append(Table("", heads, rows).markdown())
+    if found.before and found.after:
+        rows = (("before", found.before), ("after", found.after))
+        lines.append(table_of("", rows, _ERROR).markdown())
         lines.append(
             "The error is on the networks that were added; *after* predicts each of them by a fit "
             "that has seen all rows but its own.\n"
@@ -237,26 +225,31 @@ def _refinement(found: Refinement) -> str:
 
 
 def _time_table(run: SearchRun) -> Table:
-    rows = [(name, text.number(seconds, 1)) for name, seconds in run.seconds.items()]
-    rows.append(("sum", text.number(sum(run.seconds.values()), 1)))
-    rows.append(("of it training", text.number(run.training_seconds, 1)))
-    return Table("Where the time went", ("stage", "s"), tuple(rows))
+    times = {
+        **run.seconds,
+        "sum": sum(run.seconds.values()),
+        "of it training": run.training_seconds,
+    }
+    rows = [(name, text.number(seconds, 1)) for name, seconds in times.items()]
+    return Table("Where the time went", ("stage", "s"), rows)
 
 
 def _made_with(run: SearchRun) -> str:
-    facts: Sequence[tuple[str, object]] = (
-        ("created", run.created_at),
-        ("data", f"{run.dataset.source} ({run.dataset.fingerprint})"),
-        ("fit", run.fit.file),
-        *run.versions.items(),
+    facts = {
+        "created": run.created_at,
+        "data": f"{run.dataset.source} ({run.dataset.fingerprint})",
+        "fit": run.fit.file,
+        **run.versions,
+    }
+    return "".join(
+        f"- {text.markdown(name)}: {text.markdown(value)}\n"
+        for name, value in facts.items()
+        if value
     )
-    return "\n".join(
-        f"- {text.markdown(name)}: {text.markdown(str(value))}" for name, value in facts if value
-    ) + ("\n")
 
 
-def _scaled(value: float | None, scale: float, digits: int) -> str:
-    return text.number(None if value is None else value / scale, digits)
+def _of_anomalies(found: Evaluation, name: str) -> str:
+    return text.number(getattr(found.anomalies, name, None), 4)
 
 
 def _percent(value: float | None) -> str:

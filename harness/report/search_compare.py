@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from statistics import mean, pstdev
 
 from harness.errors import ResultsError
 from harness.report import text
 from harness.report.search import error_pct, write_page
-from harness.report.table import Table
+from harness.report.table import Column, Table, table_of
 from harness.search.cost.budgets import FIGURES, Budgets
 from harness.search.record import Method, SearchRun
 
@@ -45,59 +45,46 @@ def check_comparable(runs: Sequence[SearchRun]) -> None:
         )
 
 
+_RUN: tuple[Column[SearchRun], ...] = (
+    Column("method", lambda run: run.method),
+    Column("seed", lambda run: str(run.seed)),
+    Column("budgets", lambda run: run.budgets.text()),
+    Column("Mop", lambda run: text.number(run.predicted.ops, 2, per=1e6)),
+    Column("predicted ms", lambda run: text.number(run.predicted.latency_us, 2, per=1000)),
+    Column("measured ms", lambda run: _measured(run, "latency_us")),
+    Column("off %", lambda run: _signed(error_pct(run, "latency_us"))),
+    Column("SRAM KiB", lambda run: _measured(run, "sram_bytes")),
+    Column("flash KiB", lambda run: _measured(run, "flash_bytes")),
+    Column("budgets hold", lambda run: _holds(run)),
+    Column("int8 accuracy %", lambda run: f"{100 * run.accuracy:.2f}"),
+    Column("tested on", lambda run: _tested_on(run)),
+    Column("training s", lambda run: text.number(run.training_seconds)),
+)
+_MEAN: tuple[Column[list[SearchRun]], ...] = (
+    Column("budgets", lambda runs: runs[0].budgets.text()),
+    Column("method", lambda runs: runs[0].method),
+    Column("seeds", lambda runs: str(len(runs))),
+    Column("mean int8 accuracy %", lambda runs: f"{mean(100 * run.accuracy for run in runs):.2f}"),
+    Column("spread", lambda runs: f"{pstdev(100 * run.accuracy for run in runs):.2f}"),
+    Column("mean ms", lambda runs: _mean_latency(runs)),
+    Column("all budgets hold", lambda runs: _holding(runs)),
+    Column("mean training s", lambda runs: text.number(mean(run.training_seconds for run in runs))),
+)
+
+
+def _place(run: SearchRun) -> tuple[float, str, str]:
+    return _size(run.budgets), run.budgets.text(), run.method
+
+
 def runs_table(runs: Sequence[SearchRun]) -> Table:
     """Return one line for each run, by budget, method and seed."""
-    rows = tuple(
-        (
-            run.method,
-            str(run.seed),
-            run.budgets.text(),
-            f"{run.predicted.ops / 1e6:,.2f}",
-            text.number(run.predicted.latency_us / 1000, 2),
-            text.number(_measured(run, "latency_us"), 2),
-            _signed(error_pct(run, "latency_us")),
-            text.number(_measured(run, "sram_bytes"), 1),
-            text.number(_measured(run, "flash_bytes"), 1),
-            holds_text(run),
-            f"{100 * run.accuracy:.2f}",
-            _tested_on(run),
-            text.number(run.training_seconds, 0),
-        )
-        for run in sorted(runs, key=lambda run: (_size(run.budgets), run.method, run.seed))
-    )
-    heads = (
-        "method", "seed", "budgets", "Mop", "predicted ms", "measured ms", "off %", "SRAM KiB",
-        "flash KiB", "budgets hold", "int8 accuracy %", "tested on", "training s",
-    )  # fmt: skip
-    return Table("Runs", heads, rows)
+    return table_of("Runs", sorted(runs, key=lambda run: (*_place(run), run.seed)), _RUN)
 
 
 def means_table(runs: Sequence[SearchRun]) -> Table:
     """Return mean and spread over the seeds, a line for each method and budget."""
-    groups: dict[tuple[float, str, str], list[SearchRun]] = defaultdict(list)
-    for run in runs:
-        groups[(_size(run.budgets), run.budgets.text(), run.method)].append(run)
-    rows = []
-    for (_, budgets, method), own in sorted(groups.items()):
-        accuracies = [100 * run.accuracy for run in own]
-        latencies = [value for run in own if (value := _measured(run, "latency_us"))]
-        rows.append(
-            (
-                budgets,
-                method,
-                str(len(own)),
-                f"{mean(accuracies):.2f}",
-                f"{pstdev(accuracies):.2f}",
-                text.number(mean(latencies) if latencies else None, 2),
-                f"{sum(all(run.holds.values()) for run in own)} of {len(own)}",
-                text.number(mean(run.training_seconds for run in own), 0),
-            )
-        )
-    heads = (
-        "budgets", "method", "seeds", "mean int8 accuracy %", "spread", "mean ms",
-        "all budgets hold", "mean training s",
-    )  # fmt: skip
-    return Table("Means over the seeds", heads, tuple(rows))
+    groups = [list(own) for _, own in groupby(sorted(runs, key=_place), key=_place)]
+    return table_of("Means over the seeds", groups, _MEAN)
 
 
 def differences_table(runs: Sequence[SearchRun]) -> Table | None:
@@ -156,12 +143,21 @@ def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:
     return write_page(folder / "compare.md", parts)
 
 
-def holds_text(run: SearchRun) -> str:
+def _holds(run: SearchRun) -> str:
     """Return whether the budgets hold as measured; names those that do not."""
     broken = [name.split("_")[0] for name, holds in run.holds.items() if holds is False]
     if broken:
         return f"NO: {', '.join(broken)}"
     return "yes" if all(run.holds.values()) else "not measured"
+
+
+def _holding(runs: Sequence[SearchRun]) -> str:
+    return f"{sum(all(run.holds.values()) for run in runs)} of {len(runs)}"
+
+
+def _mean_latency(runs: Sequence[SearchRun]) -> str:
+    known = [value for run in runs if (value := run.measured_of("latency_us"))]
+    return text.number(mean(known) if known else None, 2, per=1000)
 
 
 def _data_text(run: SearchRun) -> str:
@@ -175,9 +171,9 @@ def _tested_on(run: SearchRun) -> str:
     return f"{run.dataset.samples['test']} samples"
 
 
-def _measured(run: SearchRun, name: str) -> float | None:
-    value = run.measured_of(name)
-    return None if value is None else value / FIGURES[name][1]
+def _measured(run: SearchRun, name: str) -> str:
+    _, scale, _, digits = FIGURES[name]
+    return text.number(run.measured_of(name), digits, per=scale)
 
 
 def _signed(value: float | None) -> str:

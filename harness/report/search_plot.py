@@ -12,6 +12,7 @@ from harness.backbones import get_backbone
 from harness.errors import ResultsError
 from harness.report import text
 from harness.report.style import MUTED, drawing
+from harness.search.cost.budgets import FIGURES
 from harness.search.record import SearchRun
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ _OPERATORS = {
     "ADD": ("#CC79A7", "addition"),
 }
 _METHODS = {"search": ("#0072B2", "o"), "random": ("#D55E00", "s"), "uniform": ("#009E73", "^")}
-_KIB = 1024
 
 
 def plot_architecture(run: SearchRun, path: Path) -> Path:
@@ -88,32 +88,24 @@ def plot_trajectory(run: SearchRun, path: Path) -> Path:
         raise ResultsError(f"a run of method '{run.method}' has no trajectory")
     reports = run.search.trajectory
     epochs = [report.epoch for report in reports]
+    pairs = (
+        ("loss (cross-entropy)", "weights", "loss", "decisions", "architecture_loss", 1),
+        ("accuracy of sampled networks (%)", "training", "accuracy", "validation",
+         "architecture_accuracy", 100),
+    )  # fmt: skip
     with drawing(path, (9.6, 6.4), ResultsError) as figure:
         panels = figure.subplots(2, 3, sharex=True)
-        _line(panels[0][0], epochs, [report.loss for report in reports], "weights", "#0072B2")
-        _line(panels[0][0], epochs, [r.architecture_loss for r in reports], "decisions", "#D55E00")
-        panels[0][0].legend(frameon=False, fontsize=8)
-        _finish(panels[0][0], "loss (cross-entropy)")
-        shares = [100 * report.accuracy for report in reports]
-        others = [
-            None if r.architecture_accuracy is None else 100 * r.architecture_accuracy
-            for r in reports
-        ]
-        _line(panels[0][1], epochs, shares, "training", "#0072B2")
-        _line(panels[0][1], epochs, others, "validation", "#D55E00")
-        panels[0][1].legend(frameon=False, fontsize=8)
-        _finish(panels[0][1], "accuracy of sampled networks (%)")
+        for axes, (name, first, one, second, other, scale) in zip(panels[0], pairs, strict=False):
+            for label, field, colour in ((first, one, "#0072B2"), (second, other, "#D55E00")):
+                values = [getattr(report, field) for report in reports]
+                _line(axes, epochs, values, label, colour, scale)
+            axes.legend(frameon=False, fontsize=8)
+            _finish(axes, name)
         _line(panels[0][2], epochs, [report.temperature for report in reports], "", "#444444")
         _finish(panels[0][2], "temperature")
-        for axes, name, label, scale in zip(
-            panels[1],
-            ("latency_us", "sram_bytes", "flash_bytes"),
-            ("latency (ms)", "SRAM (KiB)", "flash (KiB)"),
-            (1000.0, _KIB, _KIB),
-            strict=True,
-        ):
-            _cost(axes, run, name, scale)
-            _finish(axes, f"expected {label}")
+        for axes, (name, (label, divisor, unit, _)) in zip(panels[1], FIGURES.items(), strict=True):
+            _cost(axes, run, name, divisor)
+            _finish(axes, f"expected {label} ({unit})")
             axes.set_xlabel("epoch")
     return path
 
@@ -133,28 +125,14 @@ def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
             own = [run for run in runs if run.method == method]
             if not own:
                 continue
+            mark: dict[str, Any] = {"color": colour, "marker": marker, "ms": 6.5}
             for run in own:
-                measured = run.measured is not None and run.measured.latency_us is not None
-                axes.plot(
-                    latency_ms(run),
-                    100 * run.accuracy,
-                    marker,
-                    ms=6.5,
-                    color=colour,
-                    mfc=colour if measured else "white",
-                    zorder=3,
-                )
+                fill = "white" if run.measured_of("latency_us") is None else colour
+                axes.plot(latency_ms(run), 100 * run.accuracy, mfc=fill, zorder=3, **mark)
             points = front((latency_ms(run), 100 * run.accuracy) for run in own)
-            axes.plot(
-                [x for x, _ in points],
-                [y for _, y in points],
-                color=colour,
-                lw=1.4,
-                drawstyle="steps-post",
-                marker=marker,
-                ms=6.5,
-                mfc="none",
-                label=f"{method} ({len(own)} runs)",
+            label = f"{method} ({len(own)} runs)"
+            axes.step(
+                *zip(*points, strict=True), where="post", lw=1.4, mfc="none", label=label, **mark
             )
         for limit in sorted(
             {run.budgets.latency_us for run in runs if run.budgets.latency_us is not None}
@@ -178,9 +156,8 @@ def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
 
 def latency_ms(run: SearchRun) -> float:
     """Return the measured latency, or the predicted one where there is none."""
-    if run.measured is not None and run.measured.latency_us is not None:
-        return run.measured.latency_us / 1000
-    return run.predicted.latency_us / 1000
+    measured = run.measured_of("latency_us")
+    return (run.predicted.latency_us if measured is None else measured) / 1000
 
 
 def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -195,8 +172,8 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 def _cost(axes: Axes, run: SearchRun, name: str, scale: float) -> None:
     reports = run.search.trajectory if run.search else ()
     values = [getattr(report.expected, name) for report in reports]
-    scaled = [None if value is None else value / scale for value in values]
-    _line(axes, [report.epoch for report in reports], scaled, "expected", "#0072B2")
+    epochs = [report.epoch for report in reports]
+    _line(axes, epochs, values, "expected", "#0072B2", 1 / scale)
     limit = dict(run.budgets.items()).get(name)
     if limit is not None:
         axes.axhline(limit / scale, color="#B00020", lw=1, ls="--", label="budget")
@@ -208,12 +185,18 @@ def _cost(axes: Axes, run: SearchRun, name: str, scale: float) -> None:
 
 
 def _line(
-    axes: Axes, epochs: Sequence[int], values: Sequence[float | None], label: str, colour: str
+    axes: Axes,
+    epochs: Sequence[int],
+    values: Sequence[float | None],
+    label: str,
+    colour: str,
+    scale: float = 1,
 ) -> None:
-    known = [(x, y) for x, y in zip(epochs, values, strict=True) if y is not None]
+    known = [(x, scale * y) for x, y in zip(epochs, values, strict=True) if y is not None]
     if known:
-        look: dict[str, Any] = {"color": colour, "lw": 1.5, "marker": ".", "ms": 4}
-        axes.plot([x for x, _ in known], [y for _, y in known], label=label or None, **look)
+        axes.plot(
+            *zip(*known, strict=True), color=colour, lw=1.5, marker=".", ms=4, label=label or None
+        )
 
 
 def _finish(axes: Axes, name: str) -> None:

@@ -204,7 +204,7 @@ def test_comparison_has_means_fronts_and_verdicts(tmp_path: Path, figures: list[
         make_run("uniform", 0, 0.88, 61_000.0),
     ]
     means = {row[1]: row for row in means_table(runs).rows}
-    assert means["search"][2:5] == ("2", "91.00", "1.00")
+    assert tuple(means["search"][2:5]) == ("2", "91.00", "1.00")
     assert means["search"][6] == "2 of 2" and means["uniform"][6] == "0 of 1"
     assert any("NO: latency" in row for row in runs_table(runs).rows)
     page = write_comparison(runs, tmp_path).read_text(encoding="utf-8")
