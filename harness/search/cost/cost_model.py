@@ -134,10 +134,7 @@ class CostModel:
 
     def _upper(self, model: LinearModel, count: Any) -> Any:
         value = model.intercept + model.slope * count
-        if self.margin is Margin.NONE:
-            return value
-        distance = (count - model.feature_mean) ** 2 / model.feature_sxx
-        return value + model.t_quantile * model.residual_std * (1 + 1 / model.n + distance) ** 0.5
+        return value if self.margin is Margin.NONE else value + model.half_width(count)
 
 
 @dataclass(frozen=True, slots=True)
