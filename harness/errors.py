@@ -14,7 +14,7 @@ EXIT_INTERRUPTED = 130
 
 
 class HarnessError(Exception):
-    """Report something the user can fix.
+    """Something the user can fix.
 
     Args:
         what: What happened, with the value at fault.
@@ -26,6 +26,12 @@ class HarnessError(Exception):
 
     exit_code = EXIT_FAILED
     code = "error"
+
+    def __init_subclass__(cls, *, code: str | None = None, exit_code: int | None = None) -> None:
+        """Take `code` and `exit_code` as class arguments; each is inherited where not given."""
+        super().__init_subclass__()
+        cls.code = code or cls.code
+        cls.exit_code = cls.exit_code if exit_code is None else exit_code
 
     def __init__(
         self,
@@ -64,250 +70,165 @@ def _rebuild(cls: type[HarnessError], state: tuple[Any, ...]) -> HarnessError:
     return cls(what, where=where, expected=expected, fix=fix, **data)
 
 
-class ConfigError(HarnessError):
+class ConfigError(HarnessError, code="config", exit_code=EXIT_USAGE):
     """Wrong use or configuration: a file, a key, an option."""
 
-    exit_code = EXIT_USAGE
-    code = "config"
 
-
-class BoardError(ConfigError):
+class BoardError(ConfigError, code="board"):
     """A board manifest is unknown or wrong."""
 
-    code = "board"
 
-
-class BackboneError(ConfigError):
+class BackboneError(ConfigError, code="backbone"):
     """A backbone or an architecture is unknown or outside its search space."""
 
-    code = "backbone"
 
-
-class DataError(ConfigError):
+class DataError(ConfigError, code="data"):
     """Training data is missing, unreadable or not what training needs."""
 
-    code = "data"
 
-
-class ModelError(HarnessError):
+class ModelError(HarnessError, code="model"):
     """A .tflite cannot be read or is not what can be measured."""
 
-    code = "model"
 
-
-class RuntimeUnsupported(ModelError):
+class RuntimeUnsupported(ModelError, code="unsupported"):
     """A runtime cannot take a model; names the operator and the reason."""
 
-    code = "unsupported"
 
-
-class BuildError(HarnessError):
+class BuildError(HarnessError, code="build"):
     """The firmware does not build."""
 
-    code = "build"
 
-
-class ImageTooLarge(BuildError):
+class ImageTooLarge(BuildError, code="too-large"):
     """The linked image does not fit a memory region of the board."""
 
-    code = "too-large"
 
-
-class ToolchainMissing(BuildError):
+class ToolchainMissing(BuildError, code="toolchain", exit_code=EXIT_BENCH):
     """No cross compiler, or PlatformIO cannot be run."""
 
-    code = "toolchain"
-    exit_code = EXIT_BENCH
 
-
-class BenchError(HarnessError):
+class BenchError(HarnessError, code="bench", exit_code=EXIT_BENCH):
     """A station is not ready: probe, port or board."""
 
-    exit_code = EXIT_BENCH
-    code = "bench"
 
-
-class ProbeNotFound(BenchError):
+class ProbeNotFound(BenchError, code="probe-missing"):
     """No debug probe with the id that the station names."""
 
-    code = "probe-missing"
 
-
-class ProbeBusy(BenchError):
+class ProbeBusy(BenchError, code="probe-busy"):
     """Another program holds the debug probe."""
 
-    code = "probe-busy"
 
-
-class SerialUnavailable(BenchError):
+class SerialUnavailable(BenchError, code="serial"):
     """The console port is missing or held by another program."""
 
-    code = "serial"
 
-
-class StationLocked(BenchError):
+class StationLocked(BenchError, code="station-locked"):
     """Another process of ours uses the station."""
 
-    code = "station-locked"
 
-
-class StationDisabled(BenchError):
+class StationDisabled(BenchError, code="station-disabled"):
     """The station failed several jobs in a row; `harness bench check` re-enables it."""
 
-    code = "station-disabled"
 
-
-class FlashError(HarnessError):
+class FlashError(HarnessError, code="flash"):
     """Programming the target failed."""
 
-    code = "flash"
 
-
-class VerifyError(FlashError):
+class VerifyError(FlashError, code="verify"):
     """What was read back from flash differs from what was written."""
 
-    code = "verify"
 
-
-class ImageCorrupt(FlashError):
+class ImageCorrupt(FlashError, code="image-corrupt"):
     """Flash changed after it was verified."""
 
-    code = "image-corrupt"
 
-
-class TargetMismatch(FlashError):
+class TargetMismatch(FlashError, code="target-mismatch"):
     """The chip behind the probe is not the board's, or the image is for another board."""
 
-    code = "target-mismatch"
 
-
-class CaptureError(HarnessError):
+class CaptureError(HarnessError, code="capture"):
     """The device did not deliver a measurement."""
 
-    code = "capture"
 
-
-class CaptureTimeout(CaptureError):
+class CaptureTimeout(CaptureError, code="timeout"):
     """The device was silent past the deadline; carries the last bytes seen and the raw log."""
 
-    code = "timeout"
 
-
-class DeviceHang(CaptureTimeout):
+class DeviceHang(CaptureTimeout, code="hang"):
     """The device fell silent and does not answer to an empty command either."""
 
-    code = "hang"
 
-
-class DeviceReset(CaptureError):
+class DeviceReset(CaptureError, code="reset"):
     """The device was reset in the middle: supply, reset pin, watchdog."""
 
-    code = "reset"
 
-
-class CounterError(CaptureError):
+class CounterError(CaptureError, code="counter"):
     """The cycle counter is absent, stands still, or does not count the core's cycles."""
 
-    code = "counter"
 
-
-class ClockError(CaptureError):
+class ClockError(CaptureError, code="clock"):
     """The device's clock is not the one that it says it runs at."""
 
-    code = "clock"
 
-
-class IdentityError(CaptureError):
+class IdentityError(CaptureError, code="identity"):
     """The device answered, but it runs another image or is another board."""
 
-    code = "identity"
 
-
-class DeviceError(CaptureError):
+class DeviceError(CaptureError, code="device"):
     """The firmware itself reported an error."""
 
-    code = "device"
 
-
-class ModelRegionError(DeviceError):
+class ModelRegionError(DeviceError, code="model-region"):
     """The model region is empty or does not hold what was written to it."""
 
-    code = "model-region"
 
-
-class SchemaMismatch(DeviceError):
+class SchemaMismatch(DeviceError, code="schema-mismatch"):
     """The model has another schema version than the runtime in the image."""
 
-    code = "schema-mismatch"
 
-
-class OperatorMissing(DeviceError):
+class OperatorMissing(DeviceError, code="operator-missing"):
     """The model has an operator that is not in the image."""
 
-    code = "operator-missing"
 
-
-class ArenaTooSmall(DeviceError):
+class ArenaTooSmall(DeviceError, code="arena-too-small"):
     """The runtime cannot set the model up in the memory that it has."""
 
-    code = "arena-too-small"
 
-
-class InvokeFailed(DeviceError):
+class InvokeFailed(DeviceError, code="invoke-failed"):
     """The model was set up, and an operator failed."""
 
-    code = "invoke-failed"
 
-
-class CoreFault(DeviceError):
+class CoreFault(DeviceError, code="fault"):
     """The core took a fault; the device is dead until its next reset."""
 
-    code = "fault"
 
-
-class StackOverflow(CoreFault):
+class StackOverflow(CoreFault, code="stack-overflow"):
     """The stack left the RAM, and the core took a fault."""
 
-    code = "stack-overflow"
 
-
-class AssertionFailed(DeviceError):
+class AssertionFailed(DeviceError, code="assertion"):
     """An assertion in the firmware does not hold; the device is dead until its next reset."""
 
-    code = "assertion"
 
-
-class VirtualError(HarnessError):
+class VirtualError(HarnessError, code="virtual"):
     """The virtual board met something that is not modelled, or cannot run."""
 
-    code = "virtual"
 
-
-class ResultsError(HarnessError):
+class ResultsError(HarnessError, code="results"):
     """The results store cannot be opened, migrated or queried."""
 
-    code = "results"
 
-
-class FitError(HarnessError):
+class FitError(HarnessError, code="fit"):
     """A fit cannot be made from these rows, or is not valid for this use."""
 
-    code = "fit"
 
-
-class SearchError(ConfigError):
+class SearchError(ConfigError, code="search"):
     """A search cannot be run like this: its data, options or checkpoints."""
 
-    code = "search"
 
-
-class BudgetsInfeasible(SearchError):
+class BudgetsInfeasible(SearchError, code="budgets"):
     """No network of the search space meets the budgets; carries the smallest feasible values."""
 
-    code = "budgets"
 
-
-class CampaignError(ConfigError):
+class CampaignError(ConfigError, code="campaign"):
     """A campaign file is wrong."""
-
-    code = "campaign"
