@@ -73,11 +73,6 @@ class Memory:
         """Host address of the first byte."""
         return ctypes.addressof(self._pin)
 
-    def sync(self) -> None:
-        """Write a file-backed memory to its file."""
-        if self._file is not None:
-            self._map.flush()
-
     def close(self) -> None:
         """Release the file lock; the buffer stays valid as long as anything refers to it."""
         if self._file is not None:

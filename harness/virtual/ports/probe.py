@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyocd.board.board_ids import BoardInfo
 from pyocd.core import exceptions
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.virtual.ports.access_port import DebugAccess
 
 PREFIX = "virtual:"
+_Value = TypeVar("_Value")
 
 
 class VirtualProbeError(VirtualError, exceptions.ProbeError):
@@ -47,47 +48,52 @@ def _faults(address: int, length: int = 4) -> Iterator[None]:
         ) from error
 
 
+def _answer(value: _Value, now: bool) -> _Value | Callable[[], _Value]:
+    """Return a value that was read as pyOCD wants it: at once, or from a function."""
+    return value if now else lambda: value
+
+
 class VirtualMemory(MemoryInterface):
     """Whole blocks at once, as a probe with a fast memory command does."""
 
     def __init__(self, access: DebugAccess) -> None:
-        self._machine = access.machine
+        self._debugger = access.machine.debugger
 
     def write_memory(
         self, addr: int, data: int, transfer_size: int = 32, **_attributes: Any
     ) -> None:
         """Write one value of 8, 16, 32 or 64 bits."""
-        with _faults(addr, transfer_size // 8):
-            self._machine.debugger.write(addr, data.to_bytes(transfer_size // 8, "little"))
+        self._write(addr, data.to_bytes(transfer_size // 8, "little"))
 
     def read_memory(
         self, addr: int, transfer_size: int = 32, now: bool = True, **_attributes: Any
     ) -> int | Callable[[], int]:
         """Read one value of 8, 16, 32 or 64 bits."""
-        with _faults(addr, transfer_size // 8):
-            value = int.from_bytes(self._machine.debugger.read(addr, transfer_size // 8), "little")
-        return value if now else lambda: value
+        return _answer(int.from_bytes(self._read(addr, transfer_size // 8), "little"), now)
 
     def write_memory_block32(self, addr: int, data: Sequence[int], **_attributes: Any) -> None:
         """Write words."""
-        with _faults(addr, 4 * len(data)):
-            self._machine.debugger.write(addr, struct.pack(f"<{len(data)}I", *data))
+        self._write(addr, struct.pack(f"<{len(data)}I", *data))
 
     def read_memory_block32(self, addr: int, size: int, **_attributes: Any) -> Sequence[int]:
         """Read `size` words."""
-        with _faults(addr, 4 * size):
-            content = self._machine.debugger.read(addr, 4 * size)
-        return list(struct.unpack(f"<{size}I", content))
+        return struct.unpack(f"<{size}I", self._read(addr, 4 * size))
 
     def write_memory_block8(self, addr: int, data: Sequence[int], **_attributes: Any) -> None:
         """Write bytes."""
-        with _faults(addr, len(data)):
-            self._machine.debugger.write(addr, bytes(data))
+        self._write(addr, bytes(data))
 
     def read_memory_block8(self, addr: int, size: int, **_attributes: Any) -> Sequence[int]:
         """Read `size` bytes."""
-        with _faults(addr, size):
-            return list(self._machine.debugger.read(addr, size))
+        return list(self._read(addr, size))
+
+    def _read(self, address: int, count: int) -> bytes:
+        with _faults(address, count):
+            return self._debugger.read(address, count)
+
+    def _write(self, address: int, content: bytes) -> None:
+        with _faults(address, len(content)):
+            self._debugger.write(address, content)
 
 
 class VirtualProbe(DebugProbe):
@@ -234,8 +240,7 @@ class VirtualProbe(DebugProbe):
 
     def read_dp(self, addr: int, now: bool = True) -> int | Callable[[], int]:
         """Read a DP register."""
-        value = self._port.read_dp(addr)
-        return value if now else lambda: value
+        return _answer(self._port.read_dp(addr), now)
 
     def write_dp(self, addr: int, data: int) -> None:
         """Write a DP register."""
@@ -244,8 +249,7 @@ class VirtualProbe(DebugProbe):
     def read_ap(self, addr: int, now: bool = True) -> int | Callable[[], int]:
         """Read an AP register."""
         with _faults(addr):
-            value = self._port.read_ap(addr)
-        return value if now else lambda: value
+            return _answer(self._port.read_ap(addr), now)
 
     def write_ap(self, addr: int, data: int) -> None:
         """Write an AP register."""
@@ -257,8 +261,7 @@ class VirtualProbe(DebugProbe):
     ) -> Sequence[int] | Callable[[], Sequence[int]]:
         """Read an AP register `count` times."""
         with _faults(addr, 4 * count):
-            values = [self._port.read_ap(addr) for _ in range(count)]
-        return values if now else lambda: values
+            return _answer([self._port.read_ap(addr) for _ in range(count)], now)
 
     def write_ap_multiple(self, addr: int, values: Sequence[int]) -> None:
         """Write an AP register several times."""
