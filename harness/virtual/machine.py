@@ -40,12 +40,12 @@ class VirtualMachine:
         model: Its timing model.
         memory: Memories.
         console: Wire to the console UART.
-        observer: Counts what the timing model gives a cost beside blocks; None for nothing.
+        observer: Counts the events that the timing model needs; None if it needs none.
         chip: Register blocks.
         core: Halt, resume, step, reset, registers.
         cpu: Registers and translated code of the core.
         debugger: Accesses of a debug probe.
-        faults: Faults on purpose.
+        faults: Fault injection.
 
     Raises:
         VirtualError: The board has no emulation, or the flash file cannot be used.
@@ -68,13 +68,12 @@ class VirtualMachine:
         self.board = board
         self.model = model or timing_model(board)
         self.memory = MemoryMap(board, flash_file)
-        self.console = Console()
         counter = BlockCounter(block_cycles or self.model.block_cycles, self.memory.read)
         self.observer: Observer | None = None
         if block_cycles is None and self.model.observes:
             self.observer = Observer(board, self.memory)
             counter.observe(self.observer, self.model.event_cycles)
-            self.console.received_address = self.observer.cold_address
+        self.console = Console(0 if self.observer is None else self.observer.cold_address)
         connections = Connections(board, self.memory, self.console, counter, Effects(self))
         self.chip = Chip(connections)
         counter.idle = self._idle

@@ -67,11 +67,11 @@ def power_on(board_id: str, timing: str | None = None) -> VirtualMachine:
         machine = _machines.get(board.id)
         if machine is not None and machine.model.name == model.name:
             return machine
-        if machine is not None and machine.console.baud is not None:  # somebody has it open
+        if machine is not None and machine.console.baud is not None:  # it is open
             raise VirtualError(
                 f"the virtual board '{board.id}' is in use with the timing model "
                 f"'{machine.model.name}'",
-                expected=f"'{model.name}', or a board that nobody uses",
+                expected=f"'{model.name}', or a board that is not in use",
                 fix="use stations of one board with different models one after the other",
             )
         if machine is not None:

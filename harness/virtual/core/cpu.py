@@ -172,7 +172,7 @@ class Cpu:
         return self._why(stepped=stepped)
 
     def _why(self, *, stepped: bool) -> Stop:
-        """Tell from what the hooks noted why the emulator returned without an error."""
+        """Return why the emulator returned without an error, from what the hooks noted."""
         if self._hit:
             return Stop(StopKind.BREAKPOINT)
         if self._trap is not None:

@@ -42,11 +42,11 @@ class Effects:
         self._board.core.cpu.follow_fpu(enabled=scs.fpu_enabled, lazy=scs.fpu_lazy)
 
     def invalidate(self, start: int, end: int) -> None:
-        """Drop what is remembered of code in [start, end), which is about to change."""
+        """Forget translated code in [start, end), which is about to change."""
         self._board.core.cpu.invalidate(start, end)
 
     def code_changed(self) -> None:
-        """Drop what is remembered of code in RAM."""
+        """Forget translated code in RAM."""
         for block in self._board.memory.memories:
             if block.kind != "flash":
                 for origin in block.origins:

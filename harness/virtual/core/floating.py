@@ -1,4 +1,4 @@
-"""Stop the core at floating-point instructions that it would not execute by itself.
+"""Stop the core at floating-point instructions that the chip would not execute.
 
 Unicorn's M-profile cores execute them whatever CPACR says, do not save state lazily, and its
 Cortex-M7 always has double precision. While one of these matters, each newly translated block is

@@ -34,7 +34,7 @@ class Core:
     Every public method may be called from any thread.
 
     Args:
-        to: Board, memories, console (told when the core stops) and block counter.
+        to: Board, memories, console and block counter.
         chip: Register blocks.
 
     Attributes:
@@ -168,7 +168,7 @@ class Core:
                 self._state.notify_all()
             self._thread.join()
 
-    # Faults on purpose.
+    # Fault injection.
 
     def stall(self) -> None:
         """Let the core do nothing until the next reset, whatever it was doing."""
@@ -182,7 +182,7 @@ class Core:
                 return
             self.halt()
             # A debugger may have asked to catch it: then the core stays halted.
-            if self._take(Stop(StopKind.UNDEFINED, self.cpu.registers[PC], "a fault on purpose")):
+            if self._take(Stop(StopKind.UNDEFINED, self.cpu.registers[PC], "injected fault")):
                 self.resume()
 
     # Called by registers and accesses.
@@ -233,7 +233,7 @@ class Core:
                 self._fail(error)
                 self._stay_locked_up()
             except Exception as bug:
-                # Whoever waits for the core must hear of it: nobody looks at this thread.
+                # An exception in this thread would go unseen, and callers wait for the core.
                 _LOG.exception("%s: bug in the virtual board", self._name)
                 self._fail(VirtualError(f"bug in the virtual board: {bug!r}", where=self._place()))
                 self._stay_locked_up()

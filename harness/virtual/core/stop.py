@@ -11,25 +11,25 @@ from unicorn import unicorn_const as uc
 class StopKind(Enum):
     """Why the core stopped."""
 
-    REQUESTED = "a stop was asked for"
+    REQUESTED = "stop requested"
     BREAKPOINT = "a comparator of the breakpoint unit matched"
     BKPT = "BKPT instruction"
     SVC = "SVC instruction"
     UNDEFINED = "undefined instruction"
-    NO_COPROCESSOR = "coprocessor that is not there or not enabled"
-    LAZY_STATE = "floating-point instruction while state waits to be saved"
+    NO_COPROCESSOR = "instruction of a coprocessor that is absent or disabled"
+    LAZY_STATE = "floating-point instruction before lazy state preservation"
     INVALID_STATE = "branch to an address without the Thumb bit"
     EXCEPTION_RETURN = "exception return"
-    READ_FAULT = "read where there is nothing"
-    WRITE_FAULT = "write where there is nothing that can be written"
-    FETCH_FAULT = "instruction fetch where there is nothing"
+    READ_FAULT = "read from an unmapped address"
+    WRITE_FAULT = "write to an unmapped or read-only address"
+    FETCH_FAULT = "instruction fetch from an unmapped address"
     SLEEP = "WFI or WFE with nothing to wake the core"
     UNKNOWN = "the emulator gave up"
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """The end of a run: kind, the address that a fault concerns, the emulator's own words."""
+    """The end of a run: kind, the address that a fault concerns, the emulator's own message."""
 
     kind: StopKind
     address: int = 0

@@ -23,11 +23,16 @@ _SLICE_S = 0.02
 
 
 class Console:
-    """The two directions of a board's console."""
+    """The two directions of a board's console.
 
-    def __init__(self) -> None:
+    Args:
+        received: Host address of a word that is set to one when the core takes a byte; 0 for none.
+    """
+
+    def __init__(self, received: int = 0) -> None:
         self.state = shared(CONSOLE)
         self._wire = self.state[0]
+        self._wire.received = received
         self._rx_bytes = memoryview(self._wire.rx)
         self._tx_bytes = memoryview(self._wire.tx)
         flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
@@ -75,26 +80,17 @@ class Console:
         tail = self._wire.rx_tail % RX_BYTES
         return self._rx_bytes[tail] if self.waiting else 0
 
-    @property
-    def received_address(self) -> int:
-        """Host address of a word that is set to one when the core takes a byte; 0 for none."""
-        return int(self._wire.received)
-
-    @received_address.setter
-    def received_address(self, value: int) -> None:
-        self._wire.received = value
-
     def take(self) -> int:
         """Take the next byte for the core; 0 when there is none."""
         byte = self.peek()
         if self.waiting:
             self._wire.rx_tail += 1
-            if self.received_address:
-                ctypes.c_int64.from_address(self.received_address).value = 1
+            if self._wire.received:
+                ctypes.c_int64.from_address(int(self._wire.received)).value = 1
         return byte
 
     def put(self, byte: int) -> None:
-        """Send a byte to the host; with nobody listening it is lost, as in the probe's bridge."""
+        """Send a byte to the host; without a reader it is lost, as in the probe's bridge."""
         wire = self._wire
         if not wire.listening:
             return
@@ -139,7 +135,7 @@ class Console:
 
     @property
     def baud(self) -> int | None:
-        """Rate of the host's side, None while nobody has the console open."""
+        """Rate of the host's side, None while the console is closed."""
         return self._baud
 
     @baud.setter
@@ -148,7 +144,7 @@ class Console:
         self.set_fast(None)  # the rates are compared at the next byte
 
     def open(self, owner: str, baud: int) -> bool:
-        """Take the console; False if somebody has it."""
+        """Open the console; False if it is open already."""
         with self._lock:
             if self._owner is not None:
                 return False
@@ -159,7 +155,7 @@ class Console:
         return True
 
     def close(self) -> None:
-        """Give the console back; a pending `read` returns."""
+        """Close the console; a pending `read` returns."""
         self._wire.listening = 0
         self.baud = None
         self._owner = None
@@ -233,7 +229,7 @@ class Console:
             if wire.lost:
                 lost, wire.lost = int(wire.lost), 0
                 raise VirtualError(
-                    f"{lost} bytes of the console were lost, as nobody read them",
+                    f"{lost} bytes of the console were lost, as no one read them",
                     expected=f"a reader that lets at most {TX_BYTES} bytes pile up",
                     fix="read the console while the firmware talks",
                 )

@@ -190,7 +190,7 @@ class _Terminal:
             self._show(data)
 
     def _show(self, data: bytes) -> None:
-        # Nobody may be reading: what does not fit the kernel's buffer is lost, as on a wire.
+        # Without a reader, what does not fit the kernel's buffer is lost, as on a wire.
         with contextlib.suppress(BlockingIOError):
             while data:
                 data = data[os.write(self._master, data) :]

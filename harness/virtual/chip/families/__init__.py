@@ -31,7 +31,7 @@ class Blocks:
         rcc: Clock and reset controller.
         pins: GPIO ports.
         usart: The console.
-        peripherals: All of them, and what nobody else needs to know.
+        peripherals: These and all other blocks of the family.
         interrupts: How many the chip has (vector table).
         boot_address: Where the vectors are read at reset.
         freeze_registers: Registers of DBGMCU behind CR, by offset.

@@ -131,8 +131,8 @@ class ClockController(Peripheral, ABC):
 
         Args:
             hz: Nominal core clock.
-            wait_states: That the flash interface is set to.
-            hz_per_wait_state: How much more each of them allows.
+            wait_states: What the flash interface is set to.
+            hz_per_wait_state: How much core clock each wait state allows.
 
         Raises:
             VirtualError: More wait states are needed.

@@ -1,4 +1,4 @@
-"""What flash interfaces have in common: keys and locks, status, who is told of changes."""
+"""What flash interfaces have in common: keys and locks, status, erasing."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class FlashInterface(Peripheral, ABC):
         self._touched = min(low, start), max(high, start + count)
 
     def locked(self) -> None:
-        """Tell who waits for programming to be over."""
+        """Report that programming is over, for fault injection."""
         if self.after_programming is None or self._touched is None:
             return
         start, end = self._touched

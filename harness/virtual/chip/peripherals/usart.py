@@ -22,7 +22,7 @@ _TOLERANCE = 0.03
 
 
 class Usart(Peripheral):
-    """What both layouts share. `status`, `data` and `control` say where they keep it."""
+    """What both register layouts share."""
 
     def __init__(self, to: Connections, rcc: ClockController, pins: Pins, manual: str) -> None:
         facts = to.board.facts.console

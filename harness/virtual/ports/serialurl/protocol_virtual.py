@@ -117,7 +117,7 @@ class Serial(SerialBase):
         self._wire.discard_output()
 
     def send_break(self, duration: float = 0.25) -> None:
-        """Hold the line; the virtual board takes no notice."""
+        """Wait; the virtual board ignores a break."""
         self._wire  # noqa: B018 - raises when closed
         time.sleep(duration)
 
