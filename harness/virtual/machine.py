@@ -68,7 +68,8 @@ class VirtualMachine:
         self.board = board
         self.model = model or timing_model(board)
         self.memory = MemoryMap(board, flash_file)
-        counter = BlockCounter(block_cycles or self.model.block_cycles, self.memory.read)
+        cycles = block_cycles or self.model.block_cycles
+        counter = BlockCounter(cycles, self.memory.read, self._idle)
         self.observer: Observer | None = None
         if block_cycles is None and self.model.observes:
             self.observer = Observer(board, self.memory)
@@ -76,7 +77,6 @@ class VirtualMachine:
         self.console = Console(0 if self.observer is None else self.observer.cold_address)
         connections = Connections(board, self.memory, self.console, counter, Effects(self))
         self.chip = Chip(connections)
-        counter.idle = self._idle
         self.core = Core(connections, self.chip)
         self.cpu = self.core.cpu
         self.faults = FaultPoints(self.core, self.chip, self.memory, self.console)

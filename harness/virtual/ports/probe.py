@@ -77,7 +77,7 @@ class VirtualMemory(MemoryInterface):
 
     def read_memory_block32(self, addr: int, size: int, **_attributes: Any) -> Sequence[int]:
         """Read `size` words."""
-        return struct.unpack(f"<{size}I", self._read(addr, 4 * size))
+        return list(struct.unpack(f"<{size}I", self._read(addr, 4 * size)))
 
     def write_memory_block8(self, addr: int, data: Sequence[int], **_attributes: Any) -> None:
         """Write bytes."""

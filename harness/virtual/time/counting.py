@@ -69,9 +69,12 @@ class BlockCounter:
     Args:
         block_cycles: Cycles of one execution of a block, from its bytes and address.
         read_code: Returns code bytes at an address.
+        idle: Returns the cycles that passed without instructions since it was last called.
     """
 
-    def __init__(self, block_cycles: BlockCycles, read_code: ReadCode) -> None:
+    def __init__(
+        self, block_cycles: BlockCycles, read_code: ReadCode, idle: Callable[[], int]
+    ) -> None:
         self._block_cycles = block_cycles
         self._read_code = read_code
         self._observer: Observer | None = None
@@ -88,8 +91,7 @@ class BlockCounter:
         self._zero = 0
         self._frozen = 0
         self._running = False
-        #: Returns cycles that passed without instructions since it was last called.
-        self.idle: Callable[[], int] = lambda: 0
+        self.idle = idle
 
     @property
     def address(self) -> int:
