@@ -1,4 +1,4 @@
-"""What a set of rows comes to: fits, plots, a table and a summary, written to a folder."""
+"""Write fits, plots and a summary of a set of rows to a folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.fit import Fingerprint, Fit
     from harness.fit.model import Predictor
 
-_SEVERAL = 2
+_NAMED = ("board", "backbone", "runtime", "kernels")
 
 
 @dataclass(slots=True)
@@ -25,8 +25,8 @@ class Outcome:
     Attributes:
         rows: Rows that it is about.
         fits: One per backbone and configuration.
-        pooled: One across backbones per configuration that has several, for comparison only.
-        files: Paths by what they are.
+        pooled: One across the backbones of a configuration that has several, for comparison only.
+        files: Paths by description.
         notes: What could not be made, and why.
     """
 
@@ -74,7 +74,7 @@ def write_outcome(
 
 
 def _draw_memory(rows: Sequence[Measurement], folder: Path, outcome: Outcome) -> Path | None:
-    """Draw SRAM and flash of the named models; of sampled networks there are too many."""
+    """Draw SRAM and flash of the models that are files; sampled networks are too many."""
     from harness.report import plot_memory
     from harness.report.compare import by_model
 
@@ -102,6 +102,7 @@ def write_fits(
     A configuration that cannot be fitted is a note, not a failure.
     """
     from harness.fit import fit_all, save_fit
+    from harness.report import plot_latency
 
     rows = [row for row in best_per_key(rows) if row.backbone is not None]
     outcome = Outcome(rows)
@@ -112,55 +113,47 @@ def write_fits(
     for fit in outcome.fits:
         label = _label(fit.fingerprint, outcome.fits[0].fingerprint)
         outcome.files[f"fit {label}"] = save_fit(fit, folder / f"fit-{_slug(label)}.json")
-    for fits in _by_configuration(outcome.fits):
-        _draw(fits, rows, folder, outcome, degraded=degraded)
+    configurations: dict[Fingerprint, list[Fit]] = {}
+    for fit in outcome.fits:
+        configurations.setdefault(replace(fit.fingerprint, backbone=None), []).append(fit)
+    first = next(iter(configurations), None)
+    for fingerprint, fits in configurations.items():
+        pooled = _pool(fits, rows, outcome, degraded=degraded)
+        label = _label(fingerprint, first or fingerprint)
+        path = folder / f"latency-{_slug(label)}.png"
+        outcome.files[f"plot {label}"] = plot_latency(fits, rows, path, pooled=pooled)
     return outcome
 
 
-def _draw(
-    fits: list[Fit],
-    rows: Sequence[Measurement],
-    folder: Path,
-    outcome: Outcome,
-    *,
-    degraded: bool,
-) -> None:
+def _pool(
+    fits: list[Fit], rows: Sequence[Measurement], outcome: Outcome, *, degraded: bool
+) -> Fit | None:
+    """Fit across the backbones of a configuration, where there are several."""
     from harness.fit import fit_rows
-    from harness.report import plot_latency
 
-    pooled = None
-    if len(fits) >= _SEVERAL:
-        keys = {key for fit in fits for key in (*fit.keys, *fit.holdout_keys)}
-        members = [row for row in rows if row.key in keys]
-        try:
-            pooled = fit_rows(members, pooled=True, degraded=degraded)
-            outcome.pooled.append(pooled)
-        except FitError as failure:
-            outcome.notes.append(f"no pooled fit: {failure.what}")
-    fingerprint = replace(fits[0].fingerprint, backbone=None)
-    first = replace(outcome.fits[0].fingerprint, backbone=None)
-    label = _label(fingerprint, first)
-    path = folder / f"latency-{_slug(label)}.png"
-    outcome.files[f"plot {label}"] = plot_latency(fits, rows, path, pooled=pooled)
-
-
-def _by_configuration(fits: Sequence[Fit]) -> list[list[Fit]]:
-    groups: dict[Fingerprint, list[Fit]] = {}
-    for fit in fits:
-        groups.setdefault(replace(fit.fingerprint, backbone=None), []).append(fit)
-    return list(groups.values())
+    if len(fits) == 1:
+        return None
+    keys = {key for fit in fits for key in (*fit.keys, *fit.holdout_keys)}
+    try:
+        pooled = fit_rows([row for row in rows if row.key in keys], pooled=True, degraded=degraded)
+    except FitError as failure:
+        outcome.notes.append(f"no pooled fit: {failure.what}")
+        return None
+    outcome.pooled.append(pooled)
+    return pooled
 
 
 def _label(fingerprint: Fingerprint, usual: Fingerprint) -> str:
-    """Name a configuration: board, backbone and runtime, and whatever else differs from usual."""
-    parts = [fingerprint.board, fingerprint.backbone, fingerprint.runtime, fingerprint.kernels]
-    words = [part for part in parts if part]
-    words += [
-        f"{name}={mine}"
-        for name, (mine, _) in fingerprint.differences(usual).items()
-        if name not in ("board", "backbone", "runtime", "kernels")
-    ]
-    return " ".join(words)
+    """Name a configuration: board, backbone, runtime, kernels, and what differs from the usual."""
+    words = [str(value) for name in _NAMED if (value := getattr(fingerprint, name))]
+    return " ".join(
+        words
+        + [
+            f"{name}={mine}"
+            for name, (mine, _) in fingerprint.differences(usual).items()
+            if name not in _NAMED
+        ]
+    )
 
 
 def _slug(label: str) -> str:
