@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
         # Without click's own handling, an exit code that a command asks for is returned.
         code = app(args=arguments, prog_name="harness", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        note("interrupted: finished rows are kept, run the same command to go on")
+        note("interrupted: finished rows are kept, run the same command to continue")
         sys.exit(EXIT_INTERRUPTED)
     except HarnessError as failure:
         note(f"error[{failure.code}]: {failure}")
