@@ -19,6 +19,7 @@ from harness.campaign.runner import Listener, Summary, run
 from harness.firmware.toolchain import ensure_toolchain
 
 if TYPE_CHECKING:
+    from harness.campaign.measure import Built
     from harness.results.record import Measurement
     from harness.results.store import Store
 
@@ -81,21 +82,32 @@ def measure_job(job: Job, store: Store, *, again: bool, step: Step) -> tuple[Mea
     Raises:
         HarnessError: Any stage's; nothing is stored then.
     """
-    from harness.campaign.measure import build_job, run_job
-    from harness.campaign.prepare import prepare
+    from harness.campaign.measure import run_job
     from harness.capture import BoardSession
 
     row = None if again else store.get(job.key)
     if row is not None and row.usable:
         return row, False
-    with step("reference outputs"):
-        prepared = prepare(job.spec)
-    with step("building"):
-        built = build_job(job, prepared)
+    built = build_now(job, step)
     with step(f"measuring on {job.station.name}"), BoardSession.open(job.station) as session:
         row = run_job(built, session, campaign=None)
     store.add(row)
     return row, True
+
+
+def build_now(job: Job, step: Step) -> Built:
+    """Prepare and build one job in this process.
+
+    Raises:
+        HarnessError: The model, the runtime or the compiler refuses.
+    """
+    from harness.campaign.measure import build_job
+    from harness.campaign.prepare import prepare
+
+    with step("reference outputs"):
+        prepared = prepare(job.spec)
+    with step("building"):
+        return build_job(job, prepared)
 
 
 def run_config(

@@ -73,12 +73,9 @@ def explain(
 def _explained(model: Path, board: str, sweep: RuntimeSweep) -> Explanation:
     from harness.bench import load_bench
     from harness.campaign.config import CampaignConfig, MeasureOptions
-    from harness.campaign.measure import build_job
-    from harness.campaign.plan import plan
-    from harness.campaign.prepare import prepare
+    from harness.campaign.entry import build_now, plan_now
     from harness.cli.progress import spinner
     from harness.explain.collect import explain as collect
-    from harness.firmware.toolchain import ensure_toolchain
 
     config = CampaignConfig.of(
         "explain",
@@ -87,12 +84,8 @@ def _explained(model: Path, board: str, sweep: RuntimeSweep) -> Explanation:
         runtime=sweep,
         measure=MeasureOptions(warmup=1, repeats=1),
     )
-    ensure_toolchain()
-    job = plan(config, load_bench(None))[0]
-    with spinner("reference outputs"):
-        prepared = prepare(job.spec)
-    with spinner("building"):
-        built = build_job(job, prepared)
+    (job,) = plan_now(config, load_bench(None))
+    built = build_now(job, spinner)
     with spinner(f"running on {job.station.name}"):
         return collect(built)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,5 +24,5 @@ def export(
     from harness.results import open_store
 
     with open_store(rows.db, create=False) as store:
-        lines = store.export(path, rows.where(status=status), table=table)
+        lines = store.export(path, replace(rows.where(), status=status), table=table)
     note(f"{lines} lines in {path}")

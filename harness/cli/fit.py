@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,8 +35,9 @@ def fit(
     from harness.campaign.outcome import write_fits
     from harness.results import open_store
 
+    where = replace(rows.where(), runtime=runtime, kernels=kernels)
     with open_store(rows.db, create=False) as store:
-        found = store.query(rows.where(runtime=runtime, kernels=kernels), with_layers=False)
+        found = store.query(where, with_layers=False)
     outcome = write_fits(found, out, degraded=degraded, predictor=predictor)
     if json:
         print_json(outcome.as_json())

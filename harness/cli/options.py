@@ -124,24 +124,10 @@ class RowOptions:
     ] = None
     db: Database = DEFAULT_STORE
 
-    def where(
-        self,
-        *,
-        status: str | None = None,
-        model_name: str | None = None,
-        runtime: str | None = None,
-        kernels: str | None = None,
-    ) -> Filter:
-        """Return the filter of these and more conditions."""
+    def where(self) -> Filter:
+        """Return them as a filter."""
         from harness.results.store import Filter
 
         return Filter(
-            campaign=self.campaign,
-            backbone=self.backbone,
-            board=self.board,
-            source=self.source,
-            status=status,
-            model_name=model_name,
-            runtime=runtime,
-            kernels=kernels,
+            campaign=self.campaign, backbone=self.backbone, board=self.board, source=self.source
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -70,12 +69,7 @@ class _Display:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self._progress.stop()
 
     def _line(self, text: str) -> None:
@@ -137,15 +131,10 @@ class SearchWatcher(_Display):
         else:
             self._tasks[name] = self._progress.add_task(name, total=None, rate="")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
             self._finish()
-        super().__exit__(kind, error, trace)
+        super().__exit__(kind, *rest)
 
     def _finish(self) -> None:
         # A stage without epochs has no total of its own: it is one step.

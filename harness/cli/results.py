@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,7 +60,7 @@ def results(
             if plot is not None:
                 _plot([row], plot)
             return
-        where = options.where(status=status, model_name=model)
+        where = replace(options.where(), status=status, model_name=model)
         rows = store.query(where, limit=limit, newest_first=True, with_layers=False)
         total = store.count(where)
     if plot is not None:
