@@ -25,7 +25,7 @@ MAX_REGIONS = 8
 MAX_ACCESSES = 1 << 18  # of all blocks
 MAX_TERMS = 6
 FIRST_KEPT = 16  # values from here on are what the block itself has loaded
-VALUES = 32
+MAX_KEPT = 8
 
 # What a region of memory is to a data access.
 NOTHING, TCM, CACHED_RAM, CACHED_FLASH, ACCELERATED, PLAIN_RAM = range(6)
@@ -66,7 +66,7 @@ WATCH = np.dtype(
         ("caches", CACHES),
         ("region_count", np.int64),
         ("regions", _REGION, MAX_REGIONS),
-        ("values", np.uint32, VALUES),  # registers, then what was loaded
+        ("values", np.uint32, FIRST_KEPT + MAX_KEPT),  # registers, then what was loaded
         ("access_count", np.int64),
         ("accesses", ACCESS, MAX_ACCESSES),
     ],

@@ -3,20 +3,19 @@
 An address is a sum of the core's registers at the start of the block, each times a constant, plus a
 constant; a word that the block itself loaded may be a term too. What is not such a sum (a product
 of two registers, a division) is unknown until the next block starts, and such an access is left
-out and counted.
+out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from harness.virtual.native.watch import FIRST_KEPT, MAX_KEPT, MAX_TERMS
 from harness.virtual.time.decode import decode_block
 from harness.virtual.time.instruction import PC, Instruction, Operand
 from harness.virtual.time.mnemonics import PRELOAD
 
-MAX_TERMS = 6
-MAX_KEPT = 8
 _LOADED = 100  # terms from here on are the results of the block's own loads, by access
 _MASK = 0xFFFF_FFFF
 _MERGED_BYTES = 64
@@ -54,7 +53,7 @@ class Access:
         element_bytes: Of each aligned unit; 0 where alignment costs nothing.
         elements: Units.
         chained: Whether it is a load that the core pipelines with the load before it.
-        keep: Number (from 1) under which later addresses refer to what it loaded; 0 for none.
+        keep: Number under which later addresses refer to what it loaded; 0 for none.
     """
 
     address: Sum
@@ -66,15 +65,7 @@ class Access:
     keep: int = 0
 
 
-@dataclass(slots=True)
-class Addresses:
-    """The accesses of a block in order, and how many could not be derived."""
-
-    accesses: list[Access] = field(default_factory=list)
-    unknown: int = 0
-
-
-def derive(code: bytes, address: int, *, merge: bool = True) -> Addresses:
+def derive(code: bytes, address: int, *, merge: bool = True) -> list[Access]:
     """Return the accesses of the block `code` at `address`.
 
     Args:
@@ -89,32 +80,27 @@ def derive(code: bytes, address: int, *, merge: bool = True) -> Addresses:
         before = instruction
         address += 2 * instruction.halfwords
     found = _number_kept(walk.found)
-    if merge:
-        found.accesses = list(_merged(found.accesses))
-    return found
+    return list(_merged(found)) if merge else found
 
 
 def _signed(value: int) -> int:
     return ((value + (1 << 31)) & _MASK) - (1 << 31)
 
 
-def _number_kept(found: Addresses) -> Addresses:
+def _number_kept(found: list[Access]) -> list[Access]:
     """Give numbers to the loads that later addresses use; drop addresses beyond the limits."""
-    used = sorted({r for a in found.accesses for r, _ in a.address.terms if r >= _LOADED})
-    numbers = {register: n + 1 for n, register in enumerate(used[:MAX_KEPT])}
-    out = Addresses(unknown=found.unknown)
-    dropped: set[int] = set()
-    for index, access in enumerate(found.accesses):
+    used = sorted({r for a in found for r, _ in a.address.terms if r >= _LOADED})
+    numbers = {register: FIRST_KEPT + n for n, register in enumerate(used[:MAX_KEPT])}
+    numbers |= {register: register for register in range(FIRST_KEPT)}
+    out: list[Access] = []
+    for index, access in enumerate(found, start=_LOADED):
         terms = access.address.terms
-        unreachable = any(r >= _LOADED and (r not in numbers or r in dropped) for r, _ in terms)
-        if unreachable or len(terms) > MAX_TERMS:
-            out.unknown += 1
-            dropped.add(_LOADED + index)
+        if len(terms) > MAX_TERMS or any(r not in numbers for r, _ in terms):
+            numbers.pop(index, None)
             continue
-        renamed = tuple((15 + numbers[r] if r >= _LOADED else r, n) for r, n in terms)
-        keep = numbers.get(_LOADED + index, 0)
+        renamed = tuple((numbers[r], n) for r, n in terms)
         address = Sum(access.address.constant, renamed)
-        out.accesses.append(replace(access, address=address, keep=keep))
+        out.append(replace(access, address=address, keep=numbers.get(index, 0)))
     return out
 
 
@@ -149,7 +135,7 @@ class _Walk:
     """The block's registers as sums, instruction by instruction."""
 
     def __init__(self) -> None:
-        self.found = Addresses()
+        self.found: list[Access] = []
         self.values: dict[int, Sum | None] = {n: Sum(0, ((n, 1),)) for n in range(15)}
 
     def step(self, instruction: Instruction, at: int, before: Instruction | None) -> None:
@@ -204,16 +190,16 @@ class _Walk:
         return None if addend is None else addend.plus(product)
 
     def _access(self, instruction: Instruction, at: int, before: Instruction | None) -> None:
-        place, preload = instruction.address, instruction.name in PRELOAD
+        place = instruction.address
         single = instruction.unit == "load"
         base = self._register(place.base, at) if place is not None else None
         address = None
-        if place is not None and base is not None and not preload:
+        if place is not None and base is not None and instruction.name not in PRELOAD:
             address = base.plus(Sum(place.offset))
             if place.index >= 0:
                 index = self._register(place.index, at)
                 address = None if index is None else address.plus(index, 1 << place.shift)
-        number = len(self.found.accesses)
+        number = len(self.found)
         if address is not None:
             chained = (
                 single
@@ -222,15 +208,13 @@ class _Walk:
                 and not set(before.writes).intersection(instruction.early)
             )
             several = "multiple" in instruction.unit
-            self.found.accesses.append(Access(
+            self.found.append(Access(
                 address,
                 instruction.unit.startswith("store"),
                 max(1, instruction.count * 4 if several else instruction.width),
                 instruction.width if single and instruction.width > 1 else 0,
                 chained=chained,
             ))  # fmt: skip
-        elif not preload:
-            self.found.unknown += 1
         if place is not None and place.update is not None:
             self.values[place.base] = None if base is None else base.plus(Sum(place.update))
         loaded = single and instruction.width == 4 and address is not None

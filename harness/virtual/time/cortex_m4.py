@@ -36,6 +36,18 @@ FP_DIVIDE = 14  # vdiv, vsqrt [T]
 FP_MOVE_TWO = 2  # vmov between two core registers and two singles [T]
 FP_RESULT_WAIT = 1  # one more when the next instruction uses an FP arithmetic result [T] 7.2.3
 
+_COSTS = {
+    "load": LOAD,
+    "store": STORE,
+    "div": DIVIDE,
+    "fp": FP,
+    "fp-move": FP,
+    "fp-mac": FP_MAC,
+    "fp-div": FP_DIVIDE,
+    "system": SYSTEM,
+    "barrier": BARRIER,
+    "unknown": DEFAULT,
+}
 _MEMORY = frozenset({"load", "store"})
 _FP_ARITHMETIC = frozenset({"fp", "fp-mac", "fp-div"})
 
@@ -87,27 +99,18 @@ def _pipelined(load: Instruction, then: Instruction | None) -> bool:
 
 
 def _base(instruction: Instruction) -> int:
-    unit = instruction.unit
-    if unit == "load":
-        return LOAD
-    if unit == "store":
-        indexed = instruction.address is not None and instruction.address.index >= 0
-        return STORE_INDEXED if indexed else STORE
+    unit, address = instruction.unit, instruction.address
     if unit in ("load-multiple", "store-multiple"):
         return 1 + max(1, instruction.count)  # 1 + N: ldm, stm, push, pop, ldrd, strd, vldm [T]
-    if unit == "fp-move":
-        return FP_MOVE_TWO if instruction.count > 1 else FP
-    if unit == "branch":
-        return TABLE_BRANCH if instruction.name in ("tbb", "tbh") else ALU
-    return {
-        "div": DIVIDE,
-        "fp": FP,
-        "fp-mac": FP_MAC,
-        "fp-div": FP_DIVIDE,
-        "system": SYSTEM,
-        "barrier": BARRIER + (REFILL if instruction.name == "isb" else 0),
-        "unknown": DEFAULT,
-    }.get(unit, ALU)
+    if unit == "store" and address is not None and address.index >= 0:
+        return STORE_INDEXED
+    if unit == "fp-move" and instruction.count > 1:
+        return FP_MOVE_TWO
+    if instruction.name in ("tbb", "tbh"):
+        return TABLE_BRANCH
+    if instruction.name == "isb":
+        return BARRIER + REFILL
+    return _COSTS.get(unit, ALU)
 
 
 def _refill(instruction: Instruction) -> int:

@@ -104,11 +104,6 @@ class BlockCounter:
         self._event_cycles = event_cycles
         observer.watch(self.address, self._blocks)
 
-    def place(self, slot: int) -> tuple[int, int]:
-        """Return address and size of the block in `slot`."""
-        block = self._blocks[slot]
-        return int(block.address), int(block.bytes)
-
     def attach(self, engine: Any) -> None:
         """Register the hook with a Unicorn engine for every address."""
         hook, state = hooks.count_block.address, self.address
@@ -224,7 +219,8 @@ class BlockCounter:
             raise self._observer.error
         used = int(self._table.used)
         for slot in range(self._costed + 1, used + 1):
-            address, size = self.place(slot)
+            block = self._blocks[slot]
+            address, size = int(block.address), int(block.bytes)
             code = self._read_code(address, size)
             if code is None:
                 raise VirtualError(f"no memory behind the executed block at {address:#010x}")

@@ -23,6 +23,11 @@ _SINGLE = 32  # s0; d0 is s0 and s1
 _TOKEN = re.compile(r"\[[^\]]*\]!?|\{[^}]*\}|[^,\s\[{][^,]*")
 _REGISTER = re.compile(r"[a-z][a-z0-9]*")
 _IMMEDIATE = re.compile(r"#(-?(?:0x[0-9a-f]+|\d+))")
+_FP_UNITS = {
+    **dict.fromkeys(m.FP_ALU | {"vcmp", "vcmpe"}, "fp"),
+    **dict.fromkeys(m.FP_MAC, "fp-mac"),
+    **dict.fromkeys(("vdiv", "vsqrt"), "fp-div"),
+}
 _SHIFTED = ("lsl", "lsr", "asr", "ror", "rrx")
 
 
@@ -141,7 +146,7 @@ def _classify(
         return _multiple(plain, operands)
     if name.startswith("v") and name not in m.SYSTEM:
         return _floating(plain, operands, 2 if "f64" in suffix else 1)
-    if name in m.BRANCH or (name[:1] == "b" and name[1:] in m.CONDITIONS):
+    if name in m.DIRECT | m.INDIRECT or (name[:1] == "b" and name[1:] in m.CONDITIONS):
         return _branch(plain, operands)
     for names, unit in ((m.BARRIER, "barrier"), (m.SYSTEM, "system"), (m.HINT, "hint")):
         if name in names:
@@ -308,47 +313,47 @@ def _multiple(plain: Instruction, texts: list[str]) -> Instruction:
 def _floating(plain: Instruction, texts: list[str], words: int) -> Instruction:
     name = plain.name
     sets = [_register(text) for text in texts]
-    first = sets[0] if sets else ()
-    rest = tuple(n for group in sets[1:] for n in group)
-    plain = replace(plain, count=words)
+    first, rest = _joined(sets[:1]), _joined(sets[1:])
     if name == "vmov":
         # Two core registers and one double or two singles, in either direction.
-        half = 1 if len(sets) < 3 else 2 if len(sets) == 4 or len(first) == 1 else 1
-        reads = tuple(n for group in sets[half:] for n in group)
-        writes = tuple(n for group in sets[:half] for n in group)
-        count = len(sets) - 1
+        half = 1 if len(sets) < 3 or (len(sets) == 3 and len(first) == 2) else 2
+        reads, writes, count = _joined(sets[half:]), _joined(sets[:half]), len(sets) - 1
         return replace(plain, unit="fp-move", normal=reads, writes=writes, count=count)
-    if name in ("vcmp", "vcmpe"):
-        return replace(plain, unit="fp", normal=(*first, *rest), writes=(FLAGS,))
-    if name in ("vdiv", "vsqrt"):
-        return replace(plain, unit="fp-div", normal=rest, writes=first)
-    if name in m.FP_MAC:
-        return replace(plain, unit="fp-mac", normal=rest, late=first, writes=first)
-    if name in m.FP_ALU:
-        two_operand = len(texts) == 2 and name in ("vadd", "vsub", "vmul", "vnmul")
-        reads = (*first, *rest) if two_operand else rest
-        if name.startswith("vsel"):
-            reads = (*reads, FLAGS)
-        return replace(plain, unit="fp", normal=reads, writes=first)
-    return replace(plain, count=0)
+    unit = _FP_UNITS.get(name)
+    if unit is None:
+        return plain
+    compares = name.startswith("vcmp")
+    if compares or (len(texts) == 2 and name in ("vadd", "vsub", "vmul", "vnmul")):
+        rest = (*first, *rest)
+    return replace(
+        plain,
+        unit=unit,
+        normal=(*rest, FLAGS) if name.startswith("vsel") else rest,
+        late=first if unit == "fp-mac" else (),
+        writes=(FLAGS,) if compares else first,
+        count=words,
+    )
+
+
+def _joined(groups: list[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(register for group in groups for register in group)
 
 
 def _branch(plain: Instruction, texts: list[str]) -> Instruction:
-    displacement = _immediate(texts[-1]) if texts else None
+    name, displacement = plain.name, _immediate(texts[-1]) if texts else None
+    if name in m.INDIRECT:
+        # The table of tbb and tbh follows them, so PC is there at any time.
+        address = tuple(n for n in _registers(texts[0].split("lsl")[0]) if n != PC)
+        writes = (LR,) if name.startswith("blx") else ()
+        return replace(plain, unit="branch", early=address, writes=writes, branch="indirect")
     if displacement is not None:
         # Decoded at address 0, so the target is the displacement, written modulo 2**32 or 2**64.
         displacement = (displacement + (1 << 31)) % (1 << 32) - (1 << 31)
-    name, plain = plain.name, replace(plain, unit="branch", displacement=displacement)
+    plain = replace(plain, unit="branch", displacement=displacement)
     if name == "b":
         return replace(plain, branch="direct")
-    if name in ("cbz", "cbnz"):
-        return replace(plain, normal=_register(texts[0]), branch="conditional")
     if name == "bl":
         return replace(plain, writes=(LR,), branch="call")
-    if name in ("bx", "blx", "bxns", "blxns"):
-        writes = (LR,) if name.startswith("blx") else ()
-        return replace(plain, early=_registers(texts[0]), writes=writes, branch="indirect")
-    if name in ("tbb", "tbh"):
-        address = tuple(n for n in _registers(texts[0].split("lsl")[0]) if n != PC)
-        return replace(plain, early=address, branch="indirect", displacement=None)
+    if name in ("cbz", "cbnz"):
+        return replace(plain, normal=_register(texts[0]), branch="conditional")
     return replace(plain, name="bcond", normal=(FLAGS,), branch="conditional")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness.virtual.time.decode import decode_block
@@ -30,17 +28,11 @@ class TimingModel(ABC):
     def __init__(self, board: Board) -> None:
         self.board = board
         self._known: dict[bytes, int] = {}
-        self._unknown: Counter[str] = Counter()
 
     @property
     def identity(self) -> str:
         """Name and version, as a row says them."""
         return f"{self.name}/{self.version}"
-
-    @property
-    def unknown(self) -> Mapping[str, int]:
-        """Mnemonics that got the default cost, with how many distinct blocks had them."""
-        return dict(self._unknown)
 
     @abstractmethod
     def issue(self, block: list[Instruction]) -> int:
@@ -54,9 +46,7 @@ class TimingModel(ABC):
         del address  # the fetch unit is for a model that has one
         cycles = self._known.get(code)
         if cycles is None:
-            block = list(decode_block(code))
-            self._unknown.update({i.name for i in block if i.unit == "unknown"})
-            cycles = self._known[code] = self.issue(block)
+            cycles = self._known[code] = self.issue(list(decode_block(code)))
         return cycles
 
     def event_cycles(self, code: bytes, address: int) -> tuple[int, ...]:

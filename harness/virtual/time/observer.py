@@ -46,8 +46,6 @@ class Observer:
         self._known: dict[tuple[int, bytes], tuple[int, int, list[Access]]] = {}
         self._blocks: Any = None
         self.error: HarnessError | None = None
-        #: Accesses whose address could not be derived, and all, over the distinct blocks.
-        self.unknown = self.accesses = 0
         self._watch.describe = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         self._watch.cold = 1
         lines, facts = self._watch.caches, board.facts.caches
@@ -153,10 +151,8 @@ class Observer:
         block.register_count = len(registers)
 
     def _derive(self, code: bytes, address: int) -> tuple[int, int, list[Access]]:
-        derived = derive(code, address, merge=self._cortex_m7)
-        self.unknown += derived.unknown
-        self.accesses += derived.unknown + sum(a.elements for a in derived.accesses)
-        return *branch_of(list(decode_block(code))), derived.accesses
+        accesses = derive(code, address, merge=self._cortex_m7)
+        return *branch_of(list(decode_block(code))), accesses
 
 
 def branch_of(block: list[Instruction]) -> tuple[int, int]:
@@ -186,4 +182,4 @@ def _store(access: Access, record: Any) -> None:
     record.element_bytes = access.element_bytes
     record.elements = access.elements
     record.store, record.chained = access.store, access.chained
-    record.keep = access.keep and watch.FIRST_KEPT - 1 + access.keep
+    record.keep = access.keep
