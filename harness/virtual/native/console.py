@@ -32,9 +32,9 @@ CONSOLE = np.dtype(
         ("reader_waits", np.int64),
         ("idle_ns", np.int64),  # how long the core has waited
         ("received", np.int64),  # host address of a word to set when a byte is taken; 0 for none
-        ("poll", [("fd", np.int32), ("events", np.int16), ("returned", np.int16)], 1),
+        ("poll", [("fd", np.int32), ("events", np.int16), ("returned", np.int16)], (1,)),
         ("time", np.int64, 2),  # seconds, nanoseconds
-        ("event", np.int64, 1),
+        ("event", np.int64, (1,)),
         ("rx", np.uint8, RX_BYTES),
         ("tx", np.uint8, TX_BYTES),
     ],
