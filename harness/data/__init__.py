@@ -1,6 +1,6 @@
 """Data sets to train on: recordings, images, arrays, and one that is always at hand.
 
-Light to import: numpy, TensorFlow, Pillow and scikit-learn are loaded by what needs them.
+Light to import: numpy, TensorFlow, Pillow and scikit-learn load when they are used.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def load(
     Args:
         source: ``digits``, a .npz file, or a folder of WAV files or of images.
         input_shape: Height, width, channels.
-        options: How to read recordings, and how to divide; images and arrays heed `division`.
-        on_progress: Told how many of how many features are computed.
+        options: How to read recordings, and how to divide; images and arrays use `division`.
+        on_progress: Called with the number of features computed, and of all.
 
     Raises:
         DataError: There is no such source, or it cannot be trained on; every file at fault is

@@ -14,10 +14,10 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 MIN_SPEAKERS = 3
-"""One to learn from, one to choose by, one to test on."""
+"""One each for training, validation and test."""
 
 _HELD_OUT_SHARE = 6
-"""One speaker in so many is held out for validation, as many again for test."""
+"""One in this many speakers is held out for validation, and as many for test."""
 
 # Speech Commands' README: the hash ignores what follows `_nohash_`, so that a speaker's
 # recordings stay together, and is taken modulo 2^27 - 1.

@@ -90,23 +90,6 @@ class Watcher(Protocol):
         """Note the end of an epoch of a training."""
 
 
-class Clock:
-    """Adds up wall-clock time by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Add the time of a `with` block to `stage`."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - started
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """A plan being carried out.
@@ -115,17 +98,21 @@ class Work:
         plan: What to do.
         measure: Measures on the board; None: nothing is measured.
         watcher: Follows progress.
-        clock: Adds up what each stage takes.
+        seconds: Wall-clock time by stage, so far.
     """
 
     plan: SearchPlan
     measure: Measure | None
     watcher: Watcher
-    clock: Clock
+    seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def stage(self, name: str, clock: str | None = None) -> Iterator[None]:
-        """Show a stage and add its time to the clock, under `clock` if that is given."""
+    def stage(self, name: str, under: str | None = None) -> Iterator[None]:
+        """Show a stage, and add the time of a `with` block to it, or to another name."""
         self.watcher.stage(name)
-        with self.clock(clock or name):
+        started = time.perf_counter()
+        try:
             yield
+        finally:
+            spent, known = time.perf_counter() - started, under or name
+            self.seconds[known] = self.seconds.get(known, 0.0) + spent

@@ -19,7 +19,7 @@ from harness.files import draft_of
 from harness.paths import git_revision
 from harness.search.choice.refine import require_rows
 from harness.search.methods import METHODS, Found
-from harness.search.plan import Clock, Measure, SearchPlan, Watcher, Work
+from harness.search.plan import Measure, SearchPlan, Watcher, Work
 from harness.search.record import (
     FILE,
     DataFacts,
@@ -56,7 +56,7 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
         if measure is None:
             raise SearchError("--refine measures, --no-verify does not", expected="one of them")
         require_rows(plan.constraint.cost_model.fit, plan.fit_rows)
-    work = Work(plan, measure, watcher, Clock())
+    work = Work(plan, measure, watcher)
     plan.folder.mkdir(parents=True, exist_ok=True)
     found = METHODS[plan.method](work)
     with work.stage("quantise and evaluate"):
@@ -74,7 +74,7 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
     if measure is not None:
         with work.stage("verify"):
             measured = Measured.of_row(measure([model], "verify")[0])
-    run = _record(plan, found, evaluation, measured, work.clock.seconds)
+    run = _record(plan, found, evaluation, measured, work.seconds)
     _write_json(plan.folder / FILE, run.to_json())
     return run
 

@@ -44,7 +44,7 @@ class _State:
 
 
 def derive(grid: Grid, constraint: Constraint, logits: Logits, *, grow: bool = True) -> Derived:
-    """Take the likeliest options, then shrink what is cheapest to lose until every budget holds.
+    """Take the likeliest options, then shrink where it costs least until every budget holds.
 
     Cheapest: least log-probability lost for each unit of excess that goes. What the shrinking or
     the rounding leaves of the budgets is used by growing where the supernet wants it most.

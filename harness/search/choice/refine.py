@@ -1,7 +1,4 @@
-"""Ask the bench where the fit is least certain, near the network that a search came to.
-
-Nothing here measures: the networks go to a campaign, its rows to a new fit.
-"""
+"""Choose networks to measure near the result of a search, and fit again with their rows."""
 
 from __future__ import annotations
 
@@ -25,13 +22,13 @@ _STRETCH = 25  # widths of a neighbour, in percent of the centre's
 
 @dataclass(frozen=True, slots=True)
 class LocalError:
-    """Say how well latency was predicted for networks that the fit had not seen.
+    """Error of predicted latency on networks that the fit has not seen.
 
     Attributes:
         n: Rows.
         mape_pct: Mean absolute error in percent of the measured latency.
         max_error_pct: The largest of them.
-        bias_pct: Mean error, positive where the prediction is above what was measured.
+        bias_pct: Mean error, positive where the prediction is too high.
         inside: Share of rows inside their prediction interval, from 0 to 1.
         half_width_pct: Mean half width of the interval, in percent of the measured latency.
     """
@@ -47,13 +44,13 @@ class LocalError:
 def choose(
     cost_model: CostModel, centre: Architecture, n: int, seed: int
 ) -> tuple[Architecture, ...]:
-    """Return `n` networks near `centre` whose measurement would teach the fit most.
+    """Return `n` networks near `centre` whose measurement would improve the fit most.
 
     Candidates have widths within 25 % of the centre's, maybe one block more or less, and ops
     within 30 %. One after another the least certain is taken: widest prediction intervals of
-    latency, arena and flash relative to what is predicted, as they would be after the ones before
-    it were measured. The centre and networks of the fixed holdout are left out, because the fit
-    would not learn from those.
+    latency, arena and flash relative to the prediction, as they would be after the ones before
+    it were measured. The centre and networks of the fixed holdout are left out, because they
+    would not change the fit.
 
     Args:
         cost_model: With the fit to improve.
@@ -62,7 +59,7 @@ def choose(
         seed: Non-negative.
 
     Raises:
-        SearchError: There are not so many near the centre.
+        SearchError: There are fewer near the centre.
         BackboneError: The centre is of another backbone.
     """
     backbone = cost_model.backbone
@@ -83,8 +80,8 @@ def choose(
             candidates[architecture] = counts
     if len(candidates) < n:
         raise SearchError(
-            f"there are {len(candidates)} networks near the optimum to measure, asked for {n}",
-            fix="ask for fewer",
+            f"there are {len(candidates)} networks near the optimum to measure, not {n}",
+            fix="lower --refine",
         )
     fit = cost_model.fit
     models = [fit.latency, fit.arena, fit.flash]
@@ -154,7 +151,7 @@ def local_errors(
     architecture's, so that no prediction has seen what it is compared with.
 
     Args:
-        before: The fit that asked for `added`.
+        before: The fit that `added` was chosen by.
         rows: All rows of the new fit; those of `added` may be among them.
         added: The new measurements.
 

@@ -1,8 +1,8 @@
 """The layers of a whole search space: what a supernet is built from and expected costs follow.
 
-`Space.layers` says what one architecture comes to; a skeleton says what all of them share: which
-layer has which width decision, which block may be skipped and what stands in for it. The tests
-hold the two together, cost by cost and output by output.
+`Space.layers` has the layers of one architecture; a skeleton has what all of them share: which
+layer has which width decision, which block may be skipped and what replaces it. Tests compare the
+two, cost by cost and output by output.
 """
 
 from __future__ import annotations

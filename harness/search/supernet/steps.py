@@ -220,7 +220,7 @@ def _loss(logits: Any, labels: Any) -> tuple[Any, Any]:
 def _batches(
     samples: Split, size: int, seed: int, epoch: int, stream: int
 ) -> list[NDArray[np.int64]]:
-    """Return the rows of each batch; what is left over waits for another epoch's order."""
+    """Return the rows of each batch; an incomplete last one is dropped."""
     order = np.random.default_rng([seed, epoch, stream]).permutation(len(samples.y))
     size = min(size, len(order))
     return [order[start : start + size] for start in range(0, len(order) - size + 1, size)]

@@ -1,4 +1,4 @@
-"""Vary training inputs by what does not change their class."""
+"""Vary training inputs in ways that do not change their class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FACTORS = 33
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What is varied, each time an input is seen.
+    """How an input is varied, anew in each epoch.
 
     Attributes:
         shift_rows: Largest shift up or down (for sound: in time), in rows.
@@ -24,10 +24,10 @@ class Augmentation:
         mask_rows: Longest run of rows that is blanked (SpecAugment: Park et al. 2019).
         mask_columns: The same for columns (for sound: coefficients or bands).
         flip: Whether half of the inputs are mirrored left to right.
-        column_offset: Standard deviation of what is added to each column as a whole.
-        column_gain: Standard deviation of the factor, around 1, on each column as a whole. Both
-            stand for other voices and microphones, which shift and stretch each coefficient.
-        stretch: Speech as fast as 1 + this, or as slow as its inverse (rows are interpolated).
+        column_offset: Standard deviation of an offset of each column.
+        column_gain: Standard deviation of a factor around 1 on each column. Both stand for other
+            voices and microphones, which shift and stretch each coefficient.
+        stretch: Up to 1 + this faster, or as much slower (rows are interpolated).
         warp: Vocal tracts as short as 1 / (1 + this), or as long as its inverse: the frequency axis
             is stretched by as much (Jaitly and Hinton 2013), which for MFCC is a matrix on the
             coefficients (Pitz and Ney 2005). For MFCC only.
@@ -48,7 +48,7 @@ NO_AUGMENTATION = Augmentation()
 
 
 def for_features(features: Mapping[str, Any], input_shape: tuple[int, int, int]) -> Augmentation:
-    """Return what suits inputs made as `features` says."""
+    """Return the variations that suit inputs made with these `features`."""
     height, width, _ = input_shape
     match features.get("kind"):
         case "mfcc" | "log_mel" as kind:
@@ -74,7 +74,7 @@ def for_features(features: Mapping[str, Any], input_shape: tuple[int, int, int])
 def warps(
     features: Mapping[str, Any], most: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what other vocal tracts make of normalised MFCC: matrices and offsets, x · m + v.
+    """Return the effect of other vocal tracts on normalised MFCC: matrices and offsets, x · m + v.
 
     Args:
         features: Of the data set: bands, their range, mean and deviation of each coefficient.
@@ -114,13 +114,9 @@ def augmenter(
     input_shape: tuple[int, int, int],
     features: Mapping[str, Any] | None = None,
 ) -> Callable[[Any, Any], Any]:
-    """Return a function of a batch and a pair of integers that decide what is drawn.
+    """Return a function of a batch and a seed (a pair of integers) that varies the batch.
 
-    Args:
-        tensorflow: The module.
-        options: What is varied.
-        input_shape: Of the inputs.
-        features: How they were made; `warp` needs it.
+    `warp` needs the `features` that the inputs were made with.
     """
     height, width, _ = input_shape
     known = features or {}

@@ -62,7 +62,7 @@ def run_epochs(
     Args:
         training: What is trained.
         kind: Its reports.
-        epochs: Returns how many there are; asked only at the start of a new training.
+        epochs: Returns their number; called only at the start of a new training.
         identity: What decides the training: resuming requires the same.
         folder: Of the checkpoint; None: none is kept.
         on_epoch: Called after every new epoch.

@@ -1,4 +1,4 @@
-"""Say how good a network is: as Keras has it, and as int8 by TensorFlow Lite's interpreter."""
+"""Accuracy of a network: of the Keras model, and of the int8 one by TensorFlow Lite."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARTIAL_AUC_RATE = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anomalies:
-    """How well anomalies are told from normal sounds, by class (machine) and in the mean.
+    """How well anomalies are separated from normal sounds, by class (machine) and in the mean.
 
     Attributes:
         auc: Area under the ROC curve, mean over the classes.
@@ -39,12 +39,12 @@ class Anomalies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """How good a network is on one split.
+    """Accuracy of a network on one split.
 
     Attributes:
-        samples: Inputs it was tried on.
+        samples: Inputs of the split.
         accuracy: Of the int8 network, from 0 to 1.
-        float_accuracy: Of the Keras model; None where there was none.
+        float_accuracy: Of the Keras model, if there was one.
         agreement: Share of inputs that both put into the same class.
         anomalies: Of the int8 network; None where the data has no anomalies.
         float_anomalies: Of the Keras model.
@@ -61,9 +61,9 @@ class Evaluation:
 def evaluate(
     content: bytes, split: Split, classes: tuple[str, ...], model: keras.Model | None = None
 ) -> Evaluation:
-    """Try an int8 network, and the Keras model it was made from, on every input of a split.
+    """Evaluate an int8 network, and the Keras model it was made from, on a split.
 
-    Anomalies are told by machine-id classification, as in MicroNets (Banbury et al. 2021): the
+    Anomalies are detected by machine-id classification, as in MicroNets (Banbury et al. 2021): the
     score of a recording is the negative logarithm of the softmax of the right machine, averaged
     over the inputs cut from it. Accuracy is then of the normal recordings.
 
@@ -88,15 +88,9 @@ def evaluate(
 
 
 def int8_logits(content: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the dequantised outputs of a full-int8 model for float inputs.
+    """Return the dequantised outputs of a full-int8 .tflite, float32 of shape (n, classes).
 
-    Args:
-        content: The .tflite.
-        x: Inputs as the network was trained with; they are quantised by the input's own scale,
-            and resized where the network's input has another size.
-
-    Returns:
-        float32 of shape (n, classes).
+    The inputs, as in training, are quantised by the model's own scale, and resized if need be.
     """
     import numpy as np
 
@@ -119,11 +113,7 @@ def int8_logits(content: bytes, x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def float_logits(model: keras.Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the outputs of a Keras model for inputs of whatever number.
-
-    Returns:
-        float32 of shape (n, classes).
-    """
+    """Return the outputs of a Keras model, float32 of shape (n, classes)."""
     import numpy as np
 
     from harness.data.dataset import resize

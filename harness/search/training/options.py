@@ -17,8 +17,8 @@ def check_options(options: Any, kind: str, checks: Sequence[tuple[str, bool, str
 
     Args:
         options: A dataclass.
-        kind: What the options are of, for the message.
-        checks: Name of an option, whether it is in range, and what is.
+        kind: Word for the message.
+        checks: Name of an option, whether it is in range, and the range.
 
     Raises:
         SearchError: Names the option.
@@ -43,7 +43,7 @@ class TrainOptions:
     Attributes:
         seed: Of initial weights, order of batches and augmentation.
         epochs: Passes over the training split.
-        batch_size: Of a step; what is left over waits for another epoch's order.
+        batch_size: Of a step; an incomplete last batch is dropped.
         learning_rate: Highest one (AdamW); it rises to it and falls as half a cosine.
         warmup_epochs: In which it rises; at most a quarter of `epochs`.
         weight_decay: Decoupled (Loshchilov and Hutter 2019).

@@ -63,7 +63,9 @@ def uniform_of(run: dict[str, Any]) -> str:
 def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(
     ready: Harness,
 ) -> None:
-    found = ready(*arguments("--baseline", "uniform", "--out", "one", "--json"))
+    # A copied fit is enough for a budget of SRAM: the store of its rows is elsewhere.
+    other = ("--sram-kib", 200, "--db", "other.sqlite")
+    found = ready(*arguments("--baseline", "uniform", "--out", "one", *other, "--json"))
     assert found.code == 0, found.err
     data = found.json()
     assert data["method"] == "uniform" and data["measured"] is None
@@ -134,3 +136,27 @@ def test_refusals_say_what_to_do(ready: Harness) -> None:
     assert found.code == 2 and "no budget is given" in found.err
     found = ready("search", "compare", "few.npz")
     assert found.code == 2
+
+
+def test_an_interrupt_says_what_is_kept(ready: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.search.run.run_search", stop)
+    found = ready(*arguments("--out", "kept"))
+    assert found.code == 130
+    assert "finished epochs and rows are kept in kept" in found.err
+
+
+def test_the_former_name_of_no_verify_still_works(
+    ready: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measures = []
+
+    def stop(plan: object, measure: object, watcher: object) -> None:
+        measures.append(measure)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.search.run.run_search", stop)
+    ready(*[item if item != "--no-verify" else "--no-proof" for item in arguments()])
+    assert measures == [None]
