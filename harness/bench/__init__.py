@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from harness.bench.check import Finding, check
 from harness.bench.discovery import SeenPort, SeenProbe, discover, list_ports, list_probes
+from harness.bench.file import load_bench, write_bench
 from harness.bench.lock import station_lock
-from harness.bench.station import Bench, Station, load_bench, virtual_bench, write_bench
+from harness.bench.station import Bench, Station, virtual_bench
 
 __all__ = [
     "Bench",

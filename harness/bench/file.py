@@ -1,0 +1,123 @@
+"""The file that lists the stations, ``bench.toml``."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.bench.station import Bench, Station, virtual_bench
+from harness.boards import load_board
+from harness.errors import BoardError, ConfigError
+from harness.files import draft_of
+from harness.strict import Strict, from_json, read_toml
+
+ENVIRONMENT = "HARNESS_BENCH"
+FILE_NAME = "bench.toml"
+
+
+class _File(Strict):
+    """The content of ``bench.toml``."""
+
+    station: tuple[Station, ...] = ()
+
+
+def load_bench(path: Path | None = None) -> Bench:
+    """Read the stations.
+
+    Looks at `path`, then at the file that ``HARNESS_BENCH`` names, then at ``./bench.toml``; with
+    none of them, every board that can be emulated has a virtual station.
+
+    Raises:
+        ConfigError: A file that was named is missing, or a file is wrong: unknown key (with the
+            near miss), unknown board, two stations of one name, probes or ports that clash.
+    """
+    if path is None and os.environ.get(ENVIRONMENT):
+        path = Path(os.environ[ENVIRONMENT]).expanduser()
+        if not path.is_file():
+            raise ConfigError(
+                f"no such file: {path}",
+                where=f"environment variable {ENVIRONMENT}",
+                fix=f"correct or unset {ENVIRONMENT}, or run `harness bench discover`",
+            )
+    if path is None and Path(FILE_NAME).is_file():
+        path = Path(FILE_NAME)
+    if path is None:
+        return virtual_bench()
+    stations = from_json(_File, read_toml(path), where=str(path)).station
+    _check_stations(stations, str(path))
+    return Bench(stations=stations, path=str(path))
+
+
+def write_bench(bench: Bench, path: Path, *, overwrite: bool = False) -> None:
+    """Write the stations of `bench` to a TOML file, in one step.
+
+    Raises:
+        ConfigError: The file exists and `overwrite` is false, or the stations clash.
+    """
+    if path.exists() and not overwrite:
+        raise ConfigError(
+            f"{path} exists", fix="name another file, or ask to overwrite it", path=str(path)
+        )
+    _check_stations(bench.stations, str(path))
+    lines = ["# Stations of this bench. Local: do not commit. See docs/bench.md."]
+    for station in bench.stations:
+        lines += ["", "[[station]]"]
+        for key, value in station.model_dump(exclude_none=True).items():
+            if key == "tags" and not value:
+                continue
+            lines.append(f"{key} = {_toml(value)}")
+    lines += [f"# {note}" for note in bench.notes] if bench.notes else []
+    with draft_of(path) as draft:
+        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _toml(value: Any) -> str:
+    """Return a string or a tuple of strings as TOML; JSON's escapes are a subset of TOML's."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "[" + ", ".join(_toml(item) for item in value) + "]"
+
+
+def _check_stations(stations: Iterable[Station], where: str) -> None:
+    seen: list[Station] = []
+    for station in stations:
+        try:
+            load_board(station.board)
+        except BoardError as unknown:
+            raise ConfigError(
+                f"station '{station.name}': {unknown.what}",
+                where=where,
+                expected=unknown.expected,
+                fix=f"correct 'board' of that station in {where}",
+                station=station.name,
+            ) from None
+        for other in seen:
+            _check_pair(other, station, where)
+        seen.append(station)
+
+
+def _check_pair(one: Station, two: Station, where: str) -> None:
+    if one.name == two.name:
+        raise ConfigError(
+            f"two stations are called '{one.name}'", where=where, fix="give each its own name"
+        )
+    short, long = sorted((one.probe.lower(), two.probe.lower()), key=len)
+    # pyOCD matches a part of the id, so a probe id inside another one names both.
+    if short in long and ":" not in short:
+        raise ConfigError(
+            f"the probe ids of stations '{one.name}' ({one.probe}) and '{two.name}' ({two.probe}) "
+            "match the same probe",
+            where=where,
+            expected="ids that tell the probes apart",
+            fix="write the full unique ids as `pyocd list` shows them",
+        )
+    if one.probe == two.probe or one.serial == two.serial:
+        what = "probe" if one.probe == two.probe else "serial"
+        raise ConfigError(
+            f"stations '{one.name}' and '{two.name}' have the same {what} '{getattr(one, what)}'",
+            where=where,
+            fix="one station per board",
+        )
