@@ -23,8 +23,15 @@ M7 = (F746, F767)
 
 VECTORS, HANDLERS, CODE, DATA = 0x2000_0000, 0x2000_0100, 0x2000_1000, 0x2000_2000
 PROCESS_STACK, MAIN_STACK = 0x2000_6000, 0x2000_8000
-VTOR, SHCSR, CFSR, HFSR, CPACR = 0xE000_ED08, 0xE000_ED24, 0xE000_ED28, 0xE000_ED2C, 0xE000_ED88
-SHPR2, FPCCR, FPCAR = 0xE000_ED1C, 0xE000_EF34, 0xE000_EF38
+VTOR, AIRCR, SHCSR, CFSR, HFSR, CPACR = (
+    0xE000_ED08,
+    0xE000_ED0C,
+    0xE000_ED24,
+    0xE000_ED28,
+    0xE000_ED2C,
+    0xE000_ED88,
+)
+ICSR, SHPR2, FPCCR, FPCAR = 0xE000_ED04, 0xE000_ED1C, 0xE000_EF34, 0xE000_EF38
 DHCSR, DCRSR, DCRDR = 0xE000_EDF0, 0xE000_EDF4, 0xE000_EDF8
 LSPACT, LSPEN = 1 << 0, 1 << 30
 SP, LR, PC, XPSR, MSP, PSP, SPECIAL, FPSCR, S0 = 13, 14, 15, 16, 17, 18, 20, 33, 64
@@ -96,6 +103,11 @@ class Core:
         self.store(CODE, *instructions, BKPT)
         self[PC] = CODE
         return self.resume()
+
+    def deactivate(self) -> None:
+        """Leave all handlers without a return."""
+        self.poke(AIRCR, 0x05FA_0002)  # VECTCLRACTIVE
+        self[XPSR] = 1 << 24
 
     def resume(self) -> int:
         """Go on behind a breakpoint, or at PC; return the number of the next breakpoint."""
@@ -245,7 +257,7 @@ def test_floating_point_needs_cpacr(core: Core) -> None:
     assert core.peek(CFSR) == NOCP
     assert core.stack(core[MSP])[6] == CODE + 8
     core.poke(CPACR, 0xF << 20)
-    core[XPSR] = 1 << 24
+    core.deactivate()
     assert core.run(VADD_F32) == 0
     core.poke(CPACR, 0)
     core[1] = 0xF << 20
@@ -331,12 +343,16 @@ def test_an_exception_within_a_handler(core: Core) -> None:
     assert core.run(SVC_0) == HARD  # UsageFault is no more urgent than SVCall
     assert core[LR] == 0xFFFF_FFF1
     assert core.peek(HFSR) == FORCED
+    assert core.peek(ICSR) == HARD
+    assert core.peek(SHCSR) == 0x0007_0080  # SVCALLACT
     frame = core.stack(core[MSP])
     assert (frame[6], frame[7] & 0x1FF) == (HANDLERS + 16 * SVC, SVC)
     core.poke(core[MSP] + 24, frame[6] + 2)
     assert core.resume() == SVC
     assert core[XPSR] & 0x1FF == SVC
+    assert core.peek(ICSR) == SVC | 1 << 11  # RETTOBASE
     assert core.resume() == 0
+    assert core.peek(ICSR) == 0
     assert core[MSP] == MAIN_STACK
 
 
@@ -398,7 +414,7 @@ def test_primask_escalates_faults_and_calls(core: Core) -> None:
     assert core.run(CPSID, UDF) == HARD
     assert (core.peek(HFSR), core.peek(CFSR)) == (FORCED, UNDEFINSTR)
     assert core.stack(core[MSP])[6] == CODE + 2
-    core[XPSR] = 1 << 24
+    core.deactivate()
     assert core[SPECIAL] == PRIMASK
     assert core.run(SVC_0) == HARD
 

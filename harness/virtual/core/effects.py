@@ -36,6 +36,10 @@ class Effects:
         """Reset the chip."""
         self._board.core.request_reset()
 
+    def active_exceptions(self) -> list[int]:
+        """Return the numbers of the active exceptions, the current one last."""
+        return self._board.core.exceptions.active
+
     def fpu_changed(self) -> None:
         """Follow CPACR and FPCCR.LSPACT."""
         scs = self._board.chip.scs

@@ -28,7 +28,6 @@ from harness.virtual.core.registers import (
 from harness.virtual.core.stop import Stop, StopKind
 
 HARD_FAULT, _MEM_MANAGE, _BUS_FAULT, _USAGE_FAULT, _SVC = 3, 4, 5, 6, 11
-_NMI = 2
 _ENABLE = {_MEM_MANAGE: 1 << 16, _BUS_FAULT: 1 << 17, _USAGE_FAULT: 1 << 18}
 _HFSR_VECTTBL, _HFSR_FORCED, _HFSR_DEBUGEVT = 1 << 1, 1 << 30, 1 << 31
 
@@ -60,13 +59,18 @@ class Lockup(Exception):
 
 
 class Exceptions:
-    """Exception entry and return of one core."""
+    """Exception entry and return of one core.
+
+    Attributes:
+        active: Numbers of the active exceptions, the current one last; empty in thread mode.
+    """
 
     def __init__(self, cpu: Cpu, memory: MemoryMap, registers: Scs) -> None:
         self._cpu = cpu
         self._registers = cpu.registers
         self._memory = memory
         self._scs = registers
+        self.active: list[int] = []
 
     def take(self, stop: Stop) -> int:
         """Enter the exception that `stop` calls for.
@@ -121,9 +125,10 @@ class Exceptions:
             raise Lockup(f"the exception frame at {pointer:#010x} cannot be read")
         words = struct.unpack(f"<{size // 4}I", frame)
         xpsr = words[7]
-        if thread != (xpsr & EXCEPTION == 0):
+        if thread != (xpsr & EXCEPTION == 0) or thread != (len(self.active) == 1):
             self._invalid_return(code)
             return
+        del self.active[-1:]
         # The mode decides which stack pointer is in use, so it is set before the registers.
         self._registers[XPSR] = xpsr & 0xFFFF_FDFF | XPSR_THUMB
         special = self._special & ~(_CONTROL_SPSEL | _CONTROL_FPCA | _FAULTMASK)
@@ -152,6 +157,7 @@ class Exceptions:
         """Take the fault of an EXC_RETURN value that fits nothing: on the same frame."""
         self._scs.values[scs.CFSR] |= _INVPC
         self._registers[XPSR] &= ~EXCEPTION
+        del self.active[-1:]
         self._registers[SPECIAL] = self._special & ~_FAULTMASK
         self._enter_or_escalate(_USAGE_FAULT, frame=code)
 
@@ -166,13 +172,13 @@ class Exceptions:
         return {"cfsr": values[scs.CFSR], "hfsr": values[scs.HFSR]}
 
     @property
-    def active(self) -> int:
-        """Number of the active exception, 0 in thread mode."""
-        return self._registers[XPSR] & EXCEPTION
-
-    @property
     def _special(self) -> int:
         return self._registers[SPECIAL]
+
+    @property
+    def _urgent(self) -> bool:
+        """Whether the core runs at a priority that not even HardFault preempts."""
+        return HARD_FAULT in self.active or bool(self._special & _FAULTMASK)
 
     def _masked(self, number: int) -> bool:
         special = self._special
@@ -184,14 +190,14 @@ class Exceptions:
         enabled = _ENABLE.get(number)
         usable = enabled is None or bool(self._scs.values[scs.SHCSR] & enabled)
         # Without a priority model any active exception is taken to be as urgent as the new one.
-        if usable and not self._masked(number) and self.active == 0:
+        if usable and not self._masked(number) and not self.active:
             return self._enter(number, frame)
         self._scs.values[scs.HFSR] |= _HFSR_FORCED
         return self._enter(HARD_FAULT, frame)
 
     def _enter(self, number: int, frame: int | None = None) -> int:
         """Enter an exception; `frame` is the EXC_RETURN value of a frame that is kept."""
-        if self.active in (_NMI, HARD_FAULT) or self._special & _FAULTMASK:
+        if self._urgent:
             raise Lockup("a fault within the HardFault handler")
         vector = self._memory.read(self._scs.values[scs.VTOR] + 4 * number, 4)
         handler = 0xFFFF_FFFF if vector is None else int.from_bytes(vector, "little")
@@ -204,6 +210,7 @@ class Exceptions:
         self._registers[SPECIAL] = special
         xpsr = self._registers[XPSR] & 0xF80F_0000
         self._registers[XPSR] = xpsr | XPSR_THUMB | number
+        self.active.append(number)
         self._registers[LR] = code
         self._registers[PC] = handler
         return number
@@ -212,7 +219,7 @@ class Exceptions:
         """Push the frame; return EXC_RETURN."""
         special = self._special
         extended = bool(special & _CONTROL_FPCA)
-        thread = self.active == 0
+        thread = not self.active
         on_psp = thread and bool(special & _CONTROL_SPSEL)
         pointer = self._registers[SP]
         xpsr = self._registers[XPSR]
@@ -245,10 +252,9 @@ class Exceptions:
         values[scs.FPCCR] &= ~scs.FPCCR_LSPACT
         if address is not None:
             user = _LAZY_USER if not self.active and self._special & _CONTROL_NPRIV else 0
-            thread = _LAZY_THREAD if self.active == 0 else 0
-            urgent = self.active in (_NMI, HARD_FAULT) or self._special & _FAULTMASK
+            thread = 0 if self.active else _LAZY_THREAD
             kept = values[scs.FPCCR] & 0xC000_0000
-            state = user | thread | (0 if urgent else _LAZY_HARD_FAULT)
+            state = user | thread | (0 if self._urgent else _LAZY_HARD_FAULT)
             values[scs.FPCCR] = kept | state | scs.FPCCR_LSPACT
             values[scs.FPCAR] = address & 0xFFFF_FFF8
         self._cpu.follow_fpu(enabled=self._scs.fpu_enabled, lazy=self._scs.fpu_lazy)

@@ -40,6 +40,7 @@ class Core:
     Attributes:
         cpu: Registers and translated code.
         debug: Debug registers.
+        exceptions: Exceptions that are active.
         active: Whether the core runs; otherwise it is in debug state or held in reset.
         sleeping: Whether it executed WFI or WFE; nothing can wake it.
         locked_up: Whether it is locked up or was stopped by `error`, and not halted since.
@@ -62,7 +63,7 @@ class Core:
             (chip.flash.page, chip.usart.page),
             chip.flash.state,
         )
-        self._exceptions = Exceptions(self.cpu, to.memory, chip.scs)
+        self.exceptions = Exceptions(self.cpu, to.memory, chip.scs)
         self.debug = CoreDebug(self, chip.scs.values)
         self._control = threading.RLock()  # one caller at a time
         self._state = threading.Condition()
@@ -213,6 +214,7 @@ class Core:
         self._accesses.blocked = False
         self.error = None
         self._console.fail(None)
+        self.exceptions.active.clear()
         self._chip.reset(cause)
         vectors = self._memory.read(self._chip.scs.boot_address, 8) or b"\xff" * 8
         stack, entry = (int.from_bytes(vectors[i : i + 4], "little") for i in (0, 4))
@@ -296,13 +298,13 @@ class Core:
             raise error
         try:
             if stop.kind is StopKind.EXCEPTION_RETURN:
-                self._exceptions.leave()
+                self.exceptions.leave()
                 return True
             if stop.kind is StopKind.LAZY_STATE:
-                self._exceptions.save_lazily()
+                self.exceptions.save_lazily()
                 return True
             place = self._place()
-            number = self._exceptions.take(stop)
+            number = self.exceptions.take(stop)
         except Lockup as lockup:
             self._lock_up(stop, lockup)
             return True
@@ -314,7 +316,7 @@ class Core:
 
     def _lock_up(self, stop: Stop, lockup: Lockup) -> None:
         self._accesses.blocked = True
-        if self._exceptions.erased:
+        if self.exceptions.erased:
             # An erased chip locks up at reset; that is its normal state, not an error.
             return
         error = VirtualError(
@@ -324,7 +326,7 @@ class Core:
             fix="look up the PC in the firmware's map; a reset starts the core again",
             pc=self.cpu.registers[PC],
             address=stop.address,
-            **self._exceptions.status(),
+            **self.exceptions.status(),
         )
         # The debugger sees DHCSR.S_LOCKUP, as on the chip; a console has no such sign.
         self._report(error)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import serial
 
 from harness.bench import Station, load_bench, virtual_bench
+from harness.boards import Board
 from harness.campaign.config import MeasureOptions
 from harness.campaign.plan import Job
 from harness.campaign.specs import ModelSpec
@@ -47,6 +49,21 @@ def test_the_board_runs_the_model_that_is_asked_for(monkeypatch: pytest.MonkeyPa
     assert other.model.name == "cortex-m7-issue" and other.observer is None
     monkeypatch.setenv("HARNESS_TIMING", "issue")
     assert power_on(BOARD) is other
+
+
+def test_no_other_board_is_powered_on_before_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.virtual import registry
+
+    built: list[str] = []
+    machine = registry.VirtualMachine
+
+    def build(board: Board, **options: Any) -> Any:
+        built.append(options["model"].name)
+        return machine(board, **options)
+
+    monkeypatch.setattr(registry, "VirtualMachine", build)
+    registry.power_on(BOARD, "issue")
+    assert built == ["cortex-m7-issue"]
 
 
 def test_the_url_chooses_and_a_board_in_use_is_not_switched() -> None:

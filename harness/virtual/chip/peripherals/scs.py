@@ -30,6 +30,8 @@ _MPU_TYPE, _MPU_CTRL, _MPU_RNR, _MPU_RBAR = 0xD90, 0xD94, 0xD98, 0xD9C
 _ICIALLU, _ICIMVAU = 0xF50, 0xF58
 _PRIORITIES = 0xF0F0_F0F0  # four bits each (RM0385, RM0390, RM0432: 16 levels)
 FPCCR_LSPACT, FPCCR_LSPEN, _FPCCR_ASPEN = 1 << 0, 1 << 30, 1 << 31
+_RETTOBASE = 1 << 11
+_ACTIVE = {4: 1 << 0, 5: 1 << 1, 6: 1 << 3, 11: 1 << 7}  # SHCSR: MemManage to SVCall
 _VECTKEY, _VECTKEY_READ = 0x05FA, 0xFA05
 _SYSRESETREQ, _VECTCLRACTIVE, _VECTRESET, _PRIGROUP = 1 << 2, 1 << 1, 1 << 0, 0x700
 
@@ -131,7 +133,7 @@ class Scs(Peripheral):
         self.add(0x004, "ICTR", lines, writable=0)
         self.add(0x008, "ACTLR")
         self.add(0xD00, "CPUID", facts.cpuid, writable=0)
-        self.add(_ICSR, "ICSR", write=self._write_icsr)
+        self.add(_ICSR, "ICSR", read=self._read_icsr, write=self._write_icsr)
         self.add(VTOR, "VTOR", self.boot_address, writable=0xFFFF_FF80)
         self.add(AIRCR, "AIRCR", _VECTKEY_READ << 16, write=self._write_aircr)
         self.add(0xD10, "SCR", writable=0x16)
@@ -140,7 +142,7 @@ class Scs(Peripheral):
         self.add(CCR, "CCR", ccr, writable=0x0003_031B, write=self._write_ccr)
         for offset, name in ((SHPR1, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3")):
             self.add(offset, name, writable=_PRIORITIES)
-        self.add(SHCSR, "SHCSR", writable=0x0007_0000)
+        self.add(SHCSR, "SHCSR", writable=0x0007_0000, read=self._read_shcsr)
         for offset, name in ((CFSR, "CFSR"), (HFSR, "HFSR"), (DFSR, "DFSR"), (0xD3C, "AFSR")):
             self.add(offset, name, write=partial(self._clear, offset))
         self.add_storage(((MMFAR, "MMFAR"), (BFAR, "BFAR")))
@@ -201,14 +203,24 @@ class Scs(Peripheral):
     def _clear(self, offset: int, value: int, _master: Master) -> None:
         self.values[offset] &= ~value
 
+    def _read_icsr(self, _master: Master) -> int:
+        active = self._core.active_exceptions()
+        return (active[-1] if active else 0) | (_RETTOBASE if len(active) == 1 else 0)
+
+    def _read_shcsr(self, _master: Master) -> int:
+        active = self._core.active_exceptions()
+        return self.values[SHCSR] | sum(_ACTIVE.get(number, 0) for number in active)
+
     def _write_icsr(self, value: int, _master: Master) -> None:
         if value & 0x9400_0000:
             raise self.unmodelled(_ICSR, "pending of an interrupt by write")
 
-    def _write_aircr(self, value: int, _master: Master) -> None:
+    def _write_aircr(self, value: int, master: Master) -> None:
         if value >> 16 != _VECTKEY:
             return
         self.values[AIRCR] = _VECTKEY_READ << 16 | value & _PRIGROUP
+        if value & _VECTCLRACTIVE and master is Master.DEBUGGER:
+            self._core.active_exceptions().clear()
         if value & (_SYSRESETREQ | _VECTRESET):
             self._core.request_reset()
 
