@@ -92,7 +92,7 @@ def cost_table(run: SearchRun, name: str = "Cost") -> Table:
             (
                 f"{label} ({unit})",
                 *(text.number(figure, digits, per=scale) for figure in figures),
-                text.UNKNOWN if off is None else f"{off:+.1f} %",
+                text.number(off, 1, sign=True, unit=" %"),
                 verdicts[run.holds[budget]] if budget in budgets else "no budget",
             )
         )

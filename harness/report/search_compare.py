@@ -177,7 +177,7 @@ def _measured(run: SearchRun, name: str) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return text.UNKNOWN if value is None else f"{value:+.1f}"
+    return text.number(value, 1, sign=True)
 
 
 def _size(budgets: Budgets) -> float:

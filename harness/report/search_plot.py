@@ -128,7 +128,8 @@ def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
             mark: dict[str, Any] = {"color": colour, "marker": marker, "ms": 6.5}
             for run in own:
                 fill = "white" if run.measured_of("latency_us") is None else colour
-                axes.plot(latency_ms(run), 100 * run.accuracy, mfc=fill, zorder=3, **mark)
+                at = latency_ms(run), 100 * run.accuracy
+                axes.plot(*at, ls="none", mfc=fill, zorder=3, **mark)
             points = front((latency_ms(run), 100 * run.accuracy) for run in own)
             label = f"{method} ({len(own)} runs)"
             axes.step(

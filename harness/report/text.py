@@ -12,9 +12,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 _MARKDOWN = re.compile(r"([\\`*\[\]|~#$!]|(?<!\w)_|_(?!\w))")
 
 
-def number(value: float | None, digits: int = 0, *, per: float = 1) -> str:
-    """Return `value` / `per` with thousands separators and `digits` decimals."""
-    return UNKNOWN if value is None else f"{value / per:,.{digits}f}"
+def number(
+    value: float | None, digits: int = 0, *, per: float = 1, sign: bool = False, unit: str = ""
+) -> str:
+    """Return `value` / `per` with thousands separators, `digits` decimals and `unit`."""
+    return UNKNOWN if value is None else f"{value / per:{'+' if sign else ''},.{digits}f}{unit}"
 
 
 def significant(value: float | None, figures: int = 3) -> str:
@@ -36,17 +38,17 @@ def r_squared(value: float | None) -> str:
 
 def percent(value: float | None) -> str:
     """Return a figure that is in percent already."""
-    return UNKNOWN if value is None else f"{value:.1f} %"
+    return number(value, 1, unit=" %")
 
 
 def share(value: float | None) -> str:
     """Return a share from 0 to 1 in percent."""
-    return UNKNOWN if value is None else f"{100 * value:.0f} %"
+    return number(value, per=0.01, unit=" %")
 
 
 def percent_signed(value: float | None) -> str:
     """Return a share in percent with its sign and three decimals."""
-    return UNKNOWN if value is None else f"{100 * value:+.3f} %"
+    return number(value, 3, per=0.01, sign=True, unit=" %")
 
 
 def image(one_firmware: bool | None) -> str:
