@@ -30,33 +30,30 @@ Bytes = Annotated[int, Field(gt=0)]
 Hertz = Annotated[int, Field(gt=0)]
 
 
-class MemoryRegion(Strict):
+class Region(Strict):
+    """A range of addresses."""
+
+    origin: Address  # first address
+    bytes: Bytes
+
+    @property
+    def end(self) -> int:
+        """First address after the region."""
+        return self.origin + self.bytes
+
+
+class ModelRegion(Region):
+    """Part of the flash, in whole sectors, that holds a model when one firmware serves many."""
+
+
+class MemoryRegion(Region):
     """One memory region as the core sees it."""
 
     name: str  # name in the reference manual (``FLASH``, ``DTCM``, ``SRAM1``)
     # ``flash`` (execute in place), ``ram`` (data, may hold the arena) or ``itcm`` (instruction RAM,
-    # not used for data).
+    # not used for data)
     kind: Literal["flash", "ram", "itcm"]
-    origin: Address  # first address
-    bytes: Bytes
     alias_of: str | None = None  # name of the region that this one is a second address of
-
-    @property
-    def end(self) -> int:
-        """First address after the region."""
-        return self.origin + self.bytes
-
-
-class ModelRegion(Strict):
-    """Part of the flash that holds a model when one firmware serves many."""
-
-    origin: Address  # first address, that of a flash sector
-    bytes: Bytes  # size, up to the end of a flash sector
-
-    @property
-    def end(self) -> int:
-        """First address after the region."""
-        return self.origin + self.bytes
 
 
 class FlashSectors(Strict):

@@ -18,6 +18,7 @@ from harness.boards import Board
 from harness.errors import BuildError
 from harness.firmware.boardconfig import board_config, linker_script
 from harness.firmware.image import BuildOptions
+from harness.models.graph import printable
 from harness.paths import data_dir
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def plan_project(
         BoardError: The board's facts cannot be turned into code.
     """
     template = _template(data_dir("firmware_template"))
-    kernels = _kernel_files(sources.library_sources, sources.include_dirs)
+    kernels = _kernel_files(sources.library_sources, sources.include_dirs, sources.kernels_version)
     includes = sorted(
         {"/".join(name.split("/")[:3]) for name in kernels if name.startswith("kernels/include/")}
     )
@@ -136,7 +137,7 @@ uint8_t build_staging[{sources.staging_bytes}]
 
 const char build_id[] = "{project.build_id}";
 const char build_model_id[] = "{model.sha256[:16]}";
-const char build_model_name[] = "{_printable(_MLPERF_NAMES.get(model.name, model.name))}";
+const char build_model_name[] = "{printable(_MLPERF_NAMES.get(model.name, model.name))}";
 
 const uint32_t build_input_count = {len(inputs)}u;
 const build_tensor_t build_inputs[] = {{{", ".join(inputs)}}};
@@ -190,10 +191,6 @@ def _library_tree(library: LibraryTree, *, placed: bool) -> bytes:
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
-def _printable(text: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)[:48]
-
-
 def _ini(
     board: Board, sources: GeneratedSources, options: BuildOptions, includes: list[str]
 ) -> str:
@@ -234,7 +231,11 @@ def _linker_template() -> str:
 
 
 @lru_cache(maxsize=4)
-def _kernel_files(sources: tuple[Path, ...], include_dirs: tuple[Path, ...]) -> dict[str, bytes]:
+def _kernel_files(
+    sources: tuple[Path, ...],
+    include_dirs: tuple[Path, ...],
+    _version: str,  # of the contents: a user's tree may change under the same names
+) -> dict[str, bytes]:
     """Return kernel sources and headers under fixed names, wherever they are installed."""
     files: dict[str, bytes] = {}
     for source in sources:

@@ -194,27 +194,25 @@ def _has_version(package: Path, number: str) -> bool:
 
 
 def _scons_package_version(scons: str) -> str:
-    """Return PlatformIO's number of a SCons release: 4.11.1 is 4.41101.0.
+    """Return PlatformIO's number of the SCons that it wants: 4.11.1 is 4.41101.0.
 
     Raises:
-        ToolchainMissing: PlatformIO wants another release than is installed.
+        ToolchainMissing: That is another release than the installed `scons`.
     """
     from platformio.dependencies import get_core_dependencies
 
-    major, minor, patch, *_ = [*(int(part) for part in re.findall(r"\d+", scons)), 0, 0]
     wanted = get_core_dependencies()["tool-scons"]
-    match = re.search(r"(\d+)\.(\d+)\.(\d+)", wanted)
+    # Two digits each of minor and patch; a patch release of SCons is as good as another.
+    match = re.search(r"\d+\.(\d+)(\d\d)\d\d\.\d+", wanted)
     if match is None:
         raise ToolchainMissing(f"PlatformIO wants tool-scons {wanted!r}, which cannot be read")
-    # Two digits each of major.minor.patch; a tilde requirement fixes all of them.
-    digits = match[2]
-    if digits[: len(f"{major}{minor:02d}")] != f"{major}{minor:02d}":
+    release = f"{match[1]}.{int(match[2])}"
+    if not f"{scons}.".startswith(f"{release}."):
         raise ToolchainMissing(
             f"PlatformIO {version('platformio')} wants tool-scons {wanted}, SCons {scons} is there",
-            expected=f"scons {int(digits[:-4])}.{int(digits[-4:-2])}.*",
-            fix=f"pip install 'scons=={int(digits[:-4])}.{int(digits[-4:-2])}.*'",
+            expected=f"scons {release}.*",
+            fix=f"pip install 'scons=={release}.*'",
         )
-    del patch  # a patch release of SCons is as good
     return match[0]
 
 

@@ -199,6 +199,11 @@ class TFLiteModel:
         return self.sha256[:16]
 
 
+def printable(name: str, length: int = 48) -> str:
+    """Return a model's name as the firmware may print it."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in name)[:length]
+
+
 def read_model(source: str | Path | bytes, name: str | None = None) -> TFLiteModel:
     """Read a .tflite from a path or from memory.
 

@@ -340,36 +340,40 @@ def field_key(field: str) -> str:
 
 def tensor_type(dtype: str) -> int:
     """Return the schema's number of an element type."""
-    return next(number for number, name in _tensor_types().items() if name == dtype)
+    return _number(_tensor_types(), dtype)
 
 
 def operator_code(name: str) -> int:
     """Return the schema's number of an operator."""
-    return next(number for number, known in _operator_names().items() if known == name)
+    return _number(_operator_names(), name)
 
 
 def enumeration_value(key: str, name: str) -> int:
     """Return the schema's number of an enumerated option."""
-    return next(number for number, known in _enumeration(key).items() if known == name)
+    return _number(_enumeration(key), name)
+
+
+def _number(names: Mapping[int, str], wanted: str) -> int:
+    return next(number for number, name in names.items() if name == wanted)
+
+
+def _names(class_name: str) -> Mapping[int, str]:
+    import tflite
+
+    constants = vars(getattr(tflite, class_name))
+    return {value: name for name, value in constants.items() if isinstance(value, int)}
 
 
 @cache
 def _tensor_types() -> Mapping[int, str]:
-    import tflite
-
-    return {v: k.lower() for k, v in vars(tflite.TensorType).items() if isinstance(v, int)}
+    return {number: name.lower() for number, name in _names("TensorType").items()}
 
 
 @cache
 def _operator_names() -> Mapping[int, str]:
-    import tflite
-
-    return {v: k for k, v in vars(tflite.BuiltinOperator).items() if isinstance(v, int)}
+    return _names("BuiltinOperator")
 
 
 @cache
 def _enumeration(key: str) -> Mapping[int, str]:
-    import tflite
-
-    enumeration = getattr(tflite, _ENUMERATIONS[key])
-    return {v: k for k, v in vars(enumeration).items() if isinstance(v, int)}
+    return _names(_ENUMERATIONS[key])

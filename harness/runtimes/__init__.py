@@ -95,8 +95,6 @@ class GeneratedSources:
     defines: tuple[str, ...]
     # Size of the arena: activations and kernel scratch; None when only the device plans it.
     arena_planned_bytes: int | None
-    # Largest kernel scratch buffer, which is part of the above, or None.
-    arena_scratch_bytes: int | None
     weights_bytes: int  # weights and biases in flash
     input_bytes: tuple[int, ...]  # size of each model input
     output_bytes: tuple[int, ...]  # size of each model output

@@ -106,7 +106,6 @@ def fake_sources(
         include_dirs=(include,),
         defines=("FAKE=1",),
         arena_planned_bytes=2 * size,
-        arena_scratch_bytes=0,
         weights_bytes=weights,
         input_bytes=(size,),
         output_bytes=(size,),

@@ -78,7 +78,6 @@ class AotRuntime:
             include_dirs=library.include_dirs,
             defines=library.defines,
             arena_planned_bytes=plan.arena_bytes,
-            arena_scratch_bytes=max((step.scratch_bytes for step in program.steps), default=0),
             weights_bytes=weights_bytes,
             input_bytes=tuple(tensor.bytes for tensor in graph.input_tensors()),
             output_bytes=tuple(tensor.bytes for tensor in graph.output_tensors()),

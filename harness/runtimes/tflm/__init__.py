@@ -44,6 +44,14 @@ COMMON_OPERATORS = (
 )
 
 
+_NO_MODEL: dict[str, Any] = {
+    "weights_bytes": 0,
+    "input_bytes": (),
+    "output_bytes": (),
+    "layers": (),
+}
+
+
 class TflmRuntime:
     """Generate what TFLM needs around one model; see the package's docstring."""
 
@@ -158,14 +166,13 @@ def _sources(
     needed = {entry.method.registration for entry in entries}
     core, kernels = select_sources(layout, options.kernels, frozenset(common | needed))
     identity = _identity(layout, options)
-    facts = _model_facts(model) if model is not None else _no_model()
+    facts = _model_facts(model) if model is not None else _NO_MODEL
     return GeneratedSources(
         files=files,
         library_sources=(),
         include_dirs=(),
         defines=layout.defines(options.kernels),
         arena_planned_bytes=None,
-        arena_scratch_bytes=None,
         runtime=identity["runtime"],
         runtime_version=identity["runtime_version"],
         kernels=identity["kernels"],
@@ -179,10 +186,6 @@ def _sources(
         ),
         **facts,
     )
-
-
-def _no_model() -> dict[str, Any]:
-    return {"weights_bytes": 0, "input_bytes": (), "output_bytes": (), "layers": ()}
 
 
 def _model_facts(model: TFLiteModel) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from harness.boards import Board
 from harness.boards.model import ModelRegion
 from harness.errors import BoardError, RuntimeUnsupported
-from harness.models.graph import Tensor, TFLiteModel
+from harness.models.graph import Tensor, TFLiteModel, printable
 
 MAGIC = 0x314D4854  # "THM1"
 MODEL_OFFSET = 512
@@ -77,7 +77,7 @@ def region_content(model: TFLiteModel, board: Board) -> bytes:
         len(inputs),
         len(outputs),
         model.model_id.encode(),
-        _printable(model.name).encode()[:39],
+        printable(model.name, 39).encode(),
     )
     header += _tensors(inputs, staged=True) + _tensors(outputs, staged=False)
     header += bytes(_CRC_AT - len(header))
@@ -96,10 +96,6 @@ def _tensors(tensors: Sequence[Tensor], *, staged: bool) -> bytes:
 
 def _aligned(size: int) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "_" for c in text)
 
 
 def _too_big(model: TFLiteModel, what: str, needed: int, there: int) -> RuntimeUnsupported:

@@ -47,6 +47,15 @@ def test_everything_that_goes_in_changes_the_build_id(tmp_path: Path) -> None:
     assert len({plan.build_id for plan in plans}) == len(plans)
 
 
+def test_a_kernel_tree_that_changed_in_place_is_read_again(tmp_path: Path) -> None:
+    model, sources = fakes.fake_model(), fakes.fake_sources(tmp_path)
+    before = _plan(model, sources)
+    (tmp_path / "kernel.c").write_text("/* another revision */\n")
+    after = _plan(model, dataclasses.replace(sources, kernels_version="1"))
+    assert after.configuration["kernels/src/kernel.c"] == b"/* another revision */\n"
+    assert after.key != before.key
+
+
 def test_a_name_outside_the_project_is_refused(tmp_path: Path) -> None:
     sources = dataclasses.replace(fakes.fake_sources(tmp_path), files={"../x.c": ""})
     with pytest.raises(BuildError, match="outside"):
