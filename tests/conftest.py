@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from support import needs
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -26,6 +28,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+@pytest.fixture(scope="session")
+def virtual_board() -> None:
+    """Skip if the emulator or the compiler is missing."""
+    if not needs.has_emulator:
+        pytest.skip(needs.EMULATOR)
+    if not needs.has_compiler:
+        pytest.skip(needs.COMPILER)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 import time
 from collections.abc import Iterator
@@ -12,11 +11,9 @@ import pytest
 import serial
 
 from harness.errors import VirtualError
+from support import needs
 
-pytestmark = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("unicorn", "numba")),
-    reason="pip install 'tinyml-harness[virtual]'",
-)
+pytestmark = needs.emulator
 URL = "virtual://nucleo_f746zg"
 
 

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-pytest.importorskip("unicorn", reason="pip install tinyml-harness[virtual]")
+from support.needs import EMULATOR
+
+pytest.importorskip("unicorn", reason=EMULATOR)
 
 from harness.boards import load_board
 from harness.virtual.machine import VirtualMachine

@@ -5,7 +5,6 @@ The images are made by hand: a vector table, an endless loop and random bytes.
 
 from __future__ import annotations
 
-import importlib.util
 import random
 import struct
 from collections.abc import Iterator
@@ -17,11 +16,9 @@ from harness.bench import Station, check, virtual_bench
 from harness.boards import Board, all_boards, load_board
 from harness.errors import BenchError, ProbeNotFound, TargetMismatch, VerifyError
 from harness.flash import Target, flash, open_target
+from support import needs
 
-pytestmark = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("unicorn", "numba")),
-    reason="pip install 'tinyml-harness[virtual]'",
-)
+pytestmark = needs.emulator
 EMULATED = [board for board in all_boards() if board.facts.emulation]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import threading
@@ -15,11 +14,9 @@ import pytest
 
 from harness.boards import load_board
 from harness.errors import VirtualError
+from support import needs
 
-pytestmark = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("unicorn", "numba")),
-    reason="pip install 'tinyml-harness[virtual]'",
-)
+pytestmark = needs.emulator
 BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi")
 RAM = 0x2000_0000
 # movs r0, #0; loop: adds r0, #1; adds r1, r0, #0; b loop

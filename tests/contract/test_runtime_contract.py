@@ -6,10 +6,8 @@ them.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -159,12 +157,7 @@ class Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(runtime: Runtime, options: RuntimeOptions) -> Ran:
-    for name in ("unicorn", "numba", "capstone"):
-        if importlib.util.find_spec(name) is None:
-            pytest.skip(f"no {name}: pip install 'tinyml-harness[virtual]'")
-    if shutil.which("arm-none-eabi-gcc") is None:
-        pytest.skip("no arm-none-eabi-gcc on PATH: python3 bootstrap.py setup")
+def ran(runtime: Runtime, options: RuntimeOptions, virtual_board: None) -> Ran:
     from harness.bench import virtual_bench
     from harness.capture import BoardSession, CapturePlan
     from harness.firmware import build

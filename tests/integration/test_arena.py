@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import firmware as fakes
 
 from harness.bench import virtual_bench
 from harness.boards import load_board
 from harness.capture import BoardSession, CapturePlan
 from harness.firmware import build
 from harness.results import open_store
+from support import firmware as fakes
 
 pytestmark = pytest.mark.usefixtures("virtual_board")
 NEEDS = 96

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.published import published
 
 from harness.bench import virtual_bench
 from harness.boards import Board, load_board
@@ -23,6 +22,7 @@ from harness.campaign.specs import file_spec
 from harness.firmware import BuildOptions
 from harness.results.record import Measurement
 from harness.runtimes import RuntimeOptions
+from support.published import published
 
 pytestmark = pytest.mark.usefixtures("virtual_board")
 BOARD = "nucleo_f746zg"

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.published import published
 
 from harness.backbones import Limits, backbone_names, get_backbone
 from harness.bench import virtual_bench
@@ -25,6 +24,7 @@ from harness.firmware.shared import build_shared
 from harness.models import read_model
 from harness.runtimes import RuntimeOptions, get_runtime
 from harness.runtimes.tflm.layout import KERNELS
+from support.published import published
 
 pytestmark = [
     pytest.mark.usefixtures("virtual_board"),

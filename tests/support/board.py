@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip(
-    "unicorn", reason="the virtual boards need `pip install tinyml-harness[virtual]`"
-)
+from support.needs import COMPILER, EMULATOR, has_compiler
+
+pytest.importorskip("unicorn", reason=EMULATOR)
 
 from harness.boards import Board, load_board
 from harness.virtual.machine import VirtualMachine
@@ -21,15 +20,22 @@ BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi")
 
 def build_tiny(board: Board, folder: Path) -> Path:
     """Compile the tests' own firmware for `board`."""
-    gcc = shutil.which("arm-none-eabi-gcc")
-    if gcc is None:
-        pytest.skip("arm-none-eabi-gcc is not on PATH: apt-get install gcc-arm-none-eabi")
+    if not has_compiler:
+        pytest.skip(COMPILER)
     core = board.facts.core
     elf = folder / f"{board.id}.elf"
     options = [f"-mcpu={core.cpu}", f"-mfpu={core.fpu}", "-mfloat-abi=hard", "-mthumb"]
     options += ["-O2", "-nostdlib", "-ffreestanding", f"-D{board.family.upper()}"]
     script = FIRMWARE / "tiny.ld"
-    command = [gcc, *options, "-T", str(script), str(FIRMWARE / "tiny.c"), "-o", str(elf)]
+    command = [
+        "arm-none-eabi-gcc",
+        *options,
+        "-T",
+        str(script),
+        str(FIRMWARE / "tiny.c"),
+        "-o",
+        str(elf),
+    ]
     subprocess.run(command, check=True, capture_output=True, text=True)
     return elf
 

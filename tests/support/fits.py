@@ -10,6 +10,9 @@ from harness.fit.features import FEATURES
 from harness.fit.model import SCHEMA_VERSION
 from harness.search import CostModel, Margin
 
+SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
+"""Input of each backbone in the tests."""
+
 _METRICS = Metrics(
     n=40,
     architectures=40,

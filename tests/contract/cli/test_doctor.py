@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from support import needs
+
 Harness = Callable[..., Any]
-pytest.importorskip("unicorn", reason="pip install 'tinyml-harness[virtual]'")
+pytestmark = needs.emulator
 
 
 def test_doctor_gives_an_instruction_for_each_missing_piece(

@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from support.board import power_on
 
 from harness.virtual.machine import VirtualMachine
+from support.board import power_on
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ from harness.campaign.specs import ModelSpec
 from harness.errors import VirtualError
 from harness.firmware import BuildOptions
 from harness.runtimes import RuntimeOptions
+from support import needs
 
-pytest.importorskip("unicorn")
+pytestmark = needs.emulator
 BOARD = "nucleo_f746zg"
 URL = f"virtual://{BOARD}"
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.fits import fit_for
 
 from harness.backbones import get_backbone
 from harness.bench import Bench, Station
@@ -15,6 +14,7 @@ from harness.campaign.runner import Summary
 from harness.errors import EXIT_BENCH, BenchError, ProbeNotFound
 from harness.results import open_store
 from harness.testing import fake_measurement
+from support.fits import fit_for
 
 BENCH = Bench(
     stations=(Station(name="desk", board="nucleo_f746zg", probe="0671FF", serial="/dev/ttyACM0"),),

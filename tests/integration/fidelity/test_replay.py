@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +10,7 @@ from harness.boards import load_board
 from harness.errors import ConfigError
 from studies.fidelity import replay
 from studies.fidelity.source import convolution_source
+from support import needs
 
 HEADER = """#pragma once
 #include "arm_math_types.h"
@@ -48,11 +47,6 @@ arm_status arm_convolve_wrapper_s8(const cmsis_nn_context *context,
     return ARM_MATH_SUCCESS;
 }
 """
-needs_tools = pytest.mark.skipif(
-    shutil.which("arm-none-eabi-gcc") is None
-    or any(importlib.util.find_spec(name) is None for name in ("unicorn", "bakenn")),
-    reason="apt install gcc-arm-none-eabi; pip install 'tinyml-harness[virtual]' bakenn",
-)
 
 
 @pytest.fixture
@@ -65,7 +59,8 @@ def kernels(tmp_path: Path) -> Path:
     return tmp_path / "nn"
 
 
-@needs_tools
+@needs.emulator
+@needs.compiler
 @pytest.mark.parametrize("board_id", ["nucleo_f746zg", "nucleo_f446re", "nucleo_l4r5zi"])
 def test_the_second_pass_is_counted_and_always_the_same(
     board_id: str, kernels: Path, tmp_path: Path
@@ -82,7 +77,8 @@ def test_the_second_pass_is_counted_and_always_the_same(
     assert plain.timing != one.timing
 
 
-@needs_tools
+@needs.emulator
+@needs.compiler
 def test_a_folder_that_is_no_cmsis_nn(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no CMSIS-NN"):
         replay.build(

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support import firmware as fakes
 
 from harness.boards import all_boards, load_board
 from harness.errors import BuildError, ImageTooLarge
 from harness.firmware import BuildOptions, FirmwareImage, build, export_project
 from harness.firmware.toolchain import platformio_environment, prepare_core
+from support import firmware as fakes
 
 pytestmark = pytest.mark.usefixtures("compiler")
 F746 = load_board("nucleo_f746zg")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import firmware as fakes
 
 from harness.boards import load_board
 from harness.errors import (
@@ -18,6 +17,7 @@ from harness.errors import (
     StackOverflow,
 )
 from harness.firmware import build
+from support import firmware as fakes
 
 BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re")
 DEEPER = """
@@ -35,10 +35,8 @@ Run = Callable[..., Any]
 
 
 @pytest.fixture
-def run(library: Any, cache: Any, compiler: str) -> Iterator[Run]:
+def run(library: Any, cache: Any, virtual_board: None) -> Iterator[Run]:
     """Return a function that runs the fake model, with its C changed, on a virtual board."""
-    for package in ("unicorn", "numba", "capstone", "pyocd"):
-        pytest.importorskip(package, reason="pip install 'tinyml-harness[virtual]'")
     from harness.bench import virtual_bench
     from harness.capture import BoardSession
     from harness.capture.record import CapturePlan

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support import bare
-from support import firmware as fakes
 
 from harness import protocol as wire
 from harness.boards import load_board
 from harness.firmware import BuildOptions, build
+from support import bare
+from support import firmware as fakes
 
 DATA = bytes(range(100))
 FLIPPED = bytes(byte ^ 1 for byte in DATA)

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from support import firmware as fakes
-
 from harness.boards import load_board
 from harness.firmware import build
 from harness.firmware.linkmap import read_shares
 from harness.firmware.sizes import FLASH_SECTIONS
+from support import firmware as fakes
 
 
 def test_libraries_add_up_to_their_sections(library: Path, cache: Path, compiler: str) -> None:

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from support.aot import generate, random_inputs
-from support.published import read_published
 
 from harness.models.graph import TFLiteModel, read_model
 from harness.testing import ModelWriter
+from support.aot import generate, random_inputs
+from support.published import read_published
 
 KERNELS = ("cmsis_nn", "portable")
 ACTIVATIONS = ("NONE", "RELU", "RELU6")

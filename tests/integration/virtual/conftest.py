@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.board import BOARDS, Bench, build_tiny, power_on
 
 from harness.boards import load_board
 from harness.virtual.machine import VirtualMachine
+from support.board import BOARDS, Bench, build_tiny, power_on
 
 
 @pytest.fixture(scope="session", params=BOARDS)

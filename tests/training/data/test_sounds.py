@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.sounds import write_wav
 
 from harness import data
 from harness.data.audio import read_wav
@@ -15,6 +14,7 @@ from harness.data.divide import Division, by_hash
 from harness.data.features import SoundFeatures, compute
 from harness.data.recordings import find_recordings
 from harness.errors import DataError
+from support.sounds import write_wav
 
 KWS = (49, 10, 1)
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,9 @@ from harness.errors import BackboneError, ModelError
 from harness.models import convert, read_model, require_int8
 from harness.models.reference import run_tflite
 from harness.models.stimulus import random_inputs
+from support import needs
 
-pytestmark = pytest.mark.skipif(
-    find_spec("tensorflow") is None, reason="pip install 'tinyml-harness[train]'"
-)
+pytestmark = needs.tensorflow
 
 
 def _small(name: str) -> tuple[Backbone, Architecture]:

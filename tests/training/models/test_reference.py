@@ -1,20 +1,17 @@
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 import numpy as np
 import pytest
-from support.published import read_published
 
 from harness.backbones import get_backbone
 from harness.errors import ModelError
 from harness.models import TFLiteModel, read_model, reference
 from harness.models.convert import convert_architecture
 from harness.models.stimulus import random_inputs
+from support import needs
+from support.published import read_published
 
-pytestmark = pytest.mark.skipif(
-    find_spec("tensorflow") is None, reason="pip install 'tinyml-harness[train]'"
-)
+pytestmark = needs.tensorflow
 tflm = pytest.importorskip("tflite_micro", reason="pip install 'tinyml-harness[reference]'")
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.fits import cost_model_for
 
 from harness.data.dataset import Dataset
 from harness.errors import BudgetsInfeasible, FitError, SearchError
@@ -24,6 +23,7 @@ from harness.search import (
 )
 from harness.search.training.checkpoint import FILE
 from harness.strict import from_json, to_json
+from support.fits import cost_model_for
 
 BUDGETS = Budgets(26_000, 20 * 1024, 48 * 1024)
 QUICK = SearchOptions(

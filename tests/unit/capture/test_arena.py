@@ -1,8 +1,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,23 +10,13 @@ from hypothesis import strategies as st
 from harness import protocol
 from harness.bench import load_bench
 from harness.boards import load_board
-from harness.capture import BoardSession, CapturePlan
+from harness.capture import BoardSession
 from harness.capture.arena import GRANULARITY, smallest_arena
 from harness.errors import DeviceError
 from harness.testing import FakeDevice, FakePort, FakeTarget
+from support.capture import PLAN, Image
 
-PLAN = CapturePlan(
-    warmup=1, repeats=3, layers=True, inputs=(bytes(490),), output_bytes=(12,), macs=1000
-)
 VERIFY = replace(PLAN, verify_arena=True)
-
-
-@dataclass
-class Image:
-    elf: Path = Path("firmware.elf")
-    map: Path = Path("firmware.map")
-    build_id: str = "0123456789abcdef"
-    model_sha256: str = "fedcba9876543210" + "0" * 48
 
 
 def open_session(device: FakeDevice) -> BoardSession:

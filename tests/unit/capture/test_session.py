@@ -2,28 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.bench import load_bench
 from harness.boards import load_board
-from harness.capture import BoardSession, CapturePlan
+from harness.capture import BoardSession
 from harness.errors import BenchError, CaptureTimeout, CounterError, IdentityError, ImageCorrupt
 from harness.testing import FakeDevice, FakePort, FakeTarget
-
-PLAN = CapturePlan(
-    warmup=1, repeats=3, layers=True, inputs=(bytes(490),), output_bytes=(12,), macs=1000
-)
-
-
-@dataclass
-class Image:
-    elf: Path = Path("firmware.elf")
-    map: Path = Path("firmware.map")
-    build_id: str = "0123456789abcdef"
-    model_sha256: str = "fedcba9876543210" + "0" * 48
+from support.capture import PLAN, Image
 
 
 def open_session(device: FakeDevice) -> tuple[BoardSession, FakeTarget]:

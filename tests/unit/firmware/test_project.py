@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support import firmware as fakes
 
 from harness.boards import load_board
 from harness.errors import BuildError
 from harness.firmware import BuildOptions
 from harness.firmware.project import build_info, plan_project, write_files
+from support import firmware as fakes
 
 BOARD = load_board("nucleo_f746zg")
 

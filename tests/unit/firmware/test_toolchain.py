@@ -69,21 +69,15 @@ def test_a_package_of_platformio_is_found(tmp_path: Path, monkeypatch: pytest.Mo
     )  # fmt: skip
 
 
-def test_a_compiler_without_c_library_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("answer", "message"), [("echo nano.specs", "libnewlib"), ("exit 1", "does not run")]
+)
+def test_a_compiler_without_c_library_or_that_does_not_run_is_refused(
+    answer: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gcc = _compiler(tmp_path / "bin", "echo nano.specs")
+    gcc = _compiler(tmp_path / "bin", answer)
     monkeypatch.setattr(chain.shutil, "which", lambda _: str(gcc))
-    with pytest.raises(ToolchainMissing, match="libnewlib"):
-        chain.find_toolchain(tmp_path)
-
-
-def test_a_compiler_that_does_not_run_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    gcc = _compiler(tmp_path / "bin", "exit 1")
-    monkeypatch.setattr(chain.shutil, "which", lambda _: str(gcc))
-    with pytest.raises(ToolchainMissing, match="does not run"):
+    with pytest.raises(ToolchainMissing, match=message):
         chain.find_toolchain(tmp_path)
 
 

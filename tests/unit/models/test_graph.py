@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.published import published, read_published
 
 from harness.errors import ModelError
 from harness.models.graph import read_model, require_int8
 from harness.testing import ModelWriter
+from support.published import published, read_published
 
 
 def small_model() -> bytes:

@@ -5,14 +5,14 @@ import time
 
 import numpy as np
 import pytest
-from support.aot import generate
-from support.published import published, read_published
 
 from harness.errors import ConfigError, ModelError, RuntimeUnsupported
 from harness.models.graph import read_model
 from harness.runtimes import RuntimeOptions, get_runtime
 from harness.runtimes.aot.lower import supported_operators
 from harness.testing import ModelWriter
+from support.aot import generate
+from support.published import published, read_published
 
 
 def softmax_writer():

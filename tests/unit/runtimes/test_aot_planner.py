@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.aot import generate
-from support.published import read_published
 
 from harness.runtimes.aot.planner import Buffer, place
+from support.aot import generate
+from support.published import read_published
 
 buffers = st.lists(
     st.builds(

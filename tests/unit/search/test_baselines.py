@@ -3,7 +3,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from support.fits import cost_model_for
 
 from harness.backbones import backbone_names
 from harness.errors import BudgetsInfeasible
@@ -17,8 +16,8 @@ from harness.search import (
     uniform_architecture,
 )
 from harness.search.space.feasible import prior
+from support.fits import SHAPES, cost_model_for
 
-SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
 BUDGETS = {
     "ds_cnn_kws": Budgets(40_000, 64 * 1024, 128 * 1024),
     "ds_cnn_ad": Budgets(60_000, 96 * 1024, 256 * 1024),

@@ -3,12 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from support.fits import cost_model_for, fit_for, with_layers
 
 from harness.backbones import get_backbone
 from harness.errors import FitError, SearchError
 from harness.search import Budgets, Constraint, CostModel, Margin, PredictedCost
 from harness.strict import from_json, to_json
+from support.fits import cost_model_for, fit_for, with_layers
 
 KWS = get_backbone("ds_cnn_kws")
 

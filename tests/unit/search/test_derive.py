@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support.fits import cost_model_for, with_layers
 
 from harness.backbones import backbone_names, get_backbone
 from harness.errors import BudgetsInfeasible
 from harness.search import Budgets, Constraint, CostModel, Grid, derive, search_grid
 from harness.search.space.feasible import smallest_feasible
 from harness.search.space.grid import full_grid
+from support.fits import SHAPES, cost_model_for, with_layers
 
-SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
 BUDGETS = {
     "ds_cnn_kws": Budgets(60_000, 64 * 1024, 128 * 1024),
     "ds_cnn_ad": Budgets(90_000, 96 * 1024, 256 * 1024),

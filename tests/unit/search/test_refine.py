@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from support.fits import cost_model_for
 
 from harness.backbones import Architecture, backbone_names, get_backbone
 from harness.errors import SearchError
@@ -16,6 +15,7 @@ from harness.search import CostModel
 from harness.search.choice.refine import choose, local_errors
 from harness.testing import fake_measurement
 from harness.testing.rows import key_of
+from support.fits import cost_model_for
 
 KWS = get_backbone("ds_cnn_kws")
 

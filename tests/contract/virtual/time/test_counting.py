@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip(
-    "unicorn", reason="the virtual boards need `pip install tinyml-harness[virtual]`"
-)
+from support import needs
+
+pytestmark = needs.emulator
 
 # movs r0, #50; loop: add.w r1, r1, r2; muls r3, r2, r3; add.w r4, r4, r3; it eq; addeq r5, #1;
 # subs r0, #1; bne loop; bkpt

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from serial import SerialException
 
-pytest.importorskip(
-    "unicorn", reason="the virtual boards need `pip install tinyml-harness[virtual]`"
-)
+from support.needs import EMULATOR
 
-from support.board import Bench, build_tiny, power_on
+pytest.importorskip("unicorn", reason=EMULATOR)
 
 from harness.boards import load_board
 from harness.virtual.faults import ProbeGone, parse_faults
+from support.board import Bench, build_tiny, power_on
 
 Line = Any
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.virtual.time.addresses import Access, Sum, derive
+from support import needs
 
 FLASH, RAM = 0x0800_0000, 0x2000_0000
 PROGRAMS = [
@@ -34,12 +34,11 @@ def assemble(text: str, folder: Path) -> bytes:
     return binary.read_bytes()
 
 
-@pytest.mark.skipif(
-    shutil.which("arm-none-eabi-as") is None, reason="apt install gcc-arm-none-eabi"
-)
+@needs.emulator
+@needs.compiler
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_derived_addresses_are_those_accessed(program: str, tmp_path: Path) -> None:
-    unicorn = pytest.importorskip("unicorn")
+    import unicorn
     from unicorn import arm_const as arm
 
     code = assemble(program, tmp_path)

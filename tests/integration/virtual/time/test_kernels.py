@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import shutil
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -15,15 +13,11 @@ import pytest
 from harness.boards import load_board
 from harness.virtual.time import timing_model
 from harness.virtual.time.decode import decode_block
+from support import needs
 
 BOARDS = {"cortex-m7": "nucleo_f746zg", "cortex-m4": "nucleo_f446re"}
 
-pytestmark = [
-    pytest.mark.skipif(
-        shutil.which("arm-none-eabi-gcc") is None, reason="apt install gcc-arm-none-eabi"
-    ),
-    pytest.mark.skipif(importlib.util.find_spec("bakenn") is None, reason="pip install bakenn"),
-]
+pytestmark = needs.compiler
 Kernels = tuple[str, dict[str, list[bytes]]]
 FPU = {"cortex-m7": "fpv5-sp-d16", "cortex-m4": "fpv4-sp-d16"}
 

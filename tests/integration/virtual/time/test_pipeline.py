@@ -7,7 +7,6 @@ the count of its event.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections import Counter
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip(
-    "unicorn", reason="the virtual boards need `pip install tinyml-harness[virtual]`"
-)
+from support import needs
+from support.needs import EMULATOR
+
+pytest.importorskip("unicorn", reason=EMULATOR)
 
 from harness.boards import load_board
 from harness.errors import VirtualError
@@ -33,9 +33,6 @@ from harness.virtual.time.pipeline_m7 import (
     fetch_cycles,
 )
 
-needs_assembler = pytest.mark.skipif(
-    shutil.which("arm-none-eabi-as") is None, reason="apt install gcc-arm-none-eabi"
-)
 F746, F767, F446 = "nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re"
 CACHES_ON = "ldr r0, =0xE000ED14; ldr r1, [r0]; orr r1, #0x30000; str r1, [r0]; dsb; isb"
 SRAM = 0x2001_0000  # behind the data cache on the F746; DTCM is before it
@@ -83,7 +80,7 @@ def run(program: str, board: str, folder: Path, *, timing: str = "pipeline") -> 
     return Ran(blocks, cycles, counts)
 
 
-@needs_assembler
+@needs.compiler
 def test_a_loop_is_predicted_but_for_its_end(tmp_path: Path) -> None:
     loop = "movs r0, #100; l: subs r0, #1; bne.n l"
     ran = run(f"{CACHES_ON}; {loop}", F746, tmp_path)
@@ -91,7 +88,7 @@ def test_a_loop_is_predicted_but_for_its_end(tmp_path: Path) -> None:
     assert ran.counts[events.TAKEN] == 99
 
 
-@needs_assembler
+@needs.compiler
 def test_an_alternating_branch_is_not_predicted(tmp_path: Path) -> None:
     # Taken every other time: a two-bit counter is wrong half the time or always.
     body = "l: tst r0, #1; beq.n e; nop; e: subs r0, #1; bne.n l"
@@ -117,7 +114,7 @@ def test_fetch_bounds_a_loop_across_windows() -> None:
     assert model.block_cycles(loop, 0x0800_0006) == model.block_cycles(loop, 0x0800_0000) + 1
 
 
-@needs_assembler
+@needs.compiler
 @pytest.mark.parametrize(("board", "low", "high"), [(F746, 384, 514), (F767, 256, 258)])
 def test_data_cache_holds_what_fits(board: str, low: int, high: int, tmp_path: Path) -> None:
     # 8 KiB of flash read twice, a word of each of its 256 lines, and up to two literals: 4 KiB of
@@ -127,7 +124,7 @@ def test_data_cache_holds_what_fits(board: str, low: int, high: int, tmp_path: P
     assert low <= ran.counts[events.DCACHE_FLASH] <= high
 
 
-@needs_assembler
+@needs.compiler
 def test_tightly_coupled_memory_has_no_misses(tmp_path: Path) -> None:
     sweep = "ldr r1, ={0}; mov r2, #128; l: ldr r3, [r1], #32; subs r2, #1; bne.n l"
     tcm = run(f"{CACHES_ON}; {sweep.format(0x2000_8000)}", F746, tmp_path)
@@ -137,7 +134,7 @@ def test_tightly_coupled_memory_has_no_misses(tmp_path: Path) -> None:
     assert ram.cycles > tcm.cycles
 
 
-@needs_assembler
+@needs.compiler
 def test_a_miss_costs_the_wait_states_of_the_board(tmp_path: Path) -> None:
     load = "ldr r1, =0x08010000; {0}; ldr r3, [r1]; ldr r3, [r1]"
     board = load_board(F746)
@@ -146,7 +143,7 @@ def test_a_miss_costs_the_wait_states_of_the_board(tmp_path: Path) -> None:
     assert prices == {board.facts.clock.flash_wait_states + 1 + BUS_FLASH}
 
 
-@needs_assembler
+@needs.compiler
 def test_caches_that_are_off_always_miss(tmp_path: Path) -> None:
     loads = f"ldr r1, ={SRAM}; movs r2, #10; l: ldr r3, [r1]; subs r2, #1; bne.n l"
     off = run(loads, F746, tmp_path)
@@ -155,7 +152,7 @@ def test_caches_that_are_off_always_miss(tmp_path: Path) -> None:
     assert on.counts[events.DCACHE_RAM] == 1
 
 
-@needs_assembler
+@needs.compiler
 def test_unaligned_loads_cost_three_cycles(tmp_path: Path) -> None:
     loop = "ldr r1, ={0}; movs r2, #50; l: ldr r3, [r1]; subs r2, #1; bne.n l"
     aligned = run(f"{CACHES_ON}; {loop.format(0x2000_8000)}", F746, tmp_path)
@@ -164,7 +161,7 @@ def test_unaligned_loads_cost_three_cycles(tmp_path: Path) -> None:
     assert unaligned.cycles - aligned.cycles == 50 * UNALIGNED
 
 
-@needs_assembler
+@needs.compiler
 def test_m4_pays_the_refill_only_where_a_branch_is_taken(tmp_path: Path) -> None:
     # [T]: 1 + P where taken (P = 2), 1 where not.
     loop = "movs r0, #{0}; .balign 4; l: subs r0, #1; bne.n l"
@@ -172,7 +169,7 @@ def test_m4_pays_the_refill_only_where_a_branch_is_taken(tmp_path: Path) -> None
     assert long.cycles - short.cycles == 100 * (1 + 1 + 2)
 
 
-@needs_assembler
+@needs.compiler
 def test_m4_pays_for_an_unaligned_wide_target(tmp_path: Path) -> None:
     # [A]: "branches to unaligned wide instructions take one extra cycle".
     loop = "movs r0, #100; .balign 4; {0}l: subs.w r0, r0, #1; bne.n l"
@@ -181,7 +178,7 @@ def test_m4_pays_for_an_unaligned_wide_target(tmp_path: Path) -> None:
     assert unaligned.cycles - aligned.cycles == 1 + 99 * TARGET_UNALIGNED
 
 
-@needs_assembler
+@needs.compiler
 def test_m4_keeps_eight_lines_of_data(tmp_path: Path) -> None:
     # RM0390 3.4.2: 8 lines of 128 bits: 128 bytes in a loop stay, 256 do not.
     sweep = (
@@ -194,7 +191,7 @@ def test_m4_keeps_eight_lines_of_data(tmp_path: Path) -> None:
     assert many.counts[events.DCACHE_FLASH] >= 160
 
 
-@needs_assembler
+@needs.compiler
 def test_m4_loads_of_two_memories_are_not_pipelined(tmp_path: Path) -> None:
     # [J]: "load pipelining happens only when targeting the same memory block by all loads".
     pair = (
@@ -208,7 +205,7 @@ def test_m4_loads_of_two_memories_are_not_pipelined(tmp_path: Path) -> None:
     assert other.cycles - same.cycles == 100 * SPLIT_LOAD
 
 
-@needs_assembler
+@needs.compiler
 @pytest.mark.parametrize("board", [F746, F446])
 def test_same_program_same_cycles(board: str, tmp_path: Path) -> None:
     program = (
@@ -225,7 +222,7 @@ def test_same_program_same_cycles(board: str, tmp_path: Path) -> None:
     )
 
 
-@needs_assembler
+@needs.compiler
 def test_the_issue_model_stays_without_events(tmp_path: Path) -> None:
     ran = run("movs r0, #100; l: subs r0, #1; bne.n l", F746, tmp_path, timing="issue")
     assert ran.counts == Counter()
