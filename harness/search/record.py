@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from harness.errors import SearchError
 from harness.fit import Fingerprint
 from harness.results.record import Measurement
 from harness.search.choice.refine import LocalError
-from harness.search.cost.budgets import Budgets, PredictedCost
+from harness.search.cost.budgets import Budgets, MeasuredCost, PredictedCost, measured_cost
 from harness.search.supernet.options import SearchResult
 from harness.search.training.evaluate import Evaluation
 from harness.search.training.options import TrainOptions, TrainReport
@@ -33,8 +33,8 @@ class Method(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """Measurement of the network; None is what was not measured.
+class Measured(MeasuredCost):
+    """Measurement of the network: its cost and its row; None is what was not measured.
 
     Attributes:
         key: Of the row in the results store.
@@ -43,9 +43,6 @@ class Measured:
         timing_model: That counted the cycles of an emulated board.
         status: Of the row: ``valid``, ``degraded`` or ``invalid``.
         issues: Issue codes of the row.
-        latency_us: Median of the timed inferences.
-        sram_bytes: Arena, other static RAM and stack.
-        flash_bytes: Whole image.
         bit_exact: Whether the outputs are those of the reference.
         message: Why there is no number.
     """
@@ -56,9 +53,6 @@ class Measured:
     timing_model: str | None
     status: str
     issues: tuple[str, ...]
-    latency_us: float | None
-    sram_bytes: int | None
-    flash_bytes: int | None
     bit_exact: bool | None
     message: str | None = None
 
@@ -66,15 +60,13 @@ class Measured:
     def of_row(cls, row: Measurement) -> Measured:
         """Take what a run keeps of a row."""
         return cls(
+            **asdict(measured_cost(row)),
             key=row.key,
             station=row.station or "",
             source=row.source.value,
             timing_model=row.timing_model,
             status=row.status.value,
             issues=tuple(row.issues),
-            latency_us=row.latency_us,
-            sram_bytes=row.sram_bytes,
-            flash_bytes=row.flash_total_bytes,
             bit_exact=row.bit_exact,
             message=row.message,
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Self
 
 from harness.errors import SearchError
+from harness.results.record import Measurement
 
 FIGURES = {
     "latency_us": ("latency", 1000.0, "ms", 2),
@@ -60,6 +61,22 @@ class Budgets:
     def text(self) -> str:
         """Return the budgets that are set, in ms and KiB."""
         return ", ".join(show(name, value) for name, value in self.items()) or "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredCost:
+    """Measured cost of a network, by the names of the budgets; None is what was not measured."""
+
+    latency_us: float | None
+    sram_bytes: int | None
+    flash_bytes: int | None
+
+
+def measured_cost(row: Measurement) -> MeasuredCost:
+    """Take from a row what the budgets are about."""
+    return MeasuredCost(
+        latency_us=row.latency_us, sram_bytes=row.sram_bytes, flash_bytes=row.flash_total_bytes
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
