@@ -37,7 +37,7 @@ int32_t run_arena_painted(void) {
     return (int32_t)(words * 4u);
 }
 
-/* The sizes that the host was told and those of the runtime differ when library and application
+/* The sizes that the host knows and those of the runtime differ when library and application
  * were compiled with different ABI switches; going on would fault later. */
 static const char *check_tensors(void) {
     if (model_input_count() != build_input_count || model_output_count() != build_output_count) {

@@ -56,7 +56,7 @@ int model_setup_in(uint32_t bytes);
  * keeps records, its own categories such as "tensors", which are shares of these two. */
 typedef struct {
     const char *kind;
-    uint32_t used, requested, count; /* bytes taken and asked for, allocations */
+    uint32_t used, requested, count; /* bytes taken and requested, allocations */
 } model_arena_part_t;
 uint32_t model_arena_part_count(void);
 const model_arena_part_t *model_arena_part(uint32_t i);

@@ -1,4 +1,4 @@
-"""A named search space with everything the pipeline asks of it: sample, count, build, calibrate."""
+"""A named search space: sample, count, build and calibrate its networks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDTH_STEP = 4
-"""Grid of widths: what CMSIS-NN's fast path asks for (MicroNets section 3)."""
+"""Grid of widths: what CMSIS-NN's fast path needs (MicroNets section 3)."""
 
 _FEWEST_CLASSES = 2
 _MAX_WIDTH_STEP = 32

@@ -1,4 +1,4 @@
-"""The layers that an architecture comes to, and what they cost: the one source for both.
+"""The layers of an architecture and their cost: the one source for both.
 
 A `LayerSpec` is one operator of the .tflite graph, so counting and building read the same list.
 """

@@ -1,4 +1,4 @@
-"""What a search space has to say about itself, and the bounds that samples can be held to."""
+"""The interface of a search space, and bounds for samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known about a board type: PlatformIO's manifest plus the harness's own object.
+"""Facts of a board type: PlatformIO's manifest plus the harness's own object.
 
 The facts come from the reference manuals (RM0385 for STM32F74x, RM0410 for STM32F76x/F77x, RM0390
 for STM32F446, RM0432 for STM32L4+), the data sheets and UM1974 / UM1724 / UM2179 (user manuals of

@@ -1,4 +1,4 @@
-"""What a measurement asks of the device, and what makes each answer complete."""
+"""The questions of a measurement to the device, and when each answer is complete."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Ask the device and get checked answers: deadlines, retries, and a log of every byte.
 
-Every command is idempotent, so a lost or garbled line is asked for again and never becomes data.
+Every command is idempotent, so a lost or garbled line is requested again and never becomes data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a device that crashed says, in words: the kind of fault, the function and the line."""
+"""Explain a crash of the device: the kind of fault, the function and the line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask the device what its flash holds, long after the programmer compared it."""
+"""Check the flash from the device, after the measurement."""
 
 from __future__ import annotations
 

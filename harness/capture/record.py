@@ -1,4 +1,4 @@
-"""What a capture is asked for, and what it yields."""
+"""Records of a capture: the plan and the result."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Capture:
     cycles: tuple[int, ...]  # core cycles of each repeat, in order
     outputs: tuple[bytes, ...]  # bytes of each output tensor after the last repeat
     memory: protocol.Memory  # arena and stack
-    # Cycles of each layer in the profiled pass, empty without one.
+    # Cycles of each layer in the profiled pass; empty without one.
     layers: tuple[protocol.Layer, ...] = ()
     layers_total_cycles: int | None = None  # the profiled pass end to end
-    arena: ArenaReading | None = None  # the verified minimum of the arena, None when not asked for
+    arena: ArenaReading | None = None  # the verified minimum of the arena, if it was searched
     arena_parts: tuple[protocol.ArenaPart, ...] = ()  # where the arena goes
     # Name and version of what counted the cycles, for an emulated board.
     timing_model: str | None = None

@@ -1,4 +1,4 @@
-"""The one place that knows the order: lock, open port, program, reset, check, run, read, close."""
+"""The order of a measurement: lock, open port, program, reset, check, run, read, close."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _BOOT_S = 5.0
 _CYCLES_PER_MAC = 60
 # ... and this many for each element that an operator writes (softmax in plain C).
 _CYCLES_PER_ELEMENT = 400
-# Set-up, answers on the line; an emulator also translates and prices new code.
+# Set-up, answers on the line; an emulator also translates new code and computes its block costs.
 _MARGIN_S = {"hardware": 2.0, "emulated": 6.0}
 _MEASURED_FACTOR = 5
 # An emulator on a slow host may need this many seconds for one second of the device.
@@ -159,7 +159,7 @@ class BoardSession:
             layers, total = answers.layer_cycles(console, timeout_s=deadline)
         parts = read_arena_parts(console)
         self._check_clock(console, first, identity)
-        # Last, so that it speaks for all that was measured.
+        # Last, so that it covers everything that was measured.
         check_image(console, report.checksums)
         measured = time.perf_counter()
         seconds = {"flash": flashed - start, "run": measured - flashed}

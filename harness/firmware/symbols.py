@@ -16,7 +16,7 @@ class Place:
     """Where an address is in the source; None is "not known"."""
 
     function: str | None  # name of the function
-    file: str | None = None  # source file, as the compiler was told it
+    file: str | None = None  # source file, as the compiler recorded it
     line: int | None = None  # line in it
 
     def __str__(self) -> str:

@@ -176,7 +176,7 @@ def prepare_core(cache: Path | None = None) -> Path:
             package.rename(Path(tempfile.mkdtemp(prefix=".old-", dir=package.parent)) / "scons")
         fresh.rename(package)
     except OSError:
-        # Another process was faster; what counts is that the right one is there.
+        # Another process was faster; its package is as good.
         shutil.rmtree(fresh, ignore_errors=True)
         if not _has_version(package, number):
             raise

@@ -1,4 +1,4 @@
-"""Models: int8 .tflite files, what is in them and what they cost."""
+"""Models: int8 .tflite files, their contents and their cost."""
 
 from harness.models.graph import (
     Graph,

@@ -1,4 +1,4 @@
-"""What is in a .tflite: tensors, operators and what they cost.
+"""Contents of a .tflite: tensors, operators and their cost.
 
 The records are plain facts; `harness.models.schema` parses the flatbuffer into them. Costs follow
 MicroNets (Banbury et al., MLSys 2021): one multiply-accumulate is two ops, and working memory is

@@ -1,4 +1,4 @@
-"""What a model's outputs should be, computed on the host.
+"""Expected outputs of a model, computed on the host.
 
 Two references:
 
@@ -87,7 +87,7 @@ def compare_outputs(device: bytes, reference: bytes) -> OutputComparison:
 
 
 def default_reference() -> ReferenceName:
-    """Return which reference is used when none is asked for: ``tflm`` where it is installed."""
+    """Return the reference that is used by default: ``tflm`` where it is installed."""
     return "tflm" if util.find_spec("tflite_micro") is not None else "tflite"
 
 

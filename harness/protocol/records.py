@@ -1,4 +1,4 @@
-"""What the device's lines say: one frozen record per kind."""
+"""The contents of the device's lines: one frozen record per kind."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class ArenaTry(_Record):
 
 @dataclass(frozen=True, slots=True)
 class ArenaPart(_Record):
-    """Where arena goes: bytes taken and asked for in `count` allocations of one kind."""
+    """Arena use by kind: bytes taken and requested in `count` allocations."""
 
     KIND: ClassVar[str] = "arena-part"
     i: int

@@ -43,7 +43,7 @@ _C_FUNCTION = re.compile(r"^(?![ *#/])[^\n;={}]*?\b(arm_\w+)\s*\([^;{}]*\)\s*\{"
 class Library:
     """A library on disk."""
 
-    spec: str  # what the user asked for
+    spec: str  # as the user gave it
     root: Path  # its folder
     name: str  # name in its manifest
     version: str  # version in its manifest, with the commit where it came from git
@@ -167,7 +167,7 @@ def _install(spec: str, packages: Path) -> None:
         PLATFORMIO_SETTING_ENABLE_TELEMETRY="no",
         GIT_TERMINAL_PROMPT="0",
     )
-    # A library's own dependencies are for its examples; what we build needs none.
+    # A library's own dependencies are for its examples; ours needs none.
     command = [
         sys.executable, "-m", "platformio", "pkg", "install", "--global", "--skip-dependencies",
         "--storage-dir", str(packages), "--library", spec,

@@ -1,4 +1,4 @@
-"""Turn each operator of a graph into a step, or say why not."""
+"""Turn each operator of a graph into a step, or give the reason why not."""
 
 from __future__ import annotations
 

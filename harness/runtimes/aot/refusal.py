@@ -1,4 +1,4 @@
-"""What the lowerings share: the graph under their eyes, and how they refuse an operator."""
+"""Shared by the lowerings: access to the graph, common fields, and refusing an operator."""
 
 from __future__ import annotations
 
