@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, VirtualError
-from harness.virtual.chip.bus import Bus, BusFault, Master
-from harness.virtual.chip.memory import MemoryMap
-from harness.virtual.chip.peripherals.flash import FlashInterface
+from harness.virtual.chip.bus import BusFault, Master
+from harness.virtual.chip.chip import Chip
+from harness.virtual.chip.connections import Connections
 
 if TYPE_CHECKING:
     from harness.virtual.core.run import Core
@@ -29,28 +29,13 @@ def may_exist(address: int) -> bool:
 
 
 class CoreAccesses:
-    """The core's register accesses. Errors stop the core instead of being raised.
+    """The core's register accesses. Errors stop the core instead of being raised."""
 
-    Args:
-        name: Board, for messages.
-        bus: Registers.
-        memory: Memories.
-        flash: Takes stores to flash.
-        core: The core.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        bus: Bus,
-        memory: MemoryMap,
-        flash: FlashInterface,
-        core: Core,
-    ) -> None:
-        self._name = name
-        self._bus = bus
-        self._memory = memory
-        self._flash = flash
+    def __init__(self, to: Connections, chip: Chip, core: Core) -> None:
+        self._name = to.board.id
+        self._memory = to.memory
+        self._bus = chip.bus
+        self._flash = chip.flash
         self._core = core
         #: Set while the rest of a block that an error stopped runs: it must have no effect.
         self.blocked = False

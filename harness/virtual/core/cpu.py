@@ -9,16 +9,14 @@ import unicorn
 from unicorn import arm_const as arm
 from unicorn import unicorn_const as uc
 
-from harness.boards.model import Core
-from harness.virtual.chip.memory import MemoryMap
+from harness.virtual.chip.chip import Chip
+from harness.virtual.chip.connections import Connections
 from harness.virtual.core.accesses import CoreAccesses
 from harness.virtual.core.floating import FloatTraps
 from harness.virtual.core.locate import accessing_pc
 from harness.virtual.core.mapping import hook_flash, map_registers
 from harness.virtual.core.registers import PC, Registers
 from harness.virtual.core.stop import ERRORS, INTERRUPTS, Stop, StopKind
-from harness.virtual.native.callbacks import Page
-from harness.virtual.time.counting import BlockCounter
 
 _MODELS = {"cortex-m7": arm.UC_CPU_ARM_CORTEX_M7, "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4}
 _NEVER = 0xFFFF_FFFF  # an address that is execute-never, so that no run ends by reaching it
@@ -26,35 +24,17 @@ _TRANSLATION_BYTES = 64 << 20
 
 
 class Cpu:
-    """The core. Used by one thread at a time; only `request_stop` is safe from any.
+    """The core. Used by one thread at a time; only `request_stop` is safe from any."""
 
-    Args:
-        core: The board's core.
-        memory: The board's memories.
-        register_pages: First addresses of the 4 KiB pages that hold registers.
-        bus: Where register accesses go.
-        counter: Counts the executed blocks.
-        pages: Register pages with compiled callbacks.
-        flash_state: Record of the compiled store to flash.
-    """
-
-    def __init__(
-        self,
-        core: Core,
-        memory: MemoryMap,
-        register_pages: Iterable[int],
-        bus: CoreAccesses,
-        counter: BlockCounter,
-        pages: Iterable[Page],
-        flash_state: Any,
-    ) -> None:
+    def __init__(self, to: Connections, chip: Chip, accesses: CoreAccesses) -> None:
+        core, memory = to.board.facts.core, to.memory
         self._engine: Any = unicorn.Uc(uc.UC_ARCH_ARM, uc.UC_MODE_THUMB)
         # Not UC_MODE_MCLASS, which makes any model a Cortex-M33.
         self._engine.ctl_set_cpu_model(_MODELS[core.cpu])
         # Translations pile up over many firmware images until this is full (default: 1 GiB).
         self._engine.ctl_set_tcg_buffer_size(_TRANSLATION_BYTES)
         self._memory = memory
-        self._bus = bus
+        self._accesses = accesses
         self.registers = Registers(self._engine)
         self._interrupt: int | None = None
         self._fault_address = 0
@@ -67,7 +47,7 @@ class Cpu:
         #: Floating-point state waits to be saved (FPCCR.LSPACT).
         self.fpu_lazy = False
         self._single = core.fpu == "fpv5-sp-d16"  # Unicorn's Cortex-M7 has double precision
-        self.counter = counter
+        self.counter = to.counter
         # Largest first: after a smaller one, Unicorn 2.1 gives a memory internal addresses that
         # others have too, and stores to RAM then throw translated flash code away.
         for block in sorted(memory.memories, key=lambda memory: -memory.bytes):
@@ -76,16 +56,16 @@ class Cpu:
                 access |= uc.UC_PROT_WRITE
             for origin in block.origins:
                 self._engine.mem_map_ptr(origin, block.bytes, access, block.address)
-        fast = {page.address: page for page in pages}
+        fast = {page.address: page for page in (chip.flash.page, chip.usart.page)}
         self._kept = [
-            *(map_registers(self._engine, at, bus, fast.get(at)) for at in register_pages),
-            hook_flash(self._engine, self._on_flash_write, flash_state),
+            *(map_registers(self._engine, at, accesses, fast.get(at)) for at in chip.bus.pages()),
+            hook_flash(self._engine, self._on_flash_write, chip.flash.state),
         ]
         self.counter.attach(self._engine)
         self._engine.hook_add(uc.UC_HOOK_INTR, self._on_interrupt)
         self._engine.hook_add(uc.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
         self._traps = FloatTraps(
-            self._engine, memory.read, counter.request_stop, self._on_floating_point
+            self._engine, memory.read, to.counter.request_stop, self._on_floating_point
         )
 
     # Hooks: called by the emulator in the thread that runs the core.
@@ -103,7 +83,7 @@ class Cpu:
         self, _engine: Any, _kind: int, address: int, size: int, value: int, _data: Any
     ) -> bool:
         self._fault_address = address
-        return self._bus.store_flash(address, size, value & ((1 << 8 * size) - 1))
+        return self._accesses.store_flash(address, size, value & ((1 << 8 * size) - 1))
 
     def _on_breakpoint(self, _engine: Any, address: int, _size: int, _data: Any) -> None:
         if self._step_over == address:

@@ -12,14 +12,7 @@ from harness.virtual.core.run import Core
 
 
 class Debugger:
-    """What a probe reads and writes, while the core runs or not.
-
-    Args:
-        core: The core, whose code a write may change.
-        chip: Register blocks.
-        memory: Memories.
-        before: Called before each access.
-    """
+    """What a probe reads and writes, while the core runs or not; `before` precedes each access."""
 
     def __init__(
         self, core: Core, chip: Chip, memory: MemoryMap, before: Callable[[], None]

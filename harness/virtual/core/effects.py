@@ -6,30 +6,18 @@ when it is called.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from harness.virtual.chip.bus import Master
 
 if TYPE_CHECKING:
-    from harness.virtual.chip.chip import Chip
-    from harness.virtual.chip.memory import MemoryMap
-    from harness.virtual.core.run import Core
-    from harness.virtual.time.observer import Observer
-
-
-class Board(Protocol):
-    """The parts of a virtual board that registers act on."""
-
-    core: Core
-    chip: Chip
-    memory: MemoryMap
-    observer: Observer | None
+    from harness.virtual.machine import VirtualMachine
 
 
 class Effects:
-    """`harness.virtual.chip.chip.CoreControl` of a virtual board."""
+    """What a virtual board's registers do to its core and to what observes it."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: VirtualMachine) -> None:
         self._board = board
 
     def request_reset(self) -> None:

@@ -25,13 +25,7 @@ _STORE = ctypes.CFUNCTYPE(
 
 
 def map_registers(engine: Any, address: int, bus: CoreAccesses, fast: Page | None) -> object:
-    """Map a page of 4 KiB that holds registers.
-
-    Args:
-        engine: Unicorn.
-        address: First address.
-        bus: Where its accesses go.
-        fast: Its compiled callbacks.
+    """Map a page of 4 KiB that holds registers, with its compiled callbacks if it has any.
 
     Returns:
         What must live as long as the engine.

@@ -19,11 +19,7 @@ _FULL_ACCESS = (1, 2, 3)  # AP values that let privileged code read and write; a
 
 
 class Mpu:
-    """Regions of one core's MPU.
-
-    Args:
-        memory: Where the chip has memory.
-    """
+    """Regions of one core's MPU."""
 
     def __init__(self, memory: Sequence[MemoryRegion]) -> None:
         self._memory = memory

@@ -33,11 +33,7 @@ _HARD_FAULT = 3
 
 
 class Registers:
-    """Registers by number; PC is where the core goes on.
-
-    Args:
-        engine: Unicorn.
-    """
+    """Registers by number; PC is where the core goes on."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine

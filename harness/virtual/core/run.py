@@ -53,16 +53,8 @@ class Core:
         self._memory = to.memory
         self._console = to.console
         self._chip = chip
-        self._accesses = CoreAccesses(self._name, chip.bus, to.memory, chip.flash, self)
-        self.cpu = Cpu(
-            to.board.facts.core,
-            to.memory,
-            chip.bus.pages(),
-            self._accesses,
-            to.counter,
-            (chip.flash.page, chip.usart.page),
-            chip.flash.state,
-        )
+        self._accesses = CoreAccesses(to, chip, self)
+        self.cpu = Cpu(to, chip, self._accesses)
         self.exceptions = Exceptions(self.cpu, to.memory, chip.scs)
         self.debug = CoreDebug(self, chip.scs.values)
         self._control = threading.RLock()  # one caller at a time

@@ -26,9 +26,6 @@ class ClockController(Peripheral, ABC):
     """Base of a family's RCC.
 
     Args:
-        to: What it is connected to.
-        base: Address of the first register.
-        source: Reference manual and section.
         enables: Offset of the register with the enable bits of each APB bus.
         dividers: Lowest bit of the divider of each APB bus in CFGR.
     """
@@ -127,16 +124,7 @@ class ClockController(Peripheral, ABC):
         )
 
     def check_wait_states(self, hz: float, wait_states: int, hz_per_wait_state: int) -> None:
-        """Refuse a core clock that the flash is too slow for.
-
-        Args:
-            hz: Nominal core clock.
-            wait_states: What the flash interface is set to.
-            hz_per_wait_state: How much core clock each wait state allows.
-
-        Raises:
-            VirtualError: More wait states are needed.
-        """
+        """Raise `VirtualError` if the flash is too slow for a nominal core clock."""
         needed = int(hz - 1) // hz_per_wait_state
         if wait_states < needed:
             raise self.broken(

@@ -21,13 +21,7 @@ _PRESENT, _LOCKED = 1 << 0, 1 << 1
 
 
 class Dwt(Peripheral):
-    """CYCCNT over the block counter; watchpoints and event counters are not modelled.
-
-    Args:
-        board: Whether writes need the lock register first.
-        counter: Counts modelled cycles.
-        trace_enabled: Returns DEMCR.TRCENA.
-    """
+    """CYCCNT over the block counter; watchpoints and event counters are not modelled."""
 
     size = 0x1000
 
@@ -43,14 +37,8 @@ class Dwt(Peripheral):
         self.defect: str | None = None
         #: Called with CYCCNT when the core reads it.
         self.on_read: Callable[[int], None] | None = None
-        self.add(
-            _CTRL,
-            "CTRL",
-            _COMPARATORS << 28,
-            writable=0x007F_1FFF,
-            read=self._read_ctrl,
-            write=self._write_ctrl,
-        )
+        read, write, count = self._read_ctrl, self._write_ctrl, _COMPARATORS << 28
+        self.add(_CTRL, "CTRL", count, writable=0x007F_1FFF, read=read, write=write)
         self.add(_CYCCNT, "CYCCNT", read=self._read_cycles, write=self._write_cycles)
         for index in range(_COMPARATORS):
             base = 0x20 + 0x10 * index

@@ -23,11 +23,6 @@ class FlashInterface(Peripheral, ABC):
     """Base of a family's flash interface.
 
     SR and CR live in the record of the compiled callbacks, which may read and write them.
-
-    Args:
-        to: What it is connected to.
-        base: Address of the first register.
-        source: Reference manual and section.
     """
 
     def __init__(self, to: Connections, base: int, source: str) -> None:

@@ -17,12 +17,7 @@ _ENABLE, _KEY = 1 << 0, 1 << 1
 
 
 class Fpb(Peripheral):
-    """Instruction comparators.
-
-    Args:
-        board: Its core.
-        on_change: Called with the addresses to stop at whenever they change.
-    """
+    """Instruction comparators; `on_change` gets the addresses to stop at."""
 
     size = 0x1000
 

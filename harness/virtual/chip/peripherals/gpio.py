@@ -18,14 +18,7 @@ _OUTPUT, _ALTERNATE = 1, 2
 
 
 class Gpio(Peripheral):
-    """One port. Nothing is connected to its pins but the console.
-
-    Args:
-        letter: Its letter.
-        base: First address of port A; the others follow.
-        rcc: Clocks it.
-        enable_register: Offset of the register with its enable bit.
-    """
+    """One port. Nothing is connected to its pins but the console."""
 
     def __init__(self, letter: str, base: int, rcc: ClockController, enable_register: int) -> None:
         index = ord(letter) - ord("A")
@@ -64,9 +57,8 @@ class Gpio(Peripheral):
             if self.values[_MODER] >> 2 * pin & 3 == _OUTPUT:
                 level = self.values[_ODR] >> pin & 1
             else:
-                level = int(
-                    self.values[_PUPDR] >> 2 * pin & 3 == 1
-                )  # an open input follows its pull
+                pull_up = self.values[_PUPDR] >> 2 * pin & 3 == 1
+                level = int(pull_up)  # an open input follows its pull
             value |= level << pin
         return value
 

@@ -27,22 +27,10 @@ def add_ids(
 ) -> None:
     """Add PIDR0-7 and CIDR0-3 to a block of 4 KiB."""
     code, continuation = jedec
-    values = (
-        (0xFD0, continuation),
-        (0xFD4, 0),
-        (0xFD8, 0),
-        (0xFDC, 0),
-        (0xFE0, part & 0xFF),
-        (0xFE4, part >> 8 | (code & 0xF) << 4),
-        (0xFE8, 0x8 | code >> 4),
-        (0xFEC, 0),
-        (0xFF0, 0x0D),
-        (0xFF4, component_class << 4),
-        (0xFF8, 0x05),
-        (0xFFC, 0xB1),
-    )
-    for offset, value in values:
-        block.add(offset, f"ID{offset:x}", value, writable=0)
+    peripheral = (part & 0xFF, part >> 8 | (code & 0xF) << 4, 0x8 | code >> 4, 0)
+    component = (0x0D, component_class << 4, 0x05, 0xB1)
+    for index, value in enumerate((continuation, 0, 0, 0, *peripheral, *component)):
+        block.add(0xFD0 + 4 * index, f"ID{0xFD0 + 4 * index:x}", value, writable=0)
 
 
 class RomTable(Peripheral):

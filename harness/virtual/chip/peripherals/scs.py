@@ -65,14 +65,7 @@ _M7_STORAGE = (
 
 
 class Scs(Peripheral):
-    """System control space.
-
-    Args:
-        board: Its core.
-        core: What writes act on.
-        boot_address: Where the vectors are read at reset.
-        interrupts: How many the chip has.
-    """
+    """System control space; `boot_address` is where the vectors are read at reset."""
 
     size = 0x1000
 
@@ -90,18 +83,10 @@ class Scs(Peripheral):
         self._add_systick_and_nvic()
         self._add_mpu()
         self._add_fpu_and_caches()
-        for offset, name in (
-            (DHCSR, "DHCSR"),
-            (DCRSR, "DCRSR"),
-            (DCRDR, "DCRDR"),
-            (DEMCR, "DEMCR"),
-        ):
-            self.add(
-                offset,
-                name,
-                read=partial(core.debug_read, offset),
-                write=partial(core.debug_write, offset),
-            )
+        debug = ((DHCSR, "DHCSR"), (DCRSR, "DCRSR"), (DCRDR, "DCRDR"), (DEMCR, "DEMCR"))
+        for offset, name in debug:
+            read, write = partial(core.debug_read, offset), partial(core.debug_write, offset)
+            self.add(offset, name, read=read, write=write)
         add_ids(self, 0x00C)
 
     def reset(self) -> None:

@@ -16,13 +16,7 @@ _CEN, _UG = 1 << 0, 1 << 0
 
 
 class Tim2(Peripheral):
-    """Counts modelled core cycles, divided as the clock tree and the prescaler say.
-
-    Args:
-        rcc: Clocks it.
-        counter: Counts the core's cycles.
-        enable_register: Offset of the register with its enable bit.
-    """
+    """Counts modelled core cycles, divided as the clock tree and the prescaler say."""
 
     def __init__(self, rcc: ClockController, counter: BlockCounter, enable_register: int) -> None:
         super().__init__("TIM2", _BASE, "RM0385 26.4, RM0390 17.4")

@@ -24,7 +24,17 @@ _TOLERANCE = 0.03
 class Usart(Peripheral):
     """What both register layouts share."""
 
-    def __init__(self, to: Connections, rcc: ClockController, pins: Pins, manual: str) -> None:
+    def __init__(
+        self,
+        to: Connections,
+        rcc: ClockController,
+        pins: Pins,
+        manual: str,
+        *,
+        cr1: int,
+        brr: int,
+        enable_bit: int,
+    ) -> None:
         facts = to.board.facts.console
         super().__init__(facts.peripheral, facts.base, manual)
         self._facts = facts
@@ -34,9 +44,7 @@ class Usart(Peripheral):
         self._pins = pins
         self._errors = 0
         self._ready = False
-        self._enable_bit = 0
-        self._cr1 = 0
-        self._brr = 0
+        self._cr1, self._brr, self._enable_bit = cr1, brr, enable_bit
 
     def reset(self) -> None:
         """Switch the USART off; bytes on their way to it are lost."""
@@ -149,8 +157,8 @@ class UsartF7(Usart):
     """ISR, ICR, RDR and TDR."""
 
     def __init__(self, to: Connections, rcc: ClockController, pins: Pins) -> None:
-        super().__init__(to, rcc, pins, "RM0385 31.8, RM0410 34.8")
-        self._cr1, self._brr, self._enable_bit = 0x00, 0x0C, 1 << 0
+        manual = "RM0385 31.8, RM0410 34.8"
+        super().__init__(to, rcc, pins, manual, cr1=0x00, brr=0x0C, enable_bit=1 << 0)
         to.console.place(self.base & 0xFFF, status=0x1C, receive=0x24, transmit=0x28)
         self.add(0x00, "CR1", writable=0x1FFF_FFFF, write=self._write_control)
         self.add_storage(((0x04, "CR2"), (0x08, "CR3")))
@@ -182,8 +190,7 @@ class UsartF4(Usart):
     """SR and DR."""
 
     def __init__(self, to: Connections, rcc: ClockController, pins: Pins) -> None:
-        super().__init__(to, rcc, pins, "RM0390 25.6")
-        self._cr1, self._brr, self._enable_bit = 0x0C, 0x08, 1 << 13
+        super().__init__(to, rcc, pins, "RM0390 25.6", cr1=0x0C, brr=0x08, enable_bit=1 << 13)
         to.console.place(self.base & 0xFFF, status=0x00, receive=0x04, transmit=0x04)
         self.add(0x00, "SR", read=self._status, write=self._write_status)
         self.add(0x04, "DR", read=self._read_data, write=self._send)

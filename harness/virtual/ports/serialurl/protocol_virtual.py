@@ -28,7 +28,6 @@ class Serial(SerialBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._console: Console | FaultyLine | None = None
         self._cancel_read = False
-        self._lines = {"rts": True, "dtr": True, "break": False}
         super().__init__(*args, **kwargs)
 
     def open(self) -> None:
@@ -122,13 +121,9 @@ class Serial(SerialBase):
         time.sleep(duration)
 
     def _update_rts_state(self) -> None:
-        self._lines["rts"] = self._rts_state
+        """Ignore the line, which the ST-LINK does not have."""
 
-    def _update_dtr_state(self) -> None:
-        self._lines["dtr"] = self._dtr_state
-
-    def _update_break_state(self) -> None:
-        self._lines["break"] = self._break_state
+    _update_dtr_state = _update_break_state = _update_rts_state
 
     @property
     def cts(self) -> bool:

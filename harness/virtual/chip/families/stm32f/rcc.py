@@ -24,19 +24,13 @@ _LSION, _RMVF = 1 << 0, 1 << 24
 _HSI, _HSE, _PLL = 0, 1, 2
 
 _RESETS = (
-    (0x10, "AHB1RSTR"),
-    (0x14, "AHB2RSTR"),
-    (0x18, "AHB3RSTR"),
-    (0x20, "APB1RSTR"),
+    (0x10, "AHB1RSTR"), (0x14, "AHB2RSTR"), (0x18, "AHB3RSTR"), (0x20, "APB1RSTR"),
     (0x24, "APB2RSTR"),
-)
+)  # fmt: skip
 _LOW_POWER = (
-    (0x50, "AHB1LPENR"),
-    (0x54, "AHB2LPENR"),
-    (0x58, "AHB3LPENR"),
-    (0x60, "APB1LPENR"),
+    (0x50, "AHB1LPENR"), (0x54, "AHB2LPENR"), (0x58, "AHB3LPENR"), (0x60, "APB1LPENR"),
     (0x64, "APB2LPENR"),
-)
+)  # fmt: skip
 # Over-drive is needed above these (RM0385 4.1.4, RM0390 5.1.4).
 _WITHOUT_OVERDRIVE_HZ = {"stm32f7": 180_000_000, "stm32f4": 168_000_000}
 # One wait state more for every 30 MHz at 2.7-3.6 V (RM0385 table 5, RM0390 table 5).
