@@ -124,7 +124,7 @@ def fit_rows(
         notes, "flash", lambda: _fit_linear(used, split, "flash_total_bytes", "parameters")
     )
     layers = None
-    if predictor == Predictor.LAYERS:
+    if Predictor(predictor) is Predictor.LAYERS:
         from harness.fit.layers import fit_layers
 
         layers = _try(notes, "layers", lambda: fit_layers(used, split))
