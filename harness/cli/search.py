@@ -143,7 +143,7 @@ def _print(run: SearchRun, page: Path) -> None:
     found = run.evaluation["test"]
     facts: list[tuple[str, object]] = [
         ("int8 accuracy on the test split", f"{100 * found.accuracy:.2f} %"),
-        ("float accuracy", f"{100 * (found.float_accuracy or 0):.2f} %"),
+        ("float accuracy", f"{100 * found.float_accuracy:.2f} %"),
     ]
     if found.anomalies:
         facts.append(("AUC", f"{found.anomalies.auc:.4f}"))

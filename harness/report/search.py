@@ -252,5 +252,5 @@ def _of_anomalies(found: Evaluation, name: str) -> str:
     return text.number(getattr(found.anomalies, name, None), 4)
 
 
-def _percent(value: float | None) -> str:
-    return text.UNKNOWN if value is None else f"{100 * value:.2f} %"
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"

@@ -7,7 +7,7 @@ from harness.backbones.draw import Draw, key_of
 from harness.backbones.layers import Shape
 from harness.errors import BudgetsInfeasible
 from harness.search.cost.cost_model import Constraint
-from harness.search.space.feasible import search_grid, smallest_feasible, uniform
+from harness.search.space.feasible import feasible, search_grid, smallest_feasible, uniform
 from harness.search.space.grid import Grid, Point
 
 _SWEEPS = 10  # passes over all decisions, after which the start is forgotten
@@ -39,10 +39,7 @@ def random_architectures(
         point = start
         for _ in range(_SWEEPS):
             point = _sweep(grid, constraint, draw, point)
-        architecture = grid.architecture(point)
-        if architecture is None:
-            raise ValueError("a sweep left the search space")
-        found.append(architecture)
+        found.append(grid.network(point))
     return tuple(found)
 
 
@@ -72,16 +69,12 @@ def uniform_architecture(constraint: Constraint, input_shape: Shape | None = Non
 
 
 def _sweep(grid: Grid, constraint: Constraint, draw: Draw, point: Point) -> Point:
-    def feasible(candidate: Point) -> bool:
-        architecture = grid.architecture(candidate)
-        return architecture is not None and constraint.holds(architecture)
-
     for key, choices in grid.widths.items():
         options = [point.with_width(key, width) for width in choices]
         if grid.active(point, key):
-            options = [option for option in options if feasible(option)]
+            options = [option for option in options if feasible(grid, option, constraint)]
         point = draw.choice(options)
     for block in grid.optional:
         options = [point.with_kept(block.index, kept) for kept in (False, True)]
-        point = draw.choice([option for option in options if feasible(option)])
+        point = draw.choice([option for option in options if feasible(grid, option, constraint)])
     return point

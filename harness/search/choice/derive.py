@@ -66,10 +66,8 @@ def derive(grid: Grid, constraint: Constraint, logits: Logits, *, grow: bool = T
     while state.cost.broken(constraint.budgets):
         smaller = chooser.shrink(state)
         if smaller is None:  # a corner with nothing left to shrink
-            fallback = chooser.state(last)
-            if fallback is None:
-                raise ValueError("the smallest feasible point is no network")
-            state = fallback
+            network = grid.network(last)
+            state = _State(last, network, constraint.cost_model.predict(network))
             break
         state, shrunk = smaller, shrunk + 1
     while grow and (larger := chooser.grow(state)) is not None:
@@ -103,10 +101,8 @@ class _Chooser:
 
     def state(self, point: Point) -> _State | None:
         """Return a point with its network and cost, None where it is no network."""
-        architecture = self._grid.architecture(point)
-        if architecture is None:
-            return None
-        return _State(point, architecture, self._predict(architecture))
+        network = self._grid.architecture(point)
+        return None if network is None else _State(point, network, self._predict(network))
 
     def shrink(self, state: _State) -> _State | None:
         """Return the neighbour that is cheapest to lose for what it saves, None without any."""

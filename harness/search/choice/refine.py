@@ -210,15 +210,13 @@ def _prediction(fit: Fit, row: Measurement, ops: int) -> Prediction:
 
 def _on_grid(grid: Grid, architecture: Architecture) -> Point:
     """Return the nearest point; skipped blocks take the width before them."""
-    kept = {block.index: architecture[block.decisions[-1]][block.index] > 0
-            for block in grid.optional}  # fmt: skip
     widths = {}
     last: dict[str, int] = {}
     for key, choices in grid.widths.items():
         width = architecture[key[0]][key[1]] or last.get(key[0], choices[0])
         last[key[0]] = width
         widths[key] = _nearest(choices, width)
-    return Point(widths, kept)
+    return Point(widths, grid.kept(architecture))
 
 
 def _neighbour(grid: Grid, point: Point, draw: Draw) -> Point:

@@ -28,6 +28,12 @@ class Scaled:
     scale: int
 
 
+def feasible(grid: Grid, point: Point, constraint: Constraint) -> bool:
+    """Return whether a point is a network that is predicted to keep every budget."""
+    architecture = grid.architecture(point)
+    return architecture is not None and constraint.holds(architecture)
+
+
 def smallest_feasible(grid: Grid, constraint: Constraint) -> Point:
     """Return the smallest point of the space, which meets the budgets.
 
@@ -35,11 +41,7 @@ def smallest_feasible(grid: Grid, constraint: Constraint) -> Point:
         BudgetsInfeasible: No network meets them; names the smallest feasible value of each.
     """
     predict, budgets = constraint.cost_model.predict, constraint.budgets
-    candidates = [
-        (predict(architecture), point)
-        for point in grid.depths()
-        if (architecture := grid.architecture(point)) is not None
-    ]
+    candidates = [(predict(network), point) for network, point in grid.depths().items()]
     fitting = [pair for pair in candidates if pair[0].meets(budgets)]
     if fitting:
         return min(fitting, key=lambda pair: (pair[0].ops, pair[0].parameters))[1]
@@ -145,9 +147,9 @@ def prior(grid: Grid, constraint: Constraint, strength: float) -> dict[str, list
         logits[width_name(key)] = [
             -strength * min(1.0, ((width - centre) / (0.5 * centre)) ** 2) for width in choices
         ]
+    kept = grid.kept(reference)
     for block in grid.optional:
-        kept = reference[block.decisions[-1]][block.index] > 0
-        logits[block.gate] = [0.0, strength] if kept else [strength, 0.0]
+        logits[block.gate] = [0.0, strength] if kept[block.index] else [strength, 0.0]
     return logits
 
 
@@ -163,21 +165,14 @@ def _widest(
     block = grid.block_of.get(key)
     if block is not None and block.optional:
         smallest = smallest.with_kept(block.index, True)
-
-    def holds(place: int) -> bool:
-        architecture = grid.architecture(smallest.with_width(key, choices[place]))
-        return architecture is not None and constraint.holds(architecture)
-
-    return choices[_last(len(choices), holds)]
+    points = [smallest.with_width(key, width) for width in choices]
+    return choices[_last(len(choices), lambda place: feasible(grid, points[place], constraint))]
 
 
 def _at(grid: Grid, kept: Mapping[int, bool], scale: int) -> Architecture:
     slots = grid.backbone.space.slots
     widths = {key: slots[key[0]][key[1]].at(scale, WIDTH_STEP) for key in grid.widths}
-    architecture = grid.architecture(Point(widths, kept))
-    if architecture is None:
-        raise ValueError(f"{grid.backbone.name} has no network of blocks {dict(kept)}")
-    return architecture
+    return grid.network(Point(widths, kept))
 
 
 def _references(grid: Grid) -> Iterator[dict[int, bool]]:

@@ -9,7 +9,6 @@ from itertools import product
 
 from harness.backbones import Architecture, Backbone
 from harness.backbones.layers import Shape
-from harness.backbones.space import Slot
 from harness.errors import BackboneError, SearchError
 from harness.search.space.skeleton import Key, Skeleton, SuperBlock, skeleton_of
 
@@ -87,14 +86,27 @@ class Grid:
         except BackboneError:
             return None
 
+    def network(self, point: Point) -> Architecture:
+        """Return the network of a point that has one."""
+        architecture = self.architecture(point)
+        if architecture is None:
+            raise ValueError(f"{self.backbone.name} has no network of blocks {dict(point.kept)}")
+        return architecture
+
+    def kept(self, architecture: Architecture) -> dict[int, bool]:
+        """Return whether a network keeps each optional block, by index."""
+        return {
+            block.index: architecture[block.decisions[-1]][block.index] > 0
+            for block in self.optional
+        }
+
     def point(self, architecture: Architecture) -> Point:
         """Return the point of a network; what it skips has the smallest width.
 
         Raises:
             SearchError: It is not on this grid.
         """
-        kept = {block.index: architecture[block.decisions[-1]][block.index] > 0
-                for block in self.optional}  # fmt: skip
+        kept = self.kept(architecture)
         widths: dict[Key, int] = {}
         for key, choices in self.widths.items():
             name, place = key
@@ -107,23 +119,20 @@ class Grid:
             widths[key] = width or choices[0]
         return Point(widths, kept)
 
-    def smallest(self, depths: Mapping[int, bool] | None = None) -> Point:
-        """Return the point of smallest widths; every block is kept unless `depths` says so."""
-        kept = {block.index: True for block in self.optional}
-        return Point(
-            {key: choices[0] for key, choices in self.widths.items()}, {**kept, **(depths or {})}
-        )
+    def smallest(self) -> Point:
+        """Return the point of smallest widths, with every block."""
+        widths = {key: choices[0] for key, choices in self.widths.items()}
+        return Point(widths, {block.index: True for block in self.optional})
 
-    def depths(self) -> tuple[Point, ...]:
-        """Return the smallest point of every distinct depth of the space."""
-        seen: dict[Architecture, Point] = {}
-        indices = [block.index for block in self.optional]
-        for choice in product((False, True), repeat=len(indices)):
-            point = self.smallest(dict(zip(indices, choice, strict=True)))
-            architecture = self.architecture(point)
-            if architecture is not None:
-                seen.setdefault(architecture, point)
-        return tuple(seen.values())
+    def depths(self) -> dict[Architecture, Point]:
+        """Return the smallest network of every distinct depth of the space, and its point."""
+        found: dict[Architecture, Point] = {}
+        smallest = self.smallest()
+        for choice in product((False, True), repeat=len(self.optional)):
+            point = Point(smallest.widths, dict(zip(smallest.kept, choice, strict=True)))
+            if (architecture := self.architecture(point)) is not None:
+                found.setdefault(architecture, point)
+        return found
 
 
 def full_grid(backbone: Backbone, input_shape: Shape, width_step: int = 4) -> Grid:
@@ -137,10 +146,10 @@ def full_grid(backbone: Backbone, input_shape: Shape, width_step: int = 4) -> Gr
     """
     skeleton = skeleton_of(backbone, input_shape)
     slots = backbone.space.slots
+    keys = [conv.width for conv in skeleton.convs() if conv.width is not None]
     widths = {
-        conv.width: _positive(slots[conv.width[0]][conv.width[1]], width_step)
-        for conv in skeleton.convs()
-        if conv.width is not None
+        (name, place): tuple(width for width in slots[name][place].choices(width_step) if width)
+        for name, place in keys
     }
     return Grid(backbone, skeleton, widths)
 
@@ -163,7 +172,3 @@ def thinned(grid: Grid, caps: Mapping[Key, int], most: int, floor: float = 0.0) 
             left = [left[round(place * last / (most - 1))] for place in range(most)]
         widths[key] = tuple(left)
     return Grid(grid.backbone, grid.skeleton, widths)
-
-
-def _positive(slot: Slot, step: int) -> tuple[int, ...]:
-    return tuple(width for width in slot.choices(step) if width)

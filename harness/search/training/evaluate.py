@@ -44,7 +44,7 @@ class Evaluation:
     Attributes:
         samples: Inputs of the split.
         accuracy: Of the int8 network, from 0 to 1.
-        float_accuracy: Of the Keras model, if there was one.
+        float_accuracy: Of the Keras model.
         agreement: Share of inputs that both put into the same class.
         anomalies: Of the int8 network; None where the data has no anomalies.
         float_anomalies: Of the Keras model.
@@ -52,16 +52,16 @@ class Evaluation:
 
     samples: int
     accuracy: float
-    float_accuracy: float | None
-    agreement: float | None
+    float_accuracy: float
+    agreement: float
     anomalies: Anomalies | None = None
     float_anomalies: Anomalies | None = None
 
 
 def evaluate(
-    content: bytes, split: Split, classes: tuple[str, ...], model: keras.Model | None = None
+    content: bytes, split: Split, classes: tuple[str, ...], model: keras.Model
 ) -> Evaluation:
-    """Evaluate an int8 network, and the Keras model it was made from, on a split.
+    """Evaluate an int8 network and the Keras model that it was made from on a split.
 
     Anomalies are detected by machine-id classification, as in MicroNets (Banbury et al. 2021): the
     score of a recording is the negative logarithm of the softmax of the right machine, averaged
@@ -72,18 +72,16 @@ def evaluate(
     """
     import numpy as np
 
-    logits = int8_logits(content, split.x)
-    floats = None if model is None else float_logits(model, split.x)
+    logits, floats = int8_logits(content, split.x), float_logits(model, split.x)
     normal = np.ones(len(split), np.bool_) if split.anomalous is None else ~split.anomalous
+    chosen, wanted = logits.argmax(axis=1), floats.argmax(axis=1)
     return Evaluation(
         samples=len(split),
-        accuracy=_accuracy(logits, split.y, normal),
-        float_accuracy=None if floats is None else _accuracy(floats, split.y, normal),
-        agreement=None
-        if floats is None
-        else float(np.mean(logits.argmax(axis=1) == floats.argmax(axis=1))),
+        accuracy=float((chosen == split.y)[normal].mean()),
+        float_accuracy=float((wanted == split.y)[normal].mean()),
+        agreement=float(np.mean(chosen == wanted)),
         anomalies=find_anomalies(logits, split, classes),
-        float_anomalies=None if floats is None else find_anomalies(floats, split, classes),
+        float_anomalies=find_anomalies(floats, split, classes),
     )
 
 
@@ -169,10 +167,3 @@ def find_anomalies(
         )
     means = np.mean(list(by_class.values()), axis=0)
     return Anomalies(auc=float(means[0]), partial_auc=float(means[1]), by_class=by_class)
-
-
-def _accuracy(
-    logits: NDArray[np.float32], y: NDArray[np.int64], counted: NDArray[np.bool_]
-) -> float:
-    right = logits.argmax(axis=1) == y
-    return float(right[counted].mean())
