@@ -8,7 +8,6 @@ import json
 import os
 import re
 import sys
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -16,49 +15,23 @@ from harness.bench.station import Station
 from harness.errors import StationLocked
 from harness.paths import cache_dir
 
-#: Virtual stations that this process uses, by probe: each process has its own virtual boards.
-_used_here: dict[str, str] = {}
-_used_here_lock = threading.Lock()
-
 
 @contextlib.contextmanager
 def station_lock(station: Station) -> Iterator[None]:
     """Hold a station for the length of the block.
 
     A real one is held against other processes too, by its probe, so that two bench files cannot
-    hand out one board twice. That lock is the operating system's: a killed holder leaves nothing
-    behind.
+    hand out one board twice; each process has its own virtual boards. The lock is the operating
+    system's: a killed holder leaves nothing behind.
 
     Raises:
         StationLocked: The station is in use; says by which process since when.
     """
-    holder = json.dumps({
-        "pid": os.getpid(),
-        "command": " ".join(sys.argv),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-    })  # fmt: skip
-    hold = _hold_here if station.source == "emulated" else _hold_everywhere
-    with hold(station, holder):
-        yield
-
-
-@contextlib.contextmanager
-def _hold_here(station: Station, holder: str) -> Iterator[None]:
-    with _used_here_lock:
-        if station.probe in _used_here:
-            raise _locked(station, _used_here[station.probe])
-        _used_here[station.probe] = holder
-    try:
-        yield
-    finally:
-        del _used_here[station.probe]
-
-
-@contextlib.contextmanager
-def _hold_everywhere(station: Station, holder: str) -> Iterator[None]:
     folder = cache_dir() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / (re.sub(r"[^A-Za-z0-9._-]+", "_", station.probe) + ".lock")
+    emulated = station.source == "emulated"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "_", station.probe) + (f"-{os.getpid()}" if emulated else "")
+    path = folder / f"{name}.lock"
     # Never truncated on open: the content names the holder to the next who wants the station.
     with path.open("a+", encoding="utf-8") as file:
         try:
@@ -66,13 +39,17 @@ def _hold_everywhere(station: Station, holder: str) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             raise _locked(station, file.read()) from None
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        holder = {"pid": os.getpid(), "command": " ".join(sys.argv), "since": since}
         file.truncate(0)
-        file.write(holder)
+        file.write(json.dumps(holder))
         file.flush()
         try:
             yield
         finally:
             file.truncate(0)
+            if emulated:
+                path.unlink(missing_ok=True)
             fcntl.flock(file, fcntl.LOCK_UN)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,33 +68,17 @@ class _Keep(logging.Handler):
         self.lines.append(f"{record.levelname.lower()}: {record.getMessage()}")
 
 
-_quiet_lock = threading.Lock()
-_quiet_depth = 0
-_loud: tuple[bool, int] = (True, logging.NOTSET)
-
-
 @contextmanager
 def quiet_pyocd() -> Iterator[deque[str]]:
-    """Keep pyOCD's log off the console; yield its last lines, for error messages."""
-    global _quiet_depth, _loud
-    logger = logging.getLogger("pyocd")
-    keep = _Keep()
-    with _quiet_lock:
-        if _quiet_depth == 0:
-            _loud = logger.propagate, logger.level
-            logger.propagate = False
-            logger.setLevel(logging.INFO)
-        _quiet_depth += 1
-        logger.addHandler(keep)
+    """Keep pyOCD's log off the console, for good; yield its last lines, for error messages."""
+    logger, keep = logging.getLogger("pyocd"), _Keep()
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    logger.addHandler(keep)
     try:
         yield keep.lines
     finally:
-        with _quiet_lock:
-            logger.removeHandler(keep)
-            _quiet_depth -= 1
-            if _quiet_depth == 0:
-                logger.propagate = _loud[0]
-                logger.setLevel(_loud[1])
+        logger.removeHandler(keep)
 
 
 def open_session(probe_id: str, options: Mapping[str, Any]) -> Any:

@@ -53,7 +53,7 @@ def measure_networks(
     Args:
         networks: Full-int8 .tflite files, or architectures.
         fingerprint: Of the fit: names the board and the configuration.
-        bench: What is plugged in.
+        bench: Stations.
         store: Where the rows go.
         listener: Follows progress.
         station: Station to use; None takes the first that carries the board.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +22,7 @@ from harness.runtimes import (
 from harness.runtimes.library import absolute_spec
 from harness.strict import Strict, from_json
 
-LIBRARY_VARIABLE = "HARNESS_TFLM"
+VARIABLE = "HARNESS_TFLM"
 
 _Spec = Annotated[str, Field(min_length=1)]
 
@@ -32,47 +31,6 @@ def _listed(value: Any) -> Any:
     if isinstance(value, str):
         return (value,)
     return tuple(value) if isinstance(value, list) else value
-
-
-@dataclass(frozen=True, slots=True)
-class Libraries:
-    """PlatformIO specs of TFLM libraries.
-
-    Attributes:
-        general: For every kernel set that `by_kernels` does not name.
-        by_kernels: By kernel set.
-    """
-
-    general: str | None = None
-    by_kernels: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def parse(cls, specs: Sequence[str]) -> Libraries:
-        """Read ``[KERNELS=]SPEC`` texts; paths are relative to the working directory.
-
-        Raises:
-            ConfigError: Two specs for the same kernels.
-        """
-        general: str | None = None
-        by_kernels: dict[str, str] = {}
-        for text in specs:
-            name, mark, spec = text.partition("=")
-            named = bool(mark) and name in RUNTIME_KERNELS[RuntimeName.TFLM]
-            if name in by_kernels if named else general:
-                raise ConfigError(
-                    f"two libraries are named{f' for {name} kernels' if named else ''}",
-                    where=text,
-                    expected="one SPEC, or KERNELS=SPEC once for each kernel set",
-                )
-            if named:
-                by_kernels[name] = absolute_spec(spec, Path.cwd())
-            else:
-                general = absolute_spec(text, Path.cwd())
-        return cls(general, by_kernels)
-
-    def of(self, kernels: str) -> str | None:
-        """Return the library of a kernel set, None where none is named."""
-        return self.by_kernels.get(kernels, self.general)
 
 
 class RuntimeSweep(Strict):
@@ -193,16 +151,43 @@ def with_libraries(
             where="--library",
             fix="add --runtime tflm, or leave --library out",
         )
-    given = Libraries.parse(specs or ())
-    usual = Libraries.parse(shlex.split(os.environ.get(LIBRARY_VARIABLE, "")))
+    given, usual = parse_specs(specs or ()), parse_specs(shlex.split(os.environ.get(VARIABLE, "")))
     found = []
     for sweep in sweeps:
         if sweep.name is RuntimeName.TFLM:
             chosen = {
-                kernels: given.of(kernels) or sweep.library_for(kernels) or usual.of(kernels)
+                kernels: given.get(kernels) or sweep.library_for(kernels) or usual.get(kernels)
                 for kernels in sweep.kernels
             }
             libraries = {kernels: spec for kernels, spec in chosen.items() if spec}
             sweep = sweep.model_copy(update={"library": None, "libraries": libraries})
         found.append(sweep)
     return tuple(found)
+
+
+def parse_specs(specs: Sequence[str]) -> dict[str, str]:
+    """Return libraries by kernel set of ``[KERNELS=]SPEC`` texts.
+
+    Paths are relative to the working directory. A SPEC without kernels is for those that no other
+    SPEC names.
+
+    Raises:
+        ConfigError: Two specs for the same kernels.
+    """
+    found: dict[str, str] = {}
+    for text in specs:
+        name, mark, spec = text.partition("=")
+        if not mark or name not in RUNTIME_KERNELS[RuntimeName.TFLM]:
+            name, spec = "", text
+        if name in found:
+            raise ConfigError(
+                f"two libraries are named{f' for {name} kernels' if name else ''}",
+                where=text,
+                expected="one SPEC, or KERNELS=SPEC once for each kernel set",
+            )
+        found[name] = absolute_spec(spec, Path.cwd())
+    general = found.pop("", None)
+    return {
+        **(dict.fromkeys(RUNTIME_KERNELS[RuntimeName.TFLM], general) if general else {}),
+        **found,
+    }

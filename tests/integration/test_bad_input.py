@@ -43,7 +43,7 @@ def test_truncated_model(harness: Harness, tiny: Path) -> None:
 
 
 def test_missing_model(harness: Harness) -> None:
-    check(harness("build", "nowhere.tflite"), 1, "nowhere.tflite")
+    check(harness("build", "nowhere.tflite"), 2, "nowhere.tflite")
     check(harness("measure", "nowhere.tflite"), 2, "nowhere.tflite")
 
 

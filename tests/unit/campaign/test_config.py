@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.campaign.config import find_model, read_campaign
-from harness.campaign.sweep import Libraries, with_libraries
+from harness.campaign.sweep import parse_specs, with_libraries
 from harness.errors import EXIT_USAGE, CampaignError, ConfigError
 
 CAMPAIGNS = Path(__file__).parents[3] / "campaigns"
@@ -133,13 +133,14 @@ def test_which_library_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_libraries_of_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found = Libraries.parse(["reference=file://ref", "https://h/r.git?a=b#c"])
-    assert found.of("cmsis_nn") == found.general == "https://h/r.git?a=b#c"
-    assert found.of("reference") == f"file://{tmp_path / 'ref'}"
+    assert parse_specs(["reference=file://ref", "https://h/r.git?a=b#c"]) == {
+        "cmsis_nn": "https://h/r.git?a=b#c",
+        "reference": f"file://{tmp_path / 'ref'}",
+    }
     with pytest.raises(ConfigError, match="two libraries are named for reference kernels"):
-        Libraries.parse(["reference=a", "reference=b"])
+        parse_specs(["reference=a", "reference=b"])
     with pytest.raises(ConfigError, match="two libraries"):
-        Libraries.parse(["a", "b"])
+        parse_specs(["a", "b"])
 
 
 def test_models_are_found_in_any_layout(tmp_path: Path) -> None:
