@@ -186,8 +186,6 @@ def parse_specs(specs: Sequence[str]) -> dict[str, str]:
                 expected="one SPEC, or KERNELS=SPEC once for each kernel set",
             )
         found[name] = absolute_spec(spec, Path.cwd())
-    general = found.pop("", None)
-    return {
-        **(dict.fromkeys(RUNTIME_KERNELS[RuntimeName.TFLM], general) if general else {}),
-        **found,
-    }
+    if general := found.pop("", None):
+        found = {**dict.fromkeys(RUNTIME_KERNELS[RuntimeName.TFLM], general), **found}
+    return found
