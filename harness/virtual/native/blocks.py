@@ -42,7 +42,7 @@ TABLE = np.dtype(
         ("chunks_used", np.uint32),
         ("overflow", np.uint32),  # set when there was no room
         ("pages", np.uint32, 1 << 20),  # chunk (from 1) of every page of 4 KiB
-        ("slots", np.uint32, (MAX_CHUNKS, CHUNK)),  # of the blocks by halfword of a chunk
+        ("slots", np.uint32, (1 + MAX_CHUNKS, CHUNK)),  # of the blocks by halfword of a chunk
         ("blocks", BLOCK, MAX_SLOTS),
     ],
     align=True,
@@ -62,7 +62,7 @@ def find_block(table: Any, at: Any, size: Any) -> Any:
         table.chunks_used = chunk
         table.pages[page] = chunk
     halfword = (at & 0xFFF) >> 1
-    first = table.slots[chunk - 1, halfword]
+    first = table.slots[chunk, halfword]
     slot = np.int64(first)
     while slot != 0 and table.blocks[slot].bytes != size:
         slot = np.int64(table.blocks[slot].next)
@@ -77,5 +77,5 @@ def find_block(table: Any, at: Any, size: Any) -> Any:
     block.address = at
     block.bytes = size
     block.next = first
-    table.slots[chunk - 1, halfword] = slot
+    table.slots[chunk, halfword] = slot
     return -slot

@@ -185,9 +185,8 @@ class BlockCounter:
 
     def executed(self, address: int) -> int:
         """Return the size in bytes of the block at `address`, 0 if none ran."""
-        chunk = int(self._table.pages[address >> 12])
-        slot = self._table.slots[chunk - 1, (address & 0xFFF) >> 1] if chunk else 0
-        return int(self._blocks[slot].bytes)
+        chunk = self._table.pages[address >> 12]  # 0, where no block is, for none
+        return int(self._blocks[self._table.slots[chunk, (address & 0xFFF) >> 1]].bytes)
 
     def has_code(self, start: int, end: int) -> bool:
         """Return whether any block in the pages of [start, end) has run."""
@@ -201,7 +200,7 @@ class BlockCounter:
         self._before = self.elapsed()
         table, used = self._table, self._blocks[: int(self._table.used) + 1]
         table.pages[used["address"][1:] >> 12] = 0
-        table.slots[: int(table.chunks_used)] = 0
+        table.slots[: 1 + int(table.chunks_used)] = 0
         table.used = table.chunks_used = 0
         used[:] = 0
         if self._observer is not None:
