@@ -11,6 +11,7 @@ from typing import Literal
 
 Shape = tuple[int, int, int]
 Activation = Literal["linear", "relu", "relu6"]
+Padding = Literal["same", "valid"]
 Operator = Literal["CONV_2D", "DEPTHWISE_CONV_2D", "AVERAGE_POOL_2D", "ADD", "RESHAPE"]
 
 
@@ -24,7 +25,7 @@ class LayerSpec:
     output_shape: Shape  # height, width, channels
     kernel: tuple[int, int] = (1, 1)  # height and width
     stride: int = 1  # of both axes
-    padding: Literal["same", "valid"] = "same"  # ``same`` or ``valid``
+    padding: Padding = "same"
     activation: Activation = "linear"  # fused activation
     # Whether a batch normalisation is folded into it (else it has a plain bias).
     normalized: bool = True
@@ -109,52 +110,34 @@ class LayerChain:
     ) -> None:
         """Append a convolution."""
         self._append(
-            name,
-            "CONV_2D",
-            channels,
-            kernel,
-            stride,
-            activation,
-            normalized=normalized,
-            block=block,
-        )
+            name, "CONV_2D", channels, kernel, stride, activation=activation,
+            normalized=normalized, block=block,
+        )  # fmt: skip
 
     def depthwise(self, name: str, stride: int, *, activation: Activation, block: int) -> None:
         """Append a 3×3 depthwise convolution."""
+        channels = self.shape[2]
         self._append(
-            name, "DEPTHWISE_CONV_2D", self.shape[2], (3, 3), stride, activation, block=block
+            name, "DEPTHWISE_CONV_2D", channels, (3, 3), stride, activation=activation, block=block
         )
 
     def pool(self, name: str, size: tuple[int, int], stride: int = 1, *, block: int = -1) -> None:
         """Append an average pool; over the whole map when `size` is the map's."""
-        if size == self.shape[:2]:
-            shape = (1, 1, self.shape[2])
-            self.layers.append(
-                LayerSpec(
-                    name, "AVERAGE_POOL_2D", self.shape, shape, size, max(size), "valid",
-                    normalized=False, block=block,
-                )
-            )  # fmt: skip
-            self.shape = shape
-            return
+        whole = size == self.shape[:2]
         self._append(
-            name, "AVERAGE_POOL_2D", self.shape[2], size, stride, "linear",
-            normalized=False, block=block,
+            name, "AVERAGE_POOL_2D", self.shape[2], size, max(size) if whole else stride,
+            padding="valid" if whole else "same", normalized=False, block=block,
         )  # fmt: skip
 
     def add(self, name: str, other: str, *, block: int) -> None:
         """Append the sum of the newest output and the output of layer `other`."""
-        self.layers.append(
-            LayerSpec(
-                name, "ADD", self.shape, self.shape, normalized=False, adds=other, block=block
-            )
-        )
+        self._append(name, "ADD", self.shape[2], normalized=False, adds=other, block=block)
 
     def classifier(self, classes: int) -> tuple[LayerSpec, ...]:
         """Append global average pool, 1×1 convolution to logits and reshape; return all layers."""
         self.pool("pool", self.shape[:2])
         self.conv("classifier", classes, normalized=False)
-        self.layers.append(LayerSpec("logits", "RESHAPE", self.shape, self.shape, normalized=False))
+        self._append("logits", "RESHAPE", classes, normalized=False)
         return tuple(self.layers)
 
     def _append(
@@ -162,18 +145,22 @@ class LayerChain:
         name: str,
         operator: Operator,
         channels: int,
-        kernel: tuple[int, int],
-        stride: int,
-        activation: Activation,
+        kernel: tuple[int, int] = (1, 1),
+        stride: int = 1,
         *,
+        padding: Padding = "same",
+        activation: Activation = "linear",
         normalized: bool = True,
+        adds: str | None = None,
         block: int = -1,
     ) -> None:
         shape = (-(-self.shape[0] // stride), -(-self.shape[1] // stride), channels)
+        if padding == "valid":
+            shape = (1, 1, channels)
         self.layers.append(
             LayerSpec(
-                name, operator, self.shape, shape, kernel, stride, "same", activation,
-                normalized, None, block,
+                name, operator, self.shape, shape, kernel, stride, padding, activation,
+                normalized, adds, block,
             )
         )  # fmt: skip
         self.shape = shape
