@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Self, TypeAlias, get_args
 from urllib.parse import quote, unquote
 
 from harness.protocol.lines import Line
@@ -18,30 +17,17 @@ class RecordError(ValueError):
     """A line whose CRC holds lacks a field or has an impossible value: another firmware version."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """Base of the typed records; field types are `int` or `str`, names are the keys."""
+@dataclass(frozen=True)
+class Record:
+    """Base of the records of one kind of line; fields are `int` or `str`, names are the keys."""
 
-    KIND: ClassVar[str]
+    def __init_subclass__(cls, *, kind: str) -> None:
+        """Register the record for lines ``m-hil-KIND``."""
+        super().__init_subclass__()
+        _BY_KIND[kind] = cls
 
-    @classmethod
-    def from_line(cls, line: Line) -> Self:
-        """Convert a checked line.
 
-        Raises:
-            RecordError: Another kind, a missing field, or a number that is none.
-        """
-        if line.kind != cls.KIND:
-            raise RecordError(f"a m-hil-{line.kind} line, m-hil-{cls.KIND} expected")
-        values: dict[str, int | str] = {}
-        for name, kind in cls.__annotations__.items():
-            if name.isupper():
-                continue
-            if name not in line.fields:
-                raise RecordError(f"m-hil-{line.kind} lacks '{name}': {dict(line.fields)}")
-            text = line.fields[name]
-            values[name] = _integer(line.kind, name, text) if kind == "int" else text
-        return cls(**values)
+_BY_KIND: dict[str, type[Record]] = {}
 
 
 def _integer(kind: str, name: str, text: str) -> int:
@@ -50,11 +36,10 @@ def _integer(kind: str, name: str, text: str) -> int:
     return int(text)
 
 
-@dataclass(frozen=True, slots=True)
-class Boot(_Record):
+@dataclass(frozen=True)
+class Boot(Record, kind="boot"):
     """First line after reset; `reset` is the cause (``pin``, ``software``, ``power-on``...)."""
 
-    KIND: ClassVar[str] = "boot"
     build: str
     board: str
     reset: str
@@ -64,11 +49,10 @@ class Boot(_Record):
 TRUSTED_CLOCKS = frozenset({"hse", "lse"})
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceId(_Record):
+@dataclass(frozen=True)
+class DeviceId(Record, kind="id"):
     """Answer to `hil-id`: what runs, on which chip, at which clock."""
 
-    KIND: ClassVar[str] = "id"
     build: str  # build id, 16 hex digits
     board: str
     uid: str  # 96-bit unique id of the chip, 24 hex digits
@@ -87,21 +71,19 @@ class DeviceId(_Record):
     version: int  # version of this grammar
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor(_Record):
+@dataclass(frozen=True)
+class Tensor(Record, kind="io"):
     """One input or output: `dir` is ``in`` or ``out``."""
 
-    KIND: ClassVar[str] = "io"
     dir: str
     idx: int
     bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class TensorsEnd(_Record):
+@dataclass(frozen=True)
+class TensorsEnd(Record, kind="io-end"):
     """End of the tensors; `n` is how many lines there were."""
 
-    KIND: ClassVar[str] = "io-end"
     n: int
 
 
@@ -115,11 +97,10 @@ def decode_message(value: str) -> str:
     return unquote(value, errors="replace")
 
 
-@dataclass(frozen=True, slots=True)
-class Setup(_Record):
+@dataclass(frozen=True)
+class Setup(Record, kind="setup"):
     """Answer to `hil-setup`: `rc` is 0, or the runtime's code; `err` its text, percent-encoded."""
 
-    KIND: ClassVar[str] = "setup"
     rc: int
     err: str
 
@@ -129,15 +110,14 @@ class Setup(_Record):
         return decode_message(self.err)
 
 
-@dataclass(frozen=True, slots=True)
-class ArenaTry(_Record):
+@dataclass(frozen=True)
+class ArenaTry(Record, kind="arena"):
     """Answer to `hil-arena`: set-up and one inference in `bytes` of the arena.
 
     `rc` is 0, or the runtime's code with its text in `err`; `out` is the CRC-32 of all output
     bytes, in eight hex digits, where `rc` is 0.
     """
 
-    KIND: ClassVar[str] = "arena"
     bytes: int
     rc: int
     out: str
@@ -149,11 +129,10 @@ class ArenaTry(_Record):
         return decode_message(self.err)
 
 
-@dataclass(frozen=True, slots=True)
-class ArenaPart(_Record):
+@dataclass(frozen=True)
+class ArenaPart(Record, kind="arena-part"):
     """Arena use by kind: bytes taken and requested in `count` allocations."""
 
-    KIND: ClassVar[str] = "arena-part"
     i: int
     kind: str
     used: int
@@ -161,69 +140,62 @@ class ArenaPart(_Record):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class ArenaPartsEnd(_Record):
+@dataclass(frozen=True)
+class ArenaPartsEnd(Record, kind="arena-parts-end"):
     """End of the arena's parts; `n` is how many lines there were."""
 
-    KIND: ClassVar[str] = "arena-parts-end"
     n: int
 
 
-@dataclass(frozen=True, slots=True)
-class InputAck(_Record):
+@dataclass(frozen=True)
+class InputAck(Record, kind="in"):
     """`n` bytes of input `idx` were written at `off`."""
 
-    KIND: ClassVar[str] = "in"
     idx: int
     off: int
     n: int
 
 
-@dataclass(frozen=True, slots=True)
-class Cycle(_Record):
+@dataclass(frozen=True)
+class Cycle(Record, kind="cycle"):
     """Core cycles of repeat `i`."""
 
-    KIND: ClassVar[str] = "cycle"
     i: int
     cycles: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnd(_Record):
+@dataclass(frozen=True)
+class RunEnd(Record, kind="run-end"):
     """End of `hil-run`: `w` warm-ups and `n` timed inferences were done; `rc` of the last."""
 
-    KIND: ClassVar[str] = "run-end"
     w: int
     n: int
     rc: int
 
 
-@dataclass(frozen=True, slots=True)
-class Layer(_Record):
+@dataclass(frozen=True)
+class Layer(Record, kind="layer"):
     """Core cycles of layer `i`; `op` is TFLite's operator name."""
 
-    KIND: ClassVar[str] = "layer"
     i: int
     cycles: int
     op: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class LayersEnd(_Record):
+@dataclass(frozen=True)
+class LayersEnd(Record, kind="layers-end"):
     """End of `hil-layers`; `total` is the same pass end to end."""
 
-    KIND: ClassVar[str] = "layers-end"
     n: int
     total: int
     rc: int
 
 
-@dataclass(frozen=True, slots=True)
-class Output(_Record):
+@dataclass(frozen=True)
+class Output(Record, kind="out"):
     """Bytes of output `idx` from `off`."""
 
-    KIND: ClassVar[str] = "out"
     idx: int
     off: int
     hex: str
@@ -241,20 +213,18 @@ class Output(_Record):
             raise RecordError(f"m-hil-out: hex is {self.hex!r}") from None
 
 
-@dataclass(frozen=True, slots=True)
-class OutputEnd(_Record):
+@dataclass(frozen=True)
+class OutputEnd(Record, kind="out-end"):
     """End of `hil-out`; `n` bytes were sent."""
 
-    KIND: ClassVar[str] = "out-end"
     idx: int
     n: int
 
 
-@dataclass(frozen=True, slots=True)
-class Memory(_Record):
+@dataclass(frozen=True)
+class Memory(Record, kind="mem"):
     """Answer to `hil-mem`, in bytes; `arena_paint` is the high-water mark or -1 (not painted)."""
 
-    KIND: ClassVar[str] = "mem"
     arena_planned: int
     arena_used: int
     arena_capacity: int
@@ -268,20 +238,18 @@ class Memory(_Record):
         return None if self.arena_paint < 0 else self.arena_paint
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceErr(_Record):
+@dataclass(frozen=True)
+class DeviceErr(Record, kind="err"):
     """The device refused a command: `code` says why, `cmd` which."""
 
-    KIND: ClassVar[str] = "err"
     code: str
     cmd: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fault(_Record):
+@dataclass(frozen=True)
+class Fault(Record, kind="fault"):
     """The core took a fault; registers in hex. The device is dead until reset."""
 
-    KIND: ClassVar[str] = "fault"
     exc: str
     pc: str
     lr: str
@@ -293,71 +261,47 @@ class Fault(_Record):
     stack: str
 
 
-@dataclass(frozen=True, slots=True)
-class Assertion(_Record):
+@dataclass(frozen=True)
+class Assertion(Record, kind="assert"):
     """An assertion does not hold; texts percent-encoded. The device is dead until reset."""
 
-    KIND: ClassVar[str] = "assert"
     line: int
     file: str
     func: str
     expr: str
 
 
-@dataclass(frozen=True, slots=True)
-class FlashCrc(_Record):
+@dataclass(frozen=True)
+class FlashCrc(Record, kind="crc"):
     """Answer to `hil-crc`: CRC-32 of `bytes` of flash from `address`, in eight hex digits."""
 
-    KIND: ClassVar[str] = "crc"
     address: int
     bytes: int
     crc: str
 
 
-@dataclass(frozen=True, slots=True)
-class Time(_Record):
+@dataclass(frozen=True)
+class Time(Record, kind="time"):
     """Answer to `hil-time`: both counters at one moment, since boot."""
 
-    KIND: ClassVar[str] = "time"
     cycles: int  # core cycles, extended beyond the counter's 32 bits
     ticks: int  # microseconds by the 1 MHz timer, 32 bits
     counter: int  # what the cycle counter's register reads
 
 
-Record: TypeAlias = (
-    Boot
-    | DeviceId
-    | Tensor
-    | TensorsEnd
-    | Setup
-    | InputAck
-    | Cycle
-    | RunEnd
-    | Layer
-    | LayersEnd
-    | Output
-    | OutputEnd
-    | Memory
-    | ArenaTry
-    | ArenaPart
-    | ArenaPartsEnd
-    | DeviceErr
-    | Fault
-    | Assertion
-    | Time
-    | FlashCrc
-)
-
-_BY_KIND: dict[str, type[Record]] = {record.KIND: record for record in get_args(Record)}
-
-
 def decode(line: Line) -> Record:
-    """Convert a line to the record of its kind.
+    """Convert a checked line to the record of its kind.
 
     Raises:
-        RecordError: The kind is unknown or the fields are not its.
+        RecordError: An unknown kind, a missing field, or a number that is none.
     """
     record = _BY_KIND.get(line.kind)
     if record is None:
         raise RecordError(f"unknown line m-hil-{line.kind}")
-    return record.from_line(line)
+    values: dict[str, int | str] = {}
+    for name, kind in record.__annotations__.items():
+        if name not in line.fields:
+            raise RecordError(f"m-hil-{line.kind} lacks '{name}': {dict(line.fields)}")
+        text = line.fields[name]
+        values[name] = _integer(line.kind, name, text) if kind == "int" else text
+    return record(**values)
