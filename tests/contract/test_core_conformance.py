@@ -17,6 +17,7 @@ from support.needs import EMULATOR
 pytest.importorskip("unicorn", reason=EMULATOR)
 
 from harness.boards import load_board
+from harness.errors import VirtualError
 from harness.virtual.machine import VirtualMachine
 
 F446, F746, F767, L4R5 = "nucleo_f446re", "nucleo_f746zg", "nucleo_f767zi", "nucleo_l4r5zi"
@@ -35,11 +36,12 @@ VTOR, AIRCR, SHCSR, CFSR, HFSR, CPACR = (
 )
 ICSR, SHPR2, FPCCR, FPCAR = 0xE000_ED04, 0xE000_ED1C, 0xE000_EF34, 0xE000_EF38
 DHCSR, DCRSR, DCRDR = 0xE000_EDF0, 0xE000_EDF4, 0xE000_EDF8
-LSPACT, LSPEN = 1 << 0, 1 << 30
+CCR, LSPACT = 0xE000_ED14, 1 << 0
 SP, LR, PC, XPSR, MSP, PSP, SPECIAL, FPSCR, S0 = 13, 14, 15, 16, 17, 18, 20, 33, 64
 HARD, MEMORY, BUS, USAGE, SVC = 3, 4, 5, 6, 11
 PRIMASK, BASEPRI, FAULTMASK, NPRIV, SPSEL, FPCA = 1, 1 << 8, 1 << 16, 1 << 24, 1 << 25, 1 << 26
-UNDEFINSTR, NOCP, INVPC, IACCVIOL, FORCED = 1 << 16, 1 << 19, 1 << 18, 1, 1 << 30
+UNDEFINSTR, INVPC, NOCP, UNALIGNED = 1 << 16, 1 << 18, 1 << 19, 1 << 24
+IACCVIOL, FORCED = 1 << 0, 1 << 30
 
 BKPT, BX_LR, NOP, SVC_0, UDF, CPSID, CPSIE = 0xBE00, 0x4770, 0xBF00, 0xDF00, 0xDE00, 0xB672, 0xB662
 MRS_CONTROL, MSR_CONTROL = 0xF3EF_8014, 0xF380_8814  # r0
@@ -450,6 +452,24 @@ def test_basepri_has_four_bits(core: Core) -> None:
     core[0] = 0xFF
     core.run(MSR_BASEPRI, MRS_BASEPRI)
     assert core[0] == 0xF0
+
+
+@pytest.mark.parametrize(
+    "word",
+    [0xE9D2_0100, 0xE9C2_0100, 0xE892_0003, 0xE882_0003, 0xED92_0A00],
+    ids=["ldrd", "strd", "ldm", "stm", "vldr"],
+)
+@pytest.mark.xfail(strict=True, reason="Unicorn makes these accesses at any address")
+def test_accesses_that_must_be_aligned_fault(core: Core, word: int) -> None:
+    core[2] = DATA + 2
+    assert core.run(word) == USAGE
+    assert core.peek(CFSR) == UNALIGNED
+
+
+@pytest.mark.parametrize("bit", [3, 4], ids=["UNALIGN_TRP", "DIV_0_TRP"])
+def test_a_trap_that_the_emulator_lacks_cannot_be_set(core: Core, bit: int) -> None:
+    with pytest.raises(VirtualError, match="not modelled"):
+        core.poke(CCR, 0x200 | 1 << bit)
 
 
 def test_a_return_from_nothing_is_a_branch_to_where_no_code_may_be(core: Core) -> None:

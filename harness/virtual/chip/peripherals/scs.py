@@ -23,7 +23,7 @@ VTOR, AIRCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR = (
 )  # fmt: skip
 SHPR1, FPCCR, FPCAR = 0xD18, 0xF34, 0xF38
 CCR, CPACR, CSSELR, DHCSR, DCRSR, DCRDR, DEMCR = 0xD14, 0xD88, 0xD84, 0xDF0, 0xDF4, 0xDF8, 0xDFC
-_CCR_CACHES = 0x0003_0000
+_CCR_CACHES, _CCR_TRAPS = 0x0003_0000, 0x18
 _ICSR, _CCSIDR, _STIR = 0xD04, 0xD80, 0xF00
 _SYST_CSR, _SYST_RVR, _SYST_CVR = 0x010, 0x014, 0x018
 _MPU_TYPE, _MPU_CTRL, _MPU_RNR, _MPU_RBAR = 0xD90, 0xD94, 0xD98, 0xD9C
@@ -219,6 +219,8 @@ class Scs(Peripheral):
             raise self.unmodelled(0x100, "enabling of an interrupt by write")
 
     def _write_ccr(self, value: int, _master: Master) -> None:
+        if value & _CCR_TRAPS:
+            raise self.unmodelled(CCR, "trap on division by zero or unaligned access, set by write")
         self.store(CCR, value if self.caches_work else value & ~_CCR_CACHES)
         self._follow_ccr()
 
