@@ -144,13 +144,11 @@ class SearchWatcher(_Display):
 
     def searched(self, report: EpochReport) -> None:
         """Show where the search is."""
-        expected = report.expected
+        from harness.search.cost.budgets import FIGURES, show
+
         parts = [f"loss {report.loss:.3f}", f"acc {100 * report.accuracy:.1f} %"]
-        parts.append(f"{expected.latency_us / 1000:.1f} ms")
-        if expected.sram_bytes is not None:
-            parts.append(f"{expected.sram_bytes / 1024:.1f} KiB SRAM")
-        if expected.flash_bytes is not None:
-            parts.append(f"{expected.flash_bytes / 1024:.1f} KiB flash")
+        expected = ((name, getattr(report.expected, name)) for name in FIGURES)
+        parts += [show(name, value, digits=1) for name, value in expected if value is not None]
         parts.append(f"T {report.temperature:.2f}")
         self._advance(report.phase, report.epoch, report.epochs, "  ".join(parts))
 

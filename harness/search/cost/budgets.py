@@ -17,10 +17,12 @@ FIGURES = {
 """What each budget is about: its name, divisor, unit and decimals as people read them."""
 
 
-def show(name: str, value: float) -> str:
-    """Return a figure with its unit: ``60 ms``, ``64 KiB SRAM``."""
+def show(name: str, value: float, digits: int | None = None) -> str:
+    """Return a figure with its unit, ``60 ms`` or ``64 KiB SRAM``."""
     label, divisor, unit, _ = FIGURES[name]
-    return f"{value / divisor:g} {unit}" + ("" if label == "latency" else f" {label}")
+    number = value / divisor
+    shown = f"{number:g}" if digits is None else f"{number:.{digits}f}"
+    return f"{shown} {unit}" + ("" if label == "latency" else f" {label}")
 
 
 @dataclass(frozen=True, slots=True)
