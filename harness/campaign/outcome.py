@@ -54,7 +54,7 @@ def write_outcome(
     Raises:
         ResultsError: The folder cannot be written.
     """
-    from harness.report import write_summary
+    from harness.report.summary import write_summary
 
     rows = best_per_key(rows)
     outcome = write_fits(rows, folder, predictor=predictor) if predictor else Outcome(rows)
@@ -75,8 +75,8 @@ def write_outcome(
 
 def _draw_memory(rows: Sequence[Measurement], folder: Path, outcome: Outcome) -> Path | None:
     """Draw SRAM and flash of the models that are files; sampled networks are too many."""
-    from harness.report import plot_memory
     from harness.report.compare import by_model
+    from harness.report.memory_plot import plot_memory
 
     named = [row for row in by_model(rows) if row.usable and row.backbone is None]
     if not named:
@@ -102,7 +102,7 @@ def write_fits(
     A configuration that cannot be fitted is a note, not a failure.
     """
     from harness.fit import fit_all, save_fit
-    from harness.report import plot_latency
+    from harness.report.plot import plot_latency
 
     rows = [row for row in best_per_key(rows) if row.backbone is not None]
     outcome = Outcome(rows)

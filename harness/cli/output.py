@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.campaign.outcome import Outcome
-    from harness.report import Table as ReadyTable
+    from harness.report.table import Table as ReadyTable
     from harness.results.record import Measurement
 
 
@@ -63,7 +63,7 @@ def facts_json(facts: Iterable[tuple[str, object]]) -> dict[str, object]:
 
 def print_measurements(rows: Sequence[Measurement]) -> None:
     """Write the table of measurements, smallest network first."""
-    from harness.report import measurement_table
+    from harness.report.tables import measurement_table
 
     ordered = sorted(rows, key=lambda row: (row.backbone or "", row.ops or 0))
     print_ready_table(measurement_table(ordered))
@@ -71,7 +71,7 @@ def print_measurements(rows: Sequence[Measurement]) -> None:
 
 def print_outcome(outcome: Outcome) -> None:
     """Write the table of fits to stdout; files and notes to stderr."""
-    from harness.report import fit_table, predictor_table
+    from harness.report.tables import fit_table, predictor_table
 
     if outcome.fits:
         print_ready_table(fit_table([*outcome.fits, *outcome.pooled]))

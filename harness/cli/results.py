@@ -69,7 +69,7 @@ def results(
         print_json([as_json(row) for row in rows])
         return
     if compare or arena:
-        from harness.report import arena_table, comparison_table
+        from harness.report.compare import arena_table, comparison_table
 
         for wanted, table in ((compare, comparison_table), (arena, arena_table)):
             if wanted:
@@ -96,8 +96,8 @@ def results(
 
 
 def _plot(rows: Sequence[Measurement], path: Path) -> None:
-    from harness.report import plot_memory
     from harness.report.compare import by_model
+    from harness.report.memory_plot import plot_memory
 
     note(f"plot: {plot_memory(by_model(rows), path)}")
 

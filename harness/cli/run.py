@@ -122,8 +122,7 @@ def _print_plan(jobs: tuple[Job, ...], store: Store, json: bool) -> None:
 
 
 def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> None:
-    from harness.report import comparison_table
-    from harness.report.compare import has_several
+    from harness.report.compare import comparison_table, has_several
 
     facts = {
         "planned": summary.planned,

@@ -7,11 +7,10 @@ import pytest
 
 from harness.boards import load_board
 from harness.errors import ResultsError
-from harness.report import arena_table, comparison_table, plot_memory
 from harness.report import memory as parts
-from harness.report.compare import has_several
+from harness.report.compare import arena_table, comparison_table, has_several
 from harness.report.memory import split_memory
-from harness.report.memory_plot import row_labels
+from harness.report.memory_plot import plot_memory, row_labels
 from harness.testing import fake_failure, fake_measurement
 from harness.testing.rows import key_of
 

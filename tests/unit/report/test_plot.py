@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from harness.errors import FitError
 from harness.fit import Fit, fit_all, fit_rows
-from harness.report import plot_latency
+from harness.report.plot import plot_latency
 from harness.results import Measurement
 from harness.testing import fake_measurement
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_drawn_is_refused(
 
 def test_tables_load_no_matplotlib() -> None:
     script = (
-        "import sys, harness.report; harness.report.fit_table([]);"
+        "import sys; from harness.report.tables import fit_table; fit_table([]);"
         "print([name for name in ('matplotlib', 'numpy', 'sqlalchemy') if name in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

@@ -9,9 +9,10 @@ import pytest
 
 from harness.errors import ResultsError
 from harness.fit import fit_all, fit_rows
-from harness.report import fit_table, measurement_table, write_summary
 from harness.report import text as words
+from harness.report.summary import write_summary
 from harness.report.table import Table
+from harness.report.tables import fit_table, measurement_table
 from harness.testing import fake_failure, fake_measurement
 
 
