@@ -18,7 +18,7 @@ from harness.search.record import Candidate, Method, Refinement
 from harness.search.supernet.options import SearchResult
 from harness.search.supernet.search import search
 from harness.search.training.evaluate import float_logits
-from harness.search.training.logs import logs_in, tensorboard
+from harness.search.training.logs import tensorboard
 from harness.search.training.options import TrainOptions, TrainReport
 from harness.search.training.train import Trained, train
 
@@ -70,7 +70,7 @@ def _search(work: Work) -> Found:
             plan.search,
             on_epoch=work.watcher.searched,
             checkpoint_dir=plan.folder / CHECKPOINTS,
-            log_dir=logs_in(plan.folder / LOGS / "search"),
+            log_dir=plan.folder / LOGS / "search",
         )
     constraint, contenders, refinement = plan.constraint, list(result.finalists), None
     if plan.refine and work.measure is not None:
@@ -196,7 +196,7 @@ def _train(work: Work, architecture: Architecture, options: TrainOptions, name: 
         doubled = replace(plan.constraint, budgets=plan.constraint.budgets.times(2))
         teacher = uniform_architecture(doubled, plan.dataset.input_shape)
         options = replace(options, distill_from=teacher)
-    logs = logs_in(plan.folder / LOGS / f"train-{name}")
+    logs = plan.folder / LOGS / f"train-{name}"
     with work.stage(f"train {name}", "train"), tensorboard(logs) as log:
 
         def told(report: TrainReport) -> None:

@@ -11,15 +11,10 @@ Log = Callable[[int, Mapping[str, float | None]], None]
 """Takes a step and its figures by name; None is left out."""
 
 
-def logs_in(folder: Path) -> Path | None:
-    """Return `folder` where TensorBoard is installed, else None."""
-    return folder if find_spec("tensorboard") is not None else None
-
-
 @contextmanager
 def tensorboard(folder: Path | None) -> Iterator[Log]:
-    """Write what is logged as TensorBoard's scalars, or nowhere without a folder."""
-    if folder is None:
+    """Write scalars to `folder`, or nowhere without one or where TensorBoard is not installed."""
+    if folder is None or find_spec("tensorboard") is None:
         yield lambda *_: None
         return
     from harness.models.convert import load_tensorflow
