@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,17 +11,16 @@ from harness.bench.discovery import SeenProbe, list_probes
 from harness.bench.port import open_port
 from harness.bench.probe import (
     DBGMCU_IDCODE,
-    connect_error,
-    is_bench_trouble,
     match_probe,
     open_session,
     quiet_pyocd,
+    typed_errors,
 )
 from harness.bench.station import Station
 from harness.boards import Board
 from harness.errors import HarnessError
 
-Level = Literal["ok", "warning", "error"]
+Level = Literal["ok", "error"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Finding:
     """Result of one check.
 
     Attributes:
-        level: ``ok``, ``warning`` or ``error``.
+        level: ``ok`` or ``error``.
         what: What was found.
         fix: What to do about it; None where nothing is wrong.
     """
@@ -79,8 +79,7 @@ def _finding(problem: HarnessError) -> Finding:
 
 
 def _check_chip(station: Station, board: Board, read: Callable[[Station], int]) -> Finding:
-    idcode = read(station)
-    found, expected = idcode & 0xFFF, board.facts.chip.device_id
+    found, expected = read(station) & 0xFFF, board.facts.chip.device_id
     if found == expected:
         return Finding("ok", f"chip is a {board.mcu} (device id 0x{found:03X})")
     return Finding(
@@ -101,13 +100,6 @@ def read_device_id(station: Station) -> int:
         "connect_mode": "attach",
         "resume_on_disconnect": False,
     }
-    with quiet_pyocd():
-        session = open_session(station.probe, options)
-        try:
-            return int(session.target.read32(DBGMCU_IDCODE))
-        except Exception as failure:
-            if isinstance(failure, HarnessError) or not is_bench_trouble(failure):
-                raise
-            raise connect_error(failure, station.probe) from failure
-        finally:
-            session.close()
+    probe = station.probe
+    with quiet_pyocd(), typed_errors(probe), closing(open_session(probe, options)) as session:
+        return int(session.target.read32(DBGMCU_IDCODE))

@@ -7,7 +7,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from harness.bench.discovery import SeenProbe
@@ -99,8 +99,7 @@ def open_session(probe_id: str, options: Mapping[str, Any]) -> Any:
     from pyocd.core.session import Session
 
     probe = _find(probe_id)
-    session = None
-    try:
+    with typed_errors(probe_id):
         session = Session(
             probe,
             options={
@@ -114,13 +113,24 @@ def open_session(probe_id: str, options: Mapping[str, Any]) -> Any:
                 **options,
             },
         )
-        session.open()
+        try:
+            session.open()
+        except BaseException:
+            with suppress(Exception):  # a consequence of the failure to open
+                session.close()
+            raise
+    return session
+
+
+@contextmanager
+def typed_errors(probe_id: str) -> Iterator[None]:
+    """Turn pyOCD's and USB's exceptions into `connect_error`; bugs keep their traceback."""
+    try:
+        yield
     except BaseException as failure:
-        _close(session)
         if isinstance(failure, HarnessError) or not is_bench_trouble(failure):
             raise
         raise connect_error(failure, probe_id) from failure
-    return session
 
 
 def _find(probe_id: str) -> Any:
@@ -152,16 +162,6 @@ def _find(probe_id: str) -> Any:
     seen = [SeenProbe(p.unique_id, f"{p.vendor_name} {p.product_name}".strip()) for p in probes]
     chosen = match_probe(probe_id, seen)
     return next(probe for probe in probes if probe.unique_id == chosen.unique_id)
-
-
-def _close(session: Any) -> None:
-    if session is None:
-        return
-    try:
-        session.close()
-    except Exception as failure:
-        # The user must see the failure to open, which caused this one.
-        logging.getLogger(__name__).debug("closing after a failed open: %s", failure)
 
 
 def is_bench_trouble(failure: BaseException) -> bool:

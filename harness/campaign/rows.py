@@ -36,10 +36,18 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
     )
     issues, arena = _issues(job, capture, comparison.bit_exact), capture.arena
     flash = {f"flash_{part}_bytes": size for part, size in asdict(built.image.sizes).items()}
-    known = {**_provenance(job, campaign), **_model_facts(built.model), **_build_facts(built)}
+    image, sources, graph = built.image, built.sources, built.model.graph
     return Measurement(
-        **known,
+        **{**_provenance(job, campaign), "model_sha256": built.model.sha256},
+        **{name: getattr(graph, name) for name in _COSTS},
         **flash,
+        macs_by_operator=dict(graph.macs_by_operator()),
+        runtime_version=sources.runtime_version,
+        kernels_version=sources.kernels_version,
+        toolchain=image.toolchain,
+        firmware_sha256=image.sha256,
+        build_id=image.build_id,
+        arena_planned_bytes=sources.arena_planned_bytes,
         status=Status.DEGRADED if issues else Status.VALID,
         issues=issues,
         chip_uid=identity.uid,
@@ -66,8 +74,8 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         arena_paint_bytes=memory.painted,
         stack_bytes=memory.stack_used,
         stack_capacity_bytes=memory.stack_size,
-        ram_static_bytes=built.image.ram_static_bytes,
-        ram_other_bytes=built.image.ram.other,
+        ram_static_bytes=image.ram_static_bytes,
+        ram_other_bytes=image.ram.other,
         reference=built.prepared.reference,
         output_bytes_total=comparison.bytes_total,
         output_bytes_differing=comparison.bytes_differing,
@@ -144,27 +152,6 @@ def _provenance(job: Job, campaign: str | None) -> dict[str, Any]:
         "repeats": job.measure.repeats,
         "harness_version": __version__,
         "git_revision": git_revision(),
-    }
-
-
-def _model_facts(model: TFLiteModel) -> dict[str, Any]:
-    graph = model.graph
-    return {
-        "model_sha256": model.sha256,
-        **{name: getattr(graph, name) for name in _COSTS},
-        "macs_by_operator": dict(graph.macs_by_operator()),
-    }
-
-
-def _build_facts(built: Built) -> dict[str, Any]:
-    image, sources = built.image, built.sources
-    return {
-        "runtime_version": sources.runtime_version,
-        "kernels_version": sources.kernels_version,
-        "toolchain": image.toolchain,
-        "firmware_sha256": image.sha256,
-        "build_id": image.build_id,
-        "arena_planned_bytes": sources.arena_planned_bytes,
     }
 
 
