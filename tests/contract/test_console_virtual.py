@@ -140,7 +140,7 @@ def test_unread_output_beyond_the_limit_is_reported(port: Any) -> None:
     from harness.virtual.registry import get_machine
 
     wire = get_machine("nucleo_f746zg").console.state[0]
-    wire.tx_head = wire.tx_tail + TX_BYTES
+    wire["tx_head"] = wire["tx_tail"] + TX_BYTES
     say(b"xyz")
     assert len(port.read(TX_BYTES)) == TX_BYTES
     with pytest.raises(VirtualError, match="3 bytes of the console were lost"):

@@ -41,8 +41,8 @@ def map_registers(engine: Any, address: int, bus: CoreAccesses, fast: Page | Non
     callbacks = tuple(ctypes.cast(c, ctypes.c_void_p) for c in slow)
     state = None
     if fast is not None:
-        fast.state[0].call_read = callbacks[0].value
-        fast.state[0].call_write = callbacks[1].value
+        fast.state["call_read"] = callbacks[0].value
+        fast.state["call_write"] = callbacks[1].value
         callbacks = ctypes.c_void_p(fast.read), ctypes.c_void_p(fast.write)
         state = ctypes.c_void_p(fast.state.ctypes.data)
     call_unicorn(
@@ -59,6 +59,6 @@ def hook_flash(engine: Any, store: Callable[..., bool], state: Any) -> object:
         What must live as long as the engine.
     """
     callback = _STORE(store)
-    state[0].call_store = ctypes.cast(callback, ctypes.c_void_p).value
+    state["call_store"] = ctypes.cast(callback, ctypes.c_void_p).value
     add_hook(engine, uc.UC_HOOK_MEM_WRITE_PROT, flash_store.address, state.ctypes.data)
     return callback

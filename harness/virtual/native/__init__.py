@@ -20,8 +20,8 @@ inlined = njit(inline="always")
 
 
 def shared(kind: Any) -> Any:
-    """Return a zeroed record of dtype `kind` for Python (``[0].field``) and compiled code.
+    """Return a zeroed record of dtype `kind` for Python (``[0]["field"]``) and compiled code.
 
     The memory is `.ctypes.data`, and lives as long as what is returned.
     """
-    return np.zeros(1, kind).view(np.recarray)
+    return np.zeros(1, kind)

@@ -32,14 +32,14 @@ class Console:
     def __init__(self, received: int = 0) -> None:
         self.state = shared(CONSOLE)
         self._wire = self.state[0]
-        self._wire.received = received
-        self._rx_bytes = memoryview(self._wire.rx)
-        self._tx_bytes = memoryview(self._wire.tx)
+        self._wire["received"] = received
+        self._rx_bytes = memoryview(self._wire["rx"])
+        self._tx_bytes = memoryview(self._wire["tx"])
         flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
         self._rx_event, self._tx_event = os.eventfd(0, flags), os.eventfd(0, flags)
         self._poll = select.poll()
         self._poll.register(self._tx_event, select.POLLIN)
-        self._wire.rx_event, self._wire.tx_event = self._rx_event, self._tx_event
+        self._wire["rx_event"], self._wire["tx_event"] = self._rx_event, self._tx_event
         self._lock = threading.Lock()  # guards the core's end of the ring to the core
         self._reading = threading.Lock()
         self._receiving = False
@@ -53,69 +53,69 @@ class Console:
     def place(self, offset: int, *, status: int, receive: int, transmit: int) -> None:
         """Say where in its page the USART's registers are."""
         wire = self._wire
-        wire.status_at = offset + status
-        wire.rx_at = offset + receive
-        wire.tx_at = offset + transmit
+        wire["status_at"] = offset + status
+        wire["rx_at"] = offset + receive
+        wire["tx_at"] = offset + transmit
 
     def set_fast(self, status: int | None) -> None:
         """Let the compiled callbacks move bytes, with these status flags; None stops them."""
         if status is not None:
-            self._wire.status = status
-        self._wire.fast = int(status is not None)
+            self._wire["status"] = status
+        self._wire["fast"] = int(status is not None)
 
     def set_receiver(self, on: bool) -> None:
         """Switch the receiver; bytes that arrive while it is off are lost."""
         with self._lock:
             self._receiving = on
             if not on:
-                self._wire.rx_tail = self._wire.rx_head
+                self._wire["rx_tail"] = self._wire["rx_head"]
 
     @property
     def waiting(self) -> bool:
         """Whether a byte waits for the core."""
-        return bool(self._wire.rx_head != self._wire.rx_tail)
+        return bool(self._wire["rx_head"] != self._wire["rx_tail"])
 
     def peek(self) -> int:
         """Return the next byte for the core without taking it; 0 when there is none."""
-        tail = self._wire.rx_tail % RX_BYTES
+        tail = self._wire["rx_tail"] % RX_BYTES
         return self._rx_bytes[tail] if self.waiting else 0
 
     def take(self) -> int:
         """Take the next byte for the core; 0 when there is none."""
         byte = self.peek()
         if self.waiting:
-            self._wire.rx_tail += 1
-            if self._wire.received:
-                ctypes.c_int64.from_address(int(self._wire.received)).value = 1
+            self._wire["rx_tail"] += 1
+            if self._wire["received"]:
+                ctypes.c_int64.from_address(int(self._wire["received"])).value = 1
         return byte
 
     def put(self, byte: int) -> None:
         """Send a byte to the host; without a reader it is lost, as in the probe's bridge."""
         wire = self._wire
-        if not wire.listening:
+        if not wire["listening"]:
             return
-        if wire.tx_head - wire.tx_tail >= TX_BYTES:
-            wire.lost += 1
+        if wire["tx_head"] - wire["tx_tail"] >= TX_BYTES:
+            wire["lost"] += 1
             return
-        self._tx_bytes[wire.tx_head % TX_BYTES] = byte
-        wire.tx_head += 1
+        self._tx_bytes[wire["tx_head"] % TX_BYTES] = byte
+        wire["tx_head"] += 1
         os.eventfd_write(self._tx_event, 1)
 
     def interrupt(self, on: bool) -> None:
         """End the core's waiting for input, and do not let it wait while `on`."""
-        self._wire.interrupted = int(on)
+        self._wire["interrupted"] = int(on)
         if on and self._powered:
             os.eventfd_write(self._rx_event, 1)
 
     def take_idle_ns(self) -> int:
         """Return how long the core has waited for input since the last call."""
-        idle = int(self._wire.idle_ns)
-        self._wire.idle_ns = 0
+        idle = int(self._wire["idle_ns"])
+        self._wire["idle_ns"] = 0
         return idle
 
     def add_idle_ns(self, idle: int) -> None:
         """Let the core have waited for longer; the core must not be running."""
-        self._wire.idle_ns += idle
+        self._wire["idle_ns"] += idle
 
     def fail(self, error: HarnessError | None) -> None:
         """Deliver `error` to the reader after the bytes that came before it; None clears it."""
@@ -151,12 +151,12 @@ class Console:
             self._owner = owner
         self.baud = baud
         self.discard_input()
-        self._wire.listening = 1
+        self._wire["listening"] = 1
         return True
 
     def close(self) -> None:
         """Close the console; a pending `read` returns."""
-        self._wire.listening = 0
+        self._wire["listening"] = 0
         self.baud = None
         self._owner = None
         self.wake()
@@ -177,13 +177,13 @@ class Console:
             with self._lock:
                 if not self._receiving or not self._powered:
                     return
-                head = int(wire.rx_head)
-                if head - wire.rx_tail + len(data) <= RX_BYTES:
+                head = int(wire["rx_head"])
+                if head - wire["rx_tail"] + len(data) <= RX_BYTES:
                     at = head % RX_BYTES
                     first = min(len(data), RX_BYTES - at)
                     self._rx_bytes[at : at + first] = data[:first]
                     self._rx_bytes[: len(data) - first] = data[first:]
-                    wire.rx_head = head + len(data)
+                    wire["rx_head"] = head + len(data)
                     os.eventfd_write(self._rx_event, 1)
                     return
             self._check()
@@ -215,19 +215,19 @@ class Console:
 
     def _wait(self, seconds: float) -> None:
         wire = self._wire
-        wire.reader_waits = 1
-        nothing = wire.tx_head == wire.tx_tail
+        wire["reader_waits"] = 1
+        nothing = wire["tx_head"] == wire["tx_tail"]
         if nothing and self._poll.poll(1000 * seconds):
             os.eventfd_read(self._tx_event)
-        wire.reader_waits = 0
+        wire["reader_waits"] = 0
 
     def _take_sent(self, count: int) -> bytes:
         wire = self._wire
-        tail = int(wire.tx_tail)
-        count = min(count, int(wire.tx_head) - tail)
+        tail = int(wire["tx_tail"])
+        count = min(count, int(wire["tx_head"]) - tail)
         if count <= 0:
-            if wire.lost:
-                lost, wire.lost = int(wire.lost), 0
+            if wire["lost"]:
+                lost, wire["lost"] = int(wire["lost"]), 0
                 raise VirtualError(
                     f"{lost} bytes of the console were lost, as no one read them",
                     expected=f"a reader that lets at most {TX_BYTES} bytes pile up",
@@ -237,7 +237,7 @@ class Console:
         at = tail % TX_BYTES
         first = min(count, TX_BYTES - at)
         data = bytes(self._tx_bytes[at : at + first]) + bytes(self._tx_bytes[: count - first])
-        wire.tx_tail = tail + count
+        wire["tx_tail"] = tail + count
         return data
 
     def _check(self) -> None:
@@ -254,7 +254,7 @@ class Console:
     @property
     def unread(self) -> int:
         """Bytes that the host can read at once."""
-        return int(self._wire.tx_head - self._wire.tx_tail)
+        return int(self._wire["tx_head"] - self._wire["tx_tail"])
 
     @property
     def in_waiting(self) -> int:
@@ -264,10 +264,10 @@ class Console:
 
     def discard_input(self) -> None:
         """Drop what the host has not read."""
-        self._wire.tx_tail = self._wire.tx_head
-        self._wire.lost = 0
+        self._wire["tx_tail"] = self._wire["tx_head"]
+        self._wire["lost"] = 0
 
     def discard_output(self) -> None:
         """Drop what the core has not read."""
         with self._lock:
-            self._wire.rx_tail = self._wire.rx_head
+            self._wire["rx_tail"] = self._wire["rx_head"]

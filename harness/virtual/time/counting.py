@@ -81,7 +81,7 @@ class BlockCounter:
         self._event_cycles: EventCycles = lambda _code, _address: ()
         self._state = shared(blocks.TABLE)
         self._table = self._state[0]
-        self._blocks = self._table.blocks
+        self._blocks = self._table["blocks"]
         # Signed: what a cut leaves in front may be nothing, or pair with its rest.
         self._cycles = np.zeros(blocks.MAX_SLOTS, dtype=np.int64)
         self._cycles_of_events = np.zeros((blocks.MAX_SLOTS, EVENTS), dtype=np.int64)
@@ -113,16 +113,16 @@ class BlockCounter:
 
     def request_stop(self) -> None:
         """Make the core stop before its next block. Safe from any thread."""
-        self._table.stop = 1
+        self._table["stop"] = 1
 
     def clear_stop(self) -> None:
         """Let the core run again."""
-        self._table.stop = 0
+        self._table["stop"] = 0
 
     @property
     def stop_requested(self) -> bool:
         """Whether a stop is pending."""
-        return bool(self._table.stop)
+        return bool(self._table["stop"])
 
     @property
     def running(self) -> bool:
@@ -149,7 +149,7 @@ class BlockCounter:
 
     def counts(self) -> tuple[Any, Any]:
         """Return copies of the counts and events of every slot in use, slot 0 first."""
-        used = self._blocks[: int(self._table.used) + 1]
+        used = self._blocks[: int(self._table["used"]) + 1]
         return used["count"].copy(), used["events"].copy()
 
     def cost(self, slot: int) -> BlockCost:
@@ -157,11 +157,11 @@ class BlockCounter:
         self._find_costs()
         block = self._blocks[slot]
         return BlockCost(
-            int(block.address),
-            int(block.bytes),
-            int(block.count),
+            int(block["address"]),
+            int(block["bytes"]),
+            int(block["count"]),
             int(self._cycles[slot]),
-            tuple(block.events.tolist()),
+            tuple(block["events"].tolist()),
             tuple(self._cycles_of_events[slot].tolist()),
         )
 
@@ -185,12 +185,13 @@ class BlockCounter:
 
     def executed(self, address: int) -> int:
         """Return the size in bytes of the block at `address`, 0 if none ran."""
-        chunk = self._table.pages[address >> 12]  # 0, where no block is, for none
-        return int(self._blocks[self._table.slots[chunk, (address & 0xFFF) >> 1]].bytes)
+        chunk = self._table["pages"][address >> 12]  # 0, where no block is, for none
+        slot = self._table["slots"][chunk, (address & 0xFFF) >> 1]
+        return int(self._blocks[slot]["bytes"])
 
     def has_code(self, start: int, end: int) -> bool:
         """Return whether any block in the pages of [start, end) has run."""
-        return bool(self._table.pages[start >> 12 : (end + 0xFFF) >> 12].any())
+        return bool(self._table["pages"][start >> 12 : (end + 0xFFF) >> 12].any())
 
     def forget(self, start: int, end: int) -> None:
         """Drop blocks in [start, end), whose code is about to change; their cycles are kept."""
@@ -198,10 +199,10 @@ class BlockCounter:
             return
         # Dropping all blocks is simple, and cheap as costs are remembered by content.
         self._before = self.elapsed()
-        table, used = self._table, self._blocks[: int(self._table.used) + 1]
-        table.pages[used["address"][1:] >> 12] = 0
-        table.slots[: 1 + int(table.chunks_used)] = 0
-        table.used = table.chunks_used = 0
+        table, used = self._table, self._blocks[: int(self._table["used"]) + 1]
+        table["pages"][used["address"][1:] >> 12] = 0
+        table["slots"][: 1 + int(table["chunks_used"])] = 0
+        table["used"] = table["chunks_used"] = 0
         used[:] = 0
         if self._observer is not None:
             self._observer.forget()
@@ -209,17 +210,17 @@ class BlockCounter:
 
     def _find_costs(self) -> int:
         """Ask the timing model about the blocks that are new; return how many there are."""
-        if self._table.overflow:
+        if self._table["overflow"]:
             raise VirtualError(
                 "more basic blocks were executed than the cycle counter has room for",
                 expected=f"at most {blocks.MAX_SLOTS} blocks in {blocks.MAX_CHUNKS} pages of 4 KiB",
             )
         if self._observer is not None and self._observer.error is not None:
             raise self._observer.error
-        used = int(self._table.used)
+        used = int(self._table["used"])
         for slot in range(self._costed + 1, used + 1):
             block = self._blocks[slot]
-            address, size = int(block.address), int(block.bytes)
+            address, size = int(block["address"]), int(block["bytes"])
             code = self._read_code(address, size)
             if code is None:
                 raise VirtualError(f"no memory behind the executed block at {address:#010x}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.memory import Memory, MemoryMap
 from harness.virtual.native import hooks, shared, watch
@@ -43,17 +45,17 @@ class Observer:
         self._state = shared(watch.WATCH)
         self._watch = self._state[0]
         self._callback = _DESCRIBE(self._on_new_block)
-        self._known: dict[tuple[int, bytes], tuple[int, int, list[Access]]] = {}
+        self._known: dict[tuple[int, bytes], tuple[int, int, list[int], Any]] = {}
         self._blocks: Any = None
         self.error: HarnessError | None = None
-        self._watch.describe = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
-        self._watch.cold = 1
-        lines, facts = self._watch.caches, board.facts.caches
+        self._watch["describe"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
+        self._watch["cold"] = 1
+        lines, facts = self._watch["caches"], board.facts.caches
         if self._cortex_m7:
-            lines.icache_sets = facts.icache_bytes // (facts.icache_ways * _LINE_BYTES)
-            lines.dcache_sets = facts.dcache_bytes // (facts.dcache_ways * _LINE_BYTES)
-            lines.dcache_ways = facts.dcache_ways
-            self._watch.cached_from = _FLASH_AXI
+            lines["icache_sets"] = facts.icache_bytes // (facts.icache_ways * _LINE_BYTES)
+            lines["dcache_sets"] = facts.dcache_bytes // (facts.dcache_ways * _LINE_BYTES)
+            lines["dcache_ways"] = facts.dcache_ways
+            self._watch["cached_from"] = _FLASH_AXI
         elif facts.accelerator is None:
             raise VirtualError(
                 f"the timing of '{board.id}' depends on its flash accelerator",
@@ -62,22 +64,22 @@ class Observer:
                 fix="add it, or use a timing model without memory: HARNESS_TIMING=issue",
             )
         else:
-            self._watch.accelerator = 1
-            lines.line_shift = facts.accelerator.line_bytes.bit_length() - 1
-            lines.code_kept = facts.accelerator.code_lines
-            lines.data_kept = facts.accelerator.data_lines
-            lines.prefetch = facts.accelerator.prefetch
+            self._watch["accelerator"] = 1
+            lines["line_shift"] = facts.accelerator.line_bytes.bit_length() - 1
+            lines["code_kept"] = facts.accelerator.code_lines
+            lines["data_kept"] = facts.accelerator.data_lines
+            lines["prefetch"] = facts.accelerator.prefetch
         self._add_regions()
 
     def _add_regions(self) -> None:
         regions = [(origin, m) for m in self._memory.memories for origin in m.origins]
         if len(regions) > watch.MAX_REGIONS:
             raise VirtualError(f"more than {watch.MAX_REGIONS} regions of memory")
-        self._watch.region_count = len(regions)
+        self._watch["region_count"] = len(regions)
         # RAM first, as most accesses go there.
         for n, (origin, memory) in enumerate(sorted(regions, key=lambda r: -r[0])):
             kind = self._kind(origin, memory)
-            self._watch.regions[n] = (origin, memory.bytes, kind, memory.address)
+            self._watch["regions"][n] = (origin, memory.bytes, kind, memory.address)
 
     def _kind(self, origin: int, memory: Memory) -> int:
         """Return what a data access to `memory` at `origin` goes through."""
@@ -91,7 +93,7 @@ class Observer:
 
     def watch(self, table: int, blocks: Any) -> None:
         """Use the block table at host address `table`, whose blocks are `blocks`."""
-        self._watch.table = table
+        self._watch["table"] = table
         self._blocks = blocks
 
     @property
@@ -106,19 +108,19 @@ class Observer:
 
     def enable_caches(self, *, instruction: bool, data: bool) -> None:
         """Follow the core's cache enables; a cache that is switched on is empty."""
-        caches = self._watch.caches
+        caches = self._watch["caches"]
         new = instruction and self._cortex_m7, data and self._cortex_m7
-        if new != (caches.icache_on, caches.dcache_on):
-            caches.icache_on, caches.dcache_on = new
+        if new != (caches["icache_on"], caches["dcache_on"]):
+            caches["icache_on"], caches["dcache_on"] = new
             self.forget_history()
 
     def forget_history(self) -> None:
         """Empty caches and predictors before the next block."""
-        self._watch.cold = 1
+        self._watch["cold"] = 1
 
     def forget(self) -> None:
         """Start anew, as the block table did."""
-        self._watch.last = self._watch.access_count = 0
+        self._watch["last"] = self._watch["access_count"] = 0
 
     def _on_new_block(self, slot: int) -> None:
         try:
@@ -130,29 +132,30 @@ class Observer:
 
     def _describe(self, slot: int) -> None:
         block = self._blocks[slot]
-        address = int(block.address)
-        code = self._memory.read(address, int(block.bytes)) or b""
+        address = int(block["address"])
+        code = self._memory.read(address, int(block["bytes"])) or b""
         known = self._known.get((address, code))
         if known is None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()  # many firmware images have been through here
             known = self._known[address, code] = self._derive(code, address)
-        block.branch, block.initial, accesses = known
-        first = int(self._watch.access_count)
+        block["branch"], block["initial"], registers, accesses = known
+        first = int(self._watch["access_count"])
         if first + len(accesses) > watch.MAX_ACCESSES:
             raise VirtualError("more code was executed than the memory model has room for")
-        for n, access in enumerate(accesses, start=first):
-            _store(access, self._watch.accesses[n])
-        block.access, block.access_count = first, len(accesses)
-        self._watch.access_count = first + len(accesses)
+        self._watch["accesses"][first : first + len(accesses)] = accesses
+        self._watch["access_count"] = first + len(accesses)
+        block["access"], block["access_count"] = first, len(accesses)
+        block["registers"][: len(registers)] = registers
+        block["register_count"] = len(registers)
+
+    def _derive(self, code: bytes, address: int) -> tuple[int, int, list[int], Any]:
+        """Return kind and prediction of the branch, registers that are read, and accesses."""
+        accesses = derive(code, address, merge=self._cortex_m7)
         terms = {value for access in accesses for value, _ in access.address.terms}
         registers = sorted(value for value in terms if value < watch.FIRST_KEPT)
-        block.registers[: len(registers)] = registers
-        block.register_count = len(registers)
-
-    def _derive(self, code: bytes, address: int) -> tuple[int, int, list[Access]]:
-        accesses = derive(code, address, merge=self._cortex_m7)
-        return *branch_of(list(decode_block(code))), accesses
+        packed = np.array([_packed(access) for access in accesses], dtype=watch.ACCESS)
+        return *branch_of(list(decode_block(code))), registers, packed
 
 
 def branch_of(block: list[Instruction]) -> tuple[int, int]:
@@ -171,15 +174,19 @@ def branch_of(block: list[Instruction]) -> tuple[int, int]:
     return BRANCH_INDIRECT, 0
 
 
-def _store(access: Access, record: Any) -> None:
-    """Write an access to its record for the compiled code."""
+def _packed(access: Access) -> tuple[object, ...]:
+    """Return an access as a record of the compiled code."""
     terms = access.address.terms
-    record.constant = access.address.constant
-    record.terms = len(terms)
-    record["values"][: len(terms)] = [value for value, _ in terms]
-    record.factors[: len(terms)] = [factor for _, factor in terms]
-    record.bytes = min(access.bytes, 0xFF)
-    record.element_bytes = access.element_bytes
-    record.elements = access.elements
-    record.store, record.chained = access.store, access.chained
-    record.keep = access.keep
+    values, factors = zip(*[*terms, *[(0, 0)] * (watch.MAX_TERMS - len(terms))], strict=True)
+    return (
+        access.address.constant,
+        len(terms),
+        values,
+        factors,
+        min(access.bytes, 0xFF),
+        access.element_bytes,
+        access.elements,
+        access.store,
+        access.chained,
+        access.keep,
+    )

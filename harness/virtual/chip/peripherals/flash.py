@@ -32,9 +32,9 @@ class FlashInterface(Peripheral, ABC):
         self.state = shared(FLASH)
         self._shared = self.state[0]
         # A family that the compiled callbacks know says where its registers are.
-        self._shared.sr_at = self._shared.cr_at = -1
-        self._shared.cr = LOCK
-        self._shared.table = to.counter.address
+        self._shared["sr_at"] = self._shared["cr_at"] = -1
+        self._shared["cr"] = LOCK
+        self._shared["table"] = to.counter.address
         self._key_step = self._option_step = 0
         self._keys_blocked = False
         #: Faults: called with (sector or None, first offset) of what was erased, and with the
@@ -66,20 +66,20 @@ class FlashInterface(Peripheral, ABC):
     @property
     def sr(self) -> int:
         """Status register."""
-        return int(self._shared.sr)
+        return int(self._shared["sr"])
 
     @sr.setter
     def sr(self, value: int) -> None:
-        self._shared.sr = value
+        self._shared["sr"] = value
 
     @property
     def cr(self) -> int:
         """Control register."""
-        return int(self._shared.cr)
+        return int(self._shared["cr"])
 
     @cr.setter
     def cr(self, value: int) -> None:
-        self._shared.cr = value
+        self._shared["cr"] = value
 
     @property
     def wait_states(self) -> int:

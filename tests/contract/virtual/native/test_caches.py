@@ -37,8 +37,13 @@ def counts() -> Any:
     return np.zeros(EVENTS, dtype=np.int64)
 
 
+def record(kind: Any) -> Any:
+    """Return a record whose fields are attributes, as compiled code has them."""
+    return shared(kind).view(np.recarray)[0]
+
+
 def caches(**facts: int) -> Any:
-    found = shared(CACHES)[0]
+    found = record(CACHES)
     for name, value in facts.items():
         setattr(found, name, value)
     _empty(found)
@@ -151,7 +156,7 @@ def test_the_line_of_the_accelerator_that_was_unused_for_longest_goes(counts: An
 
 
 def test_a_two_bit_counter_predicts_a_loop() -> None:
-    watch, block = shared(WATCH)[0], shared(BLOCK)[0]
+    watch, block = record(WATCH), record(BLOCK)
     watch.epoch, block.branch, block.initial = 1, events.BRANCH_CONDITIONAL, 2
     for jumped in (*[True] * 9, False, True, True):
         predict.py_func(watch, block, FLASH, jumped)
@@ -159,7 +164,7 @@ def test_a_two_bit_counter_predicts_a_loop() -> None:
 
 
 def test_an_indirect_branch_is_expected_where_it_went_last() -> None:
-    watch, block = shared(WATCH)[0], shared(BLOCK)[0]
+    watch, block = record(WATCH), record(BLOCK)
     watch.epoch, block.branch = 1, events.BRANCH_INDIRECT
     for at in (FLASH, FLASH, FLASH + 8, FLASH):
         predict.py_func(watch, block, at, True)
@@ -167,7 +172,7 @@ def test_an_indirect_branch_is_expected_where_it_went_last() -> None:
 
 
 def test_a_prediction_starts_anew_with_the_history() -> None:
-    watch, block = shared(WATCH)[0], shared(BLOCK)[0]
+    watch, block = record(WATCH), record(BLOCK)
     watch.epoch, block.branch, block.initial = 1, events.BRANCH_CONDITIONAL, 1
     predict.py_func(watch, block, FLASH, True)
     predict.py_func(watch, block, FLASH, True)
@@ -180,7 +185,7 @@ def test_a_prediction_starts_anew_with_the_history() -> None:
 
 
 def test_an_unaligned_word_at_an_odd_address_counts_twice(counts: Any) -> None:
-    watch, access = shared(WATCH)[0], shared(ACCESS)[0]
+    watch, access = record(WATCH), record(ACCESS)
     access.bytes, access.element_bytes, access.elements = 4, 4, 1
     for address in (0x2000_0000, 0x2000_0002, 0x2000_0001):
         look_up.py_func(watch, access, np.int64(address), TCM, counts)
@@ -188,14 +193,14 @@ def test_an_unaligned_word_at_an_odd_address_counts_twice(counts: Any) -> None:
 
 
 def test_an_access_across_two_lines_looks_both_up(counts: Any) -> None:
-    watch, access = shared(WATCH)[0], shared(ACCESS)[0]
+    watch, access = record(WATCH), record(ACCESS)
     access.bytes = 8
     look_up.py_func(watch, access, np.int64(0x2002_001C), CACHED_RAM, counts)
     assert counts[events.DCACHE_RAM] == 2
 
 
 def test_a_region_ends_before_its_end() -> None:
-    watch = shared(WATCH)[0]
+    watch = record(WATCH)
     watch.region_count = 1
     watch.regions[0] = (0x2000_0000, 0x100, TCM, 0)
     found = [
@@ -206,7 +211,7 @@ def test_a_region_ends_before_its_end() -> None:
 
 @pytest.mark.parametrize("find", [find_block, find_block.py_func], ids=["compiled", "python"])
 def test_a_block_is_its_address_and_size(find: Any) -> None:
-    table = shared(TABLE)[0]
+    table = record(TABLE)
     assert find(table, FLASH, 8) == -1  # negative: it is new
     assert find(table, FLASH, 4) == -2
     assert find(table, FLASH + 2, 8) == -3
@@ -216,7 +221,7 @@ def test_a_block_is_its_address_and_size(find: Any) -> None:
 
 def test_a_full_table_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(find_block.py_func.__globals__, "MAX_SLOTS", 2)
-    table = shared(TABLE)[0]
+    table = record(TABLE)
     assert find_block.py_func(table, FLASH, 8) == -1
     assert find_block.py_func(table, FLASH + 8, 8) == 0
     assert table.overflow

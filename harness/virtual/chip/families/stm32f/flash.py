@@ -47,10 +47,10 @@ class FlashF(FlashInterface):
     def _share_with_compiled(self) -> None:
         """Let the compiled callbacks read and program where nothing depends on it."""
         shared = self._shared
-        shared.sr_at, shared.cr_at = (_BASE & 0xFFF) + _SR, (_BASE & 0xFFF) + _CR
-        shared.content, shared.content_bytes = self.memory.address, self.memory.bytes
-        shared.origin_count = len(self.memory.origins)
-        shared.origins[: shared.origin_count] = self.memory.origins
+        shared["sr_at"], shared["cr_at"] = (_BASE & 0xFFF) + _SR, (_BASE & 0xFFF) + _CR
+        shared["content"], shared["content_bytes"] = self.memory.address, self.memory.bytes
+        shared["origin_count"] = len(self.memory.origins)
+        shared["origins"][: shared["origin_count"]] = self.memory.origins
 
     def reset(self) -> None:
         """Lock the controller; the array keeps its content."""
@@ -126,7 +126,7 @@ class FlashF(FlashInterface):
         new = bytes(a & b for a, b in zip(old, value.to_bytes(size, "little"), strict=True))
         if int.from_bytes(new, "little") != value:
             self._fixups.append((offset, new))
-            self._shared.pending = 1
+            self._shared["pending"] = 1
         self.done()
         return True
 
@@ -140,4 +140,4 @@ class FlashF(FlashInterface):
         for offset, content in self._fixups:
             self.memory.data[offset : offset + len(content)] = content
         self._fixups.clear()
-        self._shared.pending = 0
+        self._shared["pending"] = 0
