@@ -228,10 +228,10 @@ def _wait(process: int) -> int | None:
 
 
 def _wait_for_rows(process: int, database: Path, count: int) -> None:
-    """Wait until a campaign has stored so many rows, or has ended."""
+    """Wait until a campaign has stored `count` rows, or has ended."""
     limit = time.monotonic() + _LIMIT_S
     while time.monotonic() < limit:
-        # Its status is left for whoever waits for it.
+        # WNOWAIT leaves the status for `_wait`.
         if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             return
         if _count(database) >= count:

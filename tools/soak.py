@@ -36,10 +36,10 @@ FAULTS = (
     "drop:1e-5,garble:1e-5,duplicate:1e-5,delay:3e-6,vanish:5e-6,reset:5e-6,watchdog:3e-6,"
     "probe:5e-5,hardfault:1e-3,hang:3e-4,flip:0.005,rot:5e-4"
 )
-"""Some two measurements in ten meet one."""
+"""About two measurements in ten meet one."""
 
 BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re")
-# What a measurement says of the network; everything else is time, place and provenance.
+# Columns that depend on the network alone, not on time, place and provenance.
 FIGURES = (
     "cycles", "latency_us", "layers", "layers_total_cycles", "clock_hz", "arena_used_bytes",
     "arena_paint_bytes", "stack_bytes", "bit_exact", "output_bytes_differing", "chip_uid",
@@ -56,11 +56,11 @@ class Soak:
         measurements: Jobs of the campaign.
         rows: Rows by status, failed ones of every run included.
         codes: Failed rows by issue code.
-        retries: Attempts that failed and were followed by another, by code.
-        faults: Faults that fell, by kind.
+        retries: Failed attempts that were repeated, by code.
+        faults: Faults that were injected, by kind.
         runs: How often the campaign was run until every job had a valid row.
         disabled: How often a station was disabled.
-        wrong: Valid rows whose figures are not those of sound boards: must be empty.
+        wrong: Figures of valid rows that differ from those without faults: must be empty.
         lost: Rows that were finished and are not in the store: must be empty.
         untyped: Codes of failed rows that no error class has: must be empty.
         unfinished: Jobs without a valid row in the end: must be 0.
@@ -128,7 +128,7 @@ def soak(
         faults: As in a serial URL.
         seed: Of the faults.
         boards: Virtual boards that share the work.
-        listener: Hears progress of the faulty runs.
+        listener: Follows progress of the runs with faults.
     """
     from harness.results import open_store
 
@@ -248,7 +248,7 @@ def text(report: Soak) -> str:
     lines = [
         f"{report.measurements} measurements in {report.seconds:.0f} s and {report.runs} runs of "
         "the campaign",
-        f"  faults that fell:      {counted(report.faults)}",
+        f"  faults injected:       {counted(report.faults)}",
         f"  attempts repeated:     {counted(report.retries)}",
         f"  rows:                  {counted(report.rows)}",
         f"  codes of failed rows:  {counted(report.codes)}",

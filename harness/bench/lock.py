@@ -20,9 +20,9 @@ from harness.paths import cache_dir
 def station_lock(station: Station) -> Iterator[None]:
     """Hold a station for the length of the block.
 
-    A real one is held against other processes too, by its probe, so that two bench files cannot
-    hand out one board twice; each process has its own virtual boards. The lock is the operating
-    system's: a killed holder leaves nothing behind.
+    A real one is locked for other processes too, by its probe, so that two bench files cannot hand
+    out one board twice; each process has its own virtual boards. The lock is the operating
+    system's: it is free when its holder is killed.
 
     Raises:
         StationLocked: The station is in use; says by which process since when.

@@ -23,7 +23,7 @@ class BackboneSamples(Strict):
     Attributes:
         name: Backbone, see ``harness sample --help``.
         samples: How many.
-        first: Index of the first, so that a later campaign can go on where one ended.
+        first: Index of the first, so that a later campaign can continue an earlier one.
         max_working_memory_bytes: Reject samples that need more.
         max_parameters: Reject samples that have more.
         width_step: Grid of channel widths; 1 shows what widths not divisible by 4 cost.
@@ -59,7 +59,7 @@ class MeasureOptions(Strict):
         repeats: Timed inferences, after each reset.
         boots: How often the device is reset and measured anew.
         layers: Whether a separate pass times each layer.
-        verify_arena: Whether the smallest arena that works is searched on the device.
+        verify_arena: Whether to search for the smallest arena that works, on the device.
         icache: Instruction cache on.
         dcache: Data cache on.
         art: Flash accelerator and prefetch on.
