@@ -14,7 +14,7 @@ from harness.cli.output import (
     print_measurements,
     print_outcome,
     print_ready_table,
-    print_table,
+    print_rows,
 )
 from harness.errors import EXIT_BENCH, EXIT_FAILED
 from harness.paths import DEFAULT_STORE
@@ -102,22 +102,19 @@ def run(
 def _print_plan(jobs: tuple[Job, ...], store: Store, json: bool) -> None:
     known = store.keys() & {job.key for job in jobs}
     rows = [
-        {
-            "key": job.key[:12],
-            "network": job.spec.name,
-            "station": job.station.name,
-            "source": job.station.source,
-            "runtime": f"{job.runtime.runtime}/{job.runtime.kernels}",
-            "flags": job.build.optimization,
-            "done": job.key in known,
-        }
+        (
+            job.key[:12],
+            job.spec.name,
+            job.station.name,
+            job.station.source,
+            f"{job.runtime.runtime}/{job.runtime.kernels}",
+            job.build.optimization,
+            job.key in known,
+        )
         for job in jobs
     ]
-    if json:
-        print_json(rows)
-        return
     columns = ("key", "network", "station", "source", "runtime", "flags", "done")
-    print_table("Plan", columns, [tuple(row.values()) for row in rows])
+    print_rows("Plan", columns, rows, json=json)
     note(f"{len(jobs)} jobs, {len(known)} measured already; nothing was run")
 
 
