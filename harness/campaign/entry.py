@@ -83,7 +83,7 @@ def measure_job(job: Job, store: Store, *, again: bool, step: Step) -> tuple[Mea
         HarnessError: Any stage's; nothing is stored then.
     """
     from harness.campaign.measure import run_job
-    from harness.capture import BoardSession
+    from harness.capture.session import BoardSession
 
     row = None if again else store.get(job.key)
     if row is not None and row.usable:

@@ -121,7 +121,7 @@ def run(
     listener.started(len(jobs), summary.skipped)
     if todo:
         if open_session is None:
-            from harness.capture import BoardSession
+            from harness.capture.session import BoardSession
 
             open_session = BoardSession.open
         _Pipeline(todo, store, campaign, listener, summary, open_session).run()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from harness import protocol
 from harness.boards import Board
-from harness.capture.console import Console, first
+from harness.capture.console import Console, first, numbered
 from harness.capture.record import CapturePlan, Identity
 from harness.errors import (
     ArenaTooSmall,
@@ -126,9 +126,8 @@ def timed_cycles(
             return None
         if end.rc:
             raise console.failure(InvokeFailed, f"inference failed with code {end.rc}")
-        found = {r.i: r.cycles for r in records if isinstance(r, protocol.Cycle)}
-        complete = end.n == repeats and sorted(found) == list(range(repeats))
-        return tuple(found[i] for i in range(repeats)) if complete else None
+        found = numbered(records, protocol.Cycle, repeats)
+        return tuple(r.cycles for r in found) if found and end.n == repeats else None
 
     command = protocol.encode_run(warmups, repeats)
     return console.ask(command, collect, what="the timed run", timeout_s=timeout_s)
@@ -149,10 +148,8 @@ def layer_cycles(
             return None
         if end.rc:
             raise console.failure(InvokeFailed, f"the profiled inference failed with code {end.rc}")
-        found = {r.i: r for r in records if isinstance(r, protocol.Layer)}
-        if sorted(found) != list(range(end.n)):
-            return None
-        return tuple(found[i] for i in range(end.n)), end.total
+        found = numbered(records, protocol.Layer, end.n)
+        return None if found is None else (found, end.total)
 
     command = protocol.encode_layers(LAYER_PASSES)
     return console.ask(command, collect, what="the layers", timeout_s=timeout_s)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 
 from harness import protocol
-from harness.capture.console import Console, first
+from harness.capture.console import Console, first, numbered
 from harness.capture.record import ArenaReading
 from harness.errors import CaptureError, CaptureTimeout, DeviceError, VirtualError
 
@@ -173,9 +173,6 @@ def read_arena_parts(console: Console) -> tuple[protocol.ArenaPart, ...]:
 
     def collect(records: list[protocol.Record]) -> tuple[protocol.ArenaPart, ...] | None:
         end = first(records, protocol.ArenaPartsEnd)
-        found = {r.i: r for r in records if isinstance(r, protocol.ArenaPart)}
-        if end is None or sorted(found) != list(range(end.n)):
-            return None
-        return tuple(found[i] for i in range(end.n))
+        return None if end is None else numbered(records, protocol.ArenaPart, end.n)
 
     return console.ask(protocol.ARENA_PARTS, collect, what="the arena's parts")

@@ -22,6 +22,7 @@ from harness.errors import (
 
 T = TypeVar("T")
 E = TypeVar("E", bound=HarnessError)
+N = TypeVar("N", protocol.Cycle, protocol.Layer, protocol.ArenaPart)
 
 _TRIES = 4
 # How long a complete answer waits for the `m-ready` that should follow it.
@@ -33,6 +34,12 @@ _TAIL_BYTES = 200
 def first(records: Iterable[protocol.Record], kind: type[T]) -> T | None:
     """Return the first record of a kind, None when there is none yet."""
     return next((record for record in records if isinstance(record, kind)), None)
+
+
+def numbered(records: Iterable[protocol.Record], kind: type[N], count: int) -> tuple[N, ...] | None:
+    """Return the records of a kind that are numbered 0 to `count` - 1, None when one is missing."""
+    found = {record.i: record for record in records if isinstance(record, kind)}
+    return tuple(found[i] for i in range(count)) if sorted(found) == list(range(count)) else None
 
 
 class Console:

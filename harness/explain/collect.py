@@ -44,7 +44,7 @@ def explain(built: Built) -> Explanation:
         CaptureError, FlashError, BenchError: The run did not deliver.
     """
     from harness.campaign.measure import run_job
-    from harness.capture import BoardSession
+    from harness.capture.session import BoardSession
     from harness.virtual.registry import power_on
 
     job = built.job

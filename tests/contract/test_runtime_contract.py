@@ -159,7 +159,8 @@ class Ran:
 @pytest.fixture(scope="module")
 def ran(runtime: Runtime, options: RuntimeOptions, virtual_board: None) -> Ran:
     from harness.bench import virtual_bench
-    from harness.capture import BoardSession, CapturePlan
+    from harness.capture import CapturePlan
+    from harness.capture.session import BoardSession
     from harness.firmware import build
 
     model = network()

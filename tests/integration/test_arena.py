@@ -10,7 +10,8 @@ import pytest
 
 from harness.bench import virtual_bench
 from harness.boards import load_board
-from harness.capture import BoardSession, CapturePlan
+from harness.capture import CapturePlan
+from harness.capture.session import BoardSession
 from harness.firmware import build
 from harness.results import open_store
 from support import firmware as fakes

@@ -60,7 +60,8 @@ def counting_board(virtual_board: None) -> Iterator[Board]:
 
 
 def measured(path: Path, board: Board, kernels: str) -> Measurement:
-    from harness.capture import BoardSession, CapturePlan
+    from harness.capture import CapturePlan
+    from harness.capture.session import BoardSession
 
     station = virtual_bench().station(f"virtual-{board.id}")
     options = MeasureOptions(warmup=0, repeats=2)

@@ -59,7 +59,7 @@ def stimulus(model: TFLiteModel) -> tuple[bytes, bytes]:
 @pytest.fixture
 def session(virtual_board: None) -> Iterator[Any]:
     from harness.bench import virtual_bench
-    from harness.capture import BoardSession
+    from harness.capture.session import BoardSession
 
     with BoardSession.open(virtual_bench().station(f"virtual-{BOARD.id}")) as opened:
         yield opened
@@ -217,7 +217,8 @@ def erased_region(board: Any) -> Path:
 
 def test_an_empty_model_region_is_a_device_that_answers() -> None:
     from harness.bench import virtual_bench
-    from harness.capture import BoardSession, CapturePlan
+    from harness.capture import CapturePlan
+    from harness.capture.session import BoardSession
     from harness.firmware.shared import build_shared
     from harness.flash import open_target
 

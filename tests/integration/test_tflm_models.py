@@ -81,7 +81,8 @@ def board(virtual_board: None) -> Iterator[Board]:
 
 def measured(spec: ModelSpec, board: Board, kernels: str, *, shared: bool = False) -> Any:
     """Return the capture of a network, checked against the reference's outputs."""
-    from harness.capture import BoardSession, CapturePlan
+    from harness.capture import CapturePlan
+    from harness.capture.session import BoardSession
 
     options = RuntimeOptions("tflm", kernels, library(kernels))
     prepared = prepare(spec)

@@ -38,8 +38,8 @@ Run = Callable[..., Any]
 def run(library: Any, cache: Any, virtual_board: None) -> Iterator[Run]:
     """Return a function that runs the fake model, with its C changed, on a virtual board."""
     from harness.bench import virtual_bench
-    from harness.capture import BoardSession
     from harness.capture.record import CapturePlan
+    from harness.capture.session import BoardSession
     from harness.virtual.registry import discard_machine
 
     opened: dict[str, Any] = {}

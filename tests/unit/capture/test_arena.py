@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from harness import protocol
 from harness.bench import load_bench
 from harness.boards import load_board
-from harness.capture import BoardSession
 from harness.capture.arena import GRANULARITY, smallest_arena
+from harness.capture.session import BoardSession
 from harness.errors import DeviceError
 from harness.testing import FakeDevice, FakePort, FakeTarget
 from support.capture import PLAN, Image

@@ -9,7 +9,7 @@ import pytest
 
 from harness.bench import load_bench
 from harness.boards import load_board
-from harness.capture import BoardSession
+from harness.capture.session import BoardSession
 from harness.errors import BenchError, CaptureTimeout, CounterError, IdentityError, ImageCorrupt
 from harness.testing import FakeDevice, FakePort, FakeTarget
 from support.capture import PLAN, Image
