@@ -89,7 +89,7 @@ def test_expected_counts_are_the_mean_over_all_networks() -> None:
     grid = Grid(backbone, GRIDS[backbone.name].skeleton, widths)
     chance = {"blocks_0": [0.3, 0.7], "block0_gate": [0.2, 0.8], "block6_gate": [0.6, 0.4]}
     weights: dict[str, np.ndarray] = {}
-    for name, value in one_hot(grid, grid.smallest({7: False})).items():
+    for name, value in one_hot(grid, grid.smallest().with_kept(7, False)).items():
         weights[name] = np.array(chance.get(name, value))
     total = np.zeros(3 + len(FEATURES))
     for width, first, late in product((0, 1), repeat=3):
