@@ -73,7 +73,7 @@ def build_job(job: Job, prepared: Prepared, *, slot: int = 0) -> Built:
 
 
 class Session(Protocol):
-    """What a job needs of `harness.capture.BoardSession`."""
+    """What a job needs of `harness.capture.session.BoardSession`."""
 
     @property
     def broken(self) -> bool:
