@@ -184,7 +184,8 @@ def test_what_the_grammar_cannot_carry_is_refused(call: object) -> None:
         call()  # type: ignore[operator]
 
 
-@given(st.text())
+# At most 12 characters of line a character, and a line has 1,024.
+@given(st.text(max_size=80))
 def test_a_message_survives_as_one_value(text: str) -> None:
     text = text.encode("utf-8", "replace").decode()
     value = wire.encode_message(text)
