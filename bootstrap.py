@@ -3,7 +3,7 @@
 
 Needs only Python 3.11 or newer. Creates ``.venv`` beside this file, installs the package with its
 extras, looks for the cross compiler (PATH, then PlatformIO's package, then Debian's package when
-root) and hands over to nox. Everything it does is said first; a second run finds everything there.
+root) and runs nox. It announces each step; a second run finds everything in place.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def run(*command: str, env: dict[str, str] | None = None) -> None:
 
 
 def apt_install(*packages: str) -> bool:
-    """Install Debian packages when that is possible here; say so when it is not."""
+    """Install Debian packages with apt as root; otherwise say what to run."""
     if shutil.which("apt-get") is None:
         return False
     if os.geteuid() != 0:
@@ -51,7 +51,7 @@ def apt_install(*packages: str) -> bool:
 def make_environment() -> Path:
     """Create the virtual environment and install the package; return its Python."""
     python = VENV / "bin" / "python"
-    if sys.version_info < (3, 11):  # noqa: UP036 (the message is for whoever has an older one)
+    if sys.version_info < (3, 11):  # noqa: UP036 (for users of an older Python)
         say(f"Python {platform.python_version()} is too old: 3.11 or newer is needed")
         sys.exit(2)
     if not python.exists():
@@ -75,7 +75,7 @@ def make_environment() -> Path:
 
 
 def find_compiler(python: Path) -> None:
-    """Make sure that arm-none-eabi-gcc can be found, by the means that this machine has."""
+    """Find arm-none-eabi-gcc on PATH, in PlatformIO or in Debian's packages."""
     found = shutil.which("arm-none-eabi-gcc")
     if found:
         say(f"cross compiler: {found}")

@@ -156,9 +156,9 @@ class Injector:
         if kinds:
             self.counts[kinds[0]] += 1
             if kinds[0] == "hang":
-                self._board.stall()
+                self._board.core.stall()
             else:
-                self._board.raise_fault()
+                self._board.core.raise_fault()
 
     # The probe.
 

@@ -24,10 +24,10 @@ class FaultPoints:
     """
 
     def __init__(self, core: Core, chip: Chip, memory: MemoryMap, console: Console) -> None:
+        self.core = core
         self.chip = chip
         self.memory = memory
         self.injector: Injector | None = None
-        self._core = core
         self._console = console
         self._line: FaultyLine | None = None
 
@@ -56,23 +56,15 @@ class FaultPoints:
         if self.injector is not None:
             self.injector.debug_access()
 
-    def stall(self) -> None:
-        """Let the core do nothing until the next reset."""
-        self._core.stall()
-
-    def raise_fault(self) -> None:
-        """Make the core take a fault where it is."""
-        self._core.raise_fault()
-
     def flip_flash(self, offset: int, bit: int) -> None:
         """Flip a bit in flash while the core may be running from it."""
-        with self._core.paused():
+        with self.core.paused():
             for origin in self.memory.flash.origins:
-                self._core.cpu.invalidate(origin + offset, origin + offset + 1)
+                self.core.cpu.invalidate(origin + offset, origin + offset + 1)
             self.memory.flash.data[offset] ^= 1 << bit
 
     def upset(self, *, watchdog: bool) -> None:
         """Reset the chip in the middle; what it was sending is lost."""
-        with self._core.paused():
+        with self.core.paused():
             self._console.discard_input()
-            self._core.reset(ResetCause.WATCHDOG if watchdog else ResetCause.BOR)
+            self.core.reset(ResetCause.WATCHDOG if watchdog else ResetCause.BOR)
