@@ -119,12 +119,7 @@ class Backbone:
         return cost_of(self.space.layers(architecture))
 
     def sample(
-        self,
-        seed: int,
-        index: int,
-        *,
-        limits: Limits = _NO_LIMITS,
-        width_step: int = WIDTH_STEP,
+        self, seed: int, index: int, *, limits: Limits = _NO_LIMITS, width_step: int = WIDTH_STEP
     ) -> Architecture:
         """Return sample `index` of the sequence that `seed` names.
 

@@ -17,17 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """A recording.
+    """A recording."""
 
-    Attributes:
-        samples: float32 from -1 to 1, one channel.
-        rate_hz: Sample rate.
-        digest: SHA-256 of the file.
-    """
-
-    samples: NDArray[np.float32]
+    samples: NDArray[np.float32]  # float32 from -1 to 1, one channel
     rate_hz: int
-    digest: str
+    digest: str  # SHA-256 of the file
 
 
 class Unreadable(Exception):

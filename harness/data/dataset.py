@@ -21,19 +21,14 @@ MIN_PER_CLASS = 2
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Inputs with their classes.
+    """Inputs with their classes."""
 
-    Attributes:
-        x: float32 of shape (n, height, width, channels).
-        y: int64 of shape (n,), index into `Dataset.classes`.
-        anomalous: bool of shape (n,), for anomaly detection; None for other tasks.
-        clip: int64 of shape (n,), which recording an input was cut from; None where every input is
-            a recording of its own. Scores of one recording are averaged.
-    """
-
-    x: NDArray[np.float32]
-    y: NDArray[np.int64]
+    x: NDArray[np.float32]  # float32 of shape (n, height, width, channels)
+    y: NDArray[np.int64]  # int64 of shape (n,), index into `Dataset.classes`
+    # bool of shape (n,), for anomaly detection; None for other tasks
     anomalous: NDArray[np.bool_] | None = None
+    # int64 of shape (n,), which recording an input was cut from; None where every input is a
+    # recording of its own. Scores of one recording are averaged.
     clip: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
@@ -44,27 +39,20 @@ class Split:
 class Dataset:
     """A data set, ready to train on.
 
-    Attributes:
-        name: For people.
-        classes: Names of the classes; their order is the order of the logits.
-        train: Trains the weights.
-        validation: Decides on architecture and settings.
-        test: Is reported; nothing is chosen by it.
-        features: How an input is made from the raw data, enough to make one on the device.
-        division: How the splits were made, for the report.
-        fingerprint: 16 hex digits of the content: equal for equal arrays and classes.
-
     Raises:
         DataError: A class or a split has too few samples, or arrays do not match; all are named.
     """
 
     name: str
-    classes: tuple[str, ...]
-    train: Split
-    validation: Split
-    test: Split
+    classes: tuple[str, ...]  # names of the classes; their order is the order of the logits
+    train: Split  # trains the weights
+    validation: Split  # decides on architecture and settings
+    test: Split  # measures the result; nothing is chosen by it
+    # How an input is made from the raw data, enough to make one on the device
     features: Mapping[str, Any]
+    # How the splits were made, for the report
     division: Mapping[str, Any] = field(default_factory=dict)
+    # 16 hex digits of the content: equal for equal arrays and classes
     fingerprint: str = field(init=False)
 
     def __post_init__(self) -> None:

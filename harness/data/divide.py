@@ -27,19 +27,13 @@ _MAX_PER_CLASS = 2**27 - 1
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """Options of dividing.
+    """Options of dividing."""
 
-    Attributes:
-        test_speakers: Speakers to test on; empty: chosen by the hash of their names.
-        validation_speakers: The same for validation.
-        test_share: Share of files to test on, where no speakers are known.
-        validation_share: The same for validation.
-    """
-
+    # Speakers to test on; empty: chosen by the hash of their names
     test_speakers: tuple[str, ...] = ()
-    validation_speakers: tuple[str, ...] = ()
-    test_share: float = 0.1
-    validation_share: float = 0.1
+    validation_speakers: tuple[str, ...] = ()  # the same for validation
+    test_share: float = 0.1  # share of files to test on, where no speakers are known
+    validation_share: float = 0.1  # the same for validation
 
 
 def divide(

@@ -23,38 +23,28 @@ _HIGHEST = 0.45
 
 @dataclass(frozen=True, slots=True)
 class SoundFeatures:
-    """How a recording becomes an input.
+    """How a recording becomes an input."""
 
-    Attributes:
-        kind: ``mfcc``, or ``log_mel`` (the logarithm of the mel bands themselves).
-        sample_rate_hz: Of the sound; recordings of another rate are refused or resampled.
-        frames: Windows of an input: its height.
-        bins: Coefficients (``mfcc``) or bands (``log_mel``): its width.
-        window_ms: Length of a window.
-        stride_ms: From one window to the next.
-        mel_bands: Bands that the spectrum is summed in.
-        lower_hz: Lower edge of the lowest band.
-        upper_hz: Upper edge of the highest band, at most 0.45 of the sample rate: above, what is
-            recorded is the recorder's own filter.
-        log_floor: Added to a band's magnitude before the logarithm.
-        level: ``peak``: the clip is scaled to a peak of 1, as microphones differ in gain.
-        centred: Whether each coefficient's mean over the clip is taken off it (cepstral mean
-            normalisation), which removes what a microphone's frequency response adds.
-        images_stride: For clips longer than an input: frames from one input to the next.
-    """
-
+    # "mfcc", or "log_mel" (the logarithm of the mel bands themselves)
     kind: Literal["mfcc", "log_mel"] = "mfcc"
+    # Of the sound; recordings of another rate are refused or resampled
     sample_rate_hz: int = 16_000
-    frames: int = 49
-    bins: int = 10
-    window_ms: float = 40.0
-    stride_ms: float = 20.0
-    mel_bands: int = 40
-    lower_hz: float = 125.0
+    frames: int = 49  # windows of an input: its height
+    bins: int = 10  # coefficients (mfcc) or bands (log_mel): its width
+    window_ms: float = 40.0  # length of a window
+    stride_ms: float = 20.0  # from one window to the next
+    mel_bands: int = 40  # bands that the spectrum is summed in
+    lower_hz: float = 125.0  # lower edge of the lowest band
+    # Upper edge of the highest band, at most 0.45 of the sample rate: above, what is recorded is
+    # the recorder's own filter
     upper_hz: float = 4_000.0
-    log_floor: float = 1e-2
+    log_floor: float = 1e-2  # added to a band's magnitude before the logarithm
+    # "peak": the clip is scaled to a peak of 1, as microphones differ in gain
     level: Literal["peak", "none"] = "peak"
+    # Whether each coefficient's mean over the clip is taken off it (cepstral mean normalisation),
+    # which removes what a microphone's frequency response adds
     centred: bool = True
+    # For clips longer than an input: frames from one input to the next
     images_stride: int | None = None
 
     @property

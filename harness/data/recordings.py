@@ -24,40 +24,24 @@ _MACHINE = re.compile(r"(?:^|.*/)(train|test)/(normal|anomaly)_(id_\d+)_[^/]+\.w
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One file.
-
-    Attributes:
-        path: Where it is.
-        name: Path below the data folder, with slashes.
-        label: Its class.
-        speaker: Who speaks; None where the name does not say.
-        split: Where the data set itself decides it.
-        anomalous: For machine sounds: whether something is wrong with the machine.
-    """
+    """One file."""
 
     path: Path
-    name: str
+    name: str  # path below the data folder, with slashes
     label: str
-    speaker: str | None = None
-    split: SplitName | None = None
-    anomalous: bool | None = None
+    speaker: str | None = None  # who speaks; None where the name does not say
+    split: SplitName | None = None  # where the data set itself decides it
+    anomalous: bool | None = None  # for machine sounds: whether something is wrong with the machine
 
 
 @dataclass(frozen=True, slots=True)
 class Recordings:
-    """What a folder holds.
+    """What a folder holds."""
 
-    Attributes:
-        convention: ``files``, ``folders``, ``speech_commands`` or ``machines``.
-        files: In the order of their names.
-        classes: In the order of the logits.
-        noise: Background noise that silence is cut from.
-    """
-
-    convention: str
-    files: tuple[Recording, ...]
-    classes: tuple[str, ...]
-    noise: tuple[Path, ...] = ()
+    convention: str  # "files", "folders", "speech_commands" or "machines"
+    files: tuple[Recording, ...]  # in the order of their names
+    classes: tuple[str, ...]  # in the order of the logits
+    noise: tuple[Path, ...] = ()  # background noise that silence is cut from
 
 
 def find_recordings(folder: Path, pattern: str | None, words: Sequence[str]) -> Recordings:

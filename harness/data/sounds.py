@@ -39,23 +39,15 @@ _MACHINE_FEATURES = SoundFeatures(
 
 @dataclass(frozen=True, slots=True)
 class SoundOptions:
-    """How to read recordings.
+    """How to read recordings."""
 
-    Attributes:
-        pattern: How names carry label and speaker; None: found out.
-        words: Classes of Speech Commands; empty: its usual ten.
-        sample_rate_hz: Sample rate of the inputs; None: that of the files.
-        resample: Convert recordings of another rate instead of refusing them.
-        speeds: Further speeds to play the training recordings at, so that there are more voices
-            than speakers (Ko et al. 2015, "Audio augmentation for speech recognition").
-            Validation and test are left as they are.
-        division: How to divide.
-    """
-
-    pattern: str | None = None
-    words: tuple[str, ...] = ()
-    sample_rate_hz: int | None = None
-    resample: bool = False
+    pattern: str | None = None  # how names carry label and speaker; None: found out
+    words: tuple[str, ...] = ()  # classes of Speech Commands; empty: its usual ten
+    sample_rate_hz: int | None = None  # sample rate of the inputs; None: that of the files
+    resample: bool = False  # convert recordings of another rate instead of refusing them
+    # Further speeds to play the training recordings at, so that there are more voices than speakers
+    # (Ko et al. 2015, "Audio augmentation for speech recognition"). Validation and test are left as
+    # they are.
     speeds: tuple[float, ...] = ()
     division: Division = field(default_factory=Division)
 
@@ -254,9 +246,7 @@ def _key(cuts: Sequence[_Cut], parameters: SoundFeatures, digests: Mapping[Path,
 
 
 def _features(
-    cuts: Sequence[_Cut],
-    parameters: SoundFeatures,
-    on_progress: Callable[[int, int], None] | None,
+    cuts: Sequence[_Cut], parameters: SoundFeatures, on_progress: Callable[[int, int], None] | None
 ) -> NDArray[np.float32]:
     import numpy as np
 

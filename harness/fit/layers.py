@@ -26,8 +26,7 @@ def row_features(row: Measurement) -> Mapping[str, float]:
     """
     if row.architecture is None or row.backbone is None:
         raise FitError(
-            f"row {row.key[:12]} has no architecture",
-            expected="rows of sampled networks",
+            f"row {row.key[:12]} has no architecture", expected="rows of sampled networks"
         )
     try:
         backbone = get_backbone(row.backbone)

@@ -24,19 +24,12 @@ FREE = "free"
 
 @dataclass(frozen=True, slots=True)
 class MemorySplit:
-    """Bytes by part, in the order of drawing, without parts of zero bytes.
+    """Bytes by part, in the order of drawing, without parts of zero bytes."""
 
-    Attributes:
-        sram: Empty when the row lacks a figure.
-        flash: Likewise.
-        sram_capacity: RAM of the board, None when the board is not known here.
-        flash_capacity: Flash of the board, likewise.
-    """
-
-    sram: Mapping[str, int]
-    flash: Mapping[str, int]
-    sram_capacity: int | None
-    flash_capacity: int | None
+    sram: Mapping[str, int]  # empty when the row lacks a figure
+    flash: Mapping[str, int]  # empty when the row lacks a figure
+    sram_capacity: int | None  # RAM of the board, None when the board is not known here
+    flash_capacity: int | None  # the same for flash
 
 
 def split_memory(row: Measurement) -> MemorySplit:

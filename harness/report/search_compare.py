@@ -136,10 +136,7 @@ def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:
     differences = differences_table(runs)
     if differences is not None:
         parts += ["## The search against the baselines, in points\n", differences.markdown()]
-    parts += [
-        "## Runs\n",
-        runs_table(runs).markdown(),
-    ]
+    parts += ["## Runs\n", runs_table(runs).markdown()]
     return write_page(folder / "compare.md", parts)
 
 

@@ -116,8 +116,7 @@ _MEMORY: tuple[Column[tuple[Fit, LinearModel]], ...] = (
     Column("backbone", lambda pair: text.name(pair[0].fingerprint.backbone)),
     Column("target", lambda pair: pair[1].target),
     Column(
-        "model",
-        lambda pair: f"{pair[1].intercept:,.0f} + {pair[1].slope:.3f} × {pair[1].feature}",
+        "model", lambda pair: f"{pair[1].intercept:,.0f} + {pair[1].slope:.3f} × {pair[1].feature}"
     ),
     Column("r² held out", lambda pair: text.r_squared(_held(pair[1], "r2"))),
     Column("largest error", lambda pair: text.percent(_held(pair[1], "max_error_pct"))),

@@ -30,25 +30,15 @@ LEAST_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The network that a method found, trained.
-
-    Attributes:
-        architecture: The network.
-        trained: It, trained.
-        cost_model: Predicts its cost; with the refined fit if there is one.
-        training_s: All time spent on training.
-        search: The search; None for a baseline.
-        candidates: Networks that were trained to choose among them.
-        refinement: What measuring near the optimum changed.
-    """
+    """The network that a method found, trained."""
 
     architecture: Architecture
     trained: Trained
-    cost_model: CostModel
-    training_s: float
-    search: SearchResult | None = None
-    candidates: tuple[Candidate, ...] = ()
-    refinement: Refinement | None = None
+    cost_model: CostModel  # predicts its cost; with the refined fit if there is one
+    training_s: float  # all time spent on training
+    search: SearchResult | None = None  # None for a baseline
+    candidates: tuple[Candidate, ...] = ()  # networks that were trained to choose among them
+    refinement: Refinement | None = None  # what measuring near the optimum changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,44 +20,28 @@ from harness.search.training.options import TrainOptions, TrainReport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPlan:
-    """What to search, and how.
-
-    Attributes:
-        method: The search, or a baseline.
-        constraint: Budgets, cost model and backbone, with as many classes as the data.
-        dataset: Data to train on.
-        source: Where the data came from, for the record.
-        fit_file: File of the fit, for the record.
-        fit_rows: The rows that the fit was made of, as far as they are at hand; `refine` needs all.
-        seed: Seeds every random choice.
-        search: Settings of the search phase.
-        train: Settings of the final training.
-        distill: Distil from the hand-designed network of twice the budgets.
-        trial_epochs: The search's finalists and the hand-designed network are trained for so many
-            epochs; a finalist that is clearly better on the validation split is the result, else
-            the hand-designed network. 0: the supernet decides.
-        candidates: Networks that the random baseline tries.
-        training_seconds: What the random baseline may spend on training in all; each network gets
-            an equal part.
-        refine: Networks to measure near the optimum before the network is derived; 0: none.
-        folder: Where everything of the run goes.
-    """
+    """What to search, and how."""
 
     method: Method
-    constraint: Constraint
+    constraint: Constraint  # budgets, cost model and backbone, with as many classes as the data
     dataset: Dataset
-    source: str
-    fit_file: Path
-    seed: int
+    source: str  # where the data came from, for the record
+    fit_file: Path  # for the record
+    seed: int  # decides every random choice
     search: SearchOptions
-    train: TrainOptions
+    train: TrainOptions  # of the final training
+    # The rows that the fit was made of, as far as they are at hand; `refine` needs all
     fit_rows: tuple[Measurement, ...] = ()
-    distill: bool = False
+    distill: bool = False  # distil from the hand-designed network of twice the budgets
+    # The search's finalists and the hand-designed network are trained for so many epochs; a
+    # finalist that is clearly better on the validation split is the result, else the hand-designed
+    # network. 0: the supernet decides.
     trial_epochs: int = 0
-    candidates: int = 8
+    candidates: int = 8  # networks that the random baseline tries
+    # What the random baseline may spend on training in all; each network gets an equal part
     training_seconds: float | None = None
-    refine: int = 0
-    folder: Path = field(default_factory=Path)
+    refine: int = 0  # networks to measure near the optimum before the network is derived; 0: none
+    folder: Path = field(default_factory=Path)  # where everything of the run goes
 
 
 class Measure(Protocol):
@@ -92,19 +76,12 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A plan being carried out.
-
-    Attributes:
-        plan: What to do.
-        measure: Measures on the board; None: nothing is measured.
-        watcher: Follows progress.
-        seconds: Wall-clock time by stage, so far.
-    """
+    """A plan being carried out."""
 
     plan: SearchPlan
-    measure: Measure | None
+    measure: Measure | None  # None: nothing is measured
     watcher: Watcher
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)  # wall-clock time by stage, so far
 
     @contextmanager
     def stage(self, name: str, under: str | None = None) -> Iterator[None]:

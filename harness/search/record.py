@@ -34,27 +34,16 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured(MeasuredCost):
-    """Measurement of the network: its cost and its row; None is what was not measured.
-
-    Attributes:
-        key: Of the row in the results store.
-        station: Where.
-        source: ``hardware`` or ``emulated``.
-        timing_model: That counted the cycles of an emulated board.
-        status: Of the row: ``valid``, ``degraded`` or ``invalid``.
-        issues: Issue codes of the row.
-        bit_exact: Whether the outputs are those of the reference.
-        message: Why there is no number.
-    """
+    """Measurement of the network: its cost and its row; None is what was not measured."""
 
     key: str
     station: str
-    source: str
-    timing_model: str | None
-    status: str
-    issues: tuple[str, ...]
-    bit_exact: bool | None
-    message: str | None = None
+    source: str  # "hardware" or "emulated"
+    timing_model: str | None  # of an emulated board
+    status: str  # "valid", "degraded" or "invalid"
+    issues: tuple[str, ...]  # issue codes
+    bit_exact: bool | None  # whether the outputs are those of the reference
+    message: str | None = None  # why figures are missing
 
     @classmethod
     def of_row(cls, row: Measurement) -> Measured:
@@ -120,52 +109,20 @@ class TrainingFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refinement:
-    """What measuring near the optimum changed.
+    """What measuring near the optimum changed."""
 
-    Attributes:
-        asked: Networks that were measured.
-        added: Rows of them that the new fit uses.
-        before: Error of the first fit on these rows; None where there are none.
-        after: Error of fits that have seen all rows but the one predicted.
-        architecture_before: Result of the search by the first fit.
-        latency_fit_before: Intercept and slope of the latency line.
-        latency_fit_after: The same of the new fit.
-    """
-
-    asked: tuple[Architecture, ...]
-    added: int
-    before: LocalError | None
-    after: LocalError | None
-    architecture_before: Architecture
-    latency_fit_before: tuple[float, float]
-    latency_fit_after: tuple[float, float]
+    asked: tuple[Architecture, ...]  # networks that were measured
+    added: int  # rows of them that the new fit uses
+    before: LocalError | None  # error of the first fit on these rows; None where there are none
+    after: LocalError | None  # error of fits that have seen all rows but the one predicted
+    architecture_before: Architecture  # result of the search by the first fit
+    latency_fit_before: tuple[float, float]  # intercept and slope of the latency line
+    latency_fit_after: tuple[float, float]  # the same of the new fit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRun:
-    """One run: its settings, its result, and what it was made with.
-
-    Attributes:
-        method: How the network was found.
-        backbone: Name of the search space.
-        board: Board id.
-        seed: Seeds every random choice.
-        budgets: Upper bounds.
-        dataset: The data.
-        fit: The fit that predicted.
-        architecture: The network.
-        predicted: Its predicted cost.
-        search: The search itself; None for a baseline.
-        candidates: Networks that the method chose among by training them.
-        training: The final training.
-        evaluation: Accuracy by split.
-        measured: On the board; None where the run was not verified.
-        refinement: What measuring near the optimum changed; None where nothing was measured.
-        seconds: Wall-clock time by stage.
-        training_seconds: All time spent on training: search and final training, or every candidate.
-        versions: Of the harness and of the libraries that it computes with.
-        created_at: UTC, ISO 8601.
-    """
+    """One run: its settings, its result, and what it was made with."""
 
     method: Method
     backbone: str
@@ -176,16 +133,17 @@ class SearchRun:
     fit: FitFacts
     architecture: Architecture
     predicted: PredictedCost
-    search: SearchResult | None
-    candidates: tuple[Candidate, ...]
+    search: SearchResult | None  # None for a baseline
+    candidates: tuple[Candidate, ...]  # networks that the method chose among by training them
     training: TrainingFacts
-    evaluation: Mapping[str, Evaluation]
-    measured: Measured | None
-    refinement: Refinement | None
-    seconds: Mapping[str, float]
+    evaluation: Mapping[str, Evaluation]  # accuracy by split
+    measured: Measured | None  # None where the run was not verified
+    refinement: Refinement | None  # None where nothing was measured
+    seconds: Mapping[str, float]  # wall-clock time by stage
+    # All time spent on training: search and final training, or every candidate
     training_seconds: float
-    versions: Mapping[str, str | None]
-    created_at: str
+    versions: Mapping[str, str | None]  # of the harness and of the libraries that it computes with
+    created_at: str  # UTC, ISO 8601
     schema_version: int = SCHEMA_VERSION
 
     @property

@@ -20,14 +20,7 @@ from harness.paths import git_revision
 from harness.search.choice.refine import require_rows
 from harness.search.methods import METHODS, Found
 from harness.search.plan import Measure, SearchPlan, Watcher, Work
-from harness.search.record import (
-    FILE,
-    DataFacts,
-    FitFacts,
-    Measured,
-    SearchRun,
-    TrainingFacts,
-)
+from harness.search.record import FILE, DataFacts, FitFacts, Measured, SearchRun, TrainingFacts
 from harness.search.training.evaluate import Evaluation, evaluate
 from harness.search.training.quantise import quantise
 

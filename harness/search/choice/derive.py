@@ -19,21 +19,13 @@ Logits = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Result of a derivation.
+    """Result of a derivation."""
 
-    Attributes:
-        argmax: The likeliest option everywhere, whatever it costs.
-        architecture: The network that meets the budgets.
-        predicted: Its predicted cost.
-        shrunk: Steps that were taken to meet the budgets.
-        grown: Steps that were taken to use what was left of them.
-    """
-
-    argmax: Architecture
-    architecture: Architecture
-    predicted: PredictedCost
-    shrunk: int
-    grown: int
+    argmax: Architecture  # the likeliest option everywhere, whatever it costs
+    architecture: Architecture  # the network that meets the budgets
+    predicted: PredictedCost  # of `architecture`
+    shrunk: int  # steps that were taken to meet the budgets
+    grown: int  # steps that were taken to use what was left of them
 
 
 @dataclass(frozen=True, slots=True)

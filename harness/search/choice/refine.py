@@ -22,23 +22,14 @@ _STRETCH = 25  # widths of a neighbour, in percent of the centre's
 
 @dataclass(frozen=True, slots=True)
 class LocalError:
-    """Error of predicted latency on networks that the fit has not seen.
+    """Error of predicted latency on networks that the fit has not seen."""
 
-    Attributes:
-        n: Rows.
-        mape_pct: Mean absolute error in percent of the measured latency.
-        max_error_pct: The largest of them.
-        bias_pct: Mean error, positive where the prediction is too high.
-        inside: Share of rows inside their prediction interval, from 0 to 1.
-        half_width_pct: Mean half width of the interval, in percent of the measured latency.
-    """
-
-    n: int
-    mape_pct: float
-    max_error_pct: float
-    bias_pct: float
-    inside: float
-    half_width_pct: float
+    n: int  # number of rows
+    mape_pct: float  # mean absolute error in percent of the measured latency
+    max_error_pct: float  # the largest of them
+    bias_pct: float  # mean error, positive where the prediction is too high
+    inside: float  # share of rows inside their prediction interval, from 0 to 1
+    half_width_pct: float  # mean half width of the interval, in percent of the measured latency
 
 
 def choose(

@@ -29,18 +29,13 @@ def show(name: str, value: float, digits: int | None = None) -> str:
 class Budgets:
     """Upper bounds that the measured network must keep; None is no bound.
 
-    Attributes:
-        latency_us: Of one inference.
-        sram_bytes: Arena, other static RAM and stack together.
-        flash_bytes: Of the whole image, firmware included.
-
     Raises:
         SearchError: A bound is not a positive number.
     """
 
-    latency_us: float | None = None
-    sram_bytes: int | None = None
-    flash_bytes: int | None = None
+    latency_us: float | None = None  # of one inference
+    sram_bytes: int | None = None  # arena, other static RAM and stack together
+    flash_bytes: int | None = None  # of the whole image, firmware included
 
     def __post_init__(self) -> None:
         for spec in fields(self):
@@ -87,30 +82,19 @@ class PredictedCost:
 
     A plain figure is the fit's prediction. Its ``_bound`` is compared with the budget: the upper
     end of the prediction interval, or the prediction itself in a cost model without margin.
-
-    Attributes:
-        ops: Operations, two for each multiply-accumulate. Rounded when it is an expectation.
-        parameters: Weights and biases, in elements.
-        working_memory_bytes: Maximum over nodes of inputs + outputs.
-        latency_us: Of one inference.
-        latency_bound_us: See above.
-        sram_bytes: Arena, other static RAM and stack; None where the fit has no figures.
-        sram_bound_bytes: See above.
-        flash_bytes: Whole image; None where the fit has no figures.
-        flash_bound_bytes: See above.
-        extrapolated: The counts that lie outside the range that was measured.
     """
 
+    # Operations, two for each multiply-accumulate. Rounded when it is an expectation.
     ops: int
-    parameters: int
-    working_memory_bytes: int
-    latency_us: float
+    parameters: int  # weights and biases, in elements
+    working_memory_bytes: int  # maximum over nodes of inputs + outputs
+    latency_us: float  # of one inference
     latency_bound_us: float
-    sram_bytes: int | None
+    sram_bytes: int | None  # arena, other static RAM and stack; None where the fit has no figures
     sram_bound_bytes: int | None
-    flash_bytes: int | None
+    flash_bytes: int | None  # whole image; None where the fit has no figures
     flash_bound_bytes: int | None
-    extrapolated: tuple[str, ...] = ()
+    extrapolated: tuple[str, ...] = ()  # the counts that lie outside the range that was measured
 
     def bounds(self) -> dict[str, float | None]:
         """Return what each budget is compared with, by the budget's name."""

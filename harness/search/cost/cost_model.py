@@ -28,16 +28,11 @@ class Margin(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CostModel:
-    """Predict what a network of one backbone costs in one configuration.
+    """Predict what a network of one backbone costs in one configuration."""
 
-    Attributes:
-        backbone: Search space, for the task's number of classes.
-        fit: Latency, arena and flash as lines over ops, working memory and parameters; latency by
-            the coefficients of layers where the fit has them.
-        margin: The predicted value that is compared with a budget.
-    """
-
-    backbone: Backbone
+    backbone: Backbone  # search space, for the task's number of classes
+    # Latency, arena and flash as lines over ops, working memory and parameters; latency by the
+    # coefficients of layers where the fit has them
     fit: Fit
     margin: Margin = Margin.INTERVAL
 

@@ -10,19 +10,12 @@ from harness.fit.features import count_features
 
 
 class Counts(NamedTuple):
-    """Counts of a network, or expected ones of a supernet: numbers, or float64 tensors.
+    """Counts of a network, or expected ones of a supernet: numbers, or float64 tensors."""
 
-    Attributes:
-        ops: Operations, two for each multiply-accumulate.
-        parameters: Weights and biases, in elements.
-        working_memory_bytes: Maximum over nodes of inputs + outputs.
-        features: Of the layers, by name; see `harness.fit.features.FEATURES`. Empty where they were
-            not wanted.
-    """
-
-    ops: Any
-    parameters: Any
-    working_memory_bytes: Any
+    ops: Any  # operations, two for each multiply-accumulate
+    parameters: Any  # weights and biases, in elements
+    working_memory_bytes: Any  # maximum over nodes of inputs + outputs
+    # Of the layers, by name; see `harness.fit.features.FEATURES`. Empty where they were not wanted.
     features: Mapping[str, Any]
 
     def numbers(self) -> Counts:

@@ -15,15 +15,10 @@ from harness.search.space.skeleton import Key, Skeleton, SuperBlock, skeleton_of
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One choice everywhere.
+    """One choice for every decision."""
 
-    Attributes:
-        widths: Width of every layer that has a decision, of skipped blocks as well.
-        kept: Whether each optional block, by index, is kept.
-    """
-
-    widths: Mapping[Key, int]
-    kept: Mapping[int, bool]
+    widths: Mapping[Key, int]  # width of every layer that has a decision, of skipped blocks as well
+    kept: Mapping[int, bool]  # whether each optional block, by index, is kept
 
     def with_width(self, key: Key, width: int) -> Point:
         """Return the point with another width."""
@@ -36,17 +31,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Grid:
-    """The points that a search may choose among.
-
-    Attributes:
-        backbone: Search space.
-        skeleton: Its layers, for inputs of one shape.
-        widths: Choices of each width decision, ascending.
-    """
+    """The points that a search may choose among."""
 
     backbone: Backbone
-    skeleton: Skeleton
-    widths: Mapping[Key, tuple[int, ...]]
+    skeleton: Skeleton  # its layers, for inputs of one shape
+    widths: Mapping[Key, tuple[int, ...]]  # choices of each width decision, ascending
 
     @cached_property
     def optional(self) -> tuple[SuperBlock, ...]:

@@ -43,23 +43,15 @@ class SuperConv:
 
 @dataclass(frozen=True, slots=True)
 class SuperBlock:
-    """One block.
-
-    Attributes:
-        index: Its place among the blocks.
-        convs: Its layers in order.
-        decisions: Names of the decisions that are 0 at `index` when the block is skipped.
-        optional: Whether it may be skipped: identity at stride 1, an average pool at others.
-        stride: Of the block.
-        residual: Whether its input is added where stride and widths allow it.
-    """
+    """One block."""
 
     index: int
-    convs: tuple[SuperConv, ...]
+    convs: tuple[SuperConv, ...]  # in order
+    # Names of the decisions that are 0 at `index` when the block is skipped
     decisions: tuple[str, ...]
-    optional: bool
+    optional: bool  # whether it may be skipped: identity at stride 1, an average pool at others
     stride: int
-    residual: bool = False
+    residual: bool = False  # whether its input is added where stride and widths allow it
 
     @property
     def gate(self) -> str:
@@ -69,21 +61,13 @@ class SuperBlock:
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """A stem, blocks, maybe a head; then global average pool and a 1×1 classifier.
+    """A stem, blocks, maybe a head; then global average pool and a 1×1 classifier."""
 
-    Attributes:
-        input_shape: Height, width, channels.
-        stem: First convolution.
-        blocks: In order.
-        head: Last convolution before the pool, if there is one.
-        classes: Number of logits.
-    """
-
-    input_shape: Shape
+    input_shape: Shape  # height, width, channels
     stem: SuperConv
-    blocks: tuple[SuperBlock, ...]
-    head: SuperConv | None
-    classes: int
+    blocks: tuple[SuperBlock, ...]  # in order
+    head: SuperConv | None  # last convolution before the pool, if there is one
+    classes: int  # number of logits
 
     def convs(self) -> Iterator[SuperConv]:
         """Iterate over all convolutions but the classifier, in order."""

@@ -97,13 +97,7 @@ class _Walk:
         self._weights_of((1, 1), into, self._width, 1.0)
 
     def _weights_of(
-        self,
-        kernel: tuple[int, int],
-        into: Any,
-        out: Any,
-        present: Any,
-        *,
-        depthwise: bool = False,
+        self, kernel: tuple[int, int], into: Any, out: Any, present: Any, *, depthwise: bool = False
     ) -> None:
         """Count a layer with weights, from its distributions of input and output channels."""
         taps, after, sink = prod(kernel), prod(self._size), _mean(out)

@@ -19,53 +19,34 @@ from harness.search.training.options import check_options
 class SearchOptions:
     """Settings of the search phase.
 
-    Attributes:
-        seed: Of initial weights, order of batches and Gumbel noise.
-        epochs: Passes over the training split, warm-up included.
-        warmup_epochs: First passes, in which only weights are trained.
-        batch_size: Of both kinds of steps.
-        learning_rate: Of the weights (Adam), with a cosine decay to a hundredth.
-        architecture_learning_rate: Of the decisions (Adam).
-        architecture_every: Weight steps for each architecture step.
-        temperature_start: Of the Gumbel-softmax, until warm-up is over.
-        temperature_end: At the last epoch; the decay is exponential.
-        penalty: Weight of the augmented Lagrangian's quadratic term when warm-up is over.
-        penalty_growth: Factor on it for each epoch.
-        penalty_most: Its upper bound.
-        width_choices: Maximum number of choices of one width decision.
-        width_room: Widest choices, in multiples of the widest uniform network that fits.
-        width_floor: Narrowest choices, as a share of the widest one.
-        prior: How much the decisions prefer the largest hand-designed network at the start, as a
-            logit; 0 to start with all options alike.
-        candidates: Networks that are drawn from the decisions at the end and compared on the
-            validation split with the supernet's weights; the best is derived. 1: the likeliest.
-        finalists: Number of the best of them that the result names.
-        grow: Whether derivation uses what is left of the budgets.
-        augmentation: How inputs are varied, in both kinds of steps; None: as suits them.
-
     Raises:
         SearchError: A value is out of range.
     """
 
-    seed: int = 0
-    epochs: int = 30
-    warmup_epochs: int = 6
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    architecture_learning_rate: float = 0.03
-    architecture_every: int = 1
-    temperature_start: float = 4.0
-    temperature_end: float = 0.3
-    penalty: float = 1.0
-    penalty_growth: float = 1.2
-    penalty_most: float = 30.0
-    width_choices: int = 12
-    width_room: float = 1.5
-    width_floor: float = 0.25
+    seed: int = 0  # of initial weights, order of batches and Gumbel noise
+    epochs: int = 30  # passes over the training split, warm-up included
+    warmup_epochs: int = 6  # first passes, in which only weights are trained
+    batch_size: int = 64  # of both kinds of steps
+    learning_rate: float = 2e-3  # of the weights (Adam), with a cosine decay to a hundredth
+    architecture_learning_rate: float = 0.03  # of the decisions (Adam)
+    architecture_every: int = 1  # weight steps for each architecture step
+    temperature_start: float = 4.0  # of the Gumbel-softmax, until warm-up is over
+    temperature_end: float = 0.3  # at the last epoch; the decay is exponential
+    penalty: float = 1.0  # weight of the augmented Lagrangian's quadratic term when warm-up is over
+    penalty_growth: float = 1.2  # factor on it for each epoch
+    penalty_most: float = 30.0  # its upper bound
+    width_choices: int = 12  # maximum number of choices of one width decision
+    width_room: float = 1.5  # widest choices, in multiples of the widest uniform network that fits
+    width_floor: float = 0.25  # narrowest choices, as a share of the widest one
+    # How much the decisions prefer the largest hand-designed network at the start, as a logit; 0 to
+    # start with all options alike
     prior: float = 1.0
+    # Networks that are drawn from the decisions at the end and compared on the validation split
+    # with the supernet's weights; the best is derived. 1: the likeliest.
     candidates: int = 16
-    finalists: int = 2
-    grow: bool = True
+    finalists: int = 2  # number of the best of them that the result names
+    grow: bool = True  # whether derivation uses what is left of the budgets
+    # How inputs are varied, in both kinds of steps; None: as suits them
     augmentation: Augmentation | None = None
 
     def __post_init__(self) -> None:
@@ -102,72 +83,41 @@ class SearchOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochReport:
-    """State of a search after one epoch.
+    """State of a search after one epoch."""
 
-    Attributes:
-        epoch: From 1.
-        epochs: In all.
-        phase: ``warm-up`` or ``search``.
-        loss: Mean cross-entropy of the weight steps.
-        accuracy: Share of training samples that sampled networks classified right, from 0 to 1.
-        architecture_loss: Mean cross-entropy of the architecture steps; None in warm-up.
-        architecture_accuracy: The same share of validation samples.
-        temperature: Of the Gumbel-softmax.
-        expected: Expected cost of the decisions, at this temperature.
-        multipliers: Lagrange multiplier of each budget that is set.
-        seconds: Of this epoch.
-    """
-
-    epoch: int
-    epochs: int
-    phase: str
-    loss: float
-    accuracy: float
-    architecture_loss: float | None
-    architecture_accuracy: float | None
-    temperature: float
-    expected: PredictedCost
-    multipliers: Mapping[str, float]
-    seconds: float
+    epoch: int  # from 1
+    epochs: int  # in all
+    phase: str  # "warm-up" or "search"
+    loss: float  # mean cross-entropy of the weight steps
+    accuracy: float  # share of training samples that sampled networks classified right, from 0 to 1
+    architecture_loss: float | None  # mean cross-entropy of the architecture steps; None in warm-up
+    architecture_accuracy: float | None  # the same share of validation samples
+    temperature: float  # of the Gumbel-softmax
+    expected: PredictedCost  # expected cost of the decisions, at this temperature
+    multipliers: Mapping[str, float]  # Lagrange multiplier of each budget that is set
+    seconds: float  # of this epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """Result of the search phase.
-
-    Attributes:
-        backbone: Name of the search space.
-        architecture: The network, which meets the budgets as predicted.
-        predicted: Its predicted cost.
-        argmax: The network of the likeliest options, before it was made to meet the budgets.
-        candidates: Number of distinct networks that were compared at the end.
-        finalists: The best of them, best first.
-        shrunk: Steps that derivation took to meet the budgets.
-        grown: Steps that derivation took to use what was left of them.
-        budgets: Upper bounds.
-        options: Settings.
-        trajectory: One report for each epoch.
-        logits: Of each decision, in the order of its options.
-        choices: The options of each width decision.
-        dataset_fingerprint: Of the data.
-        seconds: Sum over the epochs, of earlier runs as well where the search was resumed.
-    """
+    """Result of the search phase."""
 
     backbone: str
-    architecture: Architecture
-    predicted: PredictedCost
+    architecture: Architecture  # the network, which meets the budgets as predicted
+    predicted: PredictedCost  # of `architecture`
+    # The network of the likeliest options, before it was made to meet the budgets
     argmax: Architecture
-    candidates: int
-    finalists: tuple[Architecture, ...]
-    shrunk: int
-    grown: int
+    candidates: int  # number of distinct networks that were compared at the end
+    finalists: tuple[Architecture, ...]  # the best of them, best first
+    shrunk: int  # steps that derivation took to meet the budgets
+    grown: int  # steps that derivation took to use what was left of them
     budgets: Budgets
     options: SearchOptions
-    trajectory: tuple[EpochReport, ...]
-    logits: Mapping[str, tuple[float, ...]]
-    choices: Mapping[str, tuple[int, ...]]
-    dataset_fingerprint: str
-    seconds: float
+    trajectory: tuple[EpochReport, ...]  # one report for each epoch
+    logits: Mapping[str, tuple[float, ...]]  # of each decision, in the order of its options
+    choices: Mapping[str, tuple[int, ...]]  # the options of each width decision
+    dataset_fingerprint: str  # of the data
+    seconds: float  # sum over the epochs, of earlier runs as well where the search was resumed
 
     def grid(self, backbone: Backbone, input_shape: Shape) -> Grid:
         """Return the choices that `logits` are about, to derive again with another cost model.

@@ -16,31 +16,22 @@ _FACTORS = 33
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How an input is varied, anew in each epoch.
+    """How an input is varied, anew in each epoch."""
 
-    Attributes:
-        shift_rows: Largest shift up or down (for sound: in time), in rows.
-        shift_columns: Largest shift to the side, in columns.
-        mask_rows: Longest run of rows that is blanked (SpecAugment: Park et al. 2019).
-        mask_columns: The same for columns (for sound: coefficients or bands).
-        flip: Whether half of the inputs are mirrored left to right.
-        column_offset: Standard deviation of an offset of each column.
-        column_gain: Standard deviation of a factor around 1 on each column. Both stand for other
-            voices and microphones, which shift and stretch each coefficient.
-        stretch: Up to 1 + this faster, or as much slower (rows are interpolated).
-        warp: Vocal tracts as short as 1 / (1 + this), or as long as its inverse: the frequency axis
-            is stretched by as much (Jaitly and Hinton 2013), which for MFCC is a matrix on the
-            coefficients (Pitz and Ney 2005). For MFCC only.
-    """
-
-    shift_rows: int = 0
-    shift_columns: int = 0
+    shift_rows: int = 0  # largest shift up or down (for sound: in time), in rows
+    shift_columns: int = 0  # largest shift to the side, in columns
+    # Longest run of rows that is blanked (SpecAugment: Park et al. 2019).
     mask_rows: int = 0
-    mask_columns: int = 0
-    flip: bool = False
-    column_offset: float = 0.0
+    mask_columns: int = 0  # the same for columns (for sound: coefficients or bands)
+    flip: bool = False  # whether half of the inputs are mirrored left to right
+    column_offset: float = 0.0  # standard deviation of an offset of each column
+    # Standard deviation of a factor around 1 on each column. Both stand for other voices and
+    # microphones, which shift and stretch each coefficient.
     column_gain: float = 0.0
-    stretch: float = 0.0
+    stretch: float = 0.0  # up to 1 + this faster, or as much slower (rows are interpolated)
+    # Vocal tracts as short as 1 / (1 + this), or as long as its inverse: the frequency axis is
+    # stretched by as much (Jaitly and Hinton 2013), which for MFCC is a matrix on the coefficients
+    # (Pitz and Ney 2005). For MFCC only.
     warp: float = 0.0
 
 

@@ -24,38 +24,23 @@ PARTIAL_AUC_RATE = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anomalies:
-    """How well anomalies are separated from normal sounds, by class (machine) and in the mean.
+    """How well anomalies are separated from normal sounds, by class (machine) and in the mean."""
 
-    Attributes:
-        auc: Area under the ROC curve, mean over the classes.
-        partial_auc: The same up to a false positive rate of 0.1, standardised (McClish 1989).
-        by_class: Both by name of the class.
-    """
-
-    auc: float
-    partial_auc: float
-    by_class: Mapping[str, tuple[float, float]]
+    auc: float  # area under the ROC curve, mean over the classes
+    partial_auc: float  # the same up to a false positive rate of 0.1, standardised (McClish 1989)
+    by_class: Mapping[str, tuple[float, float]]  # both by name of the class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Accuracy of a network on one split.
+    """Accuracy of a network on one split."""
 
-    Attributes:
-        samples: Inputs of the split.
-        accuracy: Of the int8 network, from 0 to 1.
-        float_accuracy: Of the Keras model.
-        agreement: Share of inputs that both put into the same class.
-        anomalies: Of the int8 network; None where the data has no anomalies.
-        float_anomalies: Of the Keras model.
-    """
-
-    samples: int
-    accuracy: float
-    float_accuracy: float
-    agreement: float
-    anomalies: Anomalies | None = None
-    float_anomalies: Anomalies | None = None
+    samples: int  # inputs of the split
+    accuracy: float  # of the int8 network, from 0 to 1
+    float_accuracy: float  # of the Keras model
+    agreement: float  # share of inputs that both put into the same class
+    anomalies: Anomalies | None = None  # of the int8 network; None where the data has no anomalies
+    float_anomalies: Anomalies | None = None  # of the Keras model
 
 
 def evaluate(

@@ -40,41 +40,28 @@ def check_options(options: Any, kind: str, checks: Sequence[tuple[str, bool, str
 class TrainOptions:
     """Settings of a training.
 
-    Attributes:
-        seed: Of initial weights, order of batches and augmentation.
-        epochs: Passes over the training split.
-        batch_size: Of a step; an incomplete last batch is dropped.
-        learning_rate: Highest one (AdamW); it rises to it and falls as half a cosine.
-        warmup_epochs: In which it rises; at most a quarter of `epochs`.
-        weight_decay: Decoupled (Loshchilov and Hutter 2019).
-        label_smoothing: Share of a label that is spread over all classes.
-        augmentation: How inputs are varied; None: as suits their kind.
-        distill_from: A larger network, trained first in the same way, whose outputs are learned
-            as well (Hinton et al. 2015); None: labels only.
-        distill_weight: Share of the loss that is about the larger network's outputs.
-        distill_temperature: Softens both outputs.
-        time_limit_s: Train for as many epochs as fit into this time, measured on a few steps
-            before, instead of `epochs`. The result says how many they were; with that number as
-            `epochs` the training can be repeated exactly.
-        max_epochs: Upper bound on the epochs of `time_limit_s`.
-
     Raises:
         SearchError: A value is out of range.
     """
 
-    seed: int = 0
-    epochs: int = 60
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    warmup_epochs: int = 3
-    weight_decay: float = 1e-3
-    label_smoothing: float = 0.1
-    augmentation: Augmentation | None = None
+    seed: int = 0  # of initial weights, order of batches and augmentation
+    epochs: int = 60  # passes over the training split
+    batch_size: int = 64  # of a step; an incomplete last batch is dropped
+    learning_rate: float = 3e-3  # highest one (AdamW); it rises to it and falls as half a cosine
+    warmup_epochs: int = 3  # in which it rises; at most a quarter of `epochs`
+    weight_decay: float = 1e-3  # decoupled (Loshchilov and Hutter 2019)
+    label_smoothing: float = 0.1  # share of a label that is spread over all classes
+    augmentation: Augmentation | None = None  # how inputs are varied; None: as suits their kind
+    # A larger network, trained first in the same way, whose outputs are learned as well (Hinton
+    # et al. 2015); None: labels only
     distill_from: Architecture | None = None
-    distill_weight: float = 0.5
-    distill_temperature: float = 2.0
+    distill_weight: float = 0.5  # share of the loss that is about the larger network's outputs
+    distill_temperature: float = 2.0  # softens both outputs
+    # Train for as many epochs as fit into this time, measured on a few steps before, instead of
+    # `epochs`. The result says how many they were; with that number as `epochs` the training can be
+    # repeated exactly.
     time_limit_s: float | None = None
-    max_epochs: int = 1000
+    max_epochs: int = 1000  # upper bound on the epochs of `time_limit_s`
 
     def __post_init__(self) -> None:
         check_options(
@@ -95,22 +82,12 @@ class TrainOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReport:
-    """State of a training after one epoch.
+    """State of a training after one epoch."""
 
-    Attributes:
-        epoch: From 1.
-        epochs: In all.
-        phase: ``train``, or ``teacher`` for the larger network.
-        loss: Mean over the epoch's steps, of augmented inputs.
-        accuracy: Of the float network on the validation split, from 0 to 1.
-        learning_rate: At the epoch's last step.
-        seconds: Of this epoch, validation included.
-    """
-
-    epoch: int
-    epochs: int
-    phase: str
-    loss: float
-    accuracy: float
-    learning_rate: float
-    seconds: float
+    epoch: int  # from 1
+    epochs: int  # in all
+    phase: str  # "train", or "teacher" for the larger network
+    loss: float  # mean over the epoch's steps, of augmented inputs
+    accuracy: float  # of the float network on the validation split, from 0 to 1
+    learning_rate: float  # at the epoch's last step
+    seconds: float  # of this epoch, validation included

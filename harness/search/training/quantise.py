@@ -19,11 +19,7 @@ CALIBRATION_SAMPLES = 200
 
 
 def quantise(
-    model: keras.Model,
-    dataset: Dataset,
-    *,
-    seed: int = 0,
-    samples: int = CALIBRATION_SAMPLES,
+    model: keras.Model, dataset: Dataset, *, seed: int = 0, samples: int = CALIBRATION_SAMPLES
 ) -> bytes:
     """Convert a trained model to a .tflite with int8 weights, activations, inputs and outputs.
 

@@ -27,20 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A trained network.
+    """A trained network."""
 
-    Attributes:
-        model: Keras model for a batch of one, as the converter wants it.
-        history: One report for each epoch.
-        seconds: Sum over the epochs, of earlier runs as well where the training was resumed; with
-            that of the larger network that was distilled from.
-        teacher: History of that network.
-    """
-
-    model: keras.Model
-    history: tuple[TrainReport, ...]
+    model: keras.Model  # Keras model for a batch of one, as the converter wants it
+    history: tuple[TrainReport, ...]  # one report for each epoch
+    # Sum over the epochs, of earlier runs as well where the training was resumed; with that of the
+    # larger network that was distilled from
     seconds: float
-    teacher: tuple[TrainReport, ...] = ()
+    teacher: tuple[TrainReport, ...] = ()  # history of that network
 
     @property
     def epochs(self) -> int:
