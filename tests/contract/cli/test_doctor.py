@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,8 @@ pytestmark = needs.emulator
 def test_doctor_gives_an_instruction_for_each_missing_piece(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # pyOCD loads its plugins once in a process, and the virtual one only if Unicorn is there.
+    importlib.import_module("pyocd.core.session")
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setenv("HOME", "/nonexistent")
     found = importlib.util.find_spec
