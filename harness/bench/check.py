@@ -9,13 +9,7 @@ from typing import Literal
 
 from harness.bench.discovery import SeenProbe, list_probes
 from harness.bench.port import open_port
-from harness.bench.probe import (
-    DBGMCU_IDCODE,
-    match_probe,
-    open_session,
-    quiet_pyocd,
-    typed_errors,
-)
+from harness.bench.probe import DBGMCU_IDCODE, match_probe, open_session, quiet_pyocd, typed_errors
 from harness.bench.station import Station
 from harness.boards import Board
 from harness.errors import HarnessError

@@ -126,10 +126,7 @@ class RuntimeSweep(Strict):
                 )
             for source in sources:
                 yield RuntimeOptions(
-                    self.name.value,
-                    kernels.value,
-                    self.library_for(kernels),
-                    kernels_source=source,
+                    self.name.value, kernels.value, self.library_for(kernels), kernels_source=source
                 )
 
 

@@ -44,8 +44,7 @@ def _root(
         int, typer.Option("--verbose", "-v", count=True, help="Log more (-vv: everything).")
     ] = 0,
     _version_asked: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]

@@ -37,8 +37,7 @@ def results(
     ] = False,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     plot: Annotated[
-        Path | None,
-        typer.Option(help="Draw where SRAM and flash go: .png, .svg or .pdf."),
+        Path | None, typer.Option(help="Draw where SRAM and flash go: .png, .svg or .pdf.")
     ] = None,
     json: Json = False,
 ) -> None:

@@ -145,6 +145,6 @@ def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> 
         f"{summary.planned} jobs: {summary.skipped} measured before, "
         f"{facts['valid']} valid, {facts['degraded']} degraded, {facts['invalid']} invalid, "
         f"{summary.not_run} not run; {summary.seconds:.0f} s"
-        + (f", {summary.per_hour:.0f} networks an hour" if summary.measured else ""),
+        + (f", {summary.per_hour:.0f} networks an hour" if summary.measured else "")
     )
     note(f"  rows: {url}")

@@ -39,11 +39,7 @@ def layers_frame(rows: Sequence[Measurement]) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def export_rows(
-    rows: Sequence[Measurement],
-    path: Path,
-    table: str = "measurements",
-) -> int:
+def export_rows(rows: Sequence[Measurement], path: Path, table: str = "measurements") -> int:
     """Write `rows` to `path`; see `Store.export`."""
     chosen = path.suffix.lstrip(".").lower()
     if chosen not in FORMATS:
