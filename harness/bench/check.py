@@ -19,17 +19,11 @@ Level = Literal["ok", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of one check.
-
-    Attributes:
-        level: ``ok`` or ``error``.
-        what: What was found.
-        fix: What to do about it; None where nothing is wrong.
-    """
+    """Result of one check."""
 
     level: Level
     what: str
-    fix: str | None = None
+    fix: str | None = None  # None where nothing is wrong
 
 
 def check(
@@ -40,17 +34,9 @@ def check(
     device_id: Callable[[Station], int] | None = None,
     open_serial: Callable[[str], None] = lambda url: open_port(url).close(),
 ) -> list[Finding]:
-    """Check probe, chip and console of a station; the chip keeps running.
+    """Check probe, chip and console of a station; return findings in the order to fix them in.
 
-    Args:
-        station: What to check.
-        board: The board type that it should be.
-        probes: Lists probes, given the station's probe id.
-        device_id: Reads DBGMCU_IDCODE of the chip; `read_device_id` by default.
-        open_serial: Opens and closes the console, raising `SerialUnavailable`.
-
-    Returns:
-        Findings in the order in which to fix them.
+    The chip keeps running. `probes`, `device_id` and `open_serial` replace the bench in tests.
     """
     findings = []
     try:

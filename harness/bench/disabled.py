@@ -16,19 +16,12 @@ from harness.paths import cache_dir
 
 @dataclass(frozen=True, slots=True)
 class Disabled:
-    """Why a station is disabled.
-
-    Attributes:
-        station: Its name.
-        code: Code of the last failure.
-        reason: Its message.
-        since: When, in ISO 8601.
-    """
+    """Why a station is disabled."""
 
     station: str
-    code: str
-    reason: str
-    since: str
+    code: str  # of the last failure
+    reason: str  # message of that failure
+    since: str  # in ISO 8601
 
 
 def disable(station: Station, failure: HarnessError) -> StationDisabled:

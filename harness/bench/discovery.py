@@ -17,41 +17,27 @@ from harness.boards import Board, all_boards
 
 @dataclass(frozen=True, slots=True)
 class SeenProbe:
-    """A debug probe that pyOCD lists.
+    """A debug probe that pyOCD lists."""
 
-    Attributes:
-        unique_id: pyOCD's unique id; the USB serial number for USB probes.
-        description: Vendor and product, for people.
-        board_id: Four-character mbed board id, if the probe reports it.
-        board_name: Board name that pyOCD knows for that id, e.g. ``NUCLEO-F746ZG``.
-    """
-
-    unique_id: str
-    description: str = ""
-    board_id: str | None = None
-    board_name: str | None = None
+    unique_id: str  # pyOCD's; the USB serial number of a USB probe
+    description: str = ""  # vendor and product
+    board_id: str | None = None  # four-character mbed id
+    board_name: str | None = None  # such as NUCLEO-F746ZG
 
 
 @dataclass(frozen=True, slots=True)
 class SeenPort:
-    """A serial port that pyserial lists.
+    """A serial port that pyserial lists."""
 
-    Attributes:
-        device: Path or name to open.
-        serial_number: USB serial number of the device that offers it, if it is a USB port.
-        description: Product, for people.
-    """
-
-    device: str
-    serial_number: str | None = None
-    description: str = ""
+    device: str  # path or name to open
+    serial_number: str | None = None  # of its USB device
+    description: str = ""  # product
 
 
 def list_probes(wanted: str = "") -> tuple[SeenProbe, ...]:
     """Return the probes that pyOCD sees now, virtual ones included.
 
-    Args:
-        wanted: Looks for that probe alone if it names a kind, as ``remote:HOST:PORT`` does.
+    A `wanted` that names a kind, as ``remote:HOST:PORT`` does, is looked for alone.
     """
     from pyocd.core.helpers import ConnectHelper
 
@@ -88,14 +74,8 @@ def discover(
 ) -> Bench:
     """Pair the probes that are plugged in with their serial ports.
 
-    Args:
-        probes: Lists probes; virtual ones are skipped, as they need no file.
-        ports: Lists serial ports.
-        boards: Boards to recognise; all by default.
-
-    Returns:
-        A bench with a station for every probe whose board and port are known; `notes` say what is
-        missing for the others.
+    The bench has a station for every probe whose board and port are known; its `notes` say what is
+    missing for the others. Virtual probes are skipped, as they need no file.
     """
     known = tuple(boards) if boards is not None else all_boards()
     seen_ports = sorted(ports(), key=lambda port: port.device)

@@ -11,10 +11,7 @@ from harness.errors import BenchError
 class UntilFailure:
     """Lets a device be used until a failure leaves it in an unknown state.
 
-    After labgrid's `strategy/common.py`.
-
-    Args:
-        what: What is used, for messages.
+    After labgrid's `strategy/common.py`. Messages call the device `what`.
     """
 
     def __init__(self, what: str) -> None:

@@ -15,10 +15,6 @@ _VIRTUAL = "harness.virtual.ports.serialurl"
 def open_port(url: str, baud: int = 115200) -> Any:
     """Open a console exclusively; the caller closes it.
 
-    Args:
-        url: pyserial URL or device.
-        baud: Rate.
-
     Raises:
         SerialUnavailable: It is not there, not permitted or held by another program (says which).
     """

@@ -82,14 +82,7 @@ def quiet_pyocd() -> Iterator[deque[str]]:
 
 
 def open_session(probe_id: str, options: Mapping[str, Any]) -> Any:
-    """Open a pyOCD session on one probe.
-
-    Args:
-        probe_id: Unique id, or a part of it that no other probe shares.
-        options: pyOCD session options.
-
-    Returns:
-        An open `pyocd.core.session.Session`; the caller closes it.
+    """Return an open `pyocd.core.session.Session` on one probe; the caller closes it.
 
     Raises:
         ProbeNotFound: No such probe, or it vanished.

@@ -49,17 +49,11 @@ class Station(Strict):
 
 
 class Bench(Strict):
-    """The stations that can be used.
-
-    Attributes:
-        stations: In the file's order.
-        path: The file they were read from; None for the virtual bench or a discovery.
-        notes: Probes that a discovery found and could not use, and why.
-    """
+    """The stations that can be used."""
 
     stations: tuple[Station, ...]
-    path: str | None = None
-    notes: tuple[str, ...] = ()
+    path: str | None = None  # None for the virtual bench and a discovery
+    notes: tuple[str, ...] = ()  # probes that a discovery cannot use, and why
 
     def station(self, name: str) -> Station:
         """Return the station called `name`; virtual stations can always be named.

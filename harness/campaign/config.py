@@ -18,63 +18,38 @@ from harness.strict import Strict, from_json, read_toml, to_json
 
 
 class BackboneSamples(Strict):
-    """Networks to sample from one backbone.
+    """Networks to sample from one backbone."""
 
-    Attributes:
-        name: Backbone, see ``harness sample --help``.
-        samples: How many.
-        first: Index of the first, so that a later campaign can continue an earlier one.
-        max_working_memory_bytes: Reject samples that need more.
-        max_parameters: Reject samples that have more.
-        width_step: Grid of channel widths; 1 shows what widths not divisible by 4 cost.
-        resolution: Side of the input, where it is a decision; None samples it too.
-    """
-
-    name: str
+    name: str  # see `harness sample`
     samples: Annotated[int, Field(ge=1, le=100_000)]
+    # Index of the first sample, so that a later campaign can continue an earlier one
     first: Annotated[int, Field(ge=0)] = 0
     max_working_memory_bytes: Annotated[int, Field(gt=0)] | None = None
     max_parameters: Annotated[int, Field(gt=0)] | None = None
+    # Grid of channel widths; 1 shows what widths not divisible by 4 cost
     width_step: Annotated[int, Field(ge=1, le=32)] = 4
-    resolution: Annotated[int, Field(gt=0)] | None = None
+    resolution: Annotated[int, Field(gt=0)] | None = None  # side of the input; None samples it too
 
 
 class ArchitectureEntry(Strict):
-    """One network of a backbone.
-
-    Attributes:
-        backbone: Backbone, see ``harness sample --help``.
-        decisions: Its decisions by name.
-    """
+    """One network of a backbone."""
 
     backbone: str
     decisions: dict[str, tuple[int, ...]]
 
 
 class MeasureOptions(Strict):
-    """How one network is measured.
+    """How one network is measured."""
 
-    Attributes:
-        warmup: Inferences before the timed ones.
-        repeats: Timed inferences, after each reset.
-        boots: How often the device is reset and measured anew.
-        layers: Whether a separate pass times each layer.
-        verify_arena: Whether to search for the smallest arena that works, on the device.
-        icache: Instruction cache on.
-        dcache: Data cache on.
-        art: Flash accelerator and prefetch on.
-        baud: Console speed; None takes the board's default.
-    """
-
-    warmup: Annotated[int, Field(ge=0, le=1000)] = 1
-    repeats: Annotated[int, Field(ge=1, le=64)] = 3
-    boots: Annotated[int, Field(ge=1, le=16)] = 1
-    layers: bool = True
-    verify_arena: bool = False
+    warmup: Annotated[int, Field(ge=0, le=1000)] = 1  # inferences before the timed ones
+    repeats: Annotated[int, Field(ge=1, le=64)] = 3  # timed inferences after each boot
+    boots: Annotated[int, Field(ge=1, le=16)] = 1  # resets, each followed by the repeats
+    layers: bool = True  # time each layer in a separate pass
+    verify_arena: bool = False  # search for the smallest arena that works
     icache: bool = True
     dcache: bool = True
-    art: bool = True
-    baud: Annotated[int, Field(gt=0)] | None = None
+    art: bool = True  # flash accelerator and prefetch
+    baud: Annotated[int, Field(gt=0)] | None = None  # console speed; None: the board's
 
 
 class FitOptions(Strict):
@@ -84,31 +59,18 @@ class FitOptions(Strict):
 
 
 class CampaignConfig(Strict):
-    """A campaign file.
-
-    Attributes:
-        name: Name that rows carry.
-        seed: Seed of sampling, weights and inputs.
-        boards: Board types; each is measured on the first station of the bench that has it.
-        stations: Names of stations, as an alternative to `boards`.
-        backbones: Networks to sample.
-        architectures: Networks by their decisions, as `harness sample --json` prints them.
-        models: Paths of .tflite files, relative to the campaign file.
-        runtimes: Runtimes and their sweeps.
-        measure: How each is measured.
-        fit: Fit when done; absent means no fit.
-    """
+    """A campaign file."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    boards: tuple[str, ...] = ()
-    stations: tuple[str, ...] = ()
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of sampling, weights and inputs
+    boards: tuple[str, ...] = ()  # the first station of the bench with each
+    stations: tuple[str, ...] = ()  # instead of `boards`
     backbones: tuple[BackboneSamples, ...] = ()
-    architectures: tuple[ArchitectureEntry, ...] = ()
-    models: tuple[str, ...] = ()
+    architectures: tuple[ArchitectureEntry, ...] = ()  # as `harness sample --json` prints
+    models: tuple[str, ...] = ()  # .tflite files, relative to the campaign file
     runtimes: Annotated[tuple[RuntimeSweep, ...], Field(min_length=1)] = (RuntimeSweep(),)
     measure: MeasureOptions = MeasureOptions()
-    fit: FitOptions | None = None
+    fit: FitOptions | None = None  # None: no fit
 
     @model_validator(mode="after")
     def _something_to_do(self) -> CampaignConfig:
@@ -166,15 +128,8 @@ def read_campaign(
 ) -> CampaignConfig:
     """Read a campaign file, with replacements; None and empty leave what the file says.
 
-    Args:
-        path: TOML file.
-        models: Folder that the file's model names are looked up in, see `find_model`; None takes
-            them relative to the campaign file.
-        stations: Stations instead of the file's stations and boards.
-        samples: Networks per backbone.
-        seed: Seed of sampling, weights and inputs.
-        library: ``[KERNELS=]SPEC`` texts, see `with_libraries`.
-        verify_arena: Search for the smallest arena that works.
+    The models are looked up below `models` (see `find_model`), else relative to the campaign file.
+    `stations` replaces the stations and the boards.
 
     Raises:
         CampaignError: The file is missing, not TOML, a key is unknown or out of range, or a model

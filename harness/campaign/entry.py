@@ -68,16 +68,9 @@ def plan_now(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
 
 
 def measure_job(job: Job, store: Store, *, again: bool, step: Step) -> tuple[Measurement, bool]:
-    """Measure one job in this process, unless the store has a usable row of it.
+    """Return a job's row, and whether it was measured now, in this process.
 
-    Args:
-        job: What to measure, where and how.
-        store: Where the row goes.
-        again: Measure even if the store has a usable row.
-        step: Wraps each step.
-
-    Returns:
-        The row, and whether it was measured now.
+    A usable row of the store is returned as it is, unless `again` is set.
 
     Raises:
         HarnessError: Any stage's; nothing is stored then.
@@ -120,12 +113,7 @@ def run_config(
 ) -> CampaignResult:
     """Run a campaign, then write its summary, plots and fits.
 
-    Args:
-        config: The campaign.
-        jobs: Its plan.
-        store: Where rows go; what it has is not measured again.
-        out: Folder for summary, plots and fits; None takes ``results/<campaign name>``.
-        listener: Told of progress.
+    Their folder is `out`; None takes ``results/<campaign name>``.
 
     Raises:
         HarnessError: The store or the folder cannot be written. A job that fails leaves an

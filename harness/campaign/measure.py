@@ -23,23 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A job whose image is ready.
-
-    Attributes:
-        job: The job.
-        prepared: Network, inputs and expected outputs.
-        model: The parsed network.
-        sources: What the runtime generated.
-        image: The linked firmware.
-        seconds: Time per stage so far.
-    """
+    """A job whose image is ready."""
 
     job: Job
     prepared: Prepared
     model: TFLiteModel
     sources: GeneratedSources
     image: FirmwareImage
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, float]  # by stage
 
 
 def build_job(job: Job, prepared: Prepared, *, slot: int = 0) -> Built:

@@ -50,17 +50,8 @@ def measure_networks(
 ) -> list[Measurement]:
     """Build, flash and measure networks; return a row of each, in their order.
 
-    Args:
-        networks: Full-int8 .tflite files, or architectures.
-        fingerprint: Of the fit: names the board and the configuration.
-        bench: Stations.
-        store: Where the rows go.
-        listener: Follows progress.
-        station: Station to use; None takes the first that carries the board.
-        runtime: From `sweep_of`; None takes a library, if one is needed, from $HARNESS_TFLM.
-        seed: Seed of weights and inputs.
-        repeats: Timed inferences.
-        name: Name that the rows carry as their campaign.
+    By default `station` is the first with the board and `runtime` is `sweep_of` the fit. Rows
+    carry `name` as their campaign.
 
     Raises:
         BenchError: No station has the board, or the station failed; the cause is named.

@@ -19,29 +19,17 @@ from harness.runtimes import RuntimeOptions
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One measurement to make; `Job.of` decides its timing model and its key.
+    """One measurement to make; `Job.of` decides its timing model and its key."""
 
-    Attributes:
-        key: sha256 of everything that decides the number.
-        station: Where.
-        board: The station's board type.
-        spec: Which network.
-        runtime: Runtime and kernels.
-        build: Flags and caches.
-        measure: Warm-up, repeats, layers.
-        one_firmware: The model goes to the model region beside a runtime that stays.
-        timing_model: Name and version of what counts cycles; None for hardware.
-    """
-
-    key: str
+    key: str  # sha256 of everything that decides the number
     station: Station
     board: Board
     spec: ModelSpec
     runtime: RuntimeOptions
     build: BuildOptions
     measure: MeasureOptions
-    one_firmware: bool = False
-    timing_model: str | None = None
+    one_firmware: bool = False  # the runtime stays, only the model is flashed
+    timing_model: str | None = None  # name and version; None for hardware
 
     @classmethod
     def of(

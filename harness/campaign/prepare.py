@@ -26,20 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A network with its inputs and expected outputs.
+    """A network with its inputs and expected outputs."""
 
-    Attributes:
-        content: The .tflite.
-        inputs: One byte string per input tensor.
-        outputs: One byte string per output tensor, from the reference.
-        reference: Name and version of what computed `outputs`.
-        seconds: Time that this call took.
-    """
-
-    content: bytes
-    inputs: tuple[bytes, ...]
-    outputs: tuple[bytes, ...]
-    reference: str
+    content: bytes  # the .tflite
+    inputs: tuple[bytes, ...]  # one of each input tensor
+    outputs: tuple[bytes, ...]  # one of each output tensor
+    reference: str  # name and version of what computed `outputs`
     seconds: float
 
 

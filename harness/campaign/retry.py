@@ -26,15 +26,10 @@ DISABLE_AFTER = 3
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What to do about a failure.
+    """What to do about a failure."""
 
-    Attributes:
-        attempts: How often a job is run at most.
-        counts_against_station: Whether the station, not the network, may be the cause.
-    """
-
-    attempts: int = 1
-    counts_against_station: bool = False
+    attempts: int = 1  # how often a job is run at most
+    counts_against_station: bool = False  # the station, not the network, may be the cause
 
 
 _ONCE = Policy()

@@ -98,17 +98,9 @@ def run(
     listener: Listener,
     open_session: Callable[[Station], Session] | None = None,
 ) -> Summary:
-    """Measure every job that has no usable row in the store.
+    """Measure every job that has no usable row in the store; return counts and times.
 
-    Args:
-        jobs: The plan.
-        store: Has the rows of finished jobs, and gets the new ones.
-        campaign: Name that rows carry.
-        listener: Follows progress.
-        open_session: Replaces `BoardSession.open` in tests.
-
-    Returns:
-        Counts and times; failures are in the rows.
+    Failures are in the rows. `open_session` replaces `BoardSession.open` in tests.
 
     Raises:
         ToolchainMissing: There is no compiler.

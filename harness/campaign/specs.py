@@ -15,23 +15,14 @@ from harness.errors import CampaignError
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A network to measure: sampled from a backbone, or a file.
-
-    Attributes:
-        name: Name for people and rows.
-        seed: Seed of weights and inputs.
-        architecture: The sampled architecture, else None.
-        sample_index: Its index in the backbone's sequence.
-        path: The user's .tflite, else None.
-        sha256: Hash of that file's content.
-    """
+    """A network to measure: sampled from a backbone, or a file."""
 
     name: str
-    seed: int
-    architecture: Architecture | None = None
-    sample_index: int | None = None
-    path: Path | None = None
-    sha256: str | None = None
+    seed: int  # of weights and inputs
+    architecture: Architecture | None = None  # None for a file
+    sample_index: int | None = None  # in the backbone's sequence
+    path: Path | None = None  # the user's .tflite
+    sha256: str | None = None  # of that file
 
     @property
     def backbone(self) -> str | None:

@@ -34,26 +34,16 @@ def _listed(value: Any) -> Any:
 
 
 class RuntimeSweep(Strict):
-    """A runtime and what to sweep over: every combination is measured.
-
-    Attributes:
-        name: ``aot`` or ``tflm``.
-        kernels: Kernel sets of that runtime.
-        optimization: GCC's levels.
-        library: PlatformIO spec of the runtime's library, for every kernel set; `tflm` only.
-        libraries: The same by kernel set, where they need different ones.
-        kernels_source: Specs of CMSIS-NN trees to compare, `SHIPPED_KERNELS` for the installed one;
-            `aot` only.
-        one_firmware: Flash the runtime once and then only models; `tflm` only.
-    """
+    """A runtime and what to sweep over: every combination is measured."""
 
     name: RuntimeName = RuntimeName.AOT
     kernels: Annotated[tuple[KernelSet, ...], Field(min_length=1)] = (KernelSet.CMSIS_NN,)
     optimization: Annotated[tuple[Optimization, ...], Field(min_length=1)] = (Optimization.O2,)
-    library: _Spec | None = None
-    libraries: dict[KernelSet, _Spec] = Field(default_factory=dict)
+    library: _Spec | None = None  # PlatformIO spec for every kernel set; tflm only
+    libraries: dict[KernelSet, _Spec] = Field(default_factory=dict)  # by kernel set
+    # Specs of CMSIS-NN trees to compare, `SHIPPED_KERNELS` for the installed one; aot only
     kernels_source: Annotated[tuple[_Spec, ...], BeforeValidator(_listed)] = ()
-    one_firmware: bool = False
+    one_firmware: bool = False  # flash the runtime once and then only models; tflm only
 
     @model_validator(mode="after")
     def _options_fit_the_runtime(self) -> RuntimeSweep:
@@ -135,9 +125,7 @@ def with_libraries(
 ) -> tuple[RuntimeSweep, ...]:
     """Choose libraries: of the command line, else the sweep's own, else of $HARNESS_TFLM.
 
-    Args:
-        sweeps: Runtimes of a campaign.
-        specs: ``[KERNELS=]SPEC`` texts of the command line.
+    `specs` are the ``[KERNELS=]SPEC`` texts of the command line.
 
     Raises:
         ConfigError: A kernel set has two specs, or specs are given and no runtime takes one.

@@ -15,19 +15,12 @@ CAUSES = ("issue, every slot used", "issue, slots left empty", *NAMES)
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Modelled cycles by cause, of some part of a run.
-
-    Attributes:
-        instructions: Executed.
-        slots: Issue slots in all these cycles: two a cycle on a Cortex-M7, one on a Cortex-M4.
-        cycles: By cause, as `CAUSES`.
-        events: Counts, as `time.events`.
-    """
+    """Modelled cycles by cause, of some part of a run."""
 
     instructions: int = 0
-    slots: int = 0
-    cycles: tuple[int, ...] = (0,) * len(CAUSES)
-    events: tuple[int, ...] = (0,) * len(NAMES)
+    slots: int = 0  # issue slots: two a cycle on a Cortex-M7, one on a Cortex-M4
+    cycles: tuple[int, ...] = (0,) * len(CAUSES)  # by cause, as `CAUSES`
+    events: tuple[int, ...] = (0,) * len(NAMES)  # counts, as `harness.virtual.time.events`
 
     def __add__(self, other: Split) -> Split:
         """Return both parts together."""
@@ -76,18 +69,11 @@ class LayerSplit:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """One firmware's inference on a virtual board.
+    """One firmware's inference on a virtual board."""
 
-    Attributes:
-        label: Runtime, kernels and flags.
-        board: Id.
-        timing: Name and version of the model.
-        layers: In order.
-    """
-
-    label: str
+    label: str  # runtime, kernels and flags
     board: str
-    timing: str
+    timing: str  # name and version of the model
     layers: tuple[LayerSplit, ...]
 
     @property

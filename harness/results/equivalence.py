@@ -63,25 +63,15 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Result of a comparison.
-
-    Attributes:
-        metric: Name of the compared figure.
-        margin: Relative difference that does not matter.
-        pairs: By falling ratio: the worst first.
-        overall: Geometric mean of the ratios.
-        only_before: Names of networks that only the first set has.
-        only_after: Names of networks that only the second set has.
-        unknown: Names of networks that have no value in one of the sets.
-    """
+    """Result of a comparison."""
 
     metric: str
     margin: float
-    pairs: tuple[Pair, ...]
-    overall: Ratio
-    only_before: tuple[str, ...]
+    pairs: tuple[Pair, ...]  # the worst first
+    overall: Ratio  # geometric mean
+    only_before: tuple[str, ...]  # names of networks
     only_after: tuple[str, ...]
-    unknown: tuple[str, ...]
+    unknown: tuple[str, ...]  # no value in one of the sets
 
     @property
     def counts(self) -> dict[str, int]:
@@ -144,15 +134,10 @@ def compare_rows(
     across: Collection[str] = (),
     degraded: bool = False,
 ) -> Comparison:
-    """Pair two sets of rows and judge each pair and all of them.
+    """Pair two sets of rows and judge each pair and all of them by a metric of `METRICS`.
 
-    Args:
-        before: The baseline.
-        after: The rows to judge.
-        metric: One of `METRICS`.
-        margin: Relative difference that does not matter, such as 0.02.
-        across: Parts of `IDENTITY` in which a pair may differ.
-        degraded: Use degraded rows too.
+    `margin` is the relative difference that does not matter; `across` are the parts of `IDENTITY`
+    in which a pair may differ; `degraded` rows are used where that is set.
 
     Raises:
         ResultsError: An unknown metric or part, a margin out of range, or no pair.
