@@ -149,10 +149,7 @@ class Console:
         return self.ask(command, lambda found: first(found, kind), what=what, timeout_s=timeout_s)
 
     def _exchange(
-        self,
-        command: bytes,
-        collect: Callable[[list[protocol.Record]], T | None],
-        timeout_s: float,
+        self, command: bytes, collect: Callable[[list[protocol.Record]], T | None], timeout_s: float
     ) -> list[protocol.Record]:
         self._log += b"> " + command + b"\n"
         self._guard(lambda: self._port.write(command))

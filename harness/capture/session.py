@@ -24,12 +24,7 @@ from harness.capture.clock import (
 )
 from harness.capture.console import Console
 from harness.capture.image import check_image
-from harness.capture.record import (
-    ArenaReading,
-    Capture,
-    CapturePlan,
-    Identity,
-)
+from harness.capture.record import ArenaReading, Capture, CapturePlan, Identity
 from harness.errors import DeviceError
 from harness.firmware.symbols import place_in
 
@@ -207,12 +202,7 @@ class BoardSession:
             console.wait_for_boot(_BOOT_S)
             answers.write_inputs(console, plan.inputs)
 
-        search = ArenaSearch(
-            console,
-            revive,
-            outputs=outputs,
-            deadline_s=self._deadline(plan, 1),
-        )
+        search = ArenaSearch(console, revive, outputs=outputs, deadline_s=self._deadline(plan, 1))
         return search.run(used=memory.arena_used, capacity=memory.arena_capacity)
 
     def _cycles(self, console: Console, plan: CapturePlan) -> tuple[int, ...]:

@@ -224,12 +224,7 @@ def _project_folder(
 
 
 def _run_platformio(
-    folder: Path,
-    lock: int,
-    core: Path,
-    toolchain: Toolchain,
-    jobs: int | None,
-    on_log: Log | None,
+    folder: Path, lock: int, core: Path, toolchain: Toolchain, jobs: int | None, on_log: Log | None
 ) -> list[str] | None:
     """Run ``pio run``; return None when it linked, else what it printed."""
     jobs = jobs or min(os.cpu_count() or 1, 4)

@@ -10,12 +10,4 @@ from harness.models.graph import (
     require_int8,
 )
 
-__all__ = [
-    "Graph",
-    "Layer",
-    "Operator",
-    "TFLiteModel",
-    "Tensor",
-    "read_model",
-    "require_int8",
-]
+__all__ = ["Graph", "Layer", "Operator", "TFLiteModel", "Tensor", "read_model", "require_int8"]

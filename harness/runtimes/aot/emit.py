@@ -8,15 +8,7 @@ import numpy as np
 
 from harness.models.graph import Graph, TFLiteModel
 from harness.runtimes.aot.planner import Plan
-from harness.runtimes.aot.program import (
-    Braces,
-    Pointer,
-    Program,
-    Scratch,
-    Step,
-    Table,
-    Value,
-)
+from harness.runtimes.aot.program import Braces, Pointer, Program, Scratch, Step, Table, Value
 
 MODEL_FILE = "model/model.c"
 WEIGHTS_FILE = "model/model_weights.S"

@@ -20,13 +20,7 @@ from harness.paths import data_dir
 from harness.runtimes import SHIPPED_KERNELS
 from harness.runtimes.library import HEADER_SUFFIXES, arm_functions, digest_of, get_library
 
-_OWN = (
-    "aot_activation.c",
-    "aot_arithmetic.c",
-    "aot_data.c",
-    "aot_fixed_point.c",
-    "aot_model.c",
-)
+_OWN = ("aot_activation.c", "aot_arithmetic.c", "aot_data.c", "aot_fixed_point.c", "aot_model.c")
 _PORTABLE = ("portable_conv.c", "portable_pool.c")
 _CALLER = "aot_cmsis_nn.c"
 # Where CMSIS-NN lies in a tree: its own repository, bakenn's package, CMSIS 5 and TFLM.

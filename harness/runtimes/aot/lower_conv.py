@@ -93,12 +93,7 @@ def _pool(context: Context, operator: Operator) -> Step:
 
 
 def _window(
-    operator: Operator,
-    source: Tensor,
-    target: Tensor,
-    kernel_h: int,
-    kernel_w: int,
-    channels: int,
+    operator: Operator, source: Tensor, target: Tensor, kernel_h: int, kernel_w: int, channels: int
 ) -> dict[str, Value]:
     """Return shapes, strides and top and left padding; the output size must be what they give."""
     require_int8(source, target)
