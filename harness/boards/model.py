@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from harness.strict import Strict
 
@@ -26,15 +26,13 @@ def _parse_address(value: Any) -> Any:
 
 
 Address = Annotated[int, BeforeValidator(_parse_address), Field(ge=0, le=0xFFFF_FFFF)]
-Bytes = Annotated[int, Field(gt=0)]
-Hertz = Annotated[int, Field(gt=0)]
 
 
 class Region(Strict):
     """A range of addresses."""
 
     origin: Address  # first address
-    bytes: Bytes
+    bytes: PositiveInt
 
     @property
     def end(self) -> int:
@@ -59,8 +57,8 @@ class MemoryRegion(Region):
 class FlashSectors(Strict):
     """A run of equal flash sectors, in address order."""
 
-    count: Annotated[int, Field(gt=0)]  # how many
-    bytes: Bytes  # size of each
+    count: PositiveInt  # how many
+    bytes: PositiveInt  # size of each
 
 
 class Pll(Strict):
@@ -83,21 +81,22 @@ _PLL_RANGES = {
 }
 
 
+_MsiHertz = Literal[4_000_000, 8_000_000, 16_000_000, 24_000_000, 32_000_000, 48_000_000]
+
+
 class Clock(Strict):
     """Clock tree at the board's maximum."""
 
     # External clock at OSC_IN; on most Nucleo boards the ST-LINK's 8 MHz MCO.
-    hse_hz: Hertz | None = None
+    hse_hz: PositiveInt | None = None
     hse_bypass: bool = False  # True when OSC_IN is driven by a clock, not a crystal
     # Instead of `hse_hz`: the STM32L4's internal oscillator, locked to the board's crystal of
     # 32.768 kHz.
-    msi_hz: Literal[4_000_000, 8_000_000, 16_000_000, 24_000_000, 32_000_000, 48_000_000] | None = (
-        None
-    )
-    hsi_hz: Hertz  # internal oscillator, the fallback
+    msi_hz: _MsiHertz | None = None
+    hsi_hz: PositiveInt  # internal oscillator, the fallback
     pll: Pll  # PLL factors for the reference clock (`hse_hz` or `msi_hz`)
     pll_hsi: Pll  # PLL factors for the fallback to HSI
-    sysclk_hz: Hertz  # core clock that results
+    sysclk_hz: PositiveInt  # core clock that results
     apb1_divider: Literal[1, 2, 4, 8, 16]  # APB1 prescaler
     apb2_divider: Literal[1, 2, 4, 8, 16]  # APB2 prescaler
     flash_wait_states: Annotated[int, Field(ge=0, le=15)]  # for `sysclk_hz` at 2.7–3.6 V
@@ -145,10 +144,10 @@ class Accelerator(Strict):
 class Caches(Strict):
     """L1 caches of the core and the flash accelerator."""
 
-    icache_bytes: Annotated[int, Field(ge=0)]  # size of the core's instruction cache (0: none)
-    icache_ways: Annotated[int, Field(ge=0)]  # associativity
-    dcache_bytes: Annotated[int, Field(ge=0)]  # size of the core's data cache (0: none)
-    dcache_ways: Annotated[int, Field(ge=0)]  # associativity
+    icache_bytes: NonNegativeInt  # size of the core's instruction cache (0: none)
+    icache_ways: NonNegativeInt  # associativity
+    dcache_bytes: NonNegativeInt  # size of the core's data cache (0: none)
+    dcache_ways: NonNegativeInt  # associativity
     line_bytes: Literal[0, 32]  # cache line
     art: bool  # whether the flash interface has ST's ART accelerator
     accelerator: Accelerator | None = None  # what it keeps; only where code is fetched through it
@@ -181,8 +180,8 @@ class Console(Strict):
     enable_bit: Annotated[int, Field(ge=0, le=63)]
     tx: Pin  # transmit pin
     rx: Pin  # receive pin
-    baud: Annotated[int, Field(gt=0)] = 115200  # default rate
-    max_baud: Annotated[int, Field(gt=0)]  # highest rate that the probe's bridge is specified for
+    baud: PositiveInt = 115200  # default rate
+    max_baud: PositiveInt  # highest rate that the probe's bridge is specified for
 
 
 class Chip(Strict):
@@ -210,7 +209,6 @@ class HarnessFacts(Strict):
     cycle_counter: Literal["dwt", "dwt-lock"]
     chip: Chip
     emulation: bool  # whether a virtual board exists for it
-    # Where one firmware for many models looks for its model.
     model_region: ModelRegion | None = None
 
     @model_validator(mode="after")
@@ -233,49 +231,46 @@ class HarnessFacts(Strict):
         for region in self.memory:
             if region.alias_of is not None and region.alias_of not in names:
                 raise ValueError(f"{region.name} is an alias of '{region.alias_of}', not declared")
-        regions = sorted(self.memory, key=lambda r: r.origin)
-        for low, high in pairwise(regions):
+        for low, high in pairwise(sorted(self.memory, key=lambda r: r.origin)):
             if low.end > high.origin:
                 raise ValueError(f"memory regions {low.name} and {high.name} overlap")
-        flash = next(r for r in self.memory if r.kind == "flash" and r.alias_of is None)
-        sectors = sum(run.count * run.bytes for run in self.flash_sectors)
-        if sectors != flash.bytes:
+        flash, total = self.flash, sum(run.count * run.bytes for run in self.flash_sectors)
+        if total != flash.bytes:
             raise ValueError(
-                f"flash_sectors add up to {sectors} bytes, {flash.name} has {flash.bytes}"
+                f"flash_sectors add up to {total} bytes, {flash.name} has {flash.bytes}"
             )
-        place = self.model_region
-        if place is not None:
-            edges, address = {flash.end}, flash.origin
-            for run in self.flash_sectors:
-                edges.update(range(address, address + run.count * run.bytes, run.bytes))
-                address += run.count * run.bytes
+        if place := self.model_region:
+            edges = {flash.end, *(address for address, _ in self.sectors())}
             if place.origin == flash.origin or not {place.origin, place.end} <= edges:
                 raise ValueError(
                     "model_region must begin and end where flash sectors do, after the first"
                 )
         return self
 
+    @property
+    def flash(self) -> MemoryRegion:
+        """The flash region that code is linked to."""
+        return next(r for r in self.memory if r.kind == "flash" and r.alias_of is None)
+
+    def sectors(self) -> Iterator[tuple[int, int]]:
+        """Yield (address, bytes) of every flash sector in order."""
+        address = self.flash.origin
+        for run in self.flash_sectors:
+            for _ in range(run.count):
+                yield address, run.bytes
+                address += run.bytes
+
 
 class Board(Strict):
-    """A board type.
+    """A board type."""
 
-    Attributes:
-        id: PlatformIO's board id (the manifest's file name).
-        name: Name for people.
-        vendor: Maker of the board.
-        url: Product page.
-        mcu: Full part number of the microcontroller.
-        facts: The ``harness`` object.
-        manifest: Path of the manifest that this was read from.
-    """
-
-    id: str
-    name: str
-    vendor: str
-    url: str
-    mcu: str
-    facts: HarnessFacts
-    manifest: str
+    id: str  # PlatformIO's board id (the manifest's file name)
+    name: str  # name for people
+    vendor: str  # maker of the board
+    url: str  # product page
+    mcu: str  # full part number of the microcontroller
+    facts: HarnessFacts  # the ``harness`` object
+    manifest: str  # path of the manifest that this was read from
 
     @property
     def family(self) -> str:
@@ -290,7 +285,7 @@ class Board(Strict):
     @property
     def flash(self) -> MemoryRegion:
         """The flash region that code is linked to."""
-        return next(r for r in self.facts.memory if r.kind == "flash" and r.alias_of is None)
+        return self.facts.flash
 
     @property
     def model_region(self) -> ModelRegion | None:
@@ -310,8 +305,4 @@ class Board(Strict):
 
     def sectors(self) -> Iterator[tuple[int, int]]:
         """Yield (address, bytes) of every flash sector in order."""
-        address = self.flash.origin
-        for run in self.facts.flash_sectors:
-            for _ in range(run.count):
-                yield address, run.bytes
-                address += run.bytes
+        return self.facts.sectors()

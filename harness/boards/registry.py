@@ -28,8 +28,7 @@ def board_dirs() -> tuple[Path, ...]:
 
 def board_ids() -> tuple[str, ...]:
     """Return the ids of all boards, sorted."""
-    found = {path.stem for folder in board_dirs() for path in folder.glob("*.json")}
-    return tuple(sorted(found))
+    return tuple(sorted({path.stem for each in board_dirs() for path in each.glob("*.json")}))
 
 
 def all_boards() -> tuple[Board, ...]:
@@ -81,9 +80,8 @@ def _read_manifest(path: Path, _modified: int) -> Board:
         raise BoardError("a board manifest is a JSON object", where=str(path))
     for key in data:
         if key not in _PLATFORMIO_KEYS:
-            hint = suggest(key, sorted(_PLATFORMIO_KEYS))
             raise BoardError(
-                f"unknown key '{key}'{hint}",
+                f"unknown key '{key}'{suggest(key, sorted(_PLATFORMIO_KEYS))}",
                 where=str(path),
                 expected=", ".join(sorted(_PLATFORMIO_KEYS)),
                 fix=f"correct {path.name}",
@@ -101,7 +99,7 @@ def _read_manifest(path: Path, _modified: int) -> Board:
         facts=facts,
         manifest=str(path),
     )
-    _check_agreement(board, build, upload, path)
+    _check_agreement(board, build, upload)
     return board
 
 
@@ -114,18 +112,12 @@ def _section(data: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
     return section
 
 
-def _check_agreement(
-    board: Board, build: dict[str, Any], upload: dict[str, Any], path: Path
-) -> None:
+def _check_agreement(board: Board, build: dict[str, Any], upload: dict[str, Any]) -> None:
     """Refuse a manifest whose PlatformIO half and harness half contradict each other."""
+    f_cpu = str(build.get("f_cpu", "")).rstrip("L")
     pairs = (
         ("build.cpu", build.get("cpu"), "harness.core.cpu", board.facts.core.cpu),
-        (
-            "build.f_cpu",
-            str(build.get("f_cpu", "")).rstrip("L"),
-            "harness.clock.sysclk_hz",
-            str(board.clock_hz),
-        ),
+        ("build.f_cpu", f_cpu, "harness.clock.sysclk_hz", str(board.clock_hz)),
         ("upload.maximum_size", upload.get("maximum_size"), "flash bytes", board.flash.bytes),
         ("upload.maximum_ram_size", upload.get("maximum_ram_size"), "RAM bytes", board.ram_bytes),
     )
@@ -133,7 +125,7 @@ def _check_agreement(
         if left != right:
             raise BoardError(
                 f"{left_key} is {left!r}, but {right_key} is {right!r}",
-                where=str(path),
+                where=board.manifest,
                 expected="both halves of the manifest to agree",
-                fix=f"correct {path.name}",
+                fix=f"correct {board.id}.json",
             )

@@ -9,15 +9,12 @@ and its answer, so a time between two readings is known within a bracket.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
 
 from harness import protocol
 from harness.capture.console import Console
 from harness.errors import ClockError, CounterError
-
-if TYPE_CHECKING:
-    from harness.virtual.machine import VirtualMachine
 
 # Together they make the 0.5 % that latencies are trusted to: how far clocks may be apart, and how
 # wide the bracket around the host's time may be.
@@ -29,50 +26,17 @@ _TICKS = 3  # µs: each of two readings is a tick late at most, and takes a mome
 _LEAST_S, _LONGEST_WAIT_S = 0.002, 10.0
 
 
-class Stopwatch(Protocol):
-    """Time that does not come from the device.
+@dataclass(frozen=True, slots=True)
+class Stopwatch:
+    """Time that does not come from the device; a virtual board's passes without waiting."""
 
-    Attributes:
-        timing_model: Identity of the model that counts an emulated board's cycles, else None.
-    """
-
-    timing_model: str | None
-
-    def now(self) -> float:
-        """Return seconds since some moment."""
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass."""
-
-
-class HostStopwatch:
-    """The host's clock, for hardware."""
-
+    now: Callable[[], float]  # seconds since some moment
+    wait: Callable[[float], None]  # lets that many seconds pass
+    # Identity of the model that counts an emulated board's cycles.
     timing_model: str | None = None
 
-    def now(self) -> float:
-        """Return seconds since some moment."""
-        return time.monotonic()
 
-    def wait(self, seconds: float) -> None:
-        """Let time pass."""
-        time.sleep(seconds)
-
-
-class VirtualStopwatch:
-    """The time that a virtual board lives in; it can be let pass without waiting."""
-
-    def __init__(self, machine: VirtualMachine) -> None:
-        self._machine = machine
-        self.timing_model: str | None = machine.model.identity
-
-    def now(self) -> float:
-        """Return seconds since some moment."""
-        return self._machine.now()
-
-    def wait(self, seconds: float) -> None:
-        """Let time pass."""
-        self._machine.let_pass(seconds)
+HOST = Stopwatch(time.monotonic, time.sleep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +68,9 @@ def check_clock(
     fallback: bool,
     thorough: bool,
 ) -> None:
-    """Read the counters again and compare what passed since `first`.
+    """Read the counters again and compare what passed since `first`, a reading of the same boot.
 
     Args:
-        console: The device.
-        stopwatch: Time that does not come from it.
-        first: An earlier reading of the same boot.
         clock_hz: Clock that the device says it runs at.
         fallback: Whether that is its internal oscillator.
         thorough: Wait until the bracket is narrow enough; else the time that passed must do.

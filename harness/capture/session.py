@@ -14,14 +14,7 @@ from harness.bench.port import open_port
 from harness.boards import Board, load_board
 from harness.capture import answers
 from harness.capture.arena import ArenaSearch, read_arena_parts
-from harness.capture.clock import (
-    HostStopwatch,
-    Reading,
-    Stopwatch,
-    VirtualStopwatch,
-    check_clock,
-    read_time,
-)
+from harness.capture.clock import HOST, Reading, Stopwatch, check_clock, read_time
 from harness.capture.console import Console
 from harness.capture.image import check_image
 from harness.capture.record import ArenaReading, Capture, CapturePlan, Identity
@@ -59,9 +52,9 @@ class BoardSession:
         port: Any,
         target: Any,
         stack: ExitStack,
-        stopwatch: Stopwatch | None = None,
+        stopwatch: Stopwatch = HOST,
     ) -> None:
-        self._stopwatch = stopwatch or HostStopwatch()
+        self._stopwatch = stopwatch
         self._clock_is_checked = False
         self._seconds_per_inference: float | None = None
         self._station = station
@@ -226,7 +219,8 @@ class BoardSession:
 
 def _stopwatch(station: Station) -> Stopwatch:
     if station.source != "emulated":
-        return HostStopwatch()
+        return HOST
     from harness.virtual.registry import get_machine
 
-    return VirtualStopwatch(get_machine(station.board))
+    machine = get_machine(station.board)
+    return Stopwatch(machine.now, machine.let_pass, machine.model.identity)

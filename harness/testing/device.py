@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 import zlib
 from collections.abc import Callable, Iterable
@@ -16,49 +17,31 @@ from harness.flash.image import Checksum
 
 FLASH = 0x0800_0000
 
-Mangle = Callable[[bytes], Iterable[bytes]]
-
 
 @dataclass(slots=True)
 class FakeDevice:
-    """A device that answers the harness's commands as the firmware does.
+    """A device that answers the harness's commands as the firmware does."""
 
-    Attributes:
-        build: Build id that it reports.
-        board: Board id that it reports.
-        model: Model id that it reports.
-        uid: Unique id that it reports.
-        clock_hz: Clock that it reports.
-        art: Flash accelerator that it reports: 1 on, 0 off, -1 none.
-        cycles: Cycles of successive timed inferences.
-        layers: (name, operator, cycles) of each layer.
-        input_bytes: Size of each input.
-        outputs: Content of each output.
-        arena_needs: Bytes of arena below which it does not work.
-        arena_fails: Its answer below: ``refuse`` (an error), ``differ`` (another output),
-            ``fault``, or none: ``hang``.
-        counter_stuck: Whether its cycle counter stands still.
-        flash: Content of its flash, from its beginning.
-        flash_rots: Whether a bit of flash flips after programming.
-        mangle: Called with each line that would be sent; yields the lines that are.
-    """
-
-    build: str = "0123456789abcdef"
-    board: str = "nucleo_f746zg"
-    model: str = "fedcba9876543210"
-    uid: str = "00112233445566778899aabb"
-    clock_hz: int = 216_000_000
-    art: int = 1
-    cycles: tuple[int, ...] = (1000, 1001, 1002)
+    build: str = "0123456789abcdef"  # build id that it reports
+    board: str = "nucleo_f746zg"  # board id that it reports
+    model: str = "fedcba9876543210"  # model id that it reports
+    uid: str = "00112233445566778899aabb"  # unique id that it reports
+    clock_hz: int = 216_000_000  # clock that it reports
+    art: int = 1  # flash accelerator that it reports: 1 on, 0 off, -1 none
+    cycles: tuple[int, ...] = (1000, 1001, 1002)  # of successive timed inferences
+    # (name, operator, cycles) of each layer.
     layers: tuple[tuple[str, str, int], ...] = (("conv", "CONV_2D", 900), ("fc", "SOFTMAX", 90))
-    input_bytes: tuple[int, ...] = (490,)
-    outputs: tuple[bytes, ...] = (bytes(range(12)),)
-    arena_needs: int = 1600
+    input_bytes: tuple[int, ...] = (490,)  # size of each input
+    outputs: tuple[bytes, ...] = (bytes(range(12)),)  # content of each output
+    arena_needs: int = 1600  # bytes of arena below which it does not work
+    # Its answer below: ``refuse`` (an error), ``differ`` (another output), ``fault``, or none:
+    # ``hang``.
     arena_fails: str = "refuse"
-    counter_stuck: bool = False
-    flash: bytes = b"image"
-    flash_rots: bool = False
-    mangle: Mangle = field(default=lambda line: (line,))
+    counter_stuck: bool = False  # whether its cycle counter stands still
+    flash: bytes = b"image"  # content of its flash, from its beginning
+    flash_rots: bool = False  # whether a bit of flash flips after programming
+    # Called with each line that would be sent; yields the lines that are.
+    mangle: Callable[[bytes], Iterable[bytes]] = field(default=lambda line: (line,))
     received: dict[int, bytearray] = field(default_factory=dict)
     commands: list[bytes] = field(default_factory=list)
     _seq: int = 0
@@ -136,10 +119,8 @@ class FakeDevice:
 
     def _hil_run(self, words: list[str]) -> list[bytes]:
         warmups, repeats = (int(word) for word in words)
-        lines = [
-            self._line("cycle", i=i, cycles=self.cycles[i % len(self.cycles)])
-            for i in range(repeats)
-        ]
+        cycles = itertools.islice(itertools.cycle(self.cycles), repeats)
+        lines = [self._line("cycle", i=i, cycles=count) for i, count in enumerate(cycles)]
         return [*lines, self._line("run-end", w=warmups, n=repeats, rc=0)]
 
     def _hil_layers(self, _: list[str]) -> list[bytes]:
