@@ -26,11 +26,7 @@ def key_of(text: str) -> int:
 
 
 class Draw:
-    """A stream of random numbers for the entropy given.
-
-    Args:
-        *entropy: Non-negative integers (seed, index, hash of a name, ...).
-    """
+    """A stream of random numbers for the entropy given: non-negative integers."""
 
     def __init__(self, *entropy: int) -> None:
         import numpy as np

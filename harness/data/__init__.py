@@ -31,8 +31,6 @@ def load(
 
     Args:
         source: ``digits``, a .npz file, or a folder of WAV files or of images.
-        input_shape: Height, width, channels.
-        options: How to read recordings, and how to divide; images and arrays use `division`.
         on_progress: Called with the number of features computed, and of all.
 
     Raises:

@@ -97,15 +97,7 @@ def assemble(
 ) -> Dataset:
     """Return the data set of samples of which `splits` names the split of each.
 
-    Args:
-        name: As the rest, see `Dataset`.
-        classes: In the order of the logits.
-        x: float32 of shape (n, height, width, channels).
-        y: Classes, n of them.
-        splits: ``train``, ``validation`` or ``test`` for each.
-        features: How an input is made.
-        division: How the splits were made.
-        **others: `anomalous` and `clip` of each; None where there are none.
+    `others` are `anomalous` and `clip` of each sample; None where there are none.
 
     Raises:
         DataError: As `Dataset`.

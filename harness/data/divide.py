@@ -46,8 +46,6 @@ def divide(
 
     Args:
         names: File names; the folder is no part of the hash.
-        speakers: Who speaks in each file; None where it is not known.
-        options: Shares, and speakers that were named.
 
     Raises:
         DataError: Speakers are named that are not there or in both splits, or the shares leave

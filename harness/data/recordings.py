@@ -48,7 +48,6 @@ def find_recordings(folder: Path, pattern: str | None, words: Sequence[str]) -> 
     """List the recordings below `folder`.
 
     Args:
-        folder: Holds WAV files.
         pattern: How names carry label and speaker, such as ``{label}_{speaker}_{index}.wav``;
             None: found out.
         words: Classes of Speech Commands that are not "unknown"; empty: its usual ten.

@@ -75,9 +75,7 @@ def group_rows(
 def common_fingerprint(rows: Sequence[Measurement], pooled: bool) -> Fingerprint:
     """Return the configuration that all `rows`, at least one, were measured in.
 
-    Args:
-        rows: Measured rows.
-        pooled: Let the backbone differ; the result then names none.
+    Where `pooled`, the backbone may differ; the result then names none.
 
     Raises:
         FitError: They differ, or lack a fact that every fit needs.

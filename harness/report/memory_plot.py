@@ -44,7 +44,6 @@ def plot_memory(rows: Sequence[Measurement], path: str | Path) -> Path:
     """Draw the parts of SRAM and flash of each row, against what its board has.
 
     Args:
-        rows: Measured rows, from the top; at most 40.
         path: Ends in ``.png``, ``.svg`` or ``.pdf``; returned.
 
     Raises:

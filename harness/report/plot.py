@@ -43,8 +43,6 @@ def plot_latency(
     """Draw latency against ops: one colour per backbone, hollow marks for held-out networks.
 
     Args:
-        fits: One per backbone, all of one board, source and configuration.
-        rows: The measurements behind them; others are left out.
         path: Ends in ``.png``, ``.svg`` or ``.pdf``; returned.
         pooled: A fit over all backbones, drawn dashed for comparison.
         log: Logarithmic axes; by default where the backbones' sizes are far apart.

@@ -32,13 +32,8 @@ def write_summary(
     """Write verdicts, fits, plots, a table of all networks and the time by stage.
 
     Args:
-        path: The Markdown file.
-        rows: Attempts; the best of each job is shown.
-        fits: Fits made from them.
         pooled: Fit over all backbones, shown beneath the others.
         plot: Image of latency to show, linked relative to `path`.
-        memory_plot: Image of SRAM and flash, likewise.
-        title: Heading.
         notes: Remarks for the reader, such as why a backbone has no fit.
 
     Raises:

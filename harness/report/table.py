@@ -70,8 +70,6 @@ def table_of(
 
     Args:
         title: Followed by the values of `where` that all records share.
-        records: In order.
-        columns: Always shown.
         where: Shown behind the first of `columns` only where the records differ.
     """
     shared, varying = shared_and_varying(records, where)

@@ -54,7 +54,6 @@ class Measure(Protocol):
 
         Args:
             networks: Full-int8 .tflite files, or architectures of the fit's backbone.
-            title: Name of the stage, for the progress display.
 
         Raises:
             BenchError: The station is not ready, or failed.

@@ -171,10 +171,7 @@ class SearchRun:
 
 
 def read_run(path: Path) -> SearchRun:
-    """Read the record of a run.
-
-    Args:
-        path: Folder of the run, or the file in it.
+    """Read the record of a run, from its folder or from the file in it.
 
     Raises:
         SearchError: There is none, or it is of another version or damaged.

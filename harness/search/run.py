@@ -32,12 +32,7 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
     """Find, train, quantise, evaluate and measure a network; write everything into the folder.
 
     The same plan run again continues after the last finished epoch of the search or of a training,
-    or after the last measurement.
-
-    Args:
-        plan: What to do.
-        measure: Measures on the board; None: the result is not verified (and nothing refined).
-        watcher: Follows progress.
+    or after the last measurement. Without `measure` nothing is verified or refined.
 
     Raises:
         BudgetsInfeasible: No network meets the budgets; raised before anything is trained.

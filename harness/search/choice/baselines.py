@@ -20,12 +20,8 @@ def random_architectures(
 
     Gibbs sampling: one decision after another is drawn among the options that keep the budgets,
     starting from the smallest network. Rejection would never find one under tight budgets.
-
-    Args:
-        constraint: Budgets and cost model.
-        seed: Network i of a seed does not depend on `n`.
-        n: How many.
-        input_shape: Of the data; the backbone's own unless given.
+    Network i of a seed does not depend on `n`. `input_shape` is the data's; by default the
+    backbone's own.
 
     Raises:
         BudgetsInfeasible: No network meets the budgets.
@@ -49,10 +45,6 @@ def uniform_architecture(constraint: Constraint, input_shape: Shape | None = Non
     DS-CNN with four and with five blocks of one width (S, M and L of Zhang et al. 2017), or
     MobileNetV2 with a width multiplier (Sandler et al. 2018), in whole and with one block a
     stage; the one with the most operations of those that meet the budgets.
-
-    Args:
-        constraint: Budgets and cost model.
-        input_shape: Of the data; the backbone's own unless given.
 
     Raises:
         BudgetsInfeasible: None meets the budgets.

@@ -39,13 +39,7 @@ def derive(grid: Grid, constraint: Constraint, logits: Logits, *, grow: bool = T
     """Take the likeliest options, then shrink where it costs least until every budget holds.
 
     Cheapest: least log-probability lost for each unit of excess that goes. What the shrinking or
-    the rounding leaves of the budgets is used by growing where the supernet wants it most.
-
-    Args:
-        grid: The choices.
-        constraint: Budgets and cost model; the result keeps the budgets as predicted.
-        logits: Of each decision, as the supernet names them.
-        grow: Whether to use what is left of the budgets.
+    the rounding leaves of the budgets is, with `grow`, used where the supernet wants it most.
 
     Raises:
         BudgetsInfeasible: No network meets the budgets.

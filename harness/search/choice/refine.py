@@ -43,12 +43,6 @@ def choose(
     it were measured. The centre and networks of the fixed holdout are left out, because they
     would not change the fit.
 
-    Args:
-        cost_model: With the fit to improve.
-        centre: The search's result.
-        n: How many.
-        seed: Non-negative.
-
     Raises:
         SearchError: There are fewer near the centre.
         BackboneError: The centre is of another backbone.
@@ -138,13 +132,8 @@ def local_errors(
 ) -> tuple[LocalError, LocalError]:
     """Return the fit's error on the networks that were added, before and after.
 
-    Before: `before` on them. After: each of them predicted by a fit of all `rows` but its own
-    architecture's, so that no prediction has seen what it is compared with.
-
-    Args:
-        before: The fit that `added` was chosen by.
-        rows: All rows of the new fit; those of `added` may be among them.
-        added: The new measurements.
+    Before: `before` on them. After: each of them predicted by a fit of all `rows` of the new fit
+    but its own architecture's, so that no prediction has seen what it is compared with.
 
     Raises:
         SearchError: `added` is empty or in `before`, or a row has no latency.

@@ -16,11 +16,8 @@ def challenge(champion: NDArray[np.bool_], challengers: Sequence[NDArray[np.bool
 
     Clearly: by more than one standard error of the difference on the same inputs (the rule of one
     standard error: Breiman et al. 1984, section 3.4.3; paired, as in McNemar's test). With few
-    inputs the best of several is mostly the luckiest.
-
-    Args:
-        champion: What is known to work: which inputs it has right, of shape (n,).
-        challengers: The same of each other network, the first of equals winning.
+    inputs the best of several is mostly the luckiest. Arrays of shape (n,) say which inputs each
+    network has right.
     """
     if not challengers:
         return None

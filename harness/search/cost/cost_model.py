@@ -47,10 +47,7 @@ class CostModel:
         """Take a fit that is valid for `backbone` and everything in `wanted`.
 
         Args:
-            fit: Made of networks of this backbone.
-            backbone: Search space.
             wanted: Fields of a `Fingerprint` that matter: board, runtime, kernels, flags ...
-            margin: The predicted value that is compared with a budget.
 
         Raises:
             FitError: The fit is of another configuration, or a line falls where it has to rise.
@@ -88,11 +85,7 @@ class CostModel:
         )
 
     def bounds(self, counts: Counts) -> dict[str, Any]:
-        """Return what each budget is compared with, None where the fit does not know.
-
-        Args:
-            counts: Numbers or tensors; the results are of the same kind.
-        """
+        """Return what each budget is compared with, None where the fit does not know: numbers or tensors, as `counts`."""
         arena, overhead = self.fit.arena, self.fit.sram_overhead_bytes
         sram = flash = None
         if arena is not None and overhead is not None:

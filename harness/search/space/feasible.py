@@ -91,14 +91,7 @@ def search_grid(
     for networks that are wide in one place and starved everywhere else. Widths below
     `width_floor` of the largest that is left are dropped for the same reason (MicroNets searches
     10 % to 100 %), unless the budgets need less: then the floor is halved until they hold.
-
-    Args:
-        constraint: Budgets and cost model.
-        input_shape: Height, width, channels of the data.
-        width_choices: Maximum number of choices of one width decision.
-        width_room: See above.
-        width_floor: See above.
-        width_step: Grid of widths.
+    A decision has at most `width_choices` choices, on the grid of `width_step`.
 
     Raises:
         BudgetsInfeasible: No network meets the budgets.
@@ -128,8 +121,6 @@ def prior(grid: Grid, constraint: Constraint, strength: float) -> dict[str, list
     So the search starts from what it has to beat, and moves where the data says so.
 
     Args:
-        grid: The choices.
-        constraint: Budgets and cost model.
         strength: Logit of the network's own widths over half and over one and a half times them,
             and of its own blocks over their contrary; 0 for no preference.
     """

@@ -146,11 +146,7 @@ def full_grid(backbone: Backbone, input_shape: Shape, width_step: int = 4) -> Gr
 def thinned(grid: Grid, caps: Mapping[Key, int], most: int, floor: float = 0.0) -> Grid:
     """Return `grid` with at most `most` evenly spread choices of each width.
 
-    Args:
-        grid: All choices.
-        caps: Upper bound of each width.
-        most: At least 2.
-        floor: Lower bound of each width, in parts of the largest that its cap leaves.
+    `most` is 2 or more; `floor` is a share of the largest width that its cap leaves.
     """
     widths = {}
     for key, choices in grid.widths.items():

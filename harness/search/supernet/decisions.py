@@ -22,8 +22,6 @@ class Choice(keras.layers.Layer):
     width at random. Logits are `initial` plus the learned evidence, smoothed by a Gaussian kernel.
 
     Args:
-        options: Number of options.
-        initial: Logits to start with, zeros unless given.
         spread: Standard deviation of the kernel, in options; 0 for options without an order.
     """
 
@@ -55,7 +53,6 @@ class Choice(keras.layers.Layer):
         """Return softmax((logits + noise) / temperature), of shape (options,).
 
         Args:
-            temperature: Above 0; towards 0 the weights become one-hot.
             noise: Gumbel noise of shape (options,): the result is then a relaxed sample. Without
                 it, it is deterministic and becomes the argmax.
         """

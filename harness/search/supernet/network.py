@@ -31,12 +31,8 @@ class Supernet(keras.Model):
     """Compute all networks of `grid` at once, weighted by the decisions.
 
     Channels beyond a width are exactly zero where the next layer mixes channels, so with one-hot
-    decisions the output is that of the one network, batch normalisation included.
-
-    Args:
-        grid: What can be chosen.
-        seed: Of the initial weights.
-        start: Logits to start with, by decision; zeros unless given.
+    decisions the output is that of the one network, batch normalisation included. The
+    decisions start with the logits of `start`, zeros unless given.
     """
 
     def __init__(self, grid: Grid, seed: int = 0, start: Start | None = None) -> None:
@@ -80,13 +76,7 @@ class Supernet(keras.Model):
         self.built = True
 
     def call(self, inputs: Any, weights: Weights, training: bool = False) -> Any:
-        """Return logits of shape (batch, classes).
-
-        Args:
-            inputs: Shape (batch, height, width, channels).
-            weights: From `sample`, `expected` or `one_hot`.
-            training: Whether batch normalisation uses the batch's statistics.
-        """
+        """Return logits of shape (batch, classes) for inputs (batch, height, width, channels)."""
         skeleton = self.grid.skeleton
         tensor, width = self._conv(skeleton.stem, inputs, None, weights, training)
         for block in skeleton.blocks:

@@ -120,12 +120,7 @@ class SearchResult:
     seconds: float  # sum over the epochs, of earlier runs as well where the search was resumed
 
     def grid(self, backbone: Backbone, input_shape: Shape) -> Grid:
-        """Return the choices that `logits` are about, to derive again with another cost model.
-
-        Args:
-            backbone: The one that was searched, for as many classes.
-            input_shape: Height, width, channels of the data.
-        """
+        """Return the choices that `logits` are about, to derive again with another cost model."""
         skeleton = skeleton_of(backbone, input_shape)
         keys = [conv.width for conv in skeleton.convs() if conv.width is not None]
         return Grid(backbone, skeleton, {key: self.choices[width_name(key)] for key in keys})

@@ -45,12 +45,8 @@ def search(
     result on one machine, interrupted or not.
 
     Args:
-        constraint: Backbone, cost model and budgets, which the result keeps as predicted.
-        dataset: Its inputs decide the resolution where the backbone has a choice.
-        options: Settings.
         on_epoch: Called after every epoch; of a resumed search only the new ones.
         checkpoint_dir: Where to save the state after every epoch, and to continue from.
-        log_dir: Where to write TensorBoard's logs.
 
     Raises:
         BudgetsInfeasible: No network meets the budgets; raised before anything is trained.

@@ -67,9 +67,7 @@ def warps(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the effect of other vocal tracts on normalised MFCC: matrices and offsets, x · m + v.
 
-    Args:
-        features: Of the data set: bands, their range, mean and deviation of each coefficient.
-        most: Largest stretch of the frequency axis, above 1.
+    `most` is the largest stretch of the frequency axis, above 1; `features` are the data set's.
 
     Returns:
         float32 of shapes (factors, bins, bins) and (factors, bins); the middle one changes nothing.

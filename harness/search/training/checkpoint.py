@@ -60,12 +60,8 @@ def run_epochs(
     """Train for all epochs, or for those that a checkpoint in `folder` leaves.
 
     Args:
-        training: What is trained.
-        kind: Its reports.
         epochs: Returns their number; called only at the start of a new training.
         identity: What decides the training: resuming requires the same.
-        folder: Of the checkpoint; None: none is kept.
-        on_epoch: Called after every new epoch.
 
     Returns:
         A report of every epoch, earlier ones included.
@@ -103,13 +99,7 @@ def run_epochs(
 def save_state(
     folder: Path, identity: dict[str, Any], arrays: Sequence[NDArray[Any]], facts: dict[str, Any]
 ) -> None:
-    """Write a checkpoint; the file appears whole or not at all.
-
-    Args:
-        folder: Made if it is missing.
-        identity: What decides the training.
-        arrays: Every variable, in order.
-        facts: The rest, as JSON.
+    """Write a checkpoint; the file appears whole or not at all. `facts` is JSON.
 
     Raises:
         SearchError: The file cannot be written.

@@ -16,8 +16,6 @@ def check_options(options: Any, kind: str, checks: Sequence[tuple[str, bool, str
     """Refuse options out of range: every number is finite and 0 or more, and `checks` hold.
 
     Args:
-        options: A dataclass.
-        kind: Word for the message.
         checks: Name of an option, whether it is in range, and the range.
 
     Raises:

@@ -61,9 +61,6 @@ def train(
 
     Args:
         backbone: With as many classes as `dataset`, see `Backbone.with_classes`.
-        architecture: What to train.
-        dataset: Inputs are resized where the network's are of another size.
-        options: Settings.
         on_epoch: Called after every epoch; of a resumed training only the new ones.
         checkpoint_dir: Where to save the state after every epoch, and to continue from.
 
