@@ -85,7 +85,10 @@ class CostModel:
         )
 
     def bounds(self, counts: Counts) -> dict[str, Any]:
-        """Return what each budget is compared with, None where the fit does not know: numbers or tensors, as `counts`."""
+        """Return what each budget is compared with, None where the fit does not know.
+
+        The values are numbers or tensors, as those of `counts` are.
+        """
         arena, overhead = self.fit.arena, self.fit.sram_overhead_bytes
         sram = flash = None
         if arena is not None and overhead is not None:

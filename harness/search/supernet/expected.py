@@ -18,7 +18,7 @@ from harness.fit.features import ALIGNMENT, FEATURES
 from harness.search.cost.counts import Counts
 from harness.search.space.grid import Grid
 from harness.search.space.skeleton import SuperBlock, SuperConv, width_name
-from harness.search.supernet.decisions import agreement, padded
+from harness.search.supernet.decisions import agreement, distribution_of, mixed, padded
 
 
 def expected_counts(grid: Grid, weights: Mapping[str, Any]) -> Counts:
@@ -56,14 +56,14 @@ class _Walk:
 
     def conv(self, conv: SuperConv, present: Any = 1.0) -> None:
         into, before = self._width, prod(self._size)
-        self._shrink(conv.stride)
+        height, width = self._size
+        self._size = (-(-height // conv.stride), -(-width // conv.stride))
         if conv.width is not None:
-            widths = self._grid.widths[conv.width]
-            rows = ops.one_hot(ops.array(widths), widths[-1] + 1, dtype="float64")
-            self._width = ops.matmul(self._weights[width_name(conv.width)], rows)
+            weights = self._weights[width_name(conv.width)]
+            self._width = distribution_of(self._grid.widths[conv.width], weights)
         self._weights_of(conv.kernel, into, self._width, present, depthwise=conv.depthwise)
-        source, sink = _mean(into), _mean(self._width)
-        self.memory.append(present * (before * source + prod(self._size) * sink))
+        after = prod(self._size) * _mean(self._width)
+        self.memory.append(present * (before * _mean(into) + after))
 
     def block(self, block: SuperBlock) -> None:
         width, size = self._width, self._size
@@ -83,8 +83,7 @@ class _Walk:
             self._count("pooled_elements", gate[0] * (prod(size) * _mean(width)))
             self._count("layers", gate[0])
         channels = max(width.shape[0], self._width.shape[0]) - 1
-        kept, skipped = padded(self._width, channels), padded(width, channels)
-        self._width = gate[1] * kept + gate[0] * skipped
+        self._width = mixed(padded(self._width, channels), padded(width, channels), gate)
 
     def classifier(self, classes: int) -> None:
         width = _mean(self._width)
@@ -122,10 +121,6 @@ class _Walk:
 
     def _count(self, feature: str, value: Any) -> None:
         self.features[feature] = self.features[feature] + value
-
-    def _shrink(self, stride: int) -> None:
-        height, width = self._size
-        self._size = (-(-height // stride), -(-width // stride))
 
 
 def _exactly(channels: int) -> Any:

@@ -14,7 +14,14 @@ from harness.backbones import Architecture
 from harness.backbones.draw import Draw, key_of
 from harness.search.space.grid import Grid
 from harness.search.space.skeleton import SuperBlock, SuperConv, width_name
-from harness.search.supernet.decisions import Branch, Choice, Mask, Width, agreement, padded
+from harness.search.supernet.decisions import (
+    Choice,
+    agreement,
+    distribution_of,
+    masked,
+    mixed,
+    padded,
+)
 
 _BATCH_NORM_EPSILON = 1e-3  # as in the networks that backbones build
 _BATCH_NORM_MOMENTUM = 0.9  # a search has a few hundred steps, not tens of thousands
@@ -50,8 +57,6 @@ class Supernet(keras.Model):
             self.choices[block.gate] = Choice(2, (start or {}).get(block.gate), name=block.gate)
         self.convs: dict[str, Any] = {}
         self.norms: dict[str, Any] = {}
-        self.out_widths: dict[str, Any] = {}
-        self.mask, self.branch = Mask(), Branch()
         self._make(skeleton.stem, skeleton.input_shape[2])
         width = self._most(skeleton.stem)
         for block in skeleton.blocks:
@@ -86,15 +91,12 @@ class Supernet(keras.Model):
         logits = self.classifier(self.pool(tensor))
         return ops.reshape(logits, (-1, skeleton.classes))
 
-    def sample(self, temperature: Any, noise: Mapping[str, Any]) -> dict[str, Any]:
-        """Return relaxed samples of all decisions, from Gumbel noise by decision."""
+    def relaxed(self, temperature: Any, noise: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return softmax(logits / temperature) of all decisions, or samples by Gumbel noise."""
         value = ops.convert_to_tensor(temperature, "float32")
-        return {name: choice(value, noise[name]) for name, choice in self.choices.items()}
-
-    def expected(self, temperature: Any) -> dict[str, Any]:
-        """Return softmax(logits / temperature) of all decisions."""
-        value = ops.convert_to_tensor(temperature, "float32")
-        return {name: choice(value) for name, choice in self.choices.items()}
+        return {
+            name: choice(value, (noise or {}).get(name)) for name, choice in self.choices.items()
+        }
 
     def one_hot(self, architecture: Architecture) -> dict[str, NDArray[np.float32]]:
         """Return the decisions of one network.
@@ -103,15 +105,14 @@ class Supernet(keras.Model):
             SearchError: It is not on the grid.
         """
         point = self.grid.point(architecture)
-        weights = {
-            width_name(key): np.eye(len(choices), dtype=np.float32)[
-                choices.index(point.widths[key])
-            ]
+        places = {
+            width_name(key): choices.index(point.widths[key])
             for key, choices in self.grid.widths.items()
+        } | {block.gate: int(point.kept[block.index]) for block in self.grid.optional}
+        return {
+            name: np.eye(self.choices[name].options, dtype=np.float32)[place]
+            for name, place in places.items()
         }
-        for block in self.grid.optional:
-            weights[block.gate] = np.eye(2, dtype=np.float32)[int(point.kept[block.index])]
-        return weights
 
     @property
     def architecture_variables(self) -> list[Any]:
@@ -140,10 +141,8 @@ class Supernet(keras.Model):
             return output, padded(inner, channels)
         gate = weights[block.gate]
         skipped = self.average[block.stride](tensor) if block.stride > 1 else tensor
-        return (
-            self.branch(output, skipped, gate),
-            self.branch(padded(inner, channels), padded(width, channels), gate),
-        )
+        inner, width = padded(inner, channels), padded(width, channels)
+        return mixed(output, skipped, gate), mixed(inner, width, gate)
 
     def _conv(
         self, conv: SuperConv, tensor: Any, width: Any, weights: Weights, training: bool
@@ -152,9 +151,9 @@ class Supernet(keras.Model):
         if conv.activation != "linear":
             tensor = ops.relu6(tensor) if conv.activation == "relu6" else ops.relu(tensor)
         if conv.width is not None:
-            width = self.out_widths[conv.name](weights[width_name(conv.width)])
+            width = distribution_of(self.grid.widths[conv.width], weights[width_name(conv.width)])
         # A depthwise layer needs its mask too: normalisation shifts channels that are not there.
-        return self.mask(tensor, width), width
+        return masked(tensor, width), width
 
     def _make(self, conv: SuperConv, channels: int) -> None:
         common: dict[str, Any] = {"use_bias": False, "name": conv.name}
@@ -168,8 +167,6 @@ class Supernet(keras.Model):
                 self._most(conv), conv.kernel, conv.stride, "same",
                 kernel_initializer=self._initializer(), **common,
             )  # fmt: skip
-            widths = self.grid.widths[conv.width or ("", 0)]
-            self.out_widths[conv.name] = Width(widths, widths[-1])
         layer.build((None, None, None, channels))
         norm = keras.layers.BatchNormalization(
             epsilon=_BATCH_NORM_EPSILON, momentum=_BATCH_NORM_MOMENTUM, name=f"{conv.name}_bn"

@@ -155,7 +155,7 @@ class SupernetTraining:
         return tf.constant([self._options.seed, self._step], tf.int64)
 
     def _counts(self, temperature: Any) -> Counts:
-        return expected_counts(self._grid, self._net.expected(temperature))
+        return expected_counts(self._grid, self._net.relaxed(temperature))
 
     def _sample(self, temperature: Any, seed: Any) -> Any:
         noise = {}
@@ -165,7 +165,7 @@ class SupernetTraining:
                 minval=1e-20, maxval=1.0,
             )  # fmt: skip
             noise[name] = -tf.math.log(-tf.math.log(uniform))
-        return self._net.sample(temperature, noise)
+        return self._net.relaxed(temperature, noise)
 
     def _judge(self, x: Any, y: Any, weights: Any) -> Any:
         return _loss(self._net(x, weights, training=True), y)[0]
