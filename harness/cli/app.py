@@ -79,17 +79,9 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as failure:
-        code = _usage_error(failure)
-        if code is None:
+        # A usage error of click, whose class is typer's own in some releases, shows itself.
+        if not hasattr(failure, "show") or not hasattr(failure, "exit_code"):
             raise
+        failure.show()
+        code = failure.exit_code
     sys.exit(code or 0)
-
-
-def _usage_error(failure: Exception) -> int | None:
-    """Show a click usage error and return its exit code; None when it is something else."""
-    show = getattr(failure, "show", None)
-    code = getattr(failure, "exit_code", None)
-    if show is None or code is None:
-        return None
-    show()
-    return int(code)

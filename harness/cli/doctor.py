@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,15 +16,23 @@ import typer
 from harness.cli.options import BenchFile, Json
 from harness.cli.output import print_json, print_table
 from harness.errors import EXIT_BENCH, HarnessError
+from harness.paths import cache_dir
 
 _MIN_FREE_BYTES = 2 * 1024**3
+_PACKAGES = (
+    ("tensorflow", "train", "sampling and converting networks"),
+    ("tflite_micro", "reference", "the TFLM reference for outputs"),
+    ("unicorn", "virtual", "the virtual boards (GPL-2.0)"),
+    ("numba", "virtual", "the virtual boards"),
+    ("capstone", "virtual", "the virtual boards"),
+)
 
 
 class Check(NamedTuple):
-    """One line of the report; `ok` is None for something optional that is absent."""
+    """One line of the report."""
 
     what: str
-    ok: bool | None
+    ok: bool | None  # None for something optional that is absent
     found: str
     fix: str = ""
 
@@ -47,39 +55,23 @@ def doctor(bench: BenchFile = None, json: Json = False) -> None:
 
 def run_checks(bench: Path | None = None) -> Iterator[Check]:
     """Yield every finding; one that fails never hides the next."""
-    yield _python()
-    yield from _packages()
-    for check in (_compiler, _platformio, _boards, _cache, _disk):
-        yield _guard(check)
-    yield from _stations(bench)
-
-
-def _guard(check: Callable[[], Check]) -> Check:
-    try:
-        return check()
-    except HarnessError as failure:
-        name = check.__name__.strip("_").replace("_", " ")
-        return Check(name, False, failure.what, failure.fix or "")
-
-
-def _python() -> Check:
     version = platform.python_version()
-    good = sys.version_info >= (3, 11)
-    return Check("Python", good, version, "" if good else "install Python 3.11 or newer")
-
-
-def _packages() -> Iterator[Check]:
-    needed = (
-        ("tensorflow", "train", "sampling and converting networks"),
-        ("tflite_micro", "reference", "the TFLM reference for outputs"),
-        ("unicorn", "virtual", "the virtual boards (GPL-2.0)"),
-        ("numba", "virtual", "the virtual boards"),
-        ("capstone", "virtual", "the virtual boards"),
-    )
-    for module, extra, purpose in needed:
+    old = sys.version_info < (3, 11)
+    yield Check("Python", not old, version, "install Python 3.11 or newer" if old else "")
+    for module, extra, purpose in _PACKAGES:
         present = importlib.util.find_spec(module) is not None
         fix = "" if present else f"pip install 'tinyml-harness[{extra}]' for {purpose}"
         yield Check(f"package {module}", present or None, "installed" if present else "–", fix)
+    for check in (_compiler, _platformio, _boards, _cache, _disk):
+        try:
+            yield check()
+        except HarnessError as failure:
+            yield _failed(check.__name__.strip("_"), failure)
+    yield from _stations(bench)
+
+
+def _failed(what: str, failure: HarnessError) -> Check:
+    return Check(what, False, failure.what, failure.fix or "")
 
 
 def _compiler() -> Check:
@@ -106,8 +98,6 @@ def _boards() -> Check:
 
 
 def _cache() -> Check:
-    from harness.paths import cache_dir
-
     folder = _existing(cache_dir())
     good = os.access(folder, os.W_OK)
     fix = "" if good else f"make {folder} writable, or set HARNESS_CACHE to a folder that is"
@@ -115,8 +105,6 @@ def _cache() -> Check:
 
 
 def _disk() -> Check:
-    from harness.paths import cache_dir
-
     folder = _existing(cache_dir())
     free = shutil.disk_usage(folder).free
     good = free >= _MIN_FREE_BYTES
@@ -135,14 +123,14 @@ def _stations(path: Path | None) -> Iterator[Check]:
     try:
         bench = load_bench(path)
     except HarnessError as failure:
-        yield Check("bench", False, str(failure.what), failure.fix or "")
+        yield _failed("bench", failure)
         return
     for station in bench.stations:
         name = f"station {station.name}"
         try:
             findings = check(station, load_board(station.board))
         except HarnessError as failure:
-            yield Check(name, False, failure.what, failure.fix or "")
+            yield _failed(name, failure)
             continue
         bad = [Check(name, False, f.what, f.fix or "") for f in findings if f.level == "error"]
         text = f"{station.board}, probe {station.probe}, serial {station.serial}"

@@ -50,11 +50,10 @@ def explain(
             raise ConfigError(
                 f"--against is '{against}'", expected="RUNTIME/KERNELS or RUNTIME/KERNELS/-O2"
             )
-        level = parts[2] if parts[2:] else firmware.optimization
+        runtime, kernels, level = [*parts, firmware.optimization][:3]
         # A tree of kernels is named for the first firmware; the other may have no use for it.
         source = firmware.kernels_source if parts[:2] == ["aot", "cmsis_nn"] else None
         specs = firmware.library
-        runtime, kernels = parts[:2]
         sweeps.append(RuntimeSweep.of(runtime, kernels, level, specs=specs, kernels_source=source))
     found = [_explained(model, board, sweep) for sweep in sweeps]
     if plot is not None:
@@ -77,12 +76,9 @@ def _explained(model: Path, board: str, sweep: RuntimeSweep) -> Explanation:
     from harness.cli.progress import spinner
     from harness.explain.collect import explain as collect
 
+    once = MeasureOptions(warmup=1, repeats=1)
     config = CampaignConfig.of(
-        "explain",
-        boards=[board],
-        models=[model],
-        runtime=sweep,
-        measure=MeasureOptions(warmup=1, repeats=1),
+        "explain", boards=[board], models=[model], runtime=sweep, measure=once
     )
     (job,) = plan_now(config, load_bench(None))
     built = build_now(job, spinner)
@@ -131,11 +127,8 @@ def _print(explanation: Explanation) -> None:
         ],
     )
     functions = list(explanation.functions().items())[:_FUNCTIONS]
-    print_table(
-        "Functions",
-        ("function", *_COLUMNS),
-        [(name, *_cells(split, total)) for name, split in functions],
-    )
+    rows = [(name, *_cells(split, total)) for name, split in functions]
+    print_table("Functions", ("function", *_COLUMNS), rows)
     print_table(
         "Operators",
         ("operator", "MACs", *_COLUMNS, "per MAC"),
@@ -167,12 +160,10 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
     from harness.explain.record import CAUSES
 
     def plain(split: Split) -> dict[str, Any]:
+        figures = ("instructions", "slots_used", "code_misses", "load_misses")
         return {
             "cycles": split.total,
-            "instructions": split.instructions,
-            "slots_used": split.slots_used,
-            "code_misses": split.code_misses,
-            "load_misses": split.load_misses,
+            **{name: getattr(split, name) for name in figures},
             "causes": {c: n for c, n in zip(CAUSES, split.cycles, strict=True) if n},
         }
 

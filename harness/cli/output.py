@@ -8,23 +8,16 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from harness.campaign.outcome import Outcome
     from harness.report.table import Table as ReadyTable
     from harness.results.record import Measurement
 
 
-def err() -> Console:
-    """Return the console for people: progress, notes, advice."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
-
-
 def note(text: str) -> None:
     """Write a line for people to stderr."""
-    err().print(text, markup=False, soft_wrap=True)
+    from rich.console import Console
+
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
 
 
 def print_json(data: Any) -> None:
@@ -77,9 +70,7 @@ def print_outcome(outcome: Outcome) -> None:
         print_ready_table(fit_table([*outcome.fits, *outcome.pooled]))
     if any(fit.layers for fit in outcome.fits):
         print_ready_table(predictor_table(outcome.fits))
-    for label, path in outcome.files.items():
-        note(f"  {label}: {path}")
-    for text in outcome.notes:
+    for text in (*(f"  {label}: {path}" for label, path in outcome.files.items()), *outcome.notes):
         note(text)
 
 
@@ -90,6 +81,4 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.3f}"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
@@ -40,7 +40,6 @@ def make_progress() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True, highlight=False),
         disable=not sys.stderr.isatty(),
-        transient=False,
     )
 
 
@@ -50,9 +49,7 @@ def spinner(text: str) -> Iterator[None]:
     console = Console(stderr=True, highlight=False)
     if not console.is_terminal:
         console.print(text, markup=False)
-        yield
-        return
-    with console.status(text):
+    with console.status(text) if console.is_terminal else nullcontext():
         yield
 
 
@@ -83,8 +80,7 @@ class ProgressListener(_Display):
         super().__init__()
         self._title = title
         self._task = self._progress.add_task(title, total=None, rate="")
-        self._done = 0
-        self._total = 0
+        self._done = self._total = 0
 
     def started(self, planned: int, done_before: int) -> None:
         """Set the bar's length."""
@@ -154,10 +150,9 @@ class SearchWatcher(_Display):
 
     def trained(self, report: TrainReport, network: str) -> None:
         """Show where a training is."""
-        parts = [f"loss {report.loss:.3f}", f"val {100 * report.accuracy:.1f} %"]
-        parts.append(f"lr {report.learning_rate:.1e}")
-        name = f"{report.phase} {network}"
-        self._advance(name, report.epoch, report.epochs, "  ".join(parts))
+        rate = f"lr {report.learning_rate:.1e}"
+        text = f"loss {report.loss:.3f}  val {100 * report.accuracy:.1f} %  {rate}"
+        self._advance(f"{report.phase} {network}", report.epoch, report.epochs, text)
 
     @contextmanager
     def bench(self, title: str) -> Iterator[ProgressListener]:

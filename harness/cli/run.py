@@ -124,9 +124,7 @@ def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> 
     facts = {
         "planned": summary.planned,
         "measured_before": summary.skipped,
-        "valid": summary.statuses["valid"],
-        "degraded": summary.statuses["degraded"],
-        "invalid": summary.statuses["invalid"],
+        **{status: summary.statuses[status] for status in ("valid", "degraded", "invalid")},
         "not_run": summary.not_run,
         "seconds": round(summary.seconds, 1),
         "networks_per_hour": round(summary.per_hour),

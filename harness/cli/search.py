@@ -141,13 +141,10 @@ def _print(run: SearchRun, page: Path) -> None:
 
     print_ready_table(cost_table(run, title(run)))
     found = run.evaluation["test"]
-    facts: list[tuple[str, object]] = [
+    facts = [
         ("int8 accuracy on the test split", f"{100 * found.accuracy:.2f} %"),
         ("float accuracy", f"{100 * found.float_accuracy:.2f} %"),
-    ]
-    if found.anomalies:
-        facts.append(("AUC", f"{found.anomalies.auc:.4f}"))
-    facts += [
+        *([("AUC", f"{found.anomalies.auc:.4f}")] if found.anomalies else []),
         ("network", run.architecture.id),
         ("ops", run.predicted.ops),
         ("seconds", round(sum(run.seconds.values()))),
