@@ -5,6 +5,7 @@ Anything a user can fix is a `HarnessError`; every other exception is a bug and 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 EXIT_FAILED = 1
@@ -50,24 +51,15 @@ class HarnessError(Exception):
         self.data = data
 
     def __str__(self) -> str:
-        lines = [self.what]
-        if self.where:
-            lines.append(f"  where:    {self.where}")
-        if self.expected:
-            lines.append(f"  expected: {self.expected}")
-        if self.fix:
-            lines.append(f"  do:       {self.fix}")
-        return "\n".join(lines)
+        rest = {"where:": self.where, "expected:": self.expected, "do:": self.fix}
+        return "\n".join(
+            [self.what, *(f"  {label:<9} {text}" for label, text in rest.items() if text)]
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Exceptions with keyword-only arguments do not survive a process pool by themselves.
-        state = (self.what, self.where, self.expected, self.fix, self.data)
-        return (_rebuild, (type(self), state))
-
-
-def _rebuild(cls: type[HarnessError], state: tuple[Any, ...]) -> HarnessError:
-    what, where, expected, fix, data = state
-    return cls(what, where=where, expected=expected, fix=fix, **data)
+        named = {"where": self.where, "expected": self.expected, "fix": self.fix, **self.data}
+        return (partial(type(self), self.what, **named), ())
 
 
 class ConfigError(HarnessError, code="config", exit_code=EXIT_USAGE):

@@ -50,8 +50,7 @@ def check_enabled(station: Station) -> None:
     Raises:
         StationDisabled: It is; says why and since when.
     """
-    note = why_disabled(station)
-    if note is not None:
+    if note := why_disabled(station):
         raise _error(station, note)
 
 
@@ -74,6 +73,5 @@ def _error(station: Station, note: Disabled) -> StationDisabled:
 
 def _path(station: Station) -> Path:
     # By probe and port: a station with another cable, or without faults, is another one.
-    text = f"{station.probe}\n{station.serial}"
-    name = hashlib.sha256(text.encode()).hexdigest()[:24]
-    return cache_dir() / "disabled" / f"{name}.json"
+    digest = hashlib.sha256(f"{station.probe}\n{station.serial}".encode()).hexdigest()
+    return cache_dir() / "disabled" / f"{digest[:24]}.json"

@@ -65,11 +65,9 @@ def write_bench(bench: Bench, path: Path, *, overwrite: bool = False) -> None:
     lines = ["# Stations of this bench. Local: do not commit. See docs/bench.md."]
     for station in bench.stations:
         lines += ["", "[[station]]"]
-        for key, value in station.model_dump(exclude_none=True).items():
-            if key == "tags" and not value:
-                continue
-            lines.append(f"{key} = {_toml(value)}")
-    lines += [f"# {note}" for note in bench.notes] if bench.notes else []
+        facts = station.model_dump(exclude_defaults=True).items()
+        lines += [f"{key} = {_toml(value)}" for key, value in facts]
+    lines += [f"# {note}" for note in bench.notes]
     with draft_of(path) as draft:
         draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -27,12 +27,10 @@ def match_probe(wanted: str, seen: Sequence[SeenProbe]) -> SeenProbe:
         ProbeNotFound: None matches (lists what is seen) or several do (names them).
     """
     key = wanted.lower()
-    for probe in seen:
-        if probe.unique_id.lower() == key:
-            return probe
     matching = [probe for probe in seen if key in probe.unique_id.lower()]
-    if len(matching) == 1:
-        return matching[0]
+    for probe in matching:
+        if len(matching) == 1 or probe.unique_id.lower() == key:
+            return probe
     listed = ", ".join(_label(probe) for probe in (matching or seen)) or "none at all"
     ids = tuple(probe.unique_id for probe in (matching or seen))
     if matching:

@@ -69,15 +69,12 @@ class Session(Protocol):
     @property
     def broken(self) -> bool:
         """Whether a failure left the device in an unknown state."""
-        ...
 
     def run(self, image: FirmwareImage, plan: CapturePlan) -> Capture:
         """Program an image and measure it."""
-        ...
 
     def close(self) -> None:
         """Give the station back."""
-        ...
 
 
 def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurement:
@@ -87,7 +84,8 @@ def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurem
         FlashError, CaptureError, BenchError: The station did not deliver.
         IdentityError: Another timing model counted than the job is planned for.
     """
-    job = built.job
+    job, graph = built.job, built.model.graph
+    outputs = (index for operator in graph.operators for index in operator.outputs)
     plan = CapturePlan(
         warmup=job.measure.warmup,
         repeats=job.measure.repeats,
@@ -95,8 +93,8 @@ def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurem
         layers=job.measure.layers,
         inputs=built.prepared.inputs,
         output_bytes=tuple(len(item) for item in built.prepared.outputs),
-        macs=built.model.graph.macs,
-        elements=_elements(built.model),
+        macs=graph.macs,
+        elements=sum(graph.tensors[index].elements for index in outputs),
         baud=job.build.baud,
         verify_arena=job.measure.verify_arena,
     )
@@ -110,9 +108,3 @@ def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurem
             raw_log=capture.raw_log,
         )
     return assemble(built, capture, campaign=campaign)
-
-
-def _elements(model: TFLiteModel) -> int:
-    graph = model.graph
-    outputs = (index for operator in graph.operators for index in operator.outputs)
-    return sum(graph.tensors[index].elements for index in outputs)

@@ -146,14 +146,8 @@ def _pool(
 def _label(fingerprint: Fingerprint, usual: Fingerprint) -> str:
     """Name a configuration: board, backbone, runtime, kernels, and what differs from the usual."""
     words = [str(value) for name in _NAMED if (value := getattr(fingerprint, name))]
-    return " ".join(
-        words
-        + [
-            f"{name}={mine}"
-            for name, (mine, _) in fingerprint.differences(usual).items()
-            if name not in _NAMED
-        ]
-    )
+    other = fingerprint.differences(usual).items()
+    return " ".join(words + [f"{name}={mine}" for name, (mine, _) in other if name not in _NAMED])
 
 
 def _slug(label: str) -> str:

@@ -98,10 +98,12 @@ def _host_arena(model: TFLiteModel) -> int | None:
 
 def failed_row(job: Job, failure: HarnessError, *, campaign: str | None) -> Measurement:
     """Make the row of a job that failed: invalid, with its issue code and its log."""
-    log = failure.data.get("raw_log")
+    log, network = failure.data.get("raw_log"), job.spec.architecture
+    # The costs of an architecture need no .tflite.
+    cost: Any = get_backbone(network.backbone).cost(network) if network else None
     return Measurement(
         **_provenance(job, campaign),
-        **_analytic_cost(job),
+        **({name: getattr(cost, name) for name in _COSTS} if cost else {}),
         status=Status.INVALID,
         issues=(failure.code,),
         message=failure.what,
@@ -153,12 +155,3 @@ def _provenance(job: Job, campaign: str | None) -> dict[str, Any]:
         "harness_version": __version__,
         "git_revision": git_revision(),
     }
-
-
-def _analytic_cost(job: Job) -> dict[str, Any]:
-    """Return the costs of an architecture, which need no .tflite."""
-    architecture = job.spec.architecture
-    if architecture is None:
-        return {}
-    cost = get_backbone(architecture.backbone).cost(architecture)
-    return {name: getattr(cost, name) for name in _COSTS}

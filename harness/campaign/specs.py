@@ -43,11 +43,11 @@ def choose_specs(config: CampaignConfig) -> tuple[ModelSpec, ...]:
         BackboneError: A backbone is unknown, or decisions are not in its space.
         CampaignError: A file cannot be read.
     """
-    found = [
-        _architecture_spec(architecture, config.seed, index)
-        for architecture, index in _architectures(config)
-    ]
-    return (*found, *(file_spec(Path(name), config.seed) for name in config.models))
+    sampled = (
+        ModelSpec(f"{network.backbone}-{network.id}", config.seed, network, index)
+        for network, index in _architectures(config)
+    )
+    return (*sampled, *(file_spec(Path(name), config.seed) for name in config.models))
 
 
 def file_spec(path: Path, seed: int) -> ModelSpec:
@@ -72,23 +72,9 @@ def _architectures(config: CampaignConfig) -> Iterator[tuple[Architecture, int |
         backbone = get_backbone(entry.name)
         if entry.resolution is not None:
             backbone = backbone.with_resolution(entry.resolution)
-        limits = Limits(
-            max_working_memory_bytes=entry.max_working_memory_bytes,
-            max_parameters=entry.max_parameters,
-        )
+        limits = Limits(entry.max_working_memory_bytes, entry.max_parameters)
         for index in range(entry.first, entry.first + entry.samples):
-            yield (
-                backbone.sample(config.seed, index, limits=limits, width_step=entry.width_step),
-                index,
-            )
+            step = entry.width_step
+            yield backbone.sample(config.seed, index, limits=limits, width_step=step), index
     for named in config.architectures:
         yield get_backbone(named.backbone).from_json(named.model_dump()), None
-
-
-def _architecture_spec(architecture: Architecture, seed: int, index: int | None) -> ModelSpec:
-    return ModelSpec(
-        name=f"{architecture.backbone}-{architecture.id}",
-        seed=seed,
-        architecture=architecture,
-        sample_index=index,
-    )

@@ -6,9 +6,9 @@ a layer's two snapshots are those whose difference is the layer's reading.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from itertools import islice, pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,7 @@ _WIDTH = {"cortex-m7": 2, "cortex-m4": 1}
 _NO_FUNCTION = "(no symbol)"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A read of the cycle counter and the counts at that time."""
 
     cycles: int
@@ -60,7 +59,8 @@ def explain(built: Built) -> Explanation:
             fix="set HARNESS_TIMING=pipeline",
         )
     readings: list[Reading] = []
-    machine.chip.dwt.on_read = lambda cycles: readings.append(_reading(machine, cycles))
+    counts = machine.cpu.counter.counts
+    machine.chip.dwt.on_read = lambda cycles: readings.append(Reading(cycles, *counts()))
     try:
         with BoardSession.open(job.station) as session:
             row = run_job(built, session, campaign=None)
@@ -70,37 +70,26 @@ def explain(built: Built) -> Explanation:
     functions = Functions.of(built.image.elf)
     width = _WIDTH[job.board.facts.core.cpu]
     layers = tuple(
-        _layer(machine, layer, before, after, functions, width)
-        for layer, (before, after) in zip(row.layers, pairs, strict=True)
+        _layer(machine, layer, *pair, functions, width)
+        for layer, pair in zip(row.layers, pairs, strict=True)
     )
     options = job.runtime
     label = f"{options.runtime}/{options.kernels} {job.build.optimization}"
     return Explanation(label, job.board.id, row.timing_model or "", layers)
 
 
-def _reading(machine: VirtualMachine, cycles: int) -> Reading:
-    counts, events = machine.cpu.counter.counts()
-    return Reading(cycles, counts, events)
-
-
 def _around(
     readings: list[Reading], layers: tuple[LayerCycles, ...]
 ) -> list[tuple[Reading, Reading]]:
     """Return the readings before and after each layer, from the last pass that fits."""
-    wanted = [layer.cycles for layer in layers]
-    for start in range(len(readings) - 1, -1, -1):
+    for start in reversed(range(len(readings))):
+        later = pairwise(readings[start:])
         found: list[tuple[Reading, Reading]] = []
-        at = start
-        for cycles in wanted:
-            while at + 1 < len(readings) and (
-                (readings[at + 1].cycles - readings[at].cycles) & 0xFFFF_FFFF != cycles
-            ):
-                at += 1
-            if at + 1 >= len(readings):
-                break
-            found.append((readings[at], readings[at + 1]))
-            at += 1
-        if len(found) == len(wanted):
+        for layer in layers:
+            wanted = layer.cycles
+            fits = (p for p in later if (p[1].cycles - p[0].cycles) & 0xFFFF_FFFF == wanted)
+            found += islice(fits, 1)
+        if len(found) == len(layers):
             return found
     raise VirtualError("the layers' cycles are not among the reads of the cycle counter")
 

@@ -30,9 +30,7 @@ def plot(explanations: Sequence[Explanation], path: Path) -> Path:
             names = [f"{n} {layer.operator}" for n, layer in enumerate(explanation.layers)]
             left = [0.0] * len(names)
             for place, cause in enumerate([*shown, -1]):
-                widths = [
-                    _millions(layer.split.cycles, cause, shown) for layer in explanation.layers
-                ]
+                widths = [_millions(one.split.cycles, cause, shown) for one in explanation.layers]
                 label = _REST if cause < 0 else CAUSES[cause]
                 colour = MUTED if cause < 0 else _COLOURS[place % len(_COLOURS)]
                 axes.barh(names, widths, left=left, color=colour, label=label)

@@ -24,12 +24,9 @@ class Split:
 
     def __add__(self, other: Split) -> Split:
         """Return both parts together."""
-        return Split(
-            self.instructions + other.instructions,
-            self.slots + other.slots,
-            tuple(map(add, self.cycles, other.cycles)),
-            tuple(map(add, self.events, other.events)),
-        )
+        cycles, events = map(add, self.cycles, other.cycles), map(add, self.events, other.events)
+        instructions, slots = self.instructions + other.instructions, self.slots + other.slots
+        return Split(instructions, slots, tuple(cycles), tuple(events))
 
     @property
     def total(self) -> int:
