@@ -33,12 +33,10 @@ def smallest_arena(works: Callable[[int], bool], *, start: int, capacity: int) -
     about ten calls, whatever the capacity.
 
     Args:
-        works: Tells whether a size in bytes works; larger sizes work where smaller ones do.
-        start: A guess, such as what the runtime says it uses.
-        capacity: The whole arena, in bytes.
-
-    Returns:
-        A multiple of `GRANULARITY`, or `capacity` where that is none.
+        works: Whether a size in bytes works; larger sizes work where smaller ones do.
+        start: A guess in bytes, such as what the runtime says it uses.
+        capacity: The whole arena in bytes; returned as it is, all else as multiples of
+            `GRANULARITY`.
     """
     last = -(-capacity // GRANULARITY)
 
@@ -64,29 +62,21 @@ def smallest_arena(works: Callable[[int], bool], *, start: int, capacity: int) -
 
 
 class ArenaSearch:
-    """Tries sizes on a device that is set up, and brings it back when a size kills it.
-
-    Args:
-        console: The device's command line.
-        revive: Resets the device and writes the inputs again.
-        outputs: What the model gives in its whole arena.
-        deadline_s: Longest time of set-up and one inference.
-    """
+    """Tries sizes on a device that is set up, and brings it back when a size kills it."""
 
     def __init__(
         self,
         console: Console,
-        revive: Callable[[], None],
+        revive: Callable[[], None],  # resets the device and writes the inputs again
         *,
-        outputs: tuple[bytes, ...],
-        deadline_s: float,
+        outputs: tuple[bytes, ...],  # what the model gives in its whole arena
+        deadline_s: float,  # longest time of set-up and one inference
     ) -> None:
         self._console = console
         self._revive = revive
         self._expected = protocol.crc32(b"".join(outputs))
         self._deadline_s = deadline_s
-        self._failures: dict[int, str] = {}
-        self._tried = 0
+        self._results: dict[int, str | None] = {}  # why each size that was tried does not work
 
     def run(self, *, used: int, capacity: int) -> ArenaReading:
         """Search from `used`, and give the model its whole arena back.
@@ -100,26 +90,26 @@ class ArenaSearch:
             raise self._console.failure(
                 DeviceError,
                 f"the model does not work a second time in its whole arena of {capacity} bytes: "
-                f"{self._failures[capacity]}",
+                f"{self._results[capacity]}",
                 expected="the outputs of the timed run",
             )
         self._deadline_s = _SLACK_S + _SLACK_FACTOR * (time.monotonic() - start)
         found = smallest_arena(self._works, start=used, capacity=capacity)
-        self._restore()
-        below = max((size for size in self._failures if size < found), default=None)
-        return ArenaReading(
-            min_bytes=found,
-            tries=self._tried,
-            below_bytes=below,
-            below_message=None if below is None else self._failures[below],
+        setup = self._console.ask_for(
+            protocol.SETUP, protocol.Setup, what="set-up", timeout_s=self._deadline_s
         )
+        if setup.rc:
+            raise self._console.failure(
+                DeviceError,
+                f"the runtime cannot set the model up again: {setup.message} (code {setup.rc})",
+            )
+        below = max((size for size in self._results if size < found), default=None)
+        message = None if below is None else self._results[below]
+        return ArenaReading(found, len(self._results), below, message)
 
     def _works(self, size: int) -> bool:
-        self._tried += 1
-        message = self._try(size)
-        if message is not None:
-            self._failures[size] = message
-        return message is None
+        self._results[size] = self._try(size)
+        return self._results[size] is None
 
     def _try(self, size: int) -> str | None:
         """Return why `size` does not work, None when it does."""
@@ -152,16 +142,6 @@ class ArenaSearch:
             timeout_s=self._deadline_s,
             tries=_TRIES,
         )
-
-    def _restore(self) -> None:
-        setup = self._console.ask_for(
-            protocol.SETUP, protocol.Setup, what="set-up", timeout_s=self._deadline_s
-        )
-        if setup.rc:
-            raise self._console.failure(
-                DeviceError,
-                f"the runtime cannot set the model up again: {setup.message} (code {setup.rc})",
-            )
 
 
 def read_arena_parts(console: Console) -> tuple[protocol.ArenaPart, ...]:

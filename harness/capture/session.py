@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from harness import protocol
@@ -14,10 +15,10 @@ from harness.bench.port import open_port
 from harness.boards import Board, load_board
 from harness.capture import answers
 from harness.capture.arena import ArenaSearch, read_arena_parts
-from harness.capture.clock import HOST, Reading, Stopwatch, check_clock, read_time
+from harness.capture.clock import HOST, Stopwatch, check_clock, read_time
 from harness.capture.console import Console
 from harness.capture.image import check_image
-from harness.capture.record import ArenaReading, Capture, CapturePlan, Identity
+from harness.capture.record import ArenaReading, Capture, CapturePlan
 from harness.errors import DeviceError
 from harness.firmware.symbols import place_in
 
@@ -37,12 +38,10 @@ _EMULATION_FACTOR = 10
 
 
 class BoardSession:
-    """A station that is locked and open; runs one image after another.
+    """A station that `BoardSession.open` has locked and opened; runs one image after another.
 
     After a failure that leaves the device in an unknown state, the session is `broken` and refuses
     further images: close it and open another.
-
-    Use `BoardSession.open`.
     """
 
     def __init__(
@@ -62,7 +61,6 @@ class BoardSession:
         self._port = port
         self._target = target
         self._stack = stack
-        self._where = f"{station.name}, {station.serial}"
         self._use = UntilFailure(f"the session on station '{station.name}'")
 
     @classmethod
@@ -78,16 +76,13 @@ class BoardSession:
 
         check_enabled(station)
         board = load_board(station.board)
-        stack = ExitStack()
-        try:
+        with ExitStack() as stack:
             stack.enter_context(station_lock(station))
             port = open_port(station.serial, board.facts.console.baud)
             stack.callback(port.close)
             target = stack.enter_context(open_target(station, board))
-        except BaseException:
-            stack.close()
-            raise
-        return cls(station, board, port, target, stack, _stopwatch(station))
+            stopwatch = _stopwatch(station)
+            return cls(station, board, port, target, stack.pop_all(), stopwatch)
 
     @property
     def broken(self) -> bool:
@@ -120,9 +115,8 @@ class BoardSession:
         start = time.perf_counter()
         self._seconds_per_inference = None
         self._port.baudrate = plan.baud or self._board.facts.console.baud
-        console = Console(
-            self._port, where=self._where, place_of=lambda address: place_in(image, address)
-        )
+        where = f"{self._station.name}, {self._station.serial}"
+        console = Console(self._port, where=where, place_of=partial(place_in, image))
         report = self._target.program(image.elf)
         flashed = time.perf_counter()
         console.clear()
@@ -146,7 +140,17 @@ class BoardSession:
             deadline = self._deadline(plan, answers.LAYER_PASSES)
             layers, total = answers.layer_cycles(console, timeout_s=deadline)
         parts = read_arena_parts(console)
-        self._check_clock(console, first, identity)
+        # Seconds on hardware, hence once for all images; no time at all on a virtual board.
+        emulated = self._station.source == "emulated"
+        check_clock(
+            console,
+            self._stopwatch,
+            first,
+            clock_hz=identity.clock_hz,
+            fallback=identity.clock_source not in protocol.TRUSTED_CLOCKS,
+            thorough=emulated or not self._clock_is_checked,
+        )
+        self._clock_is_checked = True
         # Last, so that it covers everything that was measured.
         check_image(console, report.checksums)
         measured = time.perf_counter()
@@ -168,19 +172,6 @@ class BoardSession:
             raw_log=console.log,
             seconds=seconds,
         )
-
-    def _check_clock(self, console: Console, first: Reading, identity: Identity) -> None:
-        # Seconds on hardware, hence once for all images; no time at all on a virtual board.
-        emulated = self._station.source == "emulated"
-        check_clock(
-            console,
-            self._stopwatch,
-            first,
-            clock_hz=identity.clock_hz,
-            fallback=identity.clock_source not in protocol.TRUSTED_CLOCKS,
-            thorough=emulated or not self._clock_is_checked,
-        )
-        self._clock_is_checked = True
 
     def _verify_arena(
         self,

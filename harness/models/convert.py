@@ -35,12 +35,12 @@ CALIBRATION_SAMPLES = 8
 
 _CALIBRATION_SEED = 0
 _COLLECT_EVERY = 8
-_released = itertools.count(1)
+_conversions = itertools.count(1)
 TENSORFLOW_PACKAGES = ("tensorflow-cpu", "tensorflow")
 
 
 def converter_version() -> str:
-    """Return the name and version of the converter, for provenance, without importing it.
+    """Return name and version of the converter without importing it.
 
     Raises:
         ModelError: TensorFlow is not installed.
@@ -163,8 +163,8 @@ def convert_architecture(
     Args:
         backbone_name: Backbone that the architecture must be of.
         architecture: What `Architecture.dumps` or `.to_json` gave.
-        seed: Of the weights.
-        calibration_samples: How many synthetic inputs to calibrate with.
+        seed: Seed of the weights.
+        calibration_samples: Number of synthetic inputs to calibrate with.
 
     Raises:
         BackboneError: Backbone or architecture is unknown or outside the search space.
@@ -178,19 +178,10 @@ def convert_architecture(
         inputs = backbone.representative(_CALIBRATION_SEED, calibration_samples, parsed)
         return to_int8_tflite(model, inputs)
     finally:
-        release_memory()
-
-
-def release_memory() -> None:
-    """Drop what Keras and TensorFlow keep of models that are no longer used.
-
-    Every `_COLLECT_EVERY` calls what is in cycles is collected too: a collection takes a tenth of
-    the time of a conversion.
-    """
-    keras = importlib.import_module("keras")
-    keras.backend.clear_session(free_memory=False)
-    if next(_released) % _COLLECT_EVERY == 0:
-        gc.collect()
+        importlib.import_module("keras").backend.clear_session(free_memory=False)
+        # A collection of what is in cycles takes a tenth of the time of a conversion.
+        if next(_conversions) % _COLLECT_EVERY == 0:
+            gc.collect()
 
 
 def _with_constant_weights(tensorflow: Any, model: keras.Model, shape: tuple[int, ...]) -> Any:

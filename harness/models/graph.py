@@ -125,8 +125,11 @@ class Graph:
 
     def operator_macs(self, operator: Operator) -> int:
         """Count the multiply-accumulates of one operator (padding counts as computed)."""
-        count = _MACS.get(operator.name)
-        return count(self, operator) if count else 0
+        if operator.name not in _MACS:
+            return 0
+        index = operator.inputs[2] if operator.name == "TRANSPOSE_CONV" else operator.outputs[0]
+        weights = self.tensors[operator.inputs[1]].shape[_MACS[operator.name]]
+        return self.tensors[index].elements * math.prod(weights)
 
     def macs_by_operator(self) -> dict[str, int]:
         """Sum multiply-accumulates by operator name, largest first, without the zeros."""
@@ -149,17 +152,17 @@ class Graph:
     @property
     def parameters(self) -> int:
         """Weights and biases, each shared tensor once."""
-        return sum(self.tensors[i].elements for i in self._weights())
+        return sum(tensor.elements for tensor in self._weights())
 
     @property
     def weights_bytes(self) -> int:
         """Size of weights and biases, each shared tensor once."""
-        return sum(self.tensors[i].bytes for i in self._weights())
+        return sum(tensor.bytes for tensor in self._weights())
 
     @property
     def working_memory_bytes(self) -> int:
         """Maximum over operators of their activations, inputs plus outputs."""
-        return max((self._activation_bytes(operator) for operator in self.operators), default=0)
+        return max(map(self._activation_bytes, self.operators), default=0)
 
     def layer(self, operator: Operator) -> Layer:
         """Return what names and measures one operator in a profile."""
@@ -177,11 +180,11 @@ class Graph:
         used = {i for i in (*operator.inputs, *operator.outputs) if i >= 0}
         return sum(self.tensors[i].bytes for i in used if not self.tensors[i].is_constant)
 
-    def _weights(self) -> list[int]:
+    def _weights(self) -> list[Tensor]:
         # Shapes, axes and paddings are constants too, but have no quantisation.
         used = {i for operator in self.operators for i in operator.inputs if i >= 0}
         found = (self.tensors[i] for i in sorted(used))
-        return [t.index for t in found if t.is_constant and (t.scales or "float" in t.dtype)]
+        return [t for t in found if t.is_constant and (t.scales or "float" in t.dtype)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +208,7 @@ def printable(name: str, length: int = 48) -> str:
 
 
 def read_model(source: str | Path | bytes, name: str | None = None) -> TFLiteModel:
-    """Read a .tflite from a path or from memory.
-
-    Args:
-        source: Path, or the content itself.
-        name: Name for people; the file's stem by default.
+    """Read a .tflite from a path or from memory; its name is the file's stem by default.
 
     Raises:
         ModelError: The file is missing, truncated, not a .tflite or inconsistent.
@@ -218,8 +217,14 @@ def read_model(source: str | Path | bytes, name: str | None = None) -> TFLiteMod
         content, where = bytes(source), name or "model"
     else:
         path = Path(source)
-        content, where = _read_file(path), str(path)
-        name = name or path.stem
+        where, name = str(path), name or path.stem
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            raise ModelError(f"no such model file: {where}", fix="check the path") from None
+        except OSError as failure:
+            reason = failure.strerror or failure
+            raise ModelError(f"cannot read {where}: {reason}", fix="check the file") from None
     from harness.models.schema import parse
 
     graph = parse(content, where=where)
@@ -253,39 +258,11 @@ def require_int8(model: TFLiteModel) -> None:
                     )
 
 
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ModelError(f"no such model file: {path}", fix="check the path") from None
-    except OSError as failure:
-        raise ModelError(
-            f"cannot read {path}: {failure.strerror or failure}", fix="check the file"
-        ) from None
-
-
-def _macs_conv(graph: Graph, operator: Operator) -> int:
-    _, height, width, channels = graph.tensors[operator.inputs[1]].shape
-    return graph.tensors[operator.outputs[0]].elements * height * width * channels
-
-
-def _macs_depthwise(graph: Graph, operator: Operator) -> int:
-    _, height, width, _ = graph.tensors[operator.inputs[1]].shape
-    return graph.tensors[operator.outputs[0]].elements * height * width
-
-
-def _macs_fully_connected(graph: Graph, operator: Operator) -> int:
-    return graph.tensors[operator.outputs[0]].elements * graph.tensors[operator.inputs[1]].shape[-1]
-
-
-def _macs_transpose_conv(graph: Graph, operator: Operator) -> int:
-    channels, height, width, _ = graph.tensors[operator.inputs[1]].shape
-    return graph.tensors[operator.inputs[2]].elements * height * width * channels
-
-
+# Dimensions of the weights whose product is the multiply-accumulates of one element of the output
+# (of TRANSPOSE_CONV: of the input).
 _MACS = {
-    "CONV_2D": _macs_conv,
-    "DEPTHWISE_CONV_2D": _macs_depthwise,
-    "FULLY_CONNECTED": _macs_fully_connected,
-    "TRANSPOSE_CONV": _macs_transpose_conv,
+    "CONV_2D": slice(1, 4),
+    "DEPTHWISE_CONV_2D": slice(1, 3),
+    "FULLY_CONNECTED": slice(-1, None),
+    "TRANSPOSE_CONV": slice(0, 3),
 }

@@ -28,11 +28,13 @@ class Captured:
 
     text: str = ""
 
+    def kept(self) -> list[str]:
+        """Return the lines that are not noise, with their ends."""
+        return [line for line in self.text.splitlines(keepends=True) if not _NOISE.match(line)]
+
     def tail(self, lines: int = 6) -> str:
         """Return the last lines that are not noise."""
-        return "\n".join(
-            [line for line in self.text.splitlines() if not _NOISE.match(line)][-lines:]
-        )
+        return "".join(self.kept()[-lines:]).rstrip("\n")
 
 
 @contextmanager
@@ -40,10 +42,8 @@ def captured_stderr(*, replay: bool = True) -> Iterator[Captured]:
     """Collect file descriptor 2; afterwards write back what is not known noise.
 
     The descriptor belongs to the whole process: what other threads write meanwhile is collected
-    and, with `replay`, comes out late rather than never.
-
-    Args:
-        replay: Write back the rest; an error that passes through is expected to carry it instead.
+    and, with `replay`, comes out late rather than never. An error that passes through is expected
+    to carry it instead.
     """
     captured = Captured()
     with _lock, tempfile.TemporaryFile() as sink:
@@ -61,11 +61,6 @@ def captured_stderr(*, replay: bool = True) -> Iterator[Captured]:
                 sink.seek(0)
                 captured.text = sink.read().decode(errors="replace")
                 if replay and not failed:
-                    kept = [
-                        line
-                        for line in captured.text.splitlines(keepends=True)
-                        if not _NOISE.match(line)
-                    ]
-                    os.write(2, "".join(kept).encode())
+                    os.write(2, "".join(captured.kept()).encode())
         finally:
             os.close(saved)

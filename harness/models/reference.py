@@ -27,7 +27,7 @@ from importlib import util
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from harness.errors import ModelError
-from harness.models.convert import TENSORFLOW_PACKAGES, installed_version
+from harness.models.convert import TENSORFLOW_PACKAGES, installed_version, load_tensorflow
 from harness.models.graph import TFLiteModel
 from harness.models.quiet import captured_stderr
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 ReferenceName = Literal["tflm", "tflite"]
 _T = TypeVar("_T")
 
+_TFLM = "TensorFlow Lite for Microcontrollers"
 _ARENA_TOTAL = re.compile(r"Arena allocation total (\d+) bytes")
 
 
@@ -94,20 +95,14 @@ def default_reference() -> ReferenceName:
 def run_reference(
     model: TFLiteModel, inputs: Sequence[bytes], name: ReferenceName | None = None
 ) -> Reference:
-    """Run a reference and say which it was.
-
-    Args:
-        model: The model.
-        inputs: One buffer for each input.
-        name: Reference to use; by default `default_reference`.
+    """Run a reference (`default_reference` unless named) on one buffer for each input.
 
     Raises:
         ModelError: The package is missing, the inputs do not fit or the model does not run.
     """
     chosen = name or default_reference()
-    run = run_tflm if chosen == "tflm" else run_tflite
-    outputs = tuple(run(model, inputs))
-    return Reference(chosen, reference_version(chosen), outputs)
+    outputs = run_tflm(model, inputs) if chosen == "tflm" else run_tflite(model, inputs)
+    return Reference(chosen, reference_version(chosen), tuple(outputs))
 
 
 def reference_version(name: ReferenceName) -> str:
@@ -135,10 +130,8 @@ def run_tflite(model: TFLiteModel, inputs: Sequence[bytes]) -> list[bytes]:
         for details, array in zip(interpreter.get_input_details(), arrays, strict=True):
             interpreter.set_tensor(details["index"], array)
         interpreter.invoke()
-        return [
-            interpreter.get_tensor(details["index"]).tobytes()
-            for details in interpreter.get_output_details()
-        ]
+        outputs = interpreter.get_output_details()
+        return [interpreter.get_tensor(details["index"]).tobytes() for details in outputs]
 
     return _with_tflite(model, once)
 
@@ -188,7 +181,7 @@ def run_tflm(model: TFLiteModel, inputs: Sequence[bytes]) -> list[bytes]:
         count = len(model.graph.outputs)
         return [interpreter.get_output(place).tobytes() for place in range(count)]
 
-    return _guarded("TensorFlow Lite for Microcontrollers", model, once)[0]
+    return _guarded(_TFLM, model, once)[0]
 
 
 def tflm_arena_bytes(model: TFLiteModel) -> int:
@@ -200,10 +193,7 @@ def tflm_arena_bytes(model: TFLiteModel) -> int:
         ModelError: The wheel is not installed or the model does not run.
     """
     _, log = _guarded(
-        "TensorFlow Lite for Microcontrollers",
-        model,
-        lambda: _tflm_interpreter(model).print_allocations(),
-        replay=False,
+        _TFLM, model, lambda: _tflm_interpreter(model).print_allocations(), replay=False
     )
     found = _ARENA_TOTAL.search(log)
     if not found:
@@ -275,8 +265,6 @@ def _tflite_interpreter() -> tuple[Any, Any]:
         return module.Interpreter, module.OpResolverType
     if util.find_spec("tensorflow") is None:
         raise _missing("tflite")
-    from harness.models.convert import load_tensorflow
-
     lite = load_tensorflow().lite
     return lite.Interpreter, lite.experimental.OpResolverType
 

@@ -22,6 +22,8 @@ from harness.errors import ModelError
 from harness.models.graph import DTYPE_BYTES, Graph, Operator, Tensor
 
 _IDENTIFIER = b"TFL3"
+# What the generated readers raise on offsets that lead out of the buffer.
+_DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, MemoryError)
 _MAX_COUNT = 20_000  # tensors, operators or buffers: far above any model for a microcontroller
 _MAX_RANK = 8
 _MAX_ELEMENTS = 1 << 28
@@ -56,11 +58,7 @@ _ENUMERATIONS: Mapping[str, str] = {
 
 
 def parse(content: bytes, *, where: str) -> Graph:
-    """Parse a .tflite.
-
-    Args:
-        content: The whole file.
-        where: File name for messages.
+    """Parse the content of a .tflite; `where` is its name for messages.
 
     Raises:
         ModelError: Not a .tflite, truncated, or inconsistent in a way named in the message.
@@ -75,15 +73,7 @@ def parse(content: bytes, *, where: str) -> Graph:
         )
     try:
         return _Parser(content, where).graph()
-    except (
-        # What the generated readers raise on offsets that lead out of the buffer.
-        struct.error,
-        IndexError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        MemoryError,
-    ) as failure:
+    except _DAMAGE as failure:
         raise ModelError(
             f"{where} is truncated or damaged: {type(failure).__name__} while parsing it "
             f"({len(content)} bytes)",
@@ -132,8 +122,8 @@ class _Parser:
         shape = tuple(int(n) for n in _numbers(raw.ShapeAsNumpy()))
         if len(shape) > _MAX_RANK or any(n < 0 for n in shape) or math.prod(shape) > _MAX_ELEMENTS:
             raise self._bad(f"{label} has shape {shape}", "sensible static dimensions")
-        dtype = _tensor_types().get(raw.Type())
-        if dtype is None:
+        dtype = _names("TensorType").get(raw.Type(), "").lower()
+        if not dtype:
             raise self._bad(f"{label} has element type {raw.Type()}", "a type of the schema")
         if raw.IsVariable():
             raise self._bad(f"{label} is a variable (state between inferences)", "no state")
@@ -158,14 +148,12 @@ class _Parser:
         quantization = raw.Quantization()
         if quantization is None:
             return (), (), 0
-        scales = tuple(float(s) for s in _numbers(quantization.ScaleAsNumpy()))
+        scales = tuple(map(float, _numbers(quantization.ScaleAsNumpy())))
         if not scales:
             return (), (), 0
         if not all(math.isfinite(s) and s > 0 for s in scales):
             raise self._bad(f"{label} has a scale that is not a positive number", "scales above 0")
-        zero_points = tuple(int(z) for z in _numbers(quantization.ZeroPointAsNumpy()))
-        if not zero_points:
-            zero_points = (0,) * len(scales)
+        zero_points = tuple(map(int, _numbers(quantization.ZeroPointAsNumpy()))) or (0,)
         if len(zero_points) == 1:
             zero_points *= len(scales)
         axis = int(quantization.QuantizedDimension())
@@ -203,7 +191,7 @@ class _Parser:
             raise self._bad(f"{label} names operator code {raw.OpcodeIndex()}", f"below {codes}")
         code = model.OperatorCodes(raw.OpcodeIndex())
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-        name = _operator_names().get(number)
+        name = _names("BuiltinOperator").get(number)
         if name is None:
             raise self._bad(f"{label} has builtin code {number}", "a code of the schema")
         if name == "CUSTOM":
@@ -223,10 +211,9 @@ class _Parser:
     def _options(self, raw: Any, name: str, label: str) -> Mapping[str, Any]:
         import tflite
 
-        known = OPTIONS.get(name)
-        if known is None:
+        if name not in OPTIONS:
             return MappingProxyType({})
-        class_name, fields = known
+        class_name, fields = OPTIONS[name]
         table = raw.BuiltinOptions()
         if table is None:
             if name in ("ADD", "SUB", "MUL", "MEAN", "SOFTMAX"):
@@ -243,7 +230,7 @@ class _Parser:
             value = getattr(options, field)()
             key = field_key(field)
             if key in _ENUMERATIONS:
-                value = _enumeration(key).get(value)
+                value = _names(_ENUMERATIONS[key]).get(value)
                 if value is None:
                     raise self._bad(f"{label} {name} has an unknown {key}", "a known one")
             values[key] = value
@@ -340,40 +327,26 @@ def field_key(field: str) -> str:
 
 def tensor_type(dtype: str) -> int:
     """Return the schema's number of an element type."""
-    return _number(_tensor_types(), dtype)
+    return _number("TensorType", dtype.upper())
 
 
 def operator_code(name: str) -> int:
     """Return the schema's number of an operator."""
-    return _number(_operator_names(), name)
+    return _number("BuiltinOperator", name)
 
 
 def enumeration_value(key: str, name: str) -> int:
     """Return the schema's number of an enumerated option."""
-    return _number(_enumeration(key), name)
+    return _number(_ENUMERATIONS[key], name)
 
 
-def _number(names: Mapping[int, str], wanted: str) -> int:
-    return next(number for number, name in names.items() if name == wanted)
+def _number(class_name: str, wanted: str) -> int:
+    return next(number for number, name in _names(class_name).items() if name == wanted)
 
 
+@cache
 def _names(class_name: str) -> Mapping[int, str]:
     import tflite
 
     constants = vars(getattr(tflite, class_name))
     return {value: name for name, value in constants.items() if isinstance(value, int)}
-
-
-@cache
-def _tensor_types() -> Mapping[int, str]:
-    return {number: name.lower() for number, name in _names("TensorType").items()}
-
-
-@cache
-def _operator_names() -> Mapping[int, str]:
-    return _names("BuiltinOperator")
-
-
-@cache
-def _enumeration(key: str) -> Mapping[int, str]:
-    return _names(_ENUMERATIONS[key])

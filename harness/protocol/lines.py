@@ -130,34 +130,24 @@ class LineAssembler:
     """
 
     def __init__(self) -> None:
-        self._pending = bytearray()
+        self.pending = b""  # bytes of the line that is not complete yet
         self._overlong = False
-
-    @property
-    def pending(self) -> bytes:
-        """Bytes of the line that is not complete yet."""
-        return bytes(self._pending)
 
     def feed(self, data: bytes) -> list[Parsed]:
         """Add `data`; return the lines that it completed, in order. Empty lines are dropped."""
         done: list[Parsed] = []
-        *ended, rest = (bytes(self._pending) + data).split(b"\n")
+        *ended, rest = (self.pending + data).split(b"\n")
         for raw in ended:
-            if self._overlong:
-                self._overlong = False
-                continue
-            if raw.strip(b"\r"):
+            if raw.strip(b"\r") and not self._overlong:
                 done.append(parse_line(raw + b"\n"))
-        if self._overlong:
-            rest = b""
-        elif len(rest) > MAX_LINE_BYTES:
+            self._overlong = False
+        if len(rest) > MAX_LINE_BYTES and not self._overlong:
             done.append(Garbled(rest, f"more than {MAX_LINE_BYTES} bytes without a line end"))
             self._overlong = True
-            rest = b""
-        self._pending = bytearray(rest)
+        self.pending = b"" if self._overlong else rest
         return done
 
     def reset(self) -> None:
         """Forget an incomplete line (after the device was reset)."""
-        self._pending.clear()
+        self.pending = b""
         self._overlong = False

@@ -30,12 +30,6 @@ class Record:
 _BY_KIND: dict[str, type[Record]] = {}
 
 
-def _integer(kind: str, name: str, text: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,20}", text):
-        raise RecordError(f"m-hil-{kind}: '{name}' is {text!r}, a decimal number expected")
-    return int(text)
-
-
 @dataclass(frozen=True)
 class Boot(Record, kind="boot"):
     """First line after reset; `reset` is the cause (``pin``, ``software``, ``power-on``...)."""
@@ -303,5 +297,7 @@ def decode(line: Line) -> Record:
         if name not in line.fields:
             raise RecordError(f"m-hil-{line.kind} lacks '{name}': {dict(line.fields)}")
         text = line.fields[name]
-        values[name] = _integer(line.kind, name, text) if kind == "int" else text
+        if kind == "int" and not re.fullmatch(r"-?[0-9]{1,20}", text):
+            raise RecordError(f"m-hil-{line.kind}: '{name}' is {text!r}, a decimal number expected")
+        values[name] = int(text) if kind == "int" else text
     return record(**values)
