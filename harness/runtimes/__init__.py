@@ -93,16 +93,17 @@ class GeneratedSources:
     include_dirs: tuple[Path, ...]  # include paths of `library_sources` and `files`
     # Macro definitions without ``-D``; the same for every model of one `kernels`.
     defines: tuple[str, ...]
-    # Size of the arena: activations and kernel scratch; None when only the device plans it.
-    arena_planned_bytes: int | None
-    weights_bytes: int  # weights and biases in flash
-    input_bytes: tuple[int, ...]  # size of each model input
-    output_bytes: tuple[int, ...]  # size of each model output
-    layers: tuple[Layer, ...]  # rows of the per-layer profile
     runtime: str
     runtime_version: str  # version of the code generator
     kernels: str  # kernel set
     kernels_version: str  # version of the kernel set
+    # Size of the arena: activations and kernel scratch; None when only the device plans it.
+    arena_planned_bytes: int | None = None
+    # Of the model; none of it in an image that takes any model.
+    weights_bytes: int = 0  # weights and biases in flash
+    input_bytes: tuple[int, ...] = ()  # size of each model input
+    output_bytes: tuple[int, ...] = ()  # size of each model output
+    layers: tuple[Layer, ...] = ()  # rows of the per-layer profile
     # A library that is compiled where it is, besides `library_sources`.
     library: LibraryTree | None = None
     # Room for inputs in an image that takes any model; 0 when it has its own.

@@ -10,22 +10,16 @@ from harness.models.graph import Graph, TFLiteModel
 from harness.runtimes.aot.planner import Plan
 from harness.runtimes.aot.program import Braces, Pointer, Program, Scratch, Step, Table, Value
 
-MODEL_FILE = "model/model.c"
-WEIGHTS_FILE = "model/model_weights.S"
 _ALIGNMENT = 16  # as in a .tflite, so that kernels see the same alignment as under TFLM
 
 
 def emit(model: TFLiteModel, program: Program, plan: Plan) -> tuple[dict[str, str | bytes], int]:
-    """Write the files of one model.
-
-    Returns:
-        Content by file name, and the size of the weights in bytes (without alignment).
-    """
+    """Return the files of one model by name, and the bytes of its weights without alignment."""
     weights, places = _collect_weights(model.graph, program)
     writer = _Writer(model.graph, program, plan, places)
     files: dict[str, str | bytes] = {
-        MODEL_FILE: writer.text(),
-        WEIGHTS_FILE: _weights_text(weights),
+        "model/model.c": "\n".join([*writer.lines(), ""]),
+        "model/model_weights.S": _weights_text(weights),
     }
     return files, sum(model.graph.tensors[index].bytes for index in places)
 
@@ -41,10 +35,7 @@ class _Writer:
         self._plan = plan
         self._places = places
 
-    def text(self) -> str:
-        return "\n".join(self._lines()) + "\n"
-
-    def _lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str]:
         yield "/* Generated for one model; not to be edited. */"
         yield '#include "aot_graph.h"'
         yield ""
@@ -153,18 +144,13 @@ def _weights_text(weights: bytes) -> str:
     """Write the weights as 64-bit words: assembles ten times as fast as a C array."""
     padded = weights + b"\0" * (-len(weights) % 64)
     words = np.frombuffer(padded, dtype="<u8").reshape(-1, 8)
-    rows = [".quad " + ",".join(map(hex, row)) for row in words.tolist()]
-    return "\n".join(
-        [
-            "/* Generated: weights and biases of one model. */",
-            '.section .rodata.model_weights,"a",%progbits',
-            ".balign 16",
-            ".global model_weights",
-            ".type model_weights, %object",
-            "model_weights:",
-            *rows,
-            ".size model_weights, . - model_weights",
-            '.section .note.GNU-stack,"",%progbits',
-            "",
-        ]
-    )
+    rows = "".join(f".quad {','.join(map(hex, row))}\n" for row in words.tolist())
+    return f"""/* Generated: weights and biases of one model. */
+.section .rodata.model_weights,"a",%progbits
+.balign 16
+.global model_weights
+.type model_weights, %object
+model_weights:
+{rows}.size model_weights, . - model_weights
+.section .note.GNU-stack,"",%progbits
+"""

@@ -12,7 +12,7 @@ import importlib.util
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from harness.errors import ConfigError, HarnessError, ToolchainMissing
@@ -39,12 +39,9 @@ _FIX = (
 )
 
 
-_Failure = Callable[[str], HarnessError]
-
-
 @dataclass(frozen=True, slots=True)
 class KernelSet:
-    """A kernel set."""
+    """A set of kernels, ready to compile."""
 
     sources: tuple[Path, ...]  # C files to compile
     include_dirs: tuple[Path, ...]  # include paths
@@ -55,10 +52,8 @@ class KernelSet:
 def kernel_set(kernels: str, source: str | None = None) -> KernelSet:
     """Return the kernel set ``cmsis_nn`` or ``portable``.
 
-    Args:
-        kernels: Its name.
-        source: Spec of a CMSIS-NN tree, see `harness.runtimes.library`; None or
-            `SHIPPED_KERNELS` is the `bakenn` package's.
+    `source` is the spec of a CMSIS-NN tree, see `harness.runtimes.library`; None or
+    `SHIPPED_KERNELS` is the `bakenn` package's.
 
     Raises:
         ToolchainMissing: The package's CMSIS-NN is not installed, or lacks files.
@@ -74,61 +69,55 @@ def kernel_set(kernels: str, source: str | None = None) -> KernelSet:
 
 @lru_cache(maxsize=1)
 def _portable() -> KernelSet:
-    own, include_dirs = _ours()
-    folder = data_dir("firmware_template") / "runtime" / "portable"
-    sources = [own / name for name in _OWN] + [folder / name for name in _PORTABLE]
-    return KernelSet(tuple(sources), include_dirs, (), "portable-1")
+    runtime = data_dir("firmware_template") / "runtime"
+    sources = [runtime / "aot" / name for name in _OWN]
+    sources += [runtime / "portable" / name for name in _PORTABLE]
+    return KernelSet(tuple(sources), _own_headers(), (), "portable-1")
 
 
 @lru_cache(maxsize=1)
 def _shipped() -> KernelSet:
     tree = _bakenn_dir() / "cmsis_nn"
-    sources = _used_sources(tree, _not_installed)
-    own, include_dirs = _ours()
-    return KernelSet(
-        (*(own / name for name in (*_OWN, _CALLER)), *sources),
-        (*include_dirs, tree / "Include", _core_headers()),
-        (),
-        f"CMSIS-NN {_BAKENN_CMSIS_NN} (bakenn {importlib.metadata.version('bakenn')})",
-    )
+    version = f"CMSIS-NN {_BAKENN_CMSIS_NN} (bakenn {importlib.metadata.version('bakenn')})"
+    return _cmsis_nn(tree, _used_sources(tree, _not_installed), (), version)
 
 
 @lru_cache(maxsize=8)
 def _named(root: Path, commit: str | None, _digest: str) -> KernelSet:
-    def unusable(what: str) -> ConfigError:
-        return ConfigError(
-            what, where=str(root), expected="a tree of CMSIS-NN 4 or later", fix=_FIX
-        )
-
+    expected = "a tree of CMSIS-NN 4 or later"
+    unusable = partial(ConfigError, where=str(root), expected=expected, fix=_FIX)
     trees = [root / place for place in _PLACES if (root / place / _FUNCTIONS).is_file()]
     if not trees:
         raise unusable(f"this is no CMSIS-NN tree: it has no {_FUNCTIONS}")
     tree = trees[0]
     sources = _used_sources(tree, unusable)
-    own, include_dirs = _ours()
     revision = f"sha256 {digest_of(tree, (*sources, *_headers(tree)))[:12]}"
     if commit is not None:
         revision = f"git {commit[:12]}"
+    return _cmsis_nn(tree, sources, _NO_FLOATS, f"CMSIS-NN ({revision})")
+
+
+def _cmsis_nn(
+    tree: Path, sources: tuple[Path, ...], defines: tuple[str, ...], version: str
+) -> KernelSet:
+    own = _own_headers()
+    # CMSIS-NN before 5.0 includes the compiler's header of CMSIS-Core.
+    headers = (*own, tree / "Include", _bakenn_dir() / "cmsis_core" / "Include")
     return KernelSet(
-        (*(own / name for name in (*_OWN, _CALLER)), *sources),
-        # CMSIS-NN before 5.0 includes the compiler's header of CMSIS-Core.
-        (*include_dirs, tree / "Include", _core_headers()),
-        _NO_FLOATS,
-        f"CMSIS-NN ({revision})",
+        (*(own[0] / name for name in (*_OWN, _CALLER)), *sources), headers, defines, version
     )
 
 
-def _ours() -> tuple[Path, tuple[Path, ...]]:
+def _own_headers() -> tuple[Path, ...]:
     template = data_dir("firmware_template")
-    own = template / "runtime" / "aot"
-    return own, (own, template / "src")
+    return template / "runtime" / "aot", template / "src"
 
 
 def _headers(tree: Path) -> Iterable[Path]:
     return (p for p in sorted((tree / "Include").rglob("*")) if p.suffix in HEADER_SUFFIXES)
 
 
-def _used_sources(tree: Path, unusable: _Failure) -> tuple[Path, ...]:
+def _used_sources(tree: Path, unusable: Callable[[str], HarnessError]) -> tuple[Path, ...]:
     """Return the sources of `tree` that hold what `aot_cmsis_nn.c` calls, and what that calls."""
     texts = {
         path: _COMMENT.sub("", path.read_text(encoding="utf-8", errors="replace"))
@@ -173,10 +162,6 @@ def _bakenn_dir() -> Path:
     if not (vendor / "cmsis_nn" / _FUNCTIONS).is_file():
         raise _not_installed(f"the package 'bakenn' has no {vendor / 'cmsis_nn' / _FUNCTIONS}")
     return vendor
-
-
-def _core_headers() -> Path:
-    return _bakenn_dir() / "cmsis_core" / "Include"
 
 
 def _not_installed(what: str) -> HarnessError:

@@ -34,7 +34,10 @@ def lower(model: TFLiteModel, kernels: str) -> Program:
     reasons: list[str] = []
     for operator in model.graph.operators:
         try:
-            step = _lower(context, operator)
+            lowering = _LOWERINGS.get(operator.name)
+            if lowering is None:
+                raise Refused("the runtime does not have this operator")
+            step = lowering(context, operator)
         except (Refused, ScaleOutOfRange) as refused:
             reasons.append(f"operator {operator.index} {operator.name}: {refused}")
             continue
@@ -57,13 +60,6 @@ def lower(model: TFLiteModel, kernels: str) -> Program:
             reasons=reasons,
         )
     return Program(steps, aliases)
-
-
-def _lower(context: Context, operator: Operator) -> Step:
-    lowering = _LOWERINGS.get(operator.name)
-    if lowering is None:
-        raise Refused("the runtime does not have this operator")
-    return lowering(context, operator)
 
 
 def _io_reasons(graph: Graph) -> list[str]:

@@ -34,8 +34,7 @@ def _binary(context: Context, operator: Operator) -> Step:
         "act_max": high,
     }
     if operator.name == "MUL":
-        product = float(quantize.float32_product(first.scale, second.scale))
-        multiplier, shift = quantize.quantize_multiplier(product / target.scale)
+        multiplier, shift = quantize.tensor_multiplier(first, second, target)
         fields |= {"multiplier": multiplier, "shift": shift}
         return Step(operator, "mul", "binary", fields)
     twice = 2 * max(first.scale, second.scale)

@@ -51,9 +51,9 @@ def channel_multipliers(
     return tuple(m for m, _ in pairs), tuple(s for _, s in pairs)
 
 
-def tensor_multiplier(source: Tensor, filters: Tensor, target: Tensor) -> tuple[int, int]:
-    """Return (multiplier, shift) of a layer with one scale for all outputs (FULLY_CONNECTED)."""
-    product = np.float32(source.scale) * np.float32(filters.scale)
+def tensor_multiplier(first: Tensor, second: Tensor, target: Tensor) -> tuple[int, int]:
+    """Return (multiplier, shift) of a product with one scale for all outputs."""
+    product = np.float32(first.scale) * np.float32(second.scale)
     return quantize_multiplier(float(product) / target.scale)
 
 
@@ -78,8 +78,7 @@ def activation_range(name: str, target: Tensor) -> tuple[int, int]:
 def softmax_scaling(beta: float, scale: float) -> tuple[int, int, int]:
     """Return (multiplier, left shift, smallest difference to the maximum that still counts)."""
     integer_bits = 5
-    real = beta * scale * (1 << (31 - integer_bits))
-    multiplier, shift = quantize_multiplier(real)
+    multiplier, shift = quantize_multiplier(beta * scale * (1 << (31 - integer_bits)))
     return multiplier, shift, -input_radius(integer_bits, shift)
 
 
@@ -108,8 +107,3 @@ def quantized_value(value: float, target: Tensor) -> int:
 
 def _round_half_away(value: float) -> int:
     return math.floor(value + 0.5) if value >= 0 else math.ceil(value - 0.5)
-
-
-def float32_product(first: float, second: float) -> float:
-    """Return the single-precision product of two scales."""
-    return float(np.float32(first) * np.float32(second))

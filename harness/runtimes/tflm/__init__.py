@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.runtimes import GeneratedSources, LibraryTree, RuntimeOptions
 
@@ -44,14 +44,6 @@ COMMON_OPERATORS = (
 )
 
 
-_NO_MODEL: dict[str, Any] = {
-    "weights_bytes": 0,
-    "input_bytes": (),
-    "output_bytes": (),
-    "layers": (),
-}
-
-
 class TflmRuntime:
     """Generate what TFLM needs around one model; see the package's docstring."""
 
@@ -68,12 +60,7 @@ class TflmRuntime:
     def generate(
         self, model: TFLiteModel, options: RuntimeOptions, board: Board
     ) -> GeneratedSources:
-        """Generate the sources of an image with `model` in it.
-
-        Args:
-            model: An int8 model.
-            options: `library`, and `kernels` that it has.
-            board: Where it will run; the sources do not depend on it.
+        """Generate the sources of an image with `model` in it; they do not depend on `board`.
 
         Raises:
             ModelError: The model is not int8.
@@ -86,11 +73,9 @@ class TflmRuntime:
         del board
         require_int8(model)
         layout = _layout(options)
-        entries = resolver.entries_for_model(layout, model)
-        if options.all_types:
-            entries = tuple(replace(entry, int8_header=None) for entry in entries)
+        entries = resolver.entries_for_model(layout, model, all_types=options.all_types)
         files = emit.embedded_files(model, entries, options.kernels)
-        return _sources(layout, options, entries, files, model)
+        return self.describe(model, _sources(layout, options, entries, files))
 
     def shared_operators(self, options: RuntimeOptions) -> tuple[str, ...]:
         """Return the common operators that the library has: what every backbone needs."""
@@ -111,17 +96,21 @@ class TflmRuntime:
         from harness.runtimes.tflm import emit, region, resolver
 
         layout = _layout(options)
-        entries = resolver.entries_for_operators(layout, operators)
-        if options.all_types:
-            entries = tuple(replace(entry, int8_header=None) for entry in entries)
+        entries = resolver.entries_for_operators(layout, operators, all_types=options.all_types)
         files = emit.shared_files(entries, options.kernels, board)
-        return replace(
-            _sources(layout, options, entries, files, None), staging_bytes=region.STAGING_BYTES
-        )
+        sources = _sources(layout, options, entries, files)
+        return replace(sources, staging_bytes=region.STAGING_BYTES)
 
     def describe(self, model: TFLiteModel, shared: GeneratedSources) -> GeneratedSources:
         """Return the facts of `model` as it runs on a shared image: layers, tensors, versions."""
-        return replace(shared, **_model_facts(model))
+        graph = model.graph
+        return replace(
+            shared,
+            weights_bytes=graph.weights_bytes,
+            input_bytes=tuple(tensor.bytes for tensor in graph.input_tensors()),
+            output_bytes=tuple(tensor.bytes for tensor in graph.output_tensors()),
+            layers=graph.layers(),
+        )
 
     def model_segment(self, model: TFLiteModel, board: Board) -> tuple[int, bytes]:
         """Return where the model region is, and its header and model, see `SharedFirmware`."""
@@ -131,8 +120,7 @@ class TflmRuntime:
 
 
 def _layout(options: RuntimeOptions) -> Layout:
-    from harness.runtimes.tflm.layout import check_kernels, understand
-    from harness.runtimes.tflm.library import find_library
+    from harness.runtimes.tflm.layout import check_kernels, find_library, understand
 
     layout = understand(find_library(options.library))
     check_kernels(layout, options.kernels)
@@ -140,14 +128,12 @@ def _layout(options: RuntimeOptions) -> Layout:
 
 
 def _identity(layout: Layout, options: RuntimeOptions) -> dict[str, str]:
-    kernels_version = layout.kernels_label(options.kernels)
+    all_types = ", all types" if options.all_types else ""
     return {
         "runtime": TflmRuntime.name,
         "runtime_version": f"{layout.library.label}, glue {VERSION}",
         "kernels": options.kernels,
-        "kernels_version": f"{kernels_version}, all types"
-        if options.all_types
-        else kernels_version,
+        "kernels_version": layout.kernels_label(options.kernels) + all_types,
     }
 
 
@@ -156,7 +142,6 @@ def _sources(
     options: RuntimeOptions,
     entries: Iterable[Entry],
     files: Mapping[str, str | bytes],
-    model: TFLiteModel | None,
 ) -> GeneratedSources:
     from harness.runtimes.tflm import resolver
     from harness.runtimes.tflm.sources import select_sources
@@ -166,13 +151,11 @@ def _sources(
     needed = {entry.method.registration for entry in entries}
     core, kernels = select_sources(layout, options.kernels, frozenset(common | needed))
     identity = _identity(layout, options)
-    facts = _model_facts(model) if model is not None else _NO_MODEL
     return GeneratedSources(
         files=files,
         library_sources=(),
         include_dirs=(),
         defines=layout.defines(options.kernels),
-        arena_planned_bytes=None,
         runtime=identity["runtime"],
         runtime_version=identity["runtime_version"],
         kernels=identity["kernels"],
@@ -184,15 +167,4 @@ def _sources(
             core_sources=core,
             kernel_sources=kernels,
         ),
-        **facts,
     )
-
-
-def _model_facts(model: TFLiteModel) -> dict[str, Any]:
-    graph = model.graph
-    return {
-        "weights_bytes": graph.weights_bytes,
-        "input_bytes": tuple(tensor.bytes for tensor in graph.input_tensors()),
-        "output_bytes": tuple(tensor.bytes for tensor in graph.output_tensors()),
-        "layers": graph.layers(),
-    }

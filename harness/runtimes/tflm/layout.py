@@ -14,8 +14,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness.errors import ConfigError
-from harness.runtimes.library import HEADER_SUFFIXES, SOURCE_SUFFIXES, Library
-from harness.runtimes.tflm.library import THREE_WAYS
+from harness.runtimes.library import HEADER_SUFFIXES, SOURCE_SUFFIXES, Library, get_library
+
+THREE_WAYS = (
+    "name one with `library` (on the command line --library; see docs/tflm.md): a tree that TFLM's "
+    "own create_tflm_tree.py wrote ('symlink:///path/to/tree'), a git repository "
+    "('https://host/repository.git#commit'), or a library of PlatformIO's registry "
+    "('owner/name@version')"
+)
 
 KERNELS = ("cmsis_nn", "reference")
 MICRO = "tensorflow/lite/micro"
@@ -33,7 +39,7 @@ _ANCHORS = (
     "Include/arm_nnfunctions.h",
     "cmsis_gcc.h",
 )
-_NEEDED = (INTERPRETER, RESOLVER, "flatbuffers/flatbuffers.h")
+_NEEDED = (INTERPRETER, "flatbuffers/flatbuffers.h")
 _REVISION = re.compile(r"\$Revision:\s*(V[.\d]+)")
 _ARDUINO_DEFINES = ("ARDUINO=10819",)
 _UPSTREAM_DEFINES = ("TF_LITE_STATIC_MEMORY", "TF_LITE_DISABLE_X86_NEON")
@@ -44,7 +50,7 @@ _CMSIS_DEFINES = ("CMSIS_NN", "ARM_NN_ENABLE_F16=0", "ARM_NN_ENABLE_F32=0")
 class Layout:
     """A library, understood."""
 
-    library: Library  # the library
+    library: Library
     profile: str  # ``upstream`` or ``arduino``
     # Folder of ``tensorflow/`` relative to the library, with a slash at its end, or empty.
     base: str
@@ -88,6 +94,21 @@ class Layout:
         )
 
 
+def find_library(spec: str | None) -> Library:
+    """Return the library that `spec` names, fetching it when it is not at hand.
+
+    Raises:
+        ConfigError: No spec, or the library cannot be had; tells the three ways to name one.
+    """
+    if spec is None or not spec.strip():
+        raise ConfigError(
+            "the tflm runtime needs a TFLM library and none is named",
+            expected="a PlatformIO library spec",
+            fix=THREE_WAYS,
+        )
+    return get_library(spec, what="the TFLM library", fix=THREE_WAYS)
+
+
 @lru_cache(maxsize=256)
 def _read(path: Path, _digest: str) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
@@ -105,7 +126,7 @@ def understand(library: Library) -> Layout:
         anchor: [name for name in headers if name == anchor or name.endswith(f"/{anchor}")]
         for anchor in _ANCHORS
     }
-    missing = [anchor for anchor in _NEEDED if anchor in _ANCHORS and not found[anchor]]
+    missing = [anchor for anchor in _NEEDED if not found[anchor]]
     if missing:
         raise ConfigError(
             f"'{library.spec}' is no TFLM library: it has no {' and no '.join(missing)}",
@@ -120,27 +141,19 @@ def understand(library: Library) -> Layout:
         includes += [name[: -len(anchor)].rstrip("/") or "." for name in found[anchor]]
     includes += [flag[2:] for flag in library.flags if flag.startswith("-I") and len(flag) > 2]
     functions = found["arm_nnfunctions.h"]
-    revision = None
-    if functions:
-        text = (library.root / functions[0]).read_text(encoding="utf-8", errors="replace")
-        match = _REVISION.search(text)
-        revision = match[1] if match else None
+    match = functions and _REVISION.search(_read(library.root / functions[0], library.digest))
     return Layout(
         library=library,
         profile="arduino" if (library.root / "library.properties").is_file() else "upstream",
         base=base,
         include_dirs=tuple(dict.fromkeys(includes)),
         kernels=_kernel_sets(library, base, bool(functions)),
-        cmsis_nn_version=revision,
+        cmsis_nn_version=match[1] if match else None,
     )
 
 
 def check_kernels(layout: Layout, kernels: str) -> None:
-    """Refuse kernels that the library does not have.
-
-    Raises:
-        ConfigError: Says which it has.
-    """
+    """Raise ConfigError for kernels that the library does not have, naming those that it has."""
     if kernels not in KERNELS:
         raise ConfigError(
             f"the tflm runtime has no kernels '{kernels}'",

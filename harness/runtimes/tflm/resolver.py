@@ -84,13 +84,12 @@ def parse_methods(header: str) -> dict[str, Method]:
 def parse_int8(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the names X for which a header declares ``Register_X_INT8``, and that header.
 
-    Args:
-        headers: Text by the name in #include.
+    `headers` are texts by the name in #include.
     """
     found: dict[str, str] = {}
     for name, text in headers.items():
-        for match in _INT8.finditer(text):
-            found.setdefault(match[1], name)
+        for registration in _INT8.findall(text):
+            found.setdefault(registration, name)
     return found
 
 
@@ -104,43 +103,34 @@ def library_methods(layout: Layout) -> Mapping[str, Method]:
 def library_int8(layout: Layout) -> Mapping[str, str]:
     """Return the registrations of a library that have an int8 variant, and their headers."""
     folder = f"{layout.base}{MICRO}/kernels"
-    return parse_int8(
-        {
-            name.removeprefix(layout.base): layout.text(name)
-            for name in layout.library.files
-            if posixpath.dirname(name) == folder and name.endswith(".h")
-        }
-    )
+    names = (n for n in layout.library.files if posixpath.dirname(n) == folder and n.endswith(".h"))
+    return parse_int8({name.removeprefix(layout.base): layout.text(name) for name in names})
 
 
-def entries_for_model(layout: Layout, model: TFLiteModel) -> tuple[Entry, ...]:
+def entries_for_model(
+    layout: Layout, model: TFLiteModel, *, all_types: bool = False
+) -> tuple[Entry, ...]:
     """Return what a model's resolver holds, in order of first appearance.
 
     Raises:
         RuntimeUnsupported: Names every operator that the library has no kernel for.
     """
-    operators: dict[str, list[Operator]] = {}
-    for operator in model.graph.operators:
-        operators.setdefault(operator.name, []).append(operator)
-    _check_known(layout, operators, f"model '{model.name}'")
-    int8 = library_int8(layout)
-    methods = library_methods(layout)
-    return tuple(
-        _entry(methods[name], int8, all(_is_int8(model.graph, item) for item in items))
-        for name, items in operators.items()
-    )
+    graph = model.graph
+    int8: dict[str, bool] = {}
+    for operator in graph.operators:
+        int8[operator.name] = int8.get(operator.name, not all_types) and _is_int8(graph, operator)
+    return _entries(layout, int8, f"model '{model.name}'")
 
 
-def entries_for_operators(layout: Layout, operators: Sequence[str]) -> tuple[Entry, ...]:
-    """Return what the resolver of a shared interpreter holds; all of it int8.
+def entries_for_operators(
+    layout: Layout, operators: Sequence[str], *, all_types: bool = False
+) -> tuple[Entry, ...]:
+    """Return what the resolver of a shared interpreter holds; without `all_types` all of it int8.
 
     Raises:
         RuntimeUnsupported: Names every operator that the library has no kernel for.
     """
-    names = tuple(dict.fromkeys(operators))
-    _check_known(layout, names, "the shared interpreter")
-    int8, methods = library_int8(layout), library_methods(layout)
-    return tuple(_entry(methods[name], int8, True) for name in names)
+    return _entries(layout, dict.fromkeys(operators, not all_types), "the shared interpreter")
 
 
 def known_operators(layout: Layout, operators: Iterable[str]) -> tuple[str, ...]:
@@ -186,19 +176,10 @@ def resolver_source(entries: Sequence[Entry], kernels: str) -> str:
     return "\n".join(lines)
 
 
-def _entry(method: Method, int8: Mapping[str, str], all_int8: bool) -> Entry:
-    usable = all_int8 and method.takes_registration
-    return Entry(method, int8.get(method.registration) if usable else None)
-
-
-def _is_int8(graph: Graph, operator: Operator) -> bool:
-    indices = [i for i in (*operator.inputs, *operator.outputs) if i >= 0]
-    return all(graph.tensors[i].dtype in _BESIDE_INT8 for i in indices)
-
-
-def _check_known(layout: Layout, operators: Iterable[str], whose: str) -> None:
-    methods = library_methods(layout)
-    unknown = sorted(name for name in operators if name not in methods)
+def _entries(layout: Layout, int8: Mapping[str, bool], whose: str) -> tuple[Entry, ...]:
+    """Return the entries of operators; `int8` says of each whether its int8 code is enough."""
+    methods, headers = library_methods(layout), library_int8(layout)
+    unknown = sorted(int8.keys() - methods.keys())
     if unknown:
         raise RuntimeUnsupported(
             f"the TFLM library has no kernel for {', '.join(unknown)}, which {whose} needs",
@@ -207,3 +188,14 @@ def _check_known(layout: Layout, operators: Iterable[str], whose: str) -> None:
             fix="use a newer library, or a network without these operators",
             operators=tuple(unknown),
         )
+    entries = []
+    for name, enough in int8.items():
+        method = methods[name]
+        usable = enough and method.takes_registration
+        entries.append(Entry(method, headers.get(method.registration) if usable else None))
+    return tuple(entries)
+
+
+def _is_int8(graph: Graph, operator: Operator) -> bool:
+    indices = [i for i in (*operator.inputs, *operator.outputs) if i >= 0]
+    return all(graph.tensors[i].dtype in _BESIDE_INT8 for i in indices)

@@ -22,6 +22,18 @@ _FLOAT_CMSIS = re.compile(r"_(f16|f32|flt)\.c$")
 _INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 _DEFINITION = re.compile(r"\bRegister_(\w+)\s*\(\s*\)\s*\{")
 _WORD = re.compile(r"\barm_\w+")
+_CORE_FOLDERS = (
+    MICRO,
+    f"{MICRO}/arena_allocator",
+    f"{MICRO}/memory_planner",
+    f"{MICRO}/tflite_bridge",
+    "tensorflow/lite/c",
+    "tensorflow/lite/core/c",
+    "tensorflow/lite/core/api",
+    "tensorflow/lite/schema",
+    "tensorflow/compiler/mlir/lite/schema",
+    "tensorflow/compiler/mlir/lite/core/api",
+)
 _DECLARATIONS = re.compile(r"/arm_nn\w*functions\w*\.h$")  # every function there is
 
 
@@ -41,27 +53,26 @@ def select_sources(
         registrations: Names after ``Register_``.
     """
     usable = _usable(layout, kernels)
-    core, ours = _core(layout, usable), f"{layout.base}{MICRO}/kernels/"
+    core = tuple(name for name in usable if _is_core(layout, name))
     pool = [name for name in usable if name not in core]
+    ours = (f"{layout.base}{MICRO}/kernels/", f"{layout.base}signal/")
     defined: dict[str, str] = {}
     for name in pool:
-        if name.startswith((ours, f"{layout.base}signal/")):
-            for match in _DEFINITION.finditer(layout.text(name)):
-                defined.setdefault(match[1], name)
+        if name.startswith(ours):
+            for registration in _DEFINITION.findall(layout.text(name)):
+                defined.setdefault(registration, name)
     if not registrations <= defined.keys():
-        return tuple(core), tuple(pool)
-    start = [defined[name] for name in sorted(registrations)]
+        return core, tuple(pool)
+    start = [*core, *(defined[name] for name in registrations)]
     internal = f"{layout.base}tensorflow/lite/kernels/"
     start += [name for name in pool if name.startswith(internal)]
-    return tuple(core), _closure(layout, [*core, *start], pool)
+    return core, _closure(layout, start, pool)
 
 
 def _usable(layout: Layout, kernels: str) -> list[str]:
     """Return the sources of one kernel set, as TFLM's makefile would choose them."""
     folder = f"{layout.base}{MICRO}/kernels/"
-    names = [
-        name for name in layout.library.files if is_source(name) and not _UNWANTED.search(name)
-    ]
+    names = [n for n in layout.library.files if is_source(n) and not _UNWANTED.search(n)]
     arm = {stem(name) for name in names if name.startswith(f"{folder}cmsis_nn/")}
     chosen = []
     for name in names:
@@ -86,29 +97,8 @@ def _is_cmsis(name: str) -> bool:
     return posixpath.basename(name).startswith("arm_")
 
 
-def _core_folders(layout: Layout) -> tuple[str, ...]:
-    micro = f"{layout.base}{MICRO}"
-    lite = f"{layout.base}tensorflow/lite"
-    return (
-        micro,
-        f"{micro}/arena_allocator",
-        f"{micro}/memory_planner",
-        f"{micro}/tflite_bridge",
-        f"{lite}/c",
-        f"{lite}/core/c",
-        f"{lite}/core/api",
-        f"{lite}/schema",
-        f"{layout.base}tensorflow/compiler/mlir/lite/schema",
-        f"{layout.base}tensorflow/compiler/mlir/lite/core/api",
-    )
-
-
 def _is_core(layout: Layout, name: str) -> bool:
-    return posixpath.dirname(name) in _core_folders(layout)
-
-
-def _core(layout: Layout, usable: Iterable[str]) -> list[str]:
-    return [name for name in usable if _is_core(layout, name)]
+    return any(posixpath.dirname(name) == layout.base + folder for folder in _CORE_FOLDERS)
 
 
 def _closure(layout: Layout, start: Iterable[str], pool: list[str]) -> tuple[str, ...]:
@@ -133,29 +123,26 @@ def _closure(layout: Layout, start: Iterable[str], pool: list[str]) -> tuple[str
             # The resolver's header names every operator there is.
             if include.endswith(posixpath.basename(RESOLVER)):
                 continue
-            target = _include_target(name, include, headers)
+            beside = posixpath.normpath(posixpath.join(posixpath.dirname(name), include))
+            target = headers.get(include) or headers.get(beside)
             if target is None:
                 continue
             queue.append(target)
-            base = stem(target)
-            for candidate in (*by_stem.get(base, ()), *by_stem.get(f"{base}_common", ())):
-                if _related(candidate, target):
-                    queue.append(candidate)
+            # Its source lies beside it, or in a folder of optimised kernels below.
+            folder, base = posixpath.split(posixpath.splitext(target)[0])
+            queue += [
+                source
+                for source in (*by_stem.get(base, ()), *by_stem.get(f"{base}_common", ()))
+                if posixpath.dirname(source) in (folder, f"{folder}/cmsis_nn")
+            ]
         if _is_cmsis_user(name):
             queue += {functions[word] for word in _WORD.findall(text) if word in functions}
     return tuple(name for name in pool if name in seen)
 
 
 def _is_cmsis_user(name: str) -> bool:
-    if _is_cmsis(name) and is_source(name):
-        return True
-    return "/cmsis_nn/" in name and not _DECLARATIONS.search(name)
-
-
-def _related(source: str, header: str) -> bool:
-    """Tell whether a source lies beside a header, or in a folder of optimised kernels below it."""
-    folder = posixpath.dirname(header)
-    return posixpath.dirname(source) in (folder, f"{folder}/cmsis_nn")
+    source = _is_cmsis(name) and is_source(name)
+    return source or ("/cmsis_nn/" in name and not _DECLARATIONS.search(name))
 
 
 @lru_cache(maxsize=8)
@@ -169,8 +156,3 @@ def _headers(layout: Layout) -> Mapping[str, str]:
                 if name.startswith(f"{folder}/"):
                     found.setdefault(name[len(folder) + 1 :], name)
     return found
-
-
-def _include_target(source: str, include: str, headers: Mapping[str, str]) -> str | None:
-    beside = posixpath.normpath(posixpath.join(posixpath.dirname(source), include))
-    return headers.get(include) or headers.get(beside)

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.runtimes.tflm.layout import Layout, check_kernels, understand
-from harness.runtimes.tflm.library import find_library
+from harness.runtimes.tflm.layout import Layout, check_kernels, find_library, understand
 from harness.runtimes.tflm.sources import select_sources
 
 MICRO = "tensorflow/lite/micro"

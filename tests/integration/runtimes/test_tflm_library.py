@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError
-from harness.runtimes.tflm.library import find_library
+from harness.runtimes.tflm.layout import find_library
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from harness.errors import ConfigError, RuntimeUnsupported
 from harness.models import read_model
 from harness.runtimes import RuntimeOptions
 from harness.runtimes.tflm import TflmRuntime
-from harness.runtimes.tflm.layout import RESOLVER, Layout, understand
-from harness.runtimes.tflm.library import find_library
+from harness.runtimes.tflm.layout import RESOLVER, Layout, find_library, understand
 from harness.runtimes.tflm.resolver import (
     entries_for_model,
     entries_for_operators,

@@ -181,7 +181,7 @@ def test_converter_version_names_tensorflow() -> None:
 
 
 def test_missing_tensorflow_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(convert, "_PACKAGES", ("no-such-package",))
+    monkeypatch.setattr(convert, "TENSORFLOW_PACKAGES", ("no-such-package",))
     with pytest.raises(ModelError, match=r"tinyml-harness\[train\]"):
         convert.converter_version()
 
