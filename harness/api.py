@@ -28,7 +28,8 @@ from harness.campaign.sweep import RuntimeSweep
 from harness.errors import HarnessError
 from harness.fit import Fit, Prediction, load_fit
 from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
-from harness.results import Measurement, open_store
+from harness.results import open_store
+from harness.results.record import Measurement
 from harness.strict import from_json
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from harness import __version__
 from harness.backbones import get_backbone
 from harness.errors import HarnessError
-from harness.models import TFLiteModel
 from harness.paths import git_revision
 from harness.protocol import TRUSTED_CLOCKS
 from harness.results.record import LayerCycles, Measurement, Status, gap, summarise_cycles
@@ -24,7 +23,7 @@ _COSTS = ("macs", "ops", "parameters", "working_memory_bytes")
 
 def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measurement:
     """Make the row of a capture."""
-    from harness.models.reference import compare_outputs
+    from harness.models.reference import compare_outputs, default_reference, tflm_arena_bytes
 
     job, identity, memory = built.job, capture.identity, capture.memory
     comparison = compare_outputs(b"".join(capture.outputs), b"".join(built.prepared.outputs))
@@ -35,6 +34,7 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         for layer in capture.layers
     )
     issues, arena = _issues(job, capture, comparison.bit_exact), capture.arena
+    on_host = arena and default_reference() == "tflm"  # else its wheel is not installed
     flash = {f"flash_{part}_bytes": size for part, size in asdict(built.image.sizes).items()}
     image, sources, graph = built.image, built.sources, built.model.graph
     return Measurement(
@@ -66,7 +66,7 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         arena_min_bytes=arena.min_bytes if arena else None,
         arena_below_bytes=arena.below_bytes if arena else None,
         arena_below_message=arena.below_message if arena else None,
-        arena_host_bytes=_host_arena(built.model) if arena else None,
+        arena_host_bytes=tflm_arena_bytes(built.model) if on_host else None,
         arena_parts={
             part.kind: {"used": part.used, "requested": part.requested, "count": part.count}
             for part in capture.arena_parts
@@ -87,13 +87,6 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         stage_seconds={**built.seconds, **capture.seconds},
         raw_log=capture.raw_log,
     )
-
-
-def _host_arena(model: TFLiteModel) -> int | None:
-    """Return the arena that TFLM uses on the host, None where its wheel is not installed."""
-    from harness.models.reference import default_reference, tflm_arena_bytes
-
-    return tflm_arena_bytes(model) if default_reference() == "tflm" else None
 
 
 def failed_row(job: Job, failure: HarnessError, *, campaign: str | None) -> Measurement:

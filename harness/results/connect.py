@@ -55,11 +55,8 @@ def parse_url(url: str | Path) -> URL:
 
 def shown(url: URL) -> str:
     """Return `url` as text without its password."""
-    hidden = {
-        name: "***" if _SECRET_WORD.match(f"{name}=x") else value
-        for name, value in url.query.items()
-    }
-    clean = url.set(query=hidden)
+    hidden = {name: "***" for name in url.query if _SECRET_WORD.match(f"{name}=x")}
+    clean = url.update_query_dict(hidden)
     if clean.drivername == "sqlite":
         return clean.database or ":memory:"
     return clean.set(drivername="postgresql").render_as_string(hide_password=True)
@@ -119,11 +116,10 @@ def _use_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
                 connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as failure:
-            if failure.sqlite_errorcode & 0xFF == sqlite3.SQLITE_READONLY:
+            code = failure.sqlite_errorcode & 0xFF
+            if code == sqlite3.SQLITE_READONLY:
                 return  # reading an archived store is fine without it
-            if failure.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                raise
-            if time.monotonic() > deadline:
+            if code != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 
@@ -148,9 +144,8 @@ def translated(url: URL, doing: str) -> Iterator[None]:
 
 def _redact(text: str, url: URL) -> str:
     secrets = [url.password, *(v for k, v in url.query.items() if _SECRET_WORD.match(f"{k}=x"))]
-    for secret in secrets:
-        if secret:
-            text = text.replace(str(secret), "***")
+    for secret in filter(None, secrets):
+        text = text.replace(str(secret), "***")
     return _SECRET_WORD.sub(r"\1=***", text)
 
 

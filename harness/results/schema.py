@@ -8,24 +8,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Dialect,
-    Double,
-    ForeignKey,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Table,
-    Text,
-    UniqueConstraint,
-    text,
-)
+import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
 from harness.results.record import APART, LayerCycles, Measurement, Source, Status, types_of
@@ -40,16 +23,16 @@ class SafeText(TypeDecorator[str]):
     backslash itself) are escaped. Everything else is stored as it is.
     """
 
-    impl = Text
+    impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
         """Escape what a database would refuse."""
         if value is None or not _UNSAFE.search(value):
             return value
         return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
         """Undo the escapes."""
         if value is None or "\\" not in value:
             return value
@@ -63,16 +46,16 @@ _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 class UtcDateTime(TypeDecorator[datetime]):
     """Store an aware datetime; SQLite drops the zone, so it is always UTC there."""
 
-    impl = DateTime(timezone=True)
+    impl = sa.DateTime(timezone=True)
     cache_ok = True
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
         """Return the time in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         """Return the time in UTC, without a zone where the database knows none."""
         if value is None:
             return None
@@ -82,65 +65,65 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 _TYPES: Mapping[type, Any] = {
     str: SafeText,
-    Status: Text,
-    Source: Text,
+    Status: sa.Text,
+    Source: sa.Text,
     datetime: UtcDateTime,
-    int: BigInteger,
-    float: Double,
-    bool: Boolean,
-    tuple: JSON(none_as_null=True),
-    Mapping: JSON(none_as_null=True),
+    int: sa.BigInteger,
+    float: sa.Double,
+    bool: sa.Boolean,
+    tuple: sa.JSON(none_as_null=True),
+    Mapping: sa.JSON(none_as_null=True),
 }
 # BIGSERIAL on PostgreSQL; SQLite counts rows only in a column typed INTEGER.
-_ID = BigInteger().with_variant(Integer, "sqlite")
+_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
-def _columns(record: type, *, apart: Collection[str] = ()) -> Iterator[Column[Any]]:
+def _columns(record: type, *, apart: Collection[str] = ()) -> Iterator[sa.Column[Any]]:
     """Make a column of each field; one without a value for "unknown" is NOT NULL."""
     kinds = types_of(record)
     for spec in fields(record):
         if spec.name not in apart:
             optional = spec.default is None
-            yield Column(spec.name, _TYPES[kinds[spec.name]], nullable=optional)
+            yield sa.Column(spec.name, _TYPES[kinds[spec.name]], nullable=optional)
 
 
-def _measurement_id() -> Column[Any]:
-    link = ForeignKey("measurement.id", ondelete="CASCADE")
-    return Column("measurement_id", _ID, link, primary_key=True)
+def _measurement_id() -> sa.Column[Any]:
+    link = sa.ForeignKey("measurement.id", ondelete="CASCADE")
+    return sa.Column("measurement_id", _ID, link, primary_key=True)
 
 
-metadata = MetaData()
+metadata = sa.MetaData()
 
-measurement = Table(
+measurement = sa.Table(
     "measurement",
     metadata,
-    Column("id", _ID, primary_key=True),
+    sa.Column("id", _ID, primary_key=True),
     *_columns(Measurement, apart=APART),
-    UniqueConstraint("key", "created_at", name="uq_measurement_attempt"),
+    sa.UniqueConstraint("key", "created_at", name="uq_measurement_attempt"),
     # A job is done once: failed attempts may repeat, measured ones may not.
-    Index(
+    sa.Index(
         "uq_measurement_done",
         "key",
         "status",
         unique=True,
-        sqlite_where=text("status <> 'invalid'"),
-        postgresql_where=text("status <> 'invalid'"),
+        sqlite_where=sa.text("status <> 'invalid'"),
+        postgresql_where=sa.text("status <> 'invalid'"),
     ),
-    Index("ix_measurement_campaign", "campaign"),
-    Index("ix_measurement_fit", "board", "backbone", "runtime"),
+    sa.Index("ix_measurement_campaign", "campaign"),
+    sa.Index("ix_measurement_fit", "board", "backbone", "runtime"),
 )
 
-layer = Table(
+layer = sa.Table(
     "layer",
     metadata,
     _measurement_id(),
-    Column("position", Integer, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.Integer, primary_key=True, autoincrement=False),
     *_columns(LayerCycles),
 )
 
-raw_log = Table(
+raw_log = sa.Table(
     "raw_log",
     metadata,
     _measurement_id(),
-    Column("text_zlib", LargeBinary, nullable=False),  # UTF-8 with surrogates passed through
+    sa.Column("text_zlib", sa.LargeBinary, nullable=False),  # UTF-8 with surrogates passed through
 )

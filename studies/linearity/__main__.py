@@ -12,14 +12,15 @@ from harness.campaign.config import read_campaign
 from harness.campaign.plan import plan
 from harness.errors import FitError, HarnessError
 from harness.paths import DEFAULT_STORE
-from harness.results import best_per_key, open_store
+from harness.results import open_store
+from harness.results.record import best_per_key
 from studies.linearity.plot import plot_residuals
 from studies.linearity.study import study_rows
 from studies.linearity.tables import tables
 from studies.tables import replace_tables
 
 if TYPE_CHECKING:
-    from harness.results import Measurement
+    from harness.results.record import Measurement
     from harness.results.store import Store
 
 _ROOT = Path(__file__).parents[2]

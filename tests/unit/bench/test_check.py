@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench import SeenProbe, Station, check
+from harness.bench import Station, check
 from harness.bench.check import read_device_id
+from harness.bench.discovery import SeenProbe
 from harness.bench.port import open_port, port_holders, serial_error
 from harness.boards import load_board
 from harness.errors import BenchError, SerialUnavailable

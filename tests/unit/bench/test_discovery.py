@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from harness.bench import SeenPort, SeenProbe, discover
+from harness.bench.discovery import SeenPort, SeenProbe, discover
 
 STLINK = SeenProbe("066DFF485550755187121723", "STMicroelectronics STM32 STLink", "0816", None)
 PORT = SeenPort("/dev/ttyACM0", "066DFF485550755187121723", "STM32 STLink")

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from harness.bench import SeenProbe
+from harness.bench.discovery import SeenProbe
 from harness.bench.probe import connect_error, is_bench_trouble, match_probe, quiet_pyocd
 from harness.errors import BenchError, ProbeBusy, ProbeNotFound, VirtualError
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from harness.errors import FitError
 from harness.fit import Fingerprint, fit_all, fit_rows, group_rows
 from harness.fit.select import architecture_id, held_out
-from harness.results import Measurement, Status
+from harness.results.record import Measurement, Status
 from harness.testing import fake_measurement
 from harness.testing.rows import key_of
 

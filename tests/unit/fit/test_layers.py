@@ -12,7 +12,7 @@ from harness.backbones import get_backbone
 from harness.errors import FitError
 from harness.fit import Fit, fit_rows, load_fit, save_fit
 from harness.fit.features import FEATURES, count_features, unaligned_share
-from harness.results import Measurement
+from harness.results.record import Measurement
 from harness.testing import fake_measurement
 
 BACKBONE = get_backbone("mobilenet_v2_vww").with_resolution(96)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from harness.errors import FitError
 from harness.fit import Fit, fit_all, fit_rows
 from harness.report.plot import plot_latency
-from harness.results import Measurement
+from harness.results.record import Measurement
 from harness.testing import fake_measurement
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from harness.errors import ResultsError
-from harness.results import LayerCycles
 from harness.results.export import measurements_frame
+from harness.results.record import LayerCycles
 from harness.results.store import Filter, Store
 from harness.testing import fake_failure, fake_measurement
 

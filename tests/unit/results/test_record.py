@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.results import (
+from harness.results.record import (
     LayerCycles,
     Measurement,
     Source,

@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ResultsError
-from harness.results import LayerCycles, Measurement, Status
-from harness.results.record import types_of
+from harness.results.record import LayerCycles, Measurement, Status, types_of
 from harness.results.store import Filter, Store
 from harness.testing import fake_failure, fake_measurement
 from harness.testing.rows import START, key_of

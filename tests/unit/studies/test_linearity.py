@@ -10,7 +10,7 @@ import pytest
 from harness.backbones import get_backbone
 from harness.errors import FitError
 from harness.fit.features import count_features
-from harness.results import Measurement
+from harness.results.record import Measurement
 from harness.testing import fake_measurement
 from studies.linearity.__main__ import PAGE
 from studies.linearity.plot import plot_residuals
