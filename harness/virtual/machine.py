@@ -13,7 +13,6 @@ from harness.virtual.chip.chip import Chip
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.core.debugger import Debugger
-from harness.virtual.core.effects import Effects
 from harness.virtual.core.run import Core
 from harness.virtual.faults.points import FaultPoints
 from harness.virtual.ports.console import Console
@@ -75,9 +74,11 @@ class VirtualMachine:
             self.observer = Observer(board, self.memory)
             counter.observe(self.observer, self.model.event_cycles)
         self.console = Console(0 if self.observer is None else self.observer.cold_address)
-        connections = Connections(board, self.memory, self.console, counter, Effects(self))
-        self.chip = Chip(connections)
-        self.core = Core(connections, self.chip)
+        to = Connections(
+            board, self.memory, self.console, counter, self.observer, lambda: self.core
+        )
+        self.chip = Chip(to)
+        self.core = Core(to, self.chip)
         self.cpu = self.core.cpu
         self.faults = FaultPoints(self.core, self.chip, self.memory, self.console)
         self.debugger = Debugger(self.core, self.chip, self.memory, self.faults.debug_access)

@@ -35,42 +35,33 @@ def ignore_write(_value: int, _master: Master) -> None:
 
 @dataclass(slots=True)
 class Register:
-    """One 32-bit register.
+    """One 32-bit register."""
 
-    Attributes:
-        name: Name in the manual.
-        reset: Value after reset.
-        writable: Bits that a write changes; others keep their value.
-        read: Computes the value instead of the stored one.
-        write: Called with the merged value instead of storing it.
-    """
-
-    name: str
-    reset: int = 0
-    writable: int = 0xFFFF_FFFF
-    read: Reader | None = None
-    write: Writer | None = None
+    name: str  # in the manual
+    reset: int
+    writable: int  # bits that a write changes; others keep their value
+    refuse: tuple[int, str]  # bits that must not be set, and what setting them would be
+    read: Reader | None  # computes the value instead of the stored one
+    write: Writer | None  # takes the bits that are written instead of storing them
+    changed: Callable[[], None] | None  # called when a write has been stored
 
 
 class Peripheral:
-    """A block of registers.
+    """A block of registers; `manual` names the manual and section of the layout."""
 
-    Attributes:
-        name: Name in the manual, for messages.
-        base: First address.
-        size: Bytes of address space it decodes.
-        manual: Manual and section that the layout is taken from.
-        values: Stored value of each register by offset.
-    """
-
-    size = 0x400
+    #: Only a power-on reset clears the block, as with debug components.
+    survives_reset = False
 
     def __init__(self, name: str, base: int, manual: str) -> None:
-        self.name = name
-        self.base = base
-        self.manual = manual
+        self.name, self.base, self.manual = name, base, manual
+        #: Bytes of address space; components of the core have a page each.
+        self.size = 0x1000 if base >= 0xE000_0000 else 0x400
         self.registers: dict[int, Register] = {}
+        #: Stored value of each register by offset.
         self.values: dict[int, int] = {}
+        #: RCC, and its register and bit that clock the block; None if it is always clocked.
+        self.gate: tuple[Peripheral, int, int] | None = None
+        self.before_write: Callable[[], None] | None = None
 
     def add(
         self,
@@ -79,11 +70,13 @@ class Peripheral:
         reset: int = 0,
         *,
         writable: int = 0xFFFF_FFFF,
+        refuse: tuple[int, str] = (0, ""),
         read: Reader | None = None,
         write: Writer | None = None,
+        changed: Callable[[], None] | None = None,
     ) -> None:
         """Declare a register."""
-        self.registers[offset] = Register(name, reset, writable, read, write)
+        self.registers[offset] = Register(name, reset, writable, refuse, read, write, changed)
         self.values[offset] = reset
 
     def add_storage(self, names: Iterable[tuple[int, str]], reset: int = 0) -> None:
@@ -96,10 +89,6 @@ class Peripheral:
         for offset, register in self.registers.items():
             self.values[offset] = register.reset
 
-    def check_access(self) -> str | None:
-        """Return why the core cannot use the block now (no clock), None if it can."""
-        return None
-
     def read(self, offset: int, master: Master) -> int:
         """Read the 32-bit register at `offset` (a multiple of 4)."""
         register = self.registers.get(offset)
@@ -108,16 +97,21 @@ class Peripheral:
         return self.values[offset] if register.read is None else register.read(master)
 
     def write(self, offset: int, value: int, mask: int, master: Master) -> None:
-        """Write the bits of `mask` of the register at `offset`."""
+        """Write `value`, which is within `mask`, to these bits of the register at `offset`."""
         register = self.registers.get(offset)
         if register is None:
             raise self.unmodelled(offset, "write")
-        if mask != 0xFFFF_FFFF and register.write is None:
-            value = (self.values[offset] & ~mask) | (value & mask)
+        bits, what = register.refuse
+        if value & bits:
+            raise self.unmodelled(offset, f"{what} by write")
+        if self.before_write is not None:
+            self.before_write()
         if register.write is not None:
             register.write(value, master)
-        else:
-            self.store(offset, value)
+            return
+        self.store(offset, self.values[offset] & ~mask | value)
+        if register.changed is not None:
+            register.changed()
 
     def store(self, offset: int, value: int) -> None:
         """Store the writable bits of `value`."""
@@ -161,8 +155,6 @@ class Bus:
             BusFault: The chip answers with an error.
         """
         peripheral = self._find(address, "read", master)
-        if size == 4 and not address & 3:
-            return peripheral.read(address - peripheral.base, master)
         shift = (address & 3) * 8
         word = peripheral.read((address & ~3) - peripheral.base, master)
         return (word >> shift) & ((1 << 8 * size) - 1)
@@ -170,9 +162,6 @@ class Bus:
     def write(self, address: int, size: int, value: int, master: Master) -> None:
         """Write `size` bytes at `address`; raises as `read`."""
         peripheral = self._find(address, "write", master)
-        if size == 4 and not address & 3:
-            peripheral.write(address - peripheral.base, value, 0xFFFF_FFFF, master)
-            return
         shift = (address & 3) * 8
         mask = ((1 << 8 * size) - 1) << shift
         peripheral.write((address & ~3) - peripheral.base, (value << shift) & mask, mask, master)
@@ -181,11 +170,12 @@ class Bus:
         peripheral = self.by_block.get(address >> 10)
         if peripheral is None:
             raise unmodelled(address, verb)
-        if master is Master.CORE:
-            reason = peripheral.check_access()
-            if reason is not None:
+        if master is Master.CORE and peripheral.gate is not None:
+            rcc, offset, bit = peripheral.gate
+            if not rcc.values[offset] >> bit & 1:
                 raise VirtualError(
-                    f"{verb} of {address:#010x} ({peripheral.name}): {reason}",
+                    f"{verb} of {address:#010x} ({peripheral.name}): its clock is off "
+                    f"(RCC_{rcc.registers[offset].name} bit {bit})",
                     expected="the firmware to enable a peripheral's clock before using it",
                     fix="correct the firmware; on the chip the access is lost",
                     address=address,

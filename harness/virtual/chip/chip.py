@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.virtual.chip.bus import Bus, Peripheral
+from harness.virtual.chip.bus import Bus
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import build
 from harness.virtual.chip.peripherals.clocks import ResetCause
@@ -16,35 +16,35 @@ from harness.virtual.chip.peripherals.identity import (
     rom_tables,
 )
 from harness.virtual.chip.peripherals.scs import Scs
+from harness.virtual.chip.peripherals.timer import Tim2
 
 
 class Chip:
     """All register blocks of a board, on one bus."""
 
     def __init__(self, to: Connections) -> None:
-        board = to.board
         own = build(to)
         self.flash, self.rcc, self.pins, self.usart = own.flash, own.rcc, own.pins, own.usart
-        self.scs = Scs(board, to.core, own.boot_address, own.interrupts)
-        self.fpb = Fpb(board, to.core.set_breakpoints)
-        self.signature = DeviceSignature(board)
-        self.rom_address, tables = rom_tables(board)
-        self.dwt = Dwt(board, to.counter, to.core.trace_enabled)
-        blocks: list[Peripheral] = [
-            *own.peripherals,
-            self.scs,
-            self.fpb,
-            self.dwt,
-            self.signature,
-            Dbgmcu(board, own.freeze_registers),
-            Itm(board.facts.cycle_counter == "dwt-lock"),
-            Tpiu(),
-            *tables,
-        ]
-        self.bus = Bus(blocks)
+        self.scs = Scs(to, own.boot_address, own.interrupts)
+        self.dwt = Dwt(to)
+        self.signature = DeviceSignature(to.board)
+        self.rom_address, tables = rom_tables(to.board)
+        self.bus = Bus(
+            (
+                *(own.flash, *own.others, own.rcc, *own.pins.ports, own.usart),
+                Tim2(own.rcc, to.counter),
+                *(self.scs, Fpb(to), self.dwt, self.signature),
+                Dbgmcu(to.board, own.freeze_registers),
+                Itm(to.board.facts.cycle_counter == "dwt-lock"),
+                Tpiu(),
+                *tables,
+            )
+        )
 
     def reset(self, cause: ResetCause) -> None:
         """Reset every block."""
         for block in self.bus.peripherals:
-            block.reset()
-        self.rcc.note(cause)
+            if not block.survives_reset:
+                block.reset()
+        # Reset flags survive until the firmware removes them.
+        self.rcc.causes |= cause

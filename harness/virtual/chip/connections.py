@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,23 +12,17 @@ from harness.virtual.ports.console import Console
 from harness.virtual.time.counting import BlockCounter
 
 if TYPE_CHECKING:
-    from harness.virtual.core.effects import Effects
+    from harness.virtual.core.run import Core
+    from harness.virtual.time.observer import Observer
 
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """What register blocks act on and learn from.
-
-    Attributes:
-        board: Facts of the board.
-        memory: Its memories.
-        console: Wire to the console UART.
-        counter: Counts executed blocks and cycles.
-        core: What writes to registers do to the core.
-    """
+    """What register blocks act on and learn from."""
 
     board: Board
     memory: MemoryMap
     console: Console
     counter: BlockCounter
-    core: Effects
+    observer: Observer | None
+    core: Callable[[], Core]  # looked up when it is called, as the chip is built first

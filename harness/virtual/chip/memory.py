@@ -19,20 +19,13 @@ _PAGE = 4096
 
 
 class Memory:
-    """One physical memory: a page-aligned host buffer and every address it appears at.
+    """One physical memory: a page-aligned host buffer (`data`).
 
-    Attributes:
-        name: Region name in the reference manual.
-        kind: ``flash``, ``ram`` or ``itcm``.
-        bytes: Size.
-        origins: Addresses the core sees it at; the first is the main one.
-        data: The content.
+    `origins` are the addresses the core sees it at; the first is the main one.
     """
 
     def __init__(self, region: MemoryRegion, origins: tuple[int, ...], file: Path | None) -> None:
-        self.name = region.name
-        self.kind = region.kind
-        self.bytes = region.bytes
+        self.name, self.kind, self.bytes = region.name, region.kind, region.bytes
         self.origins = origins
         self._file: int | None = None
         if file is None:
@@ -96,7 +89,7 @@ class MemoryMap:
             if region.alias_of is not None:
                 continue
             aliases = [r.origin for r in board.facts.memory if r.alias_of == region.name]
-            if region.kind == "flash" and not _covered(board, 0):
+            if region.kind == "flash" and not any(r.origin == 0 for r in board.facts.memory):
                 # With BOOT0 low, flash also appears at 0 (RM0390 2.4, table 3).
                 aliases.append(0)
             file = flash_file if region.kind == "flash" else None
@@ -115,41 +108,33 @@ class MemoryMap:
 
     def read(self, address: int, count: int) -> bytes | None:
         """Return `count` bytes, None if any of them is outside the memories."""
-        parts: list[bytes] = []
+        pieces = self._pieces(address, count)
+        return None if pieces is None else b"".join(content for _, content in pieces)
+
+    def write_ram(self, address: int, content: bytes) -> bool:
+        """Store `content` in RAM; False (and nothing stored) if any of it is elsewhere."""
+        pieces = self._pieces(address, len(content))
+        if pieces is None or any(memory.kind == "flash" for memory, _ in pieces):
+            return False
+        for _, target in pieces:
+            target[:], content = content[: len(target)], content[len(target) :]
+        return True
+
+    def _pieces(self, address: int, count: int) -> list[tuple[Memory, memoryview]] | None:
+        """Return the memories that hold a range, with their parts of it; None if one is missing."""
+        pieces: list[tuple[Memory, memoryview]] = []
         while count:
             found = self.find(address)
             if found is None:
                 return None
             memory, offset = found
-            chunk = bytes(memory.data[offset : offset + count])
-            parts.append(chunk)
-            address += len(chunk)
-            count -= len(chunk)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def write_ram(self, address: int, content: bytes) -> bool:
-        """Store `content` in RAM; False (and nothing stored) if any of it is elsewhere."""
-        targets: list[tuple[Memory, int, int]] = []
-        position = 0
-        while position < len(content):
-            found = self.find(address + position)
-            if found is None or found[0].kind == "flash":
-                return False
-            memory, offset = found
-            count = min(len(content) - position, memory.bytes - offset)
-            targets.append((memory, offset, count))
-            position += count
-        position = 0
-        for memory, offset, count in targets:
-            memory.data[offset : offset + count] = content[position : position + count]
-            position += count
-        return True
+            part = memory.data[offset : offset + count]
+            pieces.append((memory, part))
+            address += len(part)
+            count -= len(part)
+        return pieces
 
     def close(self) -> None:
         """Release file-backed memories."""
         for memory in self.memories:
             memory.close()
-
-
-def _covered(board: Board, address: int) -> bool:
-    return any(r.origin <= address < r.end for r in board.facts.memory)

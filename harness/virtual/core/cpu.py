@@ -24,7 +24,7 @@ _TRANSLATION_BYTES = 64 << 20
 
 
 class Cpu:
-    """The core. Used by one thread at a time; only `request_stop` is safe from any."""
+    """The core. Used by one thread at a time; only `counter.request_stop` is safe from any."""
 
     def __init__(self, to: Connections, chip: Chip, accesses: CoreAccesses) -> None:
         core, memory = to.board.facts.core, to.memory
@@ -42,10 +42,7 @@ class Cpu:
         self._step_over: int | None = None
         self._hit = False
         self._trap: StopKind | None = None
-        #: CPACR enables floating point.
-        self.fpu_enabled = False
-        #: Floating-point state waits to be saved (FPCCR.LSPACT).
-        self.fpu_lazy = False
+        self._scs = chip.scs
         self._single = core.fpu == "fpv5-sp-d16"  # Unicorn's Cortex-M7 has double precision
         self.counter = to.counter
         # Largest first: after a smaller one, Unicorn 2.1 gives a memory internal addresses that
@@ -93,21 +90,17 @@ class Cpu:
         self._engine.emu_stop()
 
     def _on_floating_point(self, double: bool) -> None:
-        if not self.fpu_enabled:
+        if not self._scs.fpu_enabled:
             self._trap = StopKind.NO_COPROCESSOR
         elif double and self._single:
             self._trap = StopKind.UNDEFINED
-        elif self.fpu_lazy:
+        elif self._scs.fpu_lazy:
             self._trap = StopKind.LAZY_STATE
         else:
             return
         self._engine.emu_stop()
 
     # Running.
-
-    def run(self) -> Stop:
-        """Run until something stops the core."""
-        return self._run(stepped=False)
 
     def step(self) -> Stop:
         """Run one instruction."""
@@ -123,19 +116,20 @@ class Cpu:
         hook = self._engine.hook_add(uc.UC_HOOK_CODE, before_instruction)
         self._engine.ctl_flush_tb()
         try:
-            stop = self._run(stepped=True)
+            stop = self.run(stepped=True)
             while not started and stop.kind is StopKind.REQUESTED:
                 self.counter.clear_stop()  # it was only to trap an instruction
-                stop = self._run(stepped=True)
+                stop = self.run(stepped=True)
             return stop
         finally:
             self._engine.hook_del(hook)
             self._engine.ctl_flush_tb()
 
-    def _run(self, *, stepped: bool) -> Stop:
+    def run(self, *, stepped: bool = False) -> Stop:
+        """Run until something stops the core; `stepped` if `step` does."""
         self._traps.apply(
             self.registers[PC],
-            singles=self.fpu_lazy or not self.fpu_enabled,
+            singles=self._scs.fpu_lazy or not self._scs.fpu_enabled,
             doubles=self._single,
         )
         self._interrupt, self._hit, self._trap = None, False, None
@@ -164,10 +158,6 @@ class Cpu:
             return Stop(StopKind.REQUESTED)
         return Stop(StopKind.SLEEP)
 
-    def request_stop(self) -> None:
-        """Stop before the next block. Safe from any thread."""
-        self.counter.request_stop()
-
     def invalidate(self, start: int, end: int) -> None:
         """Forget translated and counted code if [start, end), which is about to change, has any."""
         if not self.counter.has_code(start, end):
@@ -178,6 +168,13 @@ class Cpu:
         for block in self._memory.memories:
             for origin in block.origins:
                 self._engine.ctl_remove_cache(origin, origin + block.bytes)
+
+    def code_changed(self) -> None:
+        """Forget translated code in RAM."""
+        for block in self._memory.memories:
+            if block.kind != "flash":
+                for origin in block.origins:
+                    self.invalidate(origin, origin + block.bytes)
 
     # State.
 
@@ -190,16 +187,6 @@ class Cpu:
         if pc is not None:
             return pc, f"PC {pc:#010x}"
         return start, f"PC in the block {start:#010x} to {start + size:#010x}"
-
-    def reset(self, stack: int, entry: int) -> None:
-        """Reset the registers; the FPU is off."""
-        self.registers.reset(stack, entry)
-        self.fpu_enabled = self.fpu_lazy = False
-
-    def follow_fpu(self, *, enabled: bool, lazy: bool) -> None:
-        """Follow CPACR and FPCCR, from the next block on."""
-        self.fpu_enabled, self.fpu_lazy = enabled, lazy
-        self.counter.request_stop()
 
     def set_breakpoints(self, addresses: Iterable[int]) -> None:
         """Replace the addresses that the core stops at before executing."""

@@ -257,7 +257,7 @@ class Exceptions:
             state = user | thread | (0 if self._urgent else _LAZY_HARD_FAULT)
             values[scs.FPCCR] = kept | state | scs.FPCCR_LSPACT
             values[scs.FPCAR] = address & 0xFFFF_FFF8
-        self._cpu.follow_fpu(enabled=self._scs.fpu_enabled, lazy=self._scs.fpu_lazy)
+        self._cpu.counter.request_stop()
 
 
 def _execute_never(address: int) -> bool:

@@ -93,7 +93,7 @@ class Core:
             if not self.active:
                 return
             self._halt_wanted = True
-            self.cpu.request_stop()
+            self.cpu.counter.request_stop()
             self._console.interrupt(True)
             self._state.notify_all()
             self._state.wait_for(lambda: not self.active)
@@ -183,7 +183,7 @@ class Core:
     def stop_on(self, error: HarnessError) -> None:
         """Stop the core for good, from within an access of it."""
         self._pending = error
-        self.cpu.request_stop()
+        self.cpu.counter.request_stop()
 
     def request_reset(self) -> None:
         """Reset by AIRCR: at the end of the block where the core wrote it, or at once."""
@@ -191,7 +191,7 @@ class Core:
             self.reset(ResetCause.SOFTWARE | ResetCause.PIN)
             return
         self._reset_wanted = True
-        self.cpu.request_stop()
+        self.cpu.counter.request_stop()
 
     def redirected(self) -> None:
         """Note that the debugger moved PC: a core that could not go on can go on there."""
@@ -210,7 +210,7 @@ class Core:
         self._chip.reset(cause)
         vectors = self._memory.read(self._chip.scs.boot_address, 8) or b"\xff" * 8
         stack, entry = (int.from_bytes(vectors[i : i + 4], "little") for i in (0, 4))
-        self.cpu.reset(stack, entry)
+        self.cpu.registers.reset(stack, entry)
         self.debug.restarted()
 
     # In the core's thread.

@@ -6,7 +6,7 @@ core's own blocks) is in `harness.virtual.chip.peripherals`; nothing there knows
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -24,29 +24,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """The register blocks of a chip that are its family's own.
-
-    Attributes:
-        flash: Flash interface.
-        rcc: Clock and reset controller.
-        pins: GPIO ports.
-        usart: The console.
-        peripherals: These and all other blocks of the family.
-        interrupts: How many the chip has (vector table).
-        boot_address: Where the vectors are read at reset.
-        freeze_registers: Registers of DBGMCU behind CR, by offset.
-    """
+    """The register blocks of a chip that are its family's own."""
 
     flash: FlashInterface
     rcc: ClockController
     pins: Pins
-    usart: Usart
-    peripherals: tuple[Peripheral, ...]
-    interrupts: int
-    boot_address: int = 0
-    freeze_registers: tuple[tuple[int, str], ...] = field(
-        default=((0x8, "APB1_FZ"), (0xC, "APB2_FZ"))
-    )
+    usart: Usart  # the console
+    others: tuple[Peripheral, ...]
+    interrupts: int  # how many the chip has (vector table)
+    boot_address: int = 0  # where the vectors are read at reset
+    #: Registers of DBGMCU behind CR, by offset.
+    freeze_registers: tuple[tuple[int, str], ...] = ((0x8, "APB1_FZ"), (0xC, "APB2_FZ"))
 
 
 def build(to: Connections) -> Blocks:

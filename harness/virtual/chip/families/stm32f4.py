@@ -7,10 +7,7 @@ from harness.virtual.chip.families import Blocks
 from harness.virtual.chip.families.stm32f import put_together
 from harness.virtual.chip.peripherals.usart import UsartF4
 
-_INTERRUPTS = 97
-_PORTS = "ABCDEFGH"
-
 
 def build(to: Connections) -> Blocks:
     """Put the chip's blocks together."""
-    return put_together(to, usart=UsartF4, ports=_PORTS, interrupts=_INTERRUPTS)
+    return put_together(to, usart=UsartF4, ports=8, interrupts=97)

@@ -8,11 +8,10 @@ from harness.virtual.chip.families.stm32f import put_together
 from harness.virtual.chip.peripherals.usart import UsartF7
 
 _INTERRUPTS = {0x449: 98, 0x451: 110}  # by DBGMCU device id
-_PORTS = "ABCDEFGHIJK"
 _BOOT = 0x0020_0000  # BOOT0 low: from flash through ITCM
 
 
 def build(to: Connections) -> Blocks:
     """Put the chip's blocks together."""
     interrupts = _INTERRUPTS[to.board.facts.chip.device_id]
-    return put_together(to, usart=UsartF7, ports=_PORTS, interrupts=interrupts, boot_address=_BOOT)
+    return put_together(to, usart=UsartF7, ports=11, interrupts=interrupts, boot_address=_BOOT)

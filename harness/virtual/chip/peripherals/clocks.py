@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from enum import IntFlag
+from functools import partial
 
 from harness.errors import VirtualError
 from harness.virtual.chip.bus import Master, Peripheral
 from harness.virtual.chip.connections import Connections
+from harness.virtual.chip.peripherals.flash import FlashInterface
 
 CR, CFGR = 0x00, 0x08
+# In CR of every family; a ready flag is one bit above its enable, but for `Layout.internal`.
+_HSEON, _HSEBYP, _PLLON, _OTHER_PLLS = 1 << 16, 1 << 18, 1 << 24, (1 << 26, 1 << 28)
+_LSION = 1 << 0
 
 
 class ResetCause(IntFlag):
@@ -22,47 +28,105 @@ class ResetCause(IntFlag):
     WATCHDOG = 1 << 29
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a family's RCC has what clock controllers have in common."""
+
+    base: int
+    manual: str
+    cr_reset: int
+    cr_writable: int
+    #: Enable bit and ready flag of the internal oscillators, HSI last; SW numbers these from 0, and
+    #: then HSE and PLL.
+    internal: tuple[tuple[int, int], ...]
+    #: Control and status register: offset, value after reset, bits that software sets, RMVF.
+    csr: tuple[int, int, int, int]
+    #: Register with the enable bits of each APB bus, and lowest bit of its divider in CFGR.
+    apb: dict[str, tuple[int, int]]
+    #: Register that selects the clock of a UART, and the lowest bit of the field for UART 0.
+    uart_select: tuple[int, int] | None
+    #: One flash wait state more is needed for each of these.
+    hz_per_wait_state: int
+
+
 class ClockController(Peripheral, ABC):
-    """Base of a family's RCC.
+    """Base of a family's RCC: clock registers, and the frequencies that follow from them."""
 
-    Args:
-        enables: Offset of the register with the enable bits of each APB bus.
-        dividers: Lowest bit of the divider of each APB bus in CFGR.
-    """
-
-    def __init__(
-        self,
-        to: Connections,
-        base: int,
-        source: str,
-        *,
-        enables: dict[str, int],
-        dividers: dict[str, int],
-    ) -> None:
-        super().__init__("RCC", base, source)
+    def __init__(self, to: Connections, flash: FlashInterface, layout: Layout) -> None:
+        super().__init__("RCC", layout.base, layout.manual)
         self.board = to.board
-        self.bus_enables = enables
-        self._dividers = dividers
-        self._console = to.console
+        self._flash = flash
+        self.layout = layout
+        self._hse = len(layout.internal)
+        self._pll = self._hse + 1
+        #: Send the console's next access through the checks, as a clock or pin changes.
+        self.recheck_console = self.before_write = partial(to.console.set_fast, None)
         self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
         #: True frequency of the reference clock over the nominal one; other than 1 is a fault.
         self.drift = 1.0
         #: Whether the reference clock starts; False is a fault.
         self.hse_works = True
-        self.add(CFGR, "CFGR", read=self._read_cfgr, write=self.write_cfgr)
+        read, write = self._read_cr, self.write_cr
+        self.add(CR, "CR", layout.cr_reset, writable=layout.cr_writable, read=read, write=write)
+        self.add(CFGR, "CFGR", read=self._read_cfgr, write=self._write_cfgr)
+        csr, reset, writable, _ = layout.csr
+        read, write = self._read_csr, self._write_csr
+        self.add(csr, "CSR", reset, writable=writable, read=read, write=write)
 
-    @abstractmethod
-    def write_cfgr(self, value: int, _master: Master) -> None:
-        """Select the system clock and the dividers."""
-
-    @abstractmethod
-    def runs(self, source: int) -> bool:
-        """Return whether the clock that SW calls `source` is ready."""
+    # What families differ in.
 
     @property
     @abstractmethod
-    def sysclk_hz(self) -> int:
-        """System clock that the registers give."""
+    def pll_source(self) -> int:
+        """Source of the PLL, by its number in SW; -1 for none."""
+
+    @abstractmethod
+    def pll_factors(self) -> tuple[int, int]:
+        """Return what the PLL's source is multiplied and divided by for the system clock."""
+
+    @abstractmethod
+    def check_supply(self, hclk: int, nominal: float, before: int) -> None:
+        """Raise `VirtualError` if the chip's supply is not set up for a core clock.
+
+        Args:
+            hclk: The core clock in Hz.
+            nominal: What it would be without a fault of the reference clock.
+            before: The core clock that it follows.
+        """
+
+    def pll_enabled(self) -> bool:
+        """Return whether the PLL is on, with its output to the system clock."""
+        return bool(self.values[CR] & _PLLON)
+
+    def write_cr(self, value: int, _master: Master) -> None:
+        """Switch oscillators."""
+        self.store(CR, value)
+
+    def reset_flags(self) -> int:
+        """Return the reset flags as CSR has them."""
+        return int(self.causes)
+
+    # Sources.
+
+    def runs(self, source: int) -> bool:
+        """Return whether the clock that SW calls `source` is ready."""
+        value = self.values[CR]
+        if source == self._pll:
+            return self.pll_enabled() and self.runs(self.pll_source)
+        if source == self._hse:
+            # A board that feeds OSC_IN with a clock has no crystal to start without HSEBYP.
+            clock = self.board.facts.clock
+            fed = clock.hse_hz is not None and self.hse_works and bool(value & _HSEON)
+            return fed and (not clock.hse_bypass or bool(value & _HSEBYP))
+        return 0 <= source < self._hse and bool(value & self.layout.internal[source][0])
+
+    def _read_cr(self, _master: Master) -> int:
+        value = self.values[CR]
+        ready = [flag for _, flag in self.layout.internal] + [_HSEON << 1, _PLLON << 1]
+        running = [flag for source, flag in enumerate(ready) if self.runs(source)]
+        others = [on for on in _OTHER_PLLS if value & on and self.runs(self.pll_source)]
+        every = sum(ready) + 2 * sum(_OTHER_PLLS)
+        return value & ~every | sum(running) | 2 * sum(others)
 
     @property
     def active(self) -> int:
@@ -70,49 +134,48 @@ class ClockController(Peripheral, ABC):
         wanted = self.values[CFGR] & 3
         return wanted if self.runs(wanted) else 0
 
-    @property
-    def hclk_hz(self) -> int:
-        """Core clock."""
-        code = self.values[CFGR] >> 4 & 0xF  # HPRE: 1 to 512, without 32
-        return self.sysclk_hz >> ((1, 2, 3, 4, 6, 7, 8, 9)[code & 7] if code & 8 else 0)
-
-    def apb_hz(self, bus: str) -> int:
-        """Clock of ``apb1`` or ``apb2``."""
-        code = self.values[CFGR] >> self._dividers[bus] & 7  # PPRE: 1 to 16
-        return self.hclk_hz >> ((code & 3) + 1 if code & 4 else 0)
-
-    @abstractmethod
-    def usart_hz(self, number: int, bus: str) -> int | None:
-        """Return the clock of UART `number`; None when it is one that is not modelled."""
-
-    def note(self, cause: ResetCause) -> None:
-        """Set reset flags; they survive a reset until the firmware removes them."""
-        self.causes |= cause
-
-    def write(self, offset: int, value: int, mask: int, master: Master) -> None:
-        """Write a register."""
-        self.changing()
-        super().write(offset, value, mask, master)
-
-    def changing(self) -> None:
-        """Send the console's next access through the checks, as a clock or pin changes."""
-        self._console.set_fast(None)
-
-    def off(self, offset: int, bit: int) -> str | None:
-        """Return why a block cannot be used whose enable bit is clear; None if it is set."""
-        if self.values[offset] >> bit & 1:
-            return None
-        return f"its clock is off (RCC_{self.registers[offset].name} bit {bit})"
-
-    def crystal_runs(self, on: int, bypass: int) -> bool:
-        """Return whether the HSE is ready, with its bits in CR."""
-        # A board that feeds OSC_IN with a clock has no crystal to start without HSEBYP.
-        value, clock = self.values[CR], self.board.facts.clock
-        fed = clock.hse_hz is not None and self.hse_works
-        return fed and bool(value & on) and (not clock.hse_bypass or bool(value & bypass))
+    # Registers.
 
     def _read_cfgr(self, _master: Master) -> int:
         return self.values[CFGR] & ~0xC | self.active << 2
+
+    def _write_cfgr(self, value: int, _master: Master) -> None:
+        self.change_clock(CFGR, value)
+
+    def _read_csr(self, _master: Master) -> int:
+        value = self.values[self.layout.csr[0]]
+        return value | (value & _LSION) << 1 | self.reset_flags()
+
+    def _write_csr(self, value: int, _master: Master) -> None:
+        csr, _, _, remove = self.layout.csr
+        self.store(csr, value)
+        if value & remove:
+            self.causes = ResetCause(0)
+
+    def change_clock(self, register: int, value: int) -> None:
+        """Store CR or CFGR; undo it and raise `VirtualError` if the chip would not run."""
+        old = self.values[register]
+        before = self.hclk_hz if register == CFGR else None
+        self.store(register, value)
+        try:
+            self._check_speed(before)
+        except VirtualError:
+            self.values[register] = old
+            raise
+
+    def _check_speed(self, before: int | None) -> None:
+        hclk, limit = self.hclk_hz, self.board.facts.clock.sysclk_hz
+        nominal = hclk / max(1.0, self.drift)
+        if nominal > limit:
+            raise self.broken(f"the core clock would be {hclk} Hz", f"at most {limit} Hz")
+        self.check_supply(hclk, nominal, hclk if before is None else before)
+        wait_states = self._flash.wait_states
+        needed = int(nominal - 1) // self.layout.hz_per_wait_state
+        if wait_states < needed:
+            raise self.broken(
+                f"{nominal:.0f} Hz is selected with {wait_states} flash wait states",
+                f"FLASH_ACR.LATENCY of at least {needed} first",
+            )
 
     def broken(self, what: str, expected: str, where: str = "RCC_CFGR") -> VirtualError:
         """Return the error for a set-up on which the chip would not run."""
@@ -123,11 +186,36 @@ class ClockController(Peripheral, ABC):
             fix="correct the firmware's clock set-up",
         )
 
-    def check_wait_states(self, hz: float, wait_states: int, hz_per_wait_state: int) -> None:
-        """Raise `VirtualError` if the flash is too slow for a nominal core clock."""
-        needed = int(hz - 1) // hz_per_wait_state
-        if wait_states < needed:
-            raise self.broken(
-                f"{hz:.0f} Hz is selected with {wait_states} flash wait states",
-                f"FLASH_ACR.LATENCY of at least {needed} first",
-            )
+    # Frequencies.
+
+    @property
+    def sysclk_hz(self) -> int:
+        """System clock that the registers give."""
+        if self.active != self._pll:
+            return self.source_hz(self.active)
+        multiplied, divided = self.pll_factors()
+        return self.source_hz(self.pll_source) * multiplied // divided
+
+    def source_hz(self, source: int) -> int:
+        """Return the frequency of HSI or HSE."""
+        clock = self.board.facts.clock
+        return round((clock.hse_hz or 0) * self.drift) if source == self._hse else clock.hsi_hz
+
+    @property
+    def hclk_hz(self) -> int:
+        """Core clock."""
+        code = self.values[CFGR] >> 4 & 0xF  # HPRE: 1 to 512, without 32
+        return self.sysclk_hz >> ((1, 2, 3, 4, 6, 7, 8, 9)[code & 7] if code & 8 else 0)
+
+    def apb_hz(self, bus: str) -> int:
+        """Clock of ``apb1`` or ``apb2``."""
+        code = self.values[CFGR] >> self.layout.apb[bus][1] & 7  # PPRE: 1 to 16
+        return self.hclk_hz >> ((code & 3) + 1 if code & 4 else 0)
+
+    def usart_hz(self, number: int, bus: str) -> int | None:
+        """Return the clock of UART `number`; None when it is the LSE, which is not modelled."""
+        if self.layout.uart_select is None:
+            return self.apb_hz(bus)
+        register, lowest = self.layout.uart_select
+        select = self.values[register] >> lowest + 2 * number & 3
+        return (self.apb_hz(bus), self.sysclk_hz, self.board.facts.clock.hsi_hz, None)[select]

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.boards import Board
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.identity import DWT, add_ids
-from harness.virtual.time.counting import BlockCounter
 
 _CTRL, _CYCCNT, _LAR, _LSR = 0x000, 0x004, 0xFB0, 0xFB4
 _CYCCNTENA, _NOCYCCNT = 1 << 0, 1 << 25
@@ -23,34 +22,36 @@ _PRESENT, _LOCKED = 1 << 0, 1 << 1
 class Dwt(Peripheral):
     """CYCCNT over the block counter; watchpoints and event counters are not modelled."""
 
-    size = 0x1000
+    survives_reset = True
 
-    def __init__(
-        self, board: Board, counter: BlockCounter, trace_enabled: Callable[[], bool]
-    ) -> None:
+    def __init__(self, to: Connections) -> None:
         super().__init__("DWT", DWT, "ARMv7-M ARM C1.8")
-        self._counter = counter
-        self._trace_enabled = trace_enabled
-        self._lockable = board.facts.cycle_counter == "dwt-lock"
+        self._counter = to.counter
+        self._core = to.core
+        self._lockable = to.board.facts.cycle_counter == "dwt-lock"
         self._locked = self._lockable
         #: A fault: ``stuck``, ``absent`` or ``wrap`` (starts just before its end).
         self.defect: str | None = None
         #: Called with CYCCNT when the core reads it.
         self.on_read: Callable[[int], None] | None = None
-        read, write, count = self._read_ctrl, self._write_ctrl, _COMPARATORS << 28
-        self.add(_CTRL, "CTRL", count, writable=0x007F_1FFF, read=read, write=write)
+        self.add(
+            _CTRL,
+            "CTRL",
+            _COMPARATORS << 28,
+            writable=0xFFF,
+            refuse=(0x007F_F000, "enabling of trace events"),
+            read=self._read_ctrl,
+            changed=self._ctrl_changed,
+        )
         self.add(_CYCCNT, "CYCCNT", read=self._read_cycles, write=self._write_cycles)
         for index in range(_COMPARATORS):
             base = 0x20 + 0x10 * index
             self.add(base, f"COMP{index}")
             self.add(base + 4, f"MASK{index}", writable=0x1F)
-            self.add(base + 8, f"FUNCTION{index}", write=self._write_function)
+            self.add(base + 8, f"FUNCTION{index}", writable=0, refuse=(0xF, "setting a watchpoint"))
         self.add(_LAR, "LAR", read=read_zero, write=self._write_lock)
         self.add(_LSR, "LSR", writable=0, read=self._read_lock)
         add_ids(self, 0x002)
-
-    def reset(self) -> None:
-        """Keep everything: only a power-on reset clears the debug components."""
 
     def write(self, offset: int, value: int, mask: int, master: Master) -> None:
         """Write a register; while locked, software's writes are lost."""
@@ -61,13 +62,10 @@ class Dwt(Peripheral):
     def follow(self) -> None:
         """Count while both CTRL.CYCCNTENA and DEMCR.TRCENA are set."""
         enabled = bool(self.values[_CTRL] & _CYCCNTENA)
-        self._counter.running = enabled and self._trace_enabled()
+        self._counter.running = enabled and self._core().debug.trace_enabled
 
-    def _write_ctrl(self, value: int, _master: Master) -> None:
-        if value & 0x007F_F000:
-            raise self.unmodelled(_CTRL, "enabling of trace events by write")
-        self.store(_CTRL, value)
-        if self.defect == "wrap" and value & _CYCCNTENA:
+    def _ctrl_changed(self) -> None:
+        if self.defect == "wrap" and self.values[_CTRL] & _CYCCNTENA:
             self._counter.set_cycles(_NEARLY_WRAPPED)
         self.follow()
 
@@ -84,10 +82,6 @@ class Dwt(Peripheral):
 
     def _write_cycles(self, value: int, _master: Master) -> None:
         self._counter.set_cycles(value)
-
-    def _write_function(self, value: int, _master: Master) -> None:
-        if value & 0xF:
-            raise self.unmodelled(0x28, "setting of a watchpoint by write")
 
     def _write_lock(self, value: int, master: Master) -> None:
         if self._lockable and master is Master.CORE:

@@ -28,7 +28,7 @@ class FlashInterface(Peripheral, ABC):
     def __init__(self, to: Connections, base: int, source: str) -> None:
         super().__init__("FLASH", base, source)
         self.memory = to.memory.flash
-        self._invalidate = to.core.invalidate
+        self._core = to.core
         self.state = shared(FLASH)
         self._shared = self.state[0]
         # A family that the compiled callbacks know says where its registers are.
@@ -175,7 +175,7 @@ class FlashInterface(Peripheral, ABC):
     def changing(self, start: int, count: int) -> None:
         """Announce a change, at every address the array appears at."""
         for origin in self.memory.origins:
-            self._invalidate(origin + start, origin + start + count)
+            self._core().cpu.invalidate(origin + start, origin + start + count)
 
     def done(self) -> None:
         """End an operation. RM0385 3.7.4: EOP is only set when its interrupt is enabled."""

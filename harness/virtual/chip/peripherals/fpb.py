@@ -6,10 +6,8 @@ any instruction address.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from harness.boards import Board
 from harness.virtual.chip.bus import Master, Peripheral, ignore_write, read_zero
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.identity import FPB, add_ids
 
 _CTRL, _REMAP, _COMP0 = 0x000, 0x004, 0x008
@@ -17,17 +15,17 @@ _ENABLE, _KEY = 1 << 0, 1 << 1
 
 
 class Fpb(Peripheral):
-    """Instruction comparators; `on_change` gets the addresses to stop at."""
+    """Instruction comparators: breakpoints of the core."""
 
-    size = 0x1000
+    survives_reset = True
 
-    def __init__(self, board: Board, on_change: Callable[[list[int]], None]) -> None:
+    def __init__(self, to: Connections) -> None:
         super().__init__("FPB", FPB, "ARMv7-M ARM C1.11")
-        self._version2 = board.facts.core.cpu == "cortex-m7"
+        self._version2 = to.board.facts.core.cpu == "cortex-m7"
         code, literal = (8, 0) if self._version2 else (6, 2)
         reset = code << 4 | literal << 8 | (1 << 28 if self._version2 else 0)
         self._code = code
-        self._on_change = on_change
+        self._core = to.core
         self.add(_CTRL, "CTRL", reset, write=self._write_ctrl)
         self.add(_REMAP, "REMAP", 0x2000_0000, writable=0)
         for index in range(code + literal):
@@ -36,19 +34,17 @@ class Fpb(Peripheral):
         self.add(0xFB4, "LSR", writable=0)
         add_ids(self, 0x00E if self._version2 else 0x003)
 
-    def reset(self) -> None:
-        """Keep everything: only a power-on reset clears the debug components."""
-
     def write(self, offset: int, value: int, mask: int, master: Master) -> None:
         """Write a register and follow with the comparators."""
         super().write(offset, value, mask, master)
-        self._on_change(self.addresses())
+        with self._core().paused():
+            self._core().cpu.set_breakpoints(self._addresses())
 
     def _write_ctrl(self, value: int, _master: Master) -> None:
         if value & _KEY:
             self.values[_CTRL] = self.values[_CTRL] & ~_ENABLE | value & _ENABLE
 
-    def addresses(self) -> list[int]:
+    def _addresses(self) -> list[int]:
         """Return the instruction addresses that are compared."""
         if not self.values[_CTRL] & _ENABLE:
             return []

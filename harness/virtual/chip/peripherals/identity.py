@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from harness.boards import Board
-from harness.virtual.chip.bus import Master, Peripheral, ignore_write, read_zero
+from harness.virtual.chip.bus import Peripheral, ignore_write, read_zero
 
 _JEDEC_ARM = (0x3B, 4)  # identity code, continuation code
 _JEDEC_ST = (0x20, 0)
@@ -35,8 +35,6 @@ def add_ids(
 
 class RomTable(Peripheral):
     """A table of the components behind the debug port."""
-
-    size = 0x1000
 
     def __init__(self, base: int, part: int, jedec: tuple[int, int], components: tuple[int, ...]):
         super().__init__(f"ROM table {base:#x}", base, "ARMv7-M ARM B3.2")
@@ -70,15 +68,14 @@ def rom_tables(board: Board) -> tuple[int, list[RomTable]]:
 class Dbgmcu(Peripheral):
     """Device id and the debugger's freeze bits."""
 
+    survives_reset = True
+
     def __init__(self, board: Board, freeze_registers: tuple[tuple[int, str], ...]) -> None:
         super().__init__("DBGMCU", DBGMCU, "RM0385 40.16, RM0390 33.16")
         chip = board.facts.chip
         self.add(0x0, "IDCODE", chip.revision_id << 16 | chip.device_id, writable=0)
         self.add(0x4, "CR", writable=0xFF)
         self.add_storage(freeze_registers)
-
-    def reset(self) -> None:
-        """Keep everything: only a power-on reset clears it."""
 
 
 class DeviceSignature(Peripheral):
@@ -107,8 +104,6 @@ def unique_id(board_id: str) -> bytes:
 class Tpiu(Peripheral):
     """Trace port registers; no trace leaves the virtual chip."""
 
-    size = 0x1000
-
     def __init__(self) -> None:
         super().__init__("TPIU", TPIU, "ARMv7-M ARM C1.10")
         self.add(0x000, "SSPSR", 0xB, writable=0)
@@ -124,19 +119,13 @@ class Tpiu(Peripheral):
         add_ids(self, 0x9A1, _CLASS_DEBUG)
 
 
-def _ready(_master: Master) -> int:
-    return 1  # the stimulus port takes another write
-
-
 class Itm(Peripheral):
     """Instrumentation trace; what is written goes nowhere, as with no listener."""
-
-    size = 0x1000
 
     def __init__(self, locked: bool) -> None:
         super().__init__("ITM", ITM, "ARMv7-M ARM C1.7")
         for port in range(32):
-            self.add(4 * port, f"STIM{port}", read=_ready, write=ignore_write)
+            self.add(4 * port, f"STIM{port}", 1, writable=0)  # it takes another write
         self.add_storage(((0xE00, "TER"), (0xE40, "TPR"), (0xE80, "TCR")))
         self.add(0xFB0, "LAR", read=read_zero, write=ignore_write)
         self.add(0xFB4, "LSR", 1 if locked else 0, writable=0)

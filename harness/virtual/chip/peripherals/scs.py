@@ -7,27 +7,21 @@ ARMv7-M ARM B3.2 (system control), B3.3 (SysTick), B3.4 (NVIC), B3.5 (MPU), B2.2
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
-from harness.boards import Board
-from harness.virtual.chip.bus import Master, Peripheral, ignore_write, read_zero
+from harness.virtual.chip.bus import Master, Peripheral, ignore_write
+from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.identity import SCS, add_ids
 from harness.virtual.core import mpu
 from harness.virtual.core.mpu import Mpu
-
-if TYPE_CHECKING:
-    from harness.virtual.core.effects import Effects
 
 VTOR, AIRCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR = (
     0xD08, 0xD0C, 0xD24, 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38,
 )  # fmt: skip
 SHPR1, FPCCR, FPCAR = 0xD18, 0xF34, 0xF38
 CCR, CPACR, CSSELR, DHCSR, DCRSR, DCRDR, DEMCR = 0xD14, 0xD88, 0xD84, 0xDF0, 0xDF4, 0xDF8, 0xDFC
-_CCR_CACHES, _CCR_TRAPS = 0x0003_0000, 0x18
-_ICSR, _CCSIDR, _STIR = 0xD04, 0xD80, 0xF00
-_SYST_CSR, _SYST_RVR, _SYST_CVR = 0x010, 0x014, 0x018
+_CCR_CACHES = 0x0003_0000
+_ICSR, _CCSIDR = 0xD04, 0xD80
 _MPU_TYPE, _MPU_CTRL, _MPU_RNR, _MPU_RBAR = 0xD90, 0xD94, 0xD98, 0xD9C
-_ICIALLU, _ICIMVAU = 0xF50, 0xF58
 _PRIORITIES = 0xF0F0_F0F0  # four bits each (RM0385, RM0390, RM0432: 16 levels)
 FPCCR_LSPACT, FPCCR_LSPEN, _FPCCR_ASPEN = 1 << 0, 1 << 30, 1 << 31
 _RETTOBASE = 1 << 11
@@ -67,17 +61,13 @@ _M7_STORAGE = (
 class Scs(Peripheral):
     """System control space; `boot_address` is where the vectors are read at reset."""
 
-    size = 0x1000
-
-    def __init__(self, board: Board, core: Effects, boot_address: int, interrupts: int) -> None:
+    def __init__(self, to: Connections, boot_address: int, interrupts: int) -> None:
         super().__init__("SCS", SCS, "ARMv7-M ARM B3.2")
-        self._board = board
-        self._core = core
+        self._to = to
         self._interrupts = interrupts
-        self._m7 = board.facts.core.cpu == "cortex-m7"
+        self._m7 = to.board.facts.core.cpu == "cortex-m7"
         #: False is a fault: the caches stay off.
         self.caches_work = True
-        #: Where the vectors are read at reset.
         self.boot_address = boot_address
         self._add_system_control()
         self._add_systick_and_nvic()
@@ -85,7 +75,7 @@ class Scs(Peripheral):
         self._add_fpu_and_caches()
         debug = ((DHCSR, "DHCSR"), (DCRSR, "DCRSR"), (DCRDR, "DCRDR"), (DEMCR, "DEMCR"))
         for offset, name in debug:
-            read, write = partial(core.debug_read, offset), partial(core.debug_write, offset)
+            read, write = partial(self._read_debug, offset), partial(self._write_debug, offset)
             self.add(offset, name, read=read, write=write)
         add_ids(self, 0x00C)
 
@@ -113,18 +103,20 @@ class Scs(Peripheral):
         return self.values[SHPR1 + 4 * word] >> 8 * byte & 0xFF
 
     def _add_system_control(self) -> None:
-        facts = self._board.facts.core
+        facts = self._to.board.facts.core
         lines = (self._interrupts + 31) // 32 - 1
         self.add(0x004, "ICTR", lines, writable=0)
         self.add(0x008, "ACTLR")
         self.add(0xD00, "CPUID", facts.cpuid, writable=0)
-        self.add(_ICSR, "ICSR", read=self._read_icsr, write=self._write_icsr)
+        refuse = 0x9400_0000, "pending of an interrupt"
+        self.add(_ICSR, "ICSR", refuse=refuse, read=self._read_icsr, write=ignore_write)
         self.add(VTOR, "VTOR", self.boot_address, writable=0xFFFF_FF80)
         self.add(AIRCR, "AIRCR", _VECTKEY_READ << 16, write=self._write_aircr)
         self.add(0xD10, "SCR", writable=0x16)
         # STKALIGN reads as one; on the M7 branch prediction is always on (BP).
         ccr = 0x0004_0200 if self._m7 else 0x200
-        self.add(CCR, "CCR", ccr, writable=0x0003_031B, write=self._write_ccr)
+        refuse = 0x18, "trap on division by zero or unaligned access, set"
+        self.add(CCR, "CCR", ccr, writable=0x0003_0303, refuse=refuse, changed=self._follow_ccr)
         for offset, name in ((SHPR1, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3")):
             self.add(offset, name, writable=_PRIORITIES)
         self.add(SHCSR, "SHCSR", writable=0x0007_0000, read=self._read_shcsr)
@@ -135,24 +127,25 @@ class Scs(Peripheral):
             self.add(offset, name, m7 if self._m7 else m4, writable=0)
 
     def _add_systick_and_nvic(self) -> None:
-        self.add(_SYST_CSR, "SYST_CSR", 0x4, write=self._write_systick)
-        self.add(_SYST_RVR, "SYST_RVR", writable=0x00FF_FFFF)
-        self.add(_SYST_CVR, "SYST_CVR", write=self._clear_systick)
+        start = 1, "starting of the SysTick timer"
+        self.add(0x010, "SYST_CSR", 0x4, writable=0x6, refuse=start)
+        self.add(0x014, "SYST_RVR", writable=0x00FF_FFFF)
+        self.add(0x018, "SYST_CVR", writable=0)  # any write clears it, and it does not count
         self.add(0x01C, "SYST_CALIB", 0x4000_0000, writable=0)
+        enable = 0xFFFF_FFFF, "enabling of an interrupt"
         for index in range(4):
-            self.add(0x100 + 4 * index, f"NVIC_ISER{index}", write=self._write_enable)
-            for base, name in ((0x180, "ICER"), (0x280, "ICPR")):
-                self.add(base + 4 * index, f"NVIC_{name}{index}", write=ignore_write)
-            self.add(0x200 + 4 * index, f"NVIC_ISPR{index}", write=self._write_enable)
-            self.add(0x300 + 4 * index, f"NVIC_IABR{index}", writable=0)
+            for base, name in ((0x100, "ISER"), (0x200, "ISPR")):
+                self.add(base + 4 * index, f"NVIC_{name}{index}", writable=0, refuse=enable)
+            for base, name in ((0x180, "ICER"), (0x280, "ICPR"), (0x300, "IABR")):
+                self.add(base + 4 * index, f"NVIC_{name}{index}", writable=0)
         for n in range(28):
             self.add(0x400 + 4 * n, f"NVIC_IPR{n}", writable=_PRIORITIES)
-        self.add(_STIR, "STIR", read=read_zero, write=self._write_enable)
+        self.add(0xF00, "STIR", writable=0, refuse=enable)
 
     def _add_mpu(self) -> None:
-        self.mpu = Mpu(self._board.facts.memory)
+        self.mpu = Mpu(self._to.board.facts.memory)
         self.add(_MPU_TYPE, "MPU_TYPE", mpu.REGIONS << 8, writable=0)
-        self.add(_MPU_CTRL, "MPU_CTRL", writable=0x7, write=self._write_mpu_ctrl)
+        self.add(_MPU_CTRL, "MPU_CTRL", writable=0x7, changed=self._mpu_ctrl_changed)
         self.add(_MPU_RNR, "MPU_RNR", writable=mpu.REGIONS - 1)
         for alias in range(4):
             base = _MPU_RBAR + 8 * alias
@@ -160,11 +153,12 @@ class Scs(Peripheral):
             self.add(base + 4, f"MPU_RASR_A{alias}", read=self._read_rasr, write=self._write_rasr)
 
     def _add_fpu_and_caches(self) -> None:
-        double = self._board.facts.core.fpu == "fpv5-d16"
-        self.add(CPACR, "CPACR", writable=0x00F0_0000, write=self._write_cpacr)
+        double = self._to.board.facts.core.fpu == "fpv5-d16"
+        self.add(CPACR, "CPACR", writable=0x00F0_0000, changed=self._to.counter.request_stop)
         self.add(FPCCR, "FPCCR", 0xC000_0000, writable=0xC000_017B, write=self._write_fpccr)
         self.add(FPCAR, "FPCAR", writable=0xFFFF_FFF8)
-        self.add(0xF3C, "FPDSCR", writable=0x07C0_0000, write=self._write_fpdscr)
+        defaults = 0xFFFF_FFFF, "defaults of FPSCR other than 0, set"
+        self.add(0xF3C, "FPDSCR", writable=0, refuse=defaults)
         self.add(0xF40, "MVFR0", 0x1011_0221 if double else 0x1011_0021, writable=0)
         self.add(0xF44, "MVFR1", 0x1200_0011 if double else 0x1100_0011, writable=0)
         self.add(0xF48, "MVFR2", 0x40 if self._m7 else 0, writable=0)
@@ -174,76 +168,53 @@ class Scs(Peripheral):
         self.add(_CCSIDR, "CCSIDR", writable=0, read=self._read_ccsidr)
         # The model's memory is always coherent, so that maintenance has nothing to write back.
         for offset, name in _CACHE_MAINTENANCE:
-            self.add(offset, name, read=read_zero, write=ignore_write)
-        for offset, name in ((_ICIALLU, "ICIALLU"), (_ICIMVAU, "ICIMVAU")):
-            self.add(offset, name, read=read_zero, write=self._maintain_icache)
+            self.add(offset, name, writable=0)
+        for offset, name in ((0xF50, "ICIALLU"), (0xF58, "ICIMVAU")):
+            self.add(offset, name, writable=0, changed=lambda: self._to.core().cpu.code_changed())
         self.add_storage(_M7_STORAGE)
 
-    def _clear_systick(self, _value: int, _master: Master) -> None:
-        self.values[_SYST_CVR] = 0
+    def _read_debug(self, offset: int, master: Master) -> int:
+        return self._to.core().debug.read(offset, master)
 
-    def _maintain_icache(self, _value: int, _master: Master) -> None:
-        self._core.code_changed()
+    def _write_debug(self, offset: int, value: int, master: Master) -> None:
+        self._to.core().debug.write(offset, value, master)
 
     def _clear(self, offset: int, value: int, _master: Master) -> None:
         self.values[offset] &= ~value
 
     def _read_icsr(self, _master: Master) -> int:
-        active = self._core.active_exceptions()
+        active = self._to.core().exceptions.active
         return (active[-1] if active else 0) | (_RETTOBASE if len(active) == 1 else 0)
 
     def _read_shcsr(self, _master: Master) -> int:
-        active = self._core.active_exceptions()
+        active = self._to.core().exceptions.active
         return self.values[SHCSR] | sum(_ACTIVE.get(number, 0) for number in active)
-
-    def _write_icsr(self, value: int, _master: Master) -> None:
-        if value & 0x9400_0000:
-            raise self.unmodelled(_ICSR, "pending of an interrupt by write")
 
     def _write_aircr(self, value: int, master: Master) -> None:
         if value >> 16 != _VECTKEY:
             return
         self.values[AIRCR] = _VECTKEY_READ << 16 | value & _PRIGROUP
         if value & _VECTCLRACTIVE and master is Master.DEBUGGER:
-            self._core.active_exceptions().clear()
+            self._to.core().exceptions.active.clear()
         if value & (_SYSRESETREQ | _VECTRESET):
-            self._core.request_reset()
-
-    def _write_systick(self, value: int, _master: Master) -> None:
-        if value & 1:
-            raise self.unmodelled(_SYST_CSR, "starting of the SysTick timer by write")
-        self.values[_SYST_CSR] = value & 0x6
-
-    def _write_enable(self, value: int, _master: Master) -> None:
-        if value:
-            raise self.unmodelled(0x100, "enabling of an interrupt by write")
-
-    def _write_ccr(self, value: int, _master: Master) -> None:
-        if value & _CCR_TRAPS:
-            raise self.unmodelled(CCR, "trap on division by zero or unaligned access, set by write")
-        self.store(CCR, value if self.caches_work else value & ~_CCR_CACHES)
-        self._follow_ccr()
+            self._to.core().request_reset()
 
     def _follow_ccr(self) -> None:
+        if not self.caches_work:
+            self.values[CCR] &= ~_CCR_CACHES
         enabled = self.values[CCR]
-        self._core.caches_changed(instruction=bool(enabled & 1 << 17), data=bool(enabled & 1 << 16))
-
-    def _write_cpacr(self, value: int, _master: Master) -> None:
-        self.store(CPACR, value)
-        self._core.fpu_changed()
+        if self._to.observer is not None:
+            self._to.observer.enable_caches(
+                instruction=bool(enabled & 1 << 17), data=bool(enabled & 1 << 16)
+            )
 
     def _write_fpccr(self, value: int, _master: Master) -> None:
         if not value & _FPCCR_ASPEN:
             raise self.unmodelled(FPCCR, "floating point without FPCCR.ASPEN, set by write")
         self.store(FPCCR, value)
-        self._core.fpu_changed()
+        self._to.counter.request_stop()
 
-    def _write_fpdscr(self, value: int, _master: Master) -> None:
-        if value:
-            raise self.unmodelled(0xF3C, "defaults of FPSCR other than 0, set by write")
-
-    def _write_mpu_ctrl(self, value: int, _master: Master) -> None:
-        self.store(_MPU_CTRL, value)
+    def _mpu_ctrl_changed(self) -> None:
         self.mpu.enabled = bool(self.values[_MPU_CTRL] & 1)
         if self.mpu.enabled and not self.values[_MPU_CTRL] & 1 << 2:
             raise self.unmodelled(
@@ -273,15 +244,13 @@ class Scs(Peripheral):
         self._check_mpu(_MPU_RBAR)
 
     def _read_ccsidr(self, _master: Master) -> int:
-        caches = self._board.facts.caches
+        caches = self._to.board.facts.caches
         selected = self.values[CSSELR]
         if selected >> 1:
             return 0
-        size, ways = (
-            (caches.icache_bytes, caches.icache_ways)
-            if selected & 1
-            else (caches.dcache_bytes, caches.dcache_ways)
-        )
+        size, ways = caches.dcache_bytes, caches.dcache_ways
+        if selected & 1:
+            size, ways = caches.icache_bytes, caches.icache_ways
         sets = size // (ways * caches.line_bytes)
         words = caches.line_bytes // 4
         return 0xF << 28 | (sets - 1) << 13 | (ways - 1) << 3 | words.bit_length() - 3

@@ -9,8 +9,7 @@ from harness.virtual.chip.bus import Master, Peripheral, read_zero
 from harness.virtual.chip.peripherals.clocks import ClockController
 from harness.virtual.time.counting import BlockCounter
 
-_BASE = 0x4000_0000
-_TIM2EN = 0
+_BASE, _TIM2EN = 0x4000_0000, 0
 _CR1, _SR, _EGR, _CNT, _PSC, _ARR = 0x00, 0x10, 0x14, 0x24, 0x28, 0x2C
 _CEN, _UG = 1 << 0, 1 << 0
 
@@ -18,14 +17,12 @@ _CEN, _UG = 1 << 0, 1 << 0
 class Tim2(Peripheral):
     """Counts modelled core cycles, divided as the clock tree and the prescaler say."""
 
-    def __init__(self, rcc: ClockController, counter: BlockCounter, enable_register: int) -> None:
+    def __init__(self, rcc: ClockController, counter: BlockCounter) -> None:
         super().__init__("TIM2", _BASE, "RM0385 26.4, RM0390 17.4")
         self._rcc = rcc
-        self._enable_register = enable_register
+        self.gate = rcc, rcc.layout.apb["apb1"][0], _TIM2EN
         self._counter = counter
-        self._started = 0
-        self._ticks = 0
-        self._prescaler = 0
+        self._started = self._ticks = self._prescaler = 0
         self.add(_CR1, "CR1", writable=_CEN, write=self._write_cr1)
         self.add(_SR, "SR", writable=0)
         self.add(_EGR, "EGR", read=read_zero, write=self._write_egr)
@@ -37,10 +34,6 @@ class Tim2(Peripheral):
         """Stop and start from zero."""
         super().reset()
         self._ticks = self._prescaler = 0
-
-    def check_access(self) -> str | None:
-        """Refuse use without a clock."""
-        return self._rcc.off(self._enable_register, _TIM2EN)
 
     def _now(self) -> int:
         if not self.values[_CR1] & _CEN:

@@ -7,7 +7,7 @@ Transmission takes no modelled time; a byte waits for the firmware to take it.
 from __future__ import annotations
 
 from harness.errors import VirtualError
-from harness.virtual.chip.bus import Master, Peripheral, read_zero
+from harness.virtual.chip.bus import Master, Peripheral, ignore_write, read_zero
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.clocks import ClockController
 from harness.virtual.chip.peripherals.gpio import Pins
@@ -38,6 +38,8 @@ class Usart(Peripheral):
         facts = to.board.facts.console
         super().__init__(facts.peripheral, facts.base, manual)
         self._facts = facts
+        word, bit = divmod(facts.enable_bit, 32)
+        self.gate = rcc, rcc.layout.apb[facts.bus][0] + 4 * word, bit
         self._number = int("".join(c for c in facts.peripheral if c.isdigit()))
         self._console = to.console
         self._rcc = rcc
@@ -52,11 +54,6 @@ class Usart(Peripheral):
         self._errors = 0
         self._configure()
 
-    def check_access(self) -> str | None:
-        """Refuse while RCC has the USART off."""
-        word, bit = divmod(self._facts.enable_bit, 32)
-        return self._rcc.off(self._rcc.bus_enables[self._facts.bus] + 4 * word, bit)
-
     def _configure(self) -> None:
         cr1 = self.values[self._cr1]
         if cr1 & _INTERRUPTS:
@@ -66,17 +63,9 @@ class Usart(Peripheral):
                 address=self.base + self._cr1,
                 block=self.name,
             )
-        self._console.set_fast(None)
+        self._rcc.recheck_console()
         self._ready = bool(cr1 & self._enable_bit)
         self._console.set_receiver(self._ready and bool(cr1 & _RE))
-
-    def _write_rate(self, value: int, _master: Master) -> None:
-        self._console.set_fast(None)
-        self.store(self._brr, value)
-
-    def _write_control(self, value: int, _master: Master) -> None:
-        self.store(self._cr1, value)
-        self._configure()
 
     @property
     def baud(self) -> int | None:
@@ -160,11 +149,11 @@ class UsartF7(Usart):
         manual = "RM0385 31.8, RM0410 34.8"
         super().__init__(to, rcc, pins, manual, cr1=0x00, brr=0x0C, enable_bit=1 << 0)
         to.console.place(self.base & 0xFFF, status=0x1C, receive=0x24, transmit=0x28)
-        self.add(0x00, "CR1", writable=0x1FFF_FFFF, write=self._write_control)
-        self.add_storage(((0x04, "CR2"), (0x08, "CR3")))
-        self.add(0x0C, "BRR", writable=0xFFFF, write=self._write_rate)
-        self.add_storage(((0x10, "GTPR"), (0x14, "RTOR")))
-        self.add(0x18, "RQR", read=read_zero, write=self._write_request)
+        self.add(0x00, "CR1", writable=0x1FFF_FFFF, changed=self._configure)
+        self.add(0x0C, "BRR", writable=0xFFFF, changed=rcc.recheck_console)
+        self.add_storage(((0x04, "CR2"), (0x08, "CR3"), (0x10, "GTPR"), (0x14, "RTOR")))
+        requests, refuse = self._write_request, (0xFFFF_FFE7, "request")
+        self.add(0x18, "RQR", refuse=refuse, read=read_zero, write=requests)
         self.add(0x1C, "ISR", writable=0, read=self._status)
         self.add(0x20, "ICR", read=read_zero, write=self._write_clear)
         self.add(0x24, "RDR", writable=0, read=self._receive)
@@ -180,8 +169,6 @@ class UsartF7(Usart):
         self._errors &= ~(value & _PE_FE_NF_ORE_IDLE)
 
     def _write_request(self, value: int, _master: Master) -> None:
-        if value & ~0x18:
-            raise self.unmodelled(0x18, "request by write")
         if value & 0x08:  # RXFRQ drops the byte in RDR
             self._console.take()
 
@@ -192,17 +179,15 @@ class UsartF4(Usart):
     def __init__(self, to: Connections, rcc: ClockController, pins: Pins) -> None:
         super().__init__(to, rcc, pins, "RM0390 25.6", cr1=0x0C, brr=0x08, enable_bit=1 << 13)
         to.console.place(self.base & 0xFFF, status=0x00, receive=0x04, transmit=0x04)
-        self.add(0x00, "SR", read=self._status, write=self._write_status)
+        # TC and RXNE are levels here, so that writing 0 to them does nothing.
+        self.add(0x00, "SR", read=self._status, write=ignore_write)
         self.add(0x04, "DR", read=self._read_data, write=self._send)
-        self.add(0x08, "BRR", writable=0xFFFF, write=self._write_rate)
-        self.add(0x0C, "CR1", writable=0xBFFF, write=self._write_control)
+        self.add(0x08, "BRR", writable=0xFFFF, changed=rcc.recheck_console)
+        self.add(0x0C, "CR1", writable=0xBFFF, changed=self._configure)
         self.add_storage(((0x10, "CR2"), (0x14, "CR3"), (0x18, "GTPR")))
 
     def _status_flags(self) -> int:
         return _TXE | _TC
-
-    def _write_status(self, value: int, _master: Master) -> None:
-        """Take writes of 0 to TC and RXNE; both are levels here."""
 
     def _read_data(self, master: Master) -> int:
         if master is Master.CORE:

@@ -7,18 +7,16 @@ from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import Blocks
 from harness.virtual.chip.families.stm32l4.flash import FlashL4
 from harness.virtual.chip.families.stm32l4.lpuart import Lpuart
-from harness.virtual.chip.families.stm32l4.rcc import AHB2ENR, APB1ENR1, RccL4
+from harness.virtual.chip.families.stm32l4.rcc import AHB2ENR, RccL4
 from harness.virtual.chip.peripherals.gpio import Pins
-from harness.virtual.chip.peripherals.timer import Tim2
 
-_GPIO = 0x4800_0000
-_INTERRUPTS = 95
-_PORTS = "ABCDEFGHI"
-# Pins start as analog inputs, but for the debug pins of ports A and B.
-_ANALOG = 0xFFFF_FFFF
-_MODER_RESET = {"A": 0xABFF_FFFF, "B": 0xFFFF_FEBF}
-_PULLS_RESET = {"A": 0x6400_0000, "B": 0x0000_0100}
-_SPEED_RESET = {"A": 0x0C00_0000}
+_GPIO, _PORTS, _INTERRUPTS = 0x4800_0000, 9, 95
+# MODER, OSPEEDR, PUPDR: pins start as analog inputs, but for the debug pins of ports A and B.
+_RESETS = (
+    (0xABFF_FFFF, 0x0C00_0000, 0x6400_0000),
+    (0xFFFF_FEBF, 0, 0x0100),
+    (0xFFFF_FFFF, 0, 0),
+)
 _IO2 = "G", 2  # PG2 to PG15 are supplied by VDDIO2
 _FREEZE = ((0x8, "APB1FZR1"), (0xC, "APB1FZR2"), (0x10, "APB2FZR"))
 
@@ -27,13 +25,8 @@ class _PinsL4(Pins):
     """Ports whose pins in the VDDIO2 domain are dead until the firmware says it is supplied."""
 
     def __init__(self, rcc: RccL4) -> None:
-        super().__init__(_PORTS, _GPIO, rcc, AHB2ENR)
+        super().__init__(_PORTS, _GPIO, rcc, AHB2ENR, _RESETS)
         self._pwr = rcc.pwr
-        for letter, port in self.ports.items():
-            port.registers[0x00].reset = _MODER_RESET.get(letter, _ANALOG)
-            port.registers[0x08].reset = _SPEED_RESET.get(letter, 0)
-            port.registers[0x0C].reset = _PULLS_RESET.get(letter, 0)
-            port.reset()
 
     def connected(self, pin: Pin) -> bool:
         """Return whether `pin` is switched to the board's use of it, and supplied."""
@@ -47,13 +40,4 @@ def build(to: Connections) -> Blocks:
     rcc = RccL4(to, flash)
     pins = _PinsL4(rcc)
     uart = Lpuart(to, rcc, pins)
-    timer = Tim2(rcc, to.counter, APB1ENR1)
-    return Blocks(
-        flash=flash,
-        rcc=rcc,
-        pins=pins,
-        usart=uart,
-        peripherals=(flash, rcc.pwr, rcc, *pins.ports.values(), uart, timer),
-        interrupts=_INTERRUPTS,
-        freeze_registers=_FREEZE,
-    )
+    return Blocks(flash, rcc, pins, uart, (rcc.pwr,), _INTERRUPTS, freeze_registers=_FREEZE)

@@ -5,7 +5,6 @@ RM0432, chapter LPUART.
 
 from __future__ import annotations
 
-from harness.virtual.chip.bus import Master
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.clocks import ClockController
 from harness.virtual.chip.peripherals.gpio import Pins
@@ -25,7 +24,7 @@ class Lpuart(UsartF7):
         for offset in (0x10, 0x14):  # GTPR and RTOR are the USART's
             del self.registers[offset], self.values[offset]
         self.registers[_BRR].writable = 0xF_FFFF
-        self.add(_PRESC, "PRESC", write=self._write_prescaler)
+        self.add(_PRESC, "PRESC", writable=0, refuse=(0xF, "prescaler"))
 
     @property
     def baud(self) -> int | None:
@@ -33,7 +32,3 @@ class Lpuart(UsartF7):
         divider = self.values[_BRR]
         clock = self._rcc.usart_hz(self._number, self._facts.bus)
         return None if clock is None or divider < _LEAST else round(_SCALE * clock / divider)
-
-    def _write_prescaler(self, value: int, _master: Master) -> None:
-        if value & 0xF:
-            raise self.unmodelled(_PRESC, "prescaler by write")

@@ -5,7 +5,7 @@ RM0432, chapter PWR.
 
 from __future__ import annotations
 
-from harness.virtual.chip.bus import Master, Peripheral
+from harness.virtual.chip.bus import Peripheral
 from harness.virtual.chip.peripherals.clocks import ClockController
 
 _BASE = 0x4000_7000
@@ -20,25 +20,17 @@ class PwrL4(Peripheral):
 
     def __init__(self, rcc: ClockController) -> None:
         super().__init__("PWR", _BASE, "RM0432, PWR registers")
-        self._rcc = rcc
+        self.gate = rcc, _APB1ENR1, _PWREN
+        self.before_write = rcc.recheck_console  # the supply of the console's pins may change
         self.add(_CR1, "CR1", 0x0200, writable=0x471F)
         self.add(_CR2, "CR2", writable=0x06FF)
-        self.add_storage(((0x08, "CR3"),), 0x8000)
-        self.add_storage(((0x0C, "CR4"),))
+        self.add(0x08, "CR3", 0x8000)
+        self.add(0x0C, "CR4")
         self.add(_SR1, "SR1", writable=0)
         # REGLPF and VOSF are zero: the regulator is at its range at once.
         self.add(_SR2, "SR2", 0x0100, writable=0)
         self.add(0x18, "SCR")
         self.add(_CR5, "CR5", _R1MODE, writable=_R1MODE)
-
-    def check_access(self) -> str | None:
-        """Refuse while RCC has the block off."""
-        return self._rcc.off(_APB1ENR1, _PWREN)
-
-    def write(self, offset: int, value: int, mask: int, master: Master) -> None:
-        """Write a register; the supply of the console's pins may change."""
-        self._rcc.changing()
-        super().write(offset, value, mask, master)
 
     @property
     def range1(self) -> bool:
