@@ -70,11 +70,7 @@ def _check_chip(station: Station, board: Board, read: Callable[[Station], int]) 
 
 
 def read_device_id(station: Station) -> int:
-    """Return DBGMCU_IDCODE of the chip behind a station's probe; the chip keeps running.
-
-    Raises:
-        BenchError: As `harness.bench.probe.open_session`.
-    """
+    """Return DBGMCU_IDCODE of a station's chip, which keeps running; raise as `open_session`."""
     options = {
         "target_override": "cortex_m",
         "connect_mode": "attach",

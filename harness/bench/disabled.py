@@ -45,11 +45,7 @@ def why_disabled(station: Station) -> Disabled | None:
 
 
 def check_enabled(station: Station) -> None:
-    """Refuse a disabled station.
-
-    Raises:
-        StationDisabled: It is; says why and since when.
-    """
+    """Raise `StationDisabled`, with the reason and since when, if the station is disabled."""
     if note := why_disabled(station):
         raise _error(station, note)
 

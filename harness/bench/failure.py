@@ -20,10 +20,9 @@ class UntilFailure:
 
     @contextmanager
     def use(self, *harmless: type[BaseException]) -> Iterator[None]:
-        """Run the block unless an earlier one failed; keep its failure, except the harmless ones.
+        """Run the block; keep its failure, unless it is one of the harmless ones.
 
-        Raises:
-            BenchError: An earlier block failed, which is the cause.
+        Raises `BenchError` if an earlier block failed, with that failure as its cause.
         """
         if self.cause is not None:
             raise BenchError(

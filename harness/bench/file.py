@@ -54,8 +54,7 @@ def load_bench(path: Path | None = None) -> Bench:
 def write_bench(bench: Bench, path: Path, *, overwrite: bool = False) -> None:
     """Write the stations of `bench` to a TOML file, in one step.
 
-    Raises:
-        ConfigError: The file exists and `overwrite` is false, or the stations clash.
+    Raises `ConfigError` if the file exists and `overwrite` is false, or if the stations clash.
     """
     if path.exists() and not overwrite:
         raise ConfigError(

@@ -15,8 +15,7 @@ _VIRTUAL = "harness.virtual.ports.serialurl"
 def open_port(url: str, baud: int = 115200) -> Any:
     """Open a console exclusively; the caller closes it.
 
-    Raises:
-        SerialUnavailable: It is not there, not permitted or held by another program (says which).
+    Raises `SerialUnavailable`: missing, not permitted, or held by another program (says which).
     """
     import serial
 

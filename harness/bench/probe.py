@@ -23,8 +23,7 @@ _UDEV_FIX = (
 def match_probe(wanted: str, seen: Sequence[SeenProbe]) -> SeenProbe:
     """Return the one probe that `wanted` names: its whole id, or a part of one id only.
 
-    Raises:
-        ProbeNotFound: None matches (lists what is seen) or several do (names them).
+    Raises `ProbeNotFound` if none matches (lists what is seen) or several do (names them).
     """
     key = wanted.lower()
     matching = [probe for probe in seen if key in probe.unique_id.lower()]

@@ -58,8 +58,7 @@ class Bench(Strict):
     def station(self, name: str) -> Station:
         """Return the station called `name`; virtual stations can always be named.
 
-        Raises:
-            ConfigError: There is none; suggests the near miss.
+        Raises `ConfigError` if there is none; suggests the near miss.
         """
         known = {station.name: station for station in virtual_bench().stations}
         known |= {station.name: station for station in self.stations}

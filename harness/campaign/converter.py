@@ -41,8 +41,7 @@ class Converter:
     def result(self, spec: ModelSpec, future: Future[Prepared]) -> Prepared:
         """Return what `submit` started.
 
-        Raises:
-            ModelError: The network cannot be converted, or the converter crashes on it.
+        Raises `ModelError` if the network cannot be converted or the converter crashes on it.
         """
         try:
             return future.result()

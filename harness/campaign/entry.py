@@ -58,11 +58,7 @@ class CampaignResult:
 
 
 def plan_now(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
-    """Return the jobs of a campaign that is to run at once.
-
-    Raises:
-        HarnessError: There is no compiler, or the campaign asks for what is not there.
-    """
+    """Return the jobs of a campaign that is to run at once; like `plan`, and needs a compiler."""
     ensure_toolchain()
     return plan(config, bench)
 
@@ -70,10 +66,8 @@ def plan_now(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
 def measure_job(job: Job, store: Store, *, again: bool, step: Step) -> tuple[Measurement, bool]:
     """Return a job's row, and whether it was measured now, in this process.
 
-    A usable row of the store is returned as it is, unless `again` is set.
-
-    Raises:
-        HarnessError: Any stage's; nothing is stored then.
+    A usable row of the store is returned as it is, unless `again` is set. Raises any stage's error;
+    nothing is stored then.
     """
     from harness.campaign.measure import run_job
     from harness.capture.session import BoardSession
@@ -89,11 +83,7 @@ def measure_job(job: Job, store: Store, *, again: bool, step: Step) -> tuple[Mea
 
 
 def build_now(job: Job, step: Step) -> Built:
-    """Prepare and build one job in this process.
-
-    Raises:
-        HarnessError: The model, the runtime or the compiler refuses.
-    """
+    """Prepare and build one job in this process; raise as `prepare` and `build_job`."""
     from harness.campaign.measure import build_job
     from harness.campaign.prepare import prepare
 

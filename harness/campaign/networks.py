@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 def sweep_of(fingerprint: Fingerprint, specs: Sequence[str] | None = None) -> RuntimeSweep:
     """Return the runtime of a fit; `specs` name its library as on the command line.
 
-    Raises:
-        ConfigError: The runtime of the fit is unknown, or `specs` are wrong.
+    Raises `ConfigError` if the fit's runtime is unknown or `specs` are wrong.
     """
     return RuntimeSweep.of(
         fingerprint.runtime or "",

@@ -49,11 +49,7 @@ class Outcome:
 def write_outcome(
     rows: Sequence[Measurement], folder: Path, *, title: str, predictor: Predictor | str | None
 ) -> Outcome:
-    """Write ``summary.md`` and, where a predictor is named, fits and plots of the rows.
-
-    Raises:
-        ResultsError: The folder cannot be written.
-    """
+    """Write ``summary.md`` and, where a predictor is named, fits and plots of the rows."""
     from harness.report.summary import write_summary
 
     rows = best_per_key(rows)

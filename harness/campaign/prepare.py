@@ -38,8 +38,7 @@ class Prepared:
 def prepare(spec: ModelSpec) -> Prepared:
     """Convert or read the network and compute its reference outputs.
 
-    Raises:
-        ModelError: Not an int8 .tflite, or the converter refused the network.
+    Raises `ModelError` if it is no int8 .tflite, or the converter refuses the network.
     """
     from harness.models import read_model, require_int8
     from harness.models.stimulus import random_inputs

@@ -51,11 +51,7 @@ def choose_specs(config: CampaignConfig) -> tuple[ModelSpec, ...]:
 
 
 def file_spec(path: Path, seed: int) -> ModelSpec:
-    """Return the spec of a user's .tflite.
-
-    Raises:
-        CampaignError: The file cannot be read.
-    """
+    """Return the spec of a user's .tflite; raise `CampaignError` if it cannot be read."""
     try:
         content = path.read_bytes()
     except OSError as failure:

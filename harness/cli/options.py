@@ -95,11 +95,7 @@ class FirmwareOptions:
     optimization: Level = Optimization.O2
 
     def sweep(self) -> RuntimeSweep:
-        """Return the runtime and its options.
-
-        Raises:
-            ConfigError: They do not belong together.
-        """
+        """Return runtime and options; raise `ConfigError` if they do not belong together."""
         from harness.campaign.sweep import RuntimeSweep
 
         return RuntimeSweep.of(

@@ -56,11 +56,7 @@ class BudgetOptions:
     flash_kib: float | None = typer.Option(None, min=0, help="Budget of the whole image.")
 
     def budgets(self) -> Budgets:
-        """Return the budgets.
-
-        Raises:
-            ConfigError: None is given.
-        """
+        """Return the budgets; raise `ConfigError` if none is given."""
         from harness.search import Budgets
 
         found = Budgets(
@@ -140,11 +136,7 @@ class MethodOptions:
     )
 
     def method(self) -> Method:
-        """Return the method.
-
-        Raises:
-            ConfigError: An option cannot be combined with it.
-        """
+        """Return the method; raise `ConfigError` if an option cannot be combined with it."""
         from harness.search.record import Method
 
         if self.refine and self.baseline is not None:
@@ -182,11 +174,7 @@ class DataOptions:
     )
 
     def load(self, input_shape: tuple[int, int, int]) -> Dataset:
-        """Load the data set, with a progress bar for its features.
-
-        Raises:
-            DataError: It cannot be used for training.
-        """
+        """Load the data set, with a progress bar; raise `DataError` if training cannot use it."""
         from harness.cli.progress import make_progress
         from harness.data import Division, SoundOptions, load
 
@@ -235,8 +223,7 @@ class VerifyOptions:
 def choose_fit(options: FitOptions, backbone: str) -> tuple[Path, Fit]:
     """Return the fit that was named, else the newest below results/ that suits.
 
-    Raises:
-        FitError: There is none; with the command that makes one.
+    Raises `FitError` with the command that makes one if there is none.
     """
     from harness.fit import load_fit
 
@@ -278,14 +265,7 @@ def make_plan(
     store: Store,
     out: Path | None,
 ) -> SearchPlan:
-    """Return the plan of a search.
-
-    Raises:
-        ConfigError: Options cannot be combined.
-        DataError: The data cannot be used for training.
-        FitError: There is no fit, or it lacks what a budget or `refine` needs.
-        SearchError: `like` is no finished run.
-    """
+    """Return the plan of a search; raise if options, data, fit or finished run cannot be used."""
     from harness.backbones import get_backbone
     from harness.search import Constraint, CostModel, Margin, SearchOptions
     from harness.search.choice.refine import require_rows
@@ -341,11 +321,7 @@ def make_plan(
 def make_measure(
     fit: Fit, options: VerifyOptions, store: Store, seed: int, watcher: SearchWatcher
 ) -> Measure:
-    """Return a function that measures networks as the fit's rows were measured.
-
-    Raises:
-        HarnessError: The bench or the compiler is not ready.
-    """
+    """Return a function that measures networks as the fit's rows were measured."""
     from harness.bench import load_bench
     from harness.campaign.networks import measure_networks, sweep_of
     from harness.firmware.toolchain import ensure_toolchain

@@ -16,11 +16,7 @@ _REST = "all else"
 
 
 def plot(explanations: Sequence[Explanation], path: Path) -> Path:
-    """Draw one panel per explanation.
-
-    Raises:
-        ConfigError: The file's suffix is no image's, or it cannot be written.
-    """
+    """Draw one panel per explanation; raise `ConfigError` if the file cannot be written."""
     sums = [sum(e.total.cycles[n] for e in explanations) for n in range(len(CAUSES))]
     shown = [n for n, cycles in enumerate(sums) if cycles > _SHOWN * sum(sums)]
     rows = max(len(e.layers) for e in explanations)

@@ -24,8 +24,7 @@ _SECRET_WORD = re.compile(r"(password|passwd|pwd|sslpassword)\s*=\s*\S+", re.IGN
 def parse_url(url: str | Path) -> URL:
     """Return the SQLAlchemy URL for a file name or a database URL.
 
-    Raises:
-        ResultsError: It is neither, or is for a database that is not supported.
+    Raises `ResultsError` if it is neither, or is for a database that is not supported.
     """
     text = str(url)
     if "://" not in text:
@@ -63,11 +62,7 @@ def shown(url: URL) -> str:
 
 
 def make_engine(url: URL, *, busy_timeout_s: float) -> Engine:
-    """Return an engine for `url`; nothing is opened yet.
-
-    Raises:
-        ResultsError: The driver is not installed.
-    """
+    """Return an engine, not opened yet; raise `ResultsError` if the driver is not installed."""
     options: dict[str, Any] = {
         "json_serializer": partial(json.dumps, allow_nan=False, separators=(",", ":")),
         "hide_parameters": True,

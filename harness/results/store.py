@@ -58,11 +58,7 @@ class Filter:
     until: datetime | None = None
 
     def clauses(self) -> list[ColumnElement[bool]]:
-        """Return the SQL conditions.
-
-        Raises:
-            ResultsError: A status or source that no row can have.
-        """
+        """Return the SQL conditions; raise `ResultsError` for an unknown status or source."""
         _check_words("status", self.status, [item.value for item in Status])
         _check_words("source", self.source, [item.value for item in Source])
         found: list[ColumnElement[bool]] = []
@@ -101,12 +97,10 @@ class Store:
 
     @classmethod
     def open(cls, url: str | Path, *, create: bool = True, busy_timeout_s: float = 30.0) -> Store:
-        """Open the store at `url` and bring its schema up to date.
+        """Open the store at `url`, a SQLite file or a URL, and bring its schema up to date.
 
-        Args:
-            url: A SQLite file, or a ``sqlite://`` or ``postgresql://`` URL.
-            create: Make the file and the tables where there are none.
-            busy_timeout_s: How long to wait for another process that writes a SQLite file.
+        `create` makes the file and the tables where there are none; `busy_timeout_s` is how long
+        to wait for another process that writes a SQLite file.
 
         Raises:
             ResultsError: The URL is wrong, the driver is missing, the database is locked, not
@@ -239,15 +233,10 @@ class Store:
     def export(
         self, path: str | Path, where: Filter = EVERYTHING, *, table: str = "measurements"
     ) -> int:
-        """Write the matching rows to a file; return how many lines it has.
+        """Write the matching rows to a .parquet or .csv file; return how many lines it has.
 
-        Args:
-            path: Ends in ``.parquet`` or ``.csv``; the file appears whole or not at all.
-            where: Which rows.
-            table: ``measurements``, or ``layers`` for one line per layer.
-
-        Raises:
-            ResultsError: Unknown suffix or table, or the file cannot be written.
+        The file appears whole or not at all. `table` is ``measurements``, or ``layers`` for one
+        line per layer. Raises `ResultsError` if it is another, or the file cannot be written.
         """
         from harness.results.export import export_rows
 

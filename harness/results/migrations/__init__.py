@@ -38,8 +38,7 @@ def schema_version(connection: Connection) -> str | None:
 def check_version(version: str | None, where: str) -> bool:
     """Return whether a store at `version` must be migrated.
 
-    Raises:
-        ResultsError: A newer harness wrote the store, or one from before the first release.
+    Raises `ResultsError` if it is from a newer harness, or from before the first release.
     """
     if version is None or version == head():
         return version is None
@@ -64,8 +63,7 @@ def check_version(version: str | None, where: str) -> bool:
 def upgrade(connection: Connection, where: str) -> None:
     """Bring the store to today's schema inside the caller's transaction.
 
-    Raises:
-        ResultsError: The database already has a table of ours that no revision made.
+    Raises `ResultsError` if the database has a table of ours that no revision made.
     """
     from alembic.config import Config
     from alembic.runtime.environment import EnvironmentContext
