@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,7 @@ def _toml(value: Any) -> str:
     return "[" + ", ".join(_toml(item) for item in value) + "]"
 
 
-def _check_stations(stations: Iterable[Station], where: str) -> None:
-    seen: list[Station] = []
+def _check_stations(stations: tuple[Station, ...], where: str) -> None:
     for station in stations:
         try:
             load_board(station.board)
@@ -91,9 +90,8 @@ def _check_stations(stations: Iterable[Station], where: str) -> None:
                 fix=f"correct 'board' of that station in {where}",
                 station=station.name,
             ) from None
-        for other in seen:
-            _check_pair(other, station, where)
-        seen.append(station)
+    for one, two in combinations(stations, 2):
+        _check_pair(one, two, where)
 
 
 def _check_pair(one: Station, two: Station, where: str) -> None:

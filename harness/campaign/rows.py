@@ -133,7 +133,7 @@ def _provenance(job: Job, campaign: str | None) -> dict[str, Any]:
         "probe_id": job.station.probe,
         "model_name": spec.name,
         "model_sha256": spec.sha256,
-        "backbone": spec.backbone,
+        "backbone": architecture.backbone if architecture else None,
         "architecture": architecture.to_json() if architecture else None,
         "seed": spec.seed,
         "sample_index": spec.sample_index,

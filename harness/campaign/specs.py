@@ -24,11 +24,6 @@ class ModelSpec:
     path: Path | None = None  # the user's .tflite
     sha256: str | None = None  # of that file
 
-    @property
-    def backbone(self) -> str | None:
-        """Backbone the network was sampled from."""
-        return self.architecture.backbone if self.architecture else None
-
     def identity(self) -> dict[str, Any]:
         """Return what decides the network's bits."""
         if self.architecture is not None:

@@ -42,18 +42,15 @@ def build(
     sources = get_runtime(options.runtime).generate(network, options, target)
     with spinner(f"building for {target.name}"):
         image = build_firmware(target, network, sources, BuildOptions(firmware.optimization))
-    elf = image.elf
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(image.elf, out)
-        elf = out
-    split = image.sizes
     facts: list[tuple[str, object]] = [
-        ("ELF", str(elf)),
+        ("ELF", str(out or image.elf)),
         ("build id", image.build_id),
         ("toolchain", image.toolchain),
-        ("flash", split.total),
-        *((f"  {part}", getattr(split, part)) for part in FLASH_PARTS),
+        ("flash", image.sizes.total),
+        *((f"  {part}", getattr(image.sizes, part)) for part in FLASH_PARTS),
         ("static RAM", image.ram_static_bytes),
         ("  arena planned", sources.arena_planned_bytes),
     ]

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.campaign.outcome import Outcome
     from harness.report.table import Table as ReadyTable
-    from harness.results.record import Measurement
 
 
 def note(text: str) -> None:
@@ -52,14 +51,6 @@ def print_ready_table(table: ReadyTable) -> None:
 def facts_json(facts: Iterable[tuple[str, object]]) -> dict[str, object]:
     """Return a table of facts for `print_json`."""
     return {name.strip().replace(" ", "_"): value for name, value in facts}
-
-
-def print_measurements(rows: Sequence[Measurement]) -> None:
-    """Write the table of measurements, smallest network first."""
-    from harness.report.tables import measurement_table
-
-    ordered = sorted(rows, key=lambda row: (row.backbone or "", row.ops or 0))
-    print_ready_table(measurement_table(ordered))
 
 
 def print_outcome(outcome: Outcome) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -17,27 +18,26 @@ _KIB = 1024
 
 def as_json(row: Measurement) -> dict[str, Any]:
     """Return a row as plain data, without its log."""
-    from dataclasses import asdict
-
-    data = asdict(row)
-    data.pop("raw_log")
-    return data
+    return {name: value for name, value in asdict(row).items() if name != "raw_log"}
 
 
 def print_row(row: Measurement) -> None:
     """Print one row: facts, then layers."""
+    from harness.results.record import outliers
+
     latency = f"{row.latency_us / 1000:.3f} ms" if row.latency_us is not None else "–"
     if row.latency_us is not None and row.latency_ci_low_us is not None:
         low, high = row.latency_ci_low_us / 1000, (row.latency_ci_high_us or 0) / 1000
         latency += f" ({low:.3f} – {high:.3f}, {len(row.cycles)} repeats)"
     cycles = sorted(row.cycles)[len(row.cycles) // 2] if row.cycles else None
+    apart = [f"{row.cycles[index]:,} (repeat {index})" for index in outliers(row.cycles)]
     facts: list[tuple[str, object]] = [
         ("status", f"{row.status} {' '.join(row.issues)}".strip()),
         ("source", f"{row.source}" + (f", {row.timing_model}" if row.timing_model else "")),
         ("station", f"{row.station} ({row.board}, chip {row.chip_uid or '–'})"),
         (f"latency, {'modelled' if row.source == 'emulated' else 'measured'}", latency),
         ("cycles", cycles),
-        *_outliers(row),
+        *([("  outliers, kept", ", ".join(apart))] if apart else []),
         ("MACs", row.macs),
         ("cycles per MAC", cycles / row.macs if cycles and row.macs else None),
         *_arena(row),
@@ -54,10 +54,7 @@ def print_row(row: Measurement) -> None:
         ("built with", f"{row.runtime}/{row.kernels} {row.optimization}, {row.toolchain}"),
         ("versions", " / ".join(v or "–" for v in (row.runtime_version, row.kernels_version))),
     ]
-    if row.library:
-        facts.append(("library", row.library))
-    if row.message:
-        facts.append(("message", row.message))
+    facts += [(name, text) for name in ("library", "message") if (text := getattr(row, name))]
     print_table(row.model_name or "model", ("fact", "value"), facts)
     if row.layers:
         total = sum(layer.cycles or 0 for layer in row.layers) or 1
@@ -83,25 +80,14 @@ def print_row(row: Measurement) -> None:
             )
 
 
-def _outliers(row: Measurement) -> list[tuple[str, object]]:
-    """Return the repeats that are outliers, if any."""
-    from harness.results.record import outliers
-
-    apart = outliers(row.cycles)
-    text = ", ".join(f"{row.cycles[index]:,} (repeat {index})" for index in apart)
-    return [("  outliers, kept", text)] if apart else []
-
-
 def _arena(row: Measurement) -> list[tuple[str, object]]:
     """Return the facts about the arena, the runtime's own categories indented."""
     facts: list[tuple[str, object]] = []
     if row.arena_min_bytes is not None:
-        below = (
-            f" (at {row.arena_below_bytes:,}: {row.arena_below_message})"
-            if row.arena_below_bytes is not None
-            else ""
-        )
-        facts.append(("arena verified minimum", f"{row.arena_min_bytes:,} bytes{below}"))
+        text = f"{row.arena_min_bytes:,} bytes"
+        if row.arena_below_bytes is not None:
+            text += f" (at {row.arena_below_bytes:,}: {row.arena_below_message})"
+        facts.append(("arena verified minimum", text))
     facts += [
         ("arena planned / used", _pair(row.arena_planned_bytes, row.arena_used_bytes)),
         ("arena capacity", row.arena_capacity_bytes),

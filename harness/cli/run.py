@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import BenchFile, Database, Json, Libraries
-from harness.cli.output import (
-    note,
-    print_json,
-    print_measurements,
-    print_outcome,
-    print_ready_table,
-    print_rows,
-)
+from harness.cli.output import note, print_json, print_outcome, print_ready_table, print_rows
 from harness.errors import EXIT_BENCH, EXIT_FAILED
 from harness.paths import DEFAULT_STORE
 
@@ -120,6 +113,7 @@ def _print_plan(jobs: tuple[Job, ...], store: Store, json: bool) -> None:
 
 def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> None:
     from harness.report.compare import comparison_table, has_several
+    from harness.report.tables import measurement_table
 
     facts = {
         "planned": summary.planned,
@@ -134,10 +128,10 @@ def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> 
     if json:
         print_json(facts)
         return
-    if has_several(outcome.rows):
-        print_ready_table(comparison_table(outcome.rows))
-    else:
-        print_measurements(outcome.rows)
+    # Smallest network first.
+    rows = sorted(outcome.rows, key=lambda row: (row.backbone or "", row.ops or 0))
+    several = has_several(outcome.rows)
+    print_ready_table(comparison_table(outcome.rows) if several else measurement_table(rows))
     print_outcome(outcome)
     note(
         f"{summary.planned} jobs: {summary.skipped} measured before, "

@@ -13,6 +13,8 @@ from harness.cli.output import note, print_json, print_rows, print_table
 if TYPE_CHECKING:
     from harness.backbones import Architecture
 
+_COSTS = ("macs", "ops", "parameters", "working_memory_bytes")
+
 
 def sample(
     backbone: Annotated[
@@ -42,10 +44,7 @@ def sample(
             {
                 "index": index,
                 "id": architecture.id,
-                "macs": cost.macs,
-                "ops": cost.ops,
-                "parameters": cost.parameters,
-                "working_memory_bytes": cost.working_memory_bytes,
+                **{name: getattr(cost, name) for name in _COSTS},
                 "architecture": architecture.to_json(),
             }
         )

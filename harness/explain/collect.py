@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from harness.results.record import LayerCycles
     from harness.virtual.machine import VirtualMachine
 
-_WIDTH = {"cortex-m7": 2, "cortex-m4": 1}
-_NO_FUNCTION = "(no symbol)"
+_WIDTH = {"cortex-m7": 2, "cortex-m4": 1}  # issue slots a cycle
 
 
 class Reading(NamedTuple):
@@ -67,8 +66,7 @@ def explain(built: Built) -> Explanation:
     finally:
         machine.chip.dwt.on_read = None
     pairs = _around(readings, row.layers)
-    functions = Functions.of(built.image.elf)
-    width = _WIDTH[job.board.facts.core.cpu]
+    functions, width = Functions.of(built.image.elf), _WIDTH[job.board.facts.core.cpu]
     layers = tuple(
         _layer(machine, layer, *pair, functions, width)
         for layer, pair in zip(row.layers, pairs, strict=True)
@@ -117,7 +115,7 @@ def _layer(
             *(times * each for times, each in zip(happened, cost.event_cycles, strict=True)),
         )
         split = Split(instructions * count, width * sum(cycles), cycles, happened)
-        name = functions.at(cost.address) or _NO_FUNCTION
+        name = functions.at(cost.address) or "(no symbol)"
         by_function[name] = by_function.get(name, Split()) + split
     return LayerSplit(layer.name, layer.operator, layer.macs, by_function)
 

@@ -196,7 +196,7 @@ def _by_subject(
         if row.status in wanted:
             facts = [_model(row) if part == "model" else getattr(row, part) for part in parts]
             found[json.dumps(facts, sort_keys=True)].append(row)
-    return dict(found)
+    return found
 
 
 def _model(row: Measurement) -> Any:
@@ -208,19 +208,17 @@ def _model(row: Measurement) -> Any:
 
 def _name(row: Measurement) -> str:
     words = (row.model_name, row.board, row.runtime, row.kernels, row.optimization)
-    return " ".join(word for word in words if word)
+    return " ".join(filter(None, words))
 
 
 def _judged(value: float, low: float, high: float, margin: float) -> Ratio:
     limit = 1 + margin
-    if low > limit:
-        verdict = Verdict.WORSE
-    elif high < 1 / limit:
-        verdict = Verdict.BETTER
-    elif low >= 1 / limit and high <= limit:
-        verdict = Verdict.EQUIVALENT
-    else:
-        verdict = Verdict.UNDECIDED
+    verdicts = {
+        Verdict.WORSE: low > limit,
+        Verdict.BETTER: high < 1 / limit,
+        Verdict.EQUIVALENT: low >= 1 / limit and high <= limit,
+    }
+    verdict = next((name for name, holds in verdicts.items() if holds), Verdict.UNDECIDED)
     return Ratio(value, low, high, verdict)
 
 

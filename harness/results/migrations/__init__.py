@@ -31,8 +31,8 @@ def schema_version(connection: Connection) -> str | None:
     """Return the store's revision, None in a database that has none."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    row = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).first()
-    return None if row is None else str(row[0])
+    version: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+    return version
 
 
 def check_version(version: str | None, where: str) -> bool:
