@@ -77,10 +77,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def _share_objects(cache: Path, objects: Path) -> None:
     """Let the benchmark's own cache have its compiled objects in a folder that stays."""
-    from harness.firmware.toolchain import object_cache_dir
+    from harness.firmware.toolchain import platformio_core_dir
 
     objects.mkdir(parents=True, exist_ok=True)
-    place = object_cache_dir(cache)
+    place = platformio_core_dir(cache) / "objects"
     place.parent.mkdir(parents=True)
     place.symlink_to(objects.resolve(), target_is_directory=True)
 

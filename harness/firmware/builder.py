@@ -23,7 +23,7 @@ from harness.errors import BuildError
 from harness.firmware.boardconfig import main_ram
 from harness.firmware.diagnose import diagnose
 from harness.firmware.image import BuildOptions, FirmwareImage
-from harness.firmware.project import Project, build_info, plan_project, write_files
+from harness.firmware.project import Project, plan_project, write_files
 from harness.firmware.sizes import read_sizes
 from harness.firmware.toolchain import (
     Toolchain,
@@ -76,18 +76,14 @@ def build(
     root = cache_dir or paths.cache_dir()
     toolchain = ensure_toolchain(cache_dir)
     project = plan_project(board, model, sources, options, toolchain.name)
-    stored = _load(root, project, start)
-    if stored is not None:
+    if stored := _load(root, project, start):
         return stored
     core = prepare_core(cache_dir)
     with _project_folder(root, board, project, slot) as (folder, lock):
         # Another process may have built the same while this one waited for the folder.
-        stored = _load(root, project, start)
-        if stored is not None:
+        if stored := _load(root, project, start):
             return stored
-        files = {**project.configuration, **project.model}
-        files["src/build_info.c"] = build_info(project, model, sources).encode()
-        write_files(folder, files, exclusive=_GENERATED)
+        write_files(folder, project.files, exclusive=_GENERATED)
         output = folder / ".pio" / "build" / board.id
         lines = _run_platformio(folder, lock, core, toolchain, jobs, on_log)
         if lines is not None:
@@ -100,8 +96,8 @@ def build(
             sha256=hashlib.sha256(elf.read_bytes()).hexdigest(),
             build_id=project.build_id,
             board=board.id,
-            model_name=model.name if model is not None else "",
-            model_sha256=model.sha256 if model is not None else "",
+            model_name=model.name if model else "",
+            model_sha256=model.sha256 if model else "",
             runtime=sources.runtime,
             runtime_version=sources.runtime_version,
             kernels=sources.kernels,
@@ -131,10 +127,8 @@ def export_project(
         ToolchainMissing: No cross compiler; it is part of the build id.
     """
     project = plan_project(board, model, sources, options, ensure_toolchain().name)
-    files = {**project.configuration, **project.model}
-    files["src/build_info.c"] = build_info(project, model, sources).encode()
     try:
-        write_files(folder, files)
+        write_files(folder, project.files)
     except OSError as failure:
         raise BuildError(f"cannot write the project: {failure}", where=str(folder)) from None
     return folder
@@ -272,10 +266,7 @@ def _failure(
     return diagnose(
         lines,
         log,
-        regions={
-            "FLASH": board.flash.bytes,
-            "RAM": sum(region.bytes for region in main_ram(board)),
-        },
+        regions={"FLASH": board.flash.bytes, "RAM": sum(r.bytes for r in main_ram(board))},
         parts={
             "FLASH": {
                 "weights": sources.weights_bytes,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -20,6 +20,7 @@ from harness.firmware.boardconfig import board_config, linker_script
 from harness.firmware.image import BuildOptions
 from harness.models.graph import printable
 from harness.paths import data_dir
+from harness.runtimes.library import HEADER_SUFFIXES
 
 if TYPE_CHECKING:
     from harness.models.graph import TFLiteModel
@@ -30,7 +31,6 @@ _TEMPLATE_FOLDERS = {"src": "src", "port": "port", "platform": _PLATFORM}
 # Where a library lies does not change what is built from it.
 _LIBRARY_FILE = "library/tree.json"
 _TEMPLATE_FILES = frozenset({".c", ".h", ".S", ".cpp", ".py", ".json"})
-_HEADERS = frozenset({".h", ".hpp", ".inc"})
 _STAGING_ALIGNMENT = 16
 
 # What MLPerf Tiny's runner calls its reference models (its internally_implemented.h).
@@ -49,14 +49,18 @@ class Project:
     """A project as text, before it is written anywhere."""
 
     configuration: Files  # files that are the same for every model of this configuration
-    model: Files  # files that the model varies, ``build_info.c`` aside
+    model: Files  # files that the model varies
     key: str  # SHA-256 over all of it, model, options and toolchain included
+
+    @property
+    def files(self) -> Files:
+        """All files."""
+        return {**self.configuration, **self.model}
 
     @property
     def configuration_key(self) -> str:
         """SHA-256 over what is fixed, and the names of what is not."""
-        names = dict.fromkeys(self.model, b"")
-        return digest({**names, **self.configuration})
+        return digest({**dict.fromkeys(self.model, b""), **self.configuration})
 
     @property
     def build_id(self) -> str:
@@ -87,7 +91,7 @@ def plan_project(
         **kernels,
         f"boards/{board.id}.json": Path(board.manifest).read_bytes(),
         "include/board_config.h": board_config(board, options).encode(),
-        "ld/board.ld": linker_script(board, options, _linker_template()).encode(),
+        "ld/board.ld": linker_script(board, options, template["ld/board.ld.in"].decode()).encode(),
         "platformio.ini": _ini(board, sources, options, includes).encode(),
     }
     del configuration["ld/board.ld.in"]
@@ -98,17 +102,17 @@ def plan_project(
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
             raise BuildError(f"generated file {name!r} lies outside the project")
-        data = content.encode() if isinstance(content, str) else content
-        generated[f"src/{path}"] = data
+        generated[f"src/{path}"] = content.encode() if isinstance(content, str) else content
     subject = f"{model.sha256}\n{model.name}" if model is not None else "any model"
     facts = f"{toolchain}\n{subject}\n"
     key = digest({**configuration, **generated, "facts": facts.encode()})
     if sources.library is not None:
         configuration[_LIBRARY_FILE] = _library_tree(sources.library, placed=True)
+    generated["src/build_info.c"] = _build_info(key[:16], model, sources).encode()
     return Project(configuration, generated, key)
 
 
-def build_info(project: Project, model: TFLiteModel | None, sources: GeneratedSources) -> str:
+def _build_info(build_id: str, model: TFLiteModel | None, sources: GeneratedSources) -> str:
     """Return ``build_info.c``: identity, tensor sizes and the inputs' staging memory.
 
     Without a model the tensors are the runtime's to know, and staging has a fixed size.
@@ -117,7 +121,7 @@ def build_info(project: Project, model: TFLiteModel | None, sources: GeneratedSo
         return f"""/* Generated. */
 #include "build_info.h"
 
-const char build_id[] = "{project.build_id}";
+const char build_id[] = "{build_id}";
 
 uint8_t build_staging[{sources.staging_bytes}]
     __attribute__((aligned({_STAGING_ALIGNMENT})));
@@ -135,7 +139,7 @@ uint8_t build_staging[{sources.staging_bytes}]
     return f"""/* Generated. */
 #include "build_info.h"
 
-const char build_id[] = "{project.build_id}";
+const char build_id[] = "{build_id}";
 const char build_model_id[] = "{model.sha256[:16]}";
 const char build_model_name[] = "{printable(_MLPERF_NAMES.get(model.name, model.name))}";
 
@@ -152,10 +156,7 @@ uint8_t build_staging[{max(offset, _STAGING_ALIGNMENT)}]
 def write_files(folder: Path, files: Files, *, exclusive: tuple[str, ...] = ()) -> None:
     """Write what differs; an unchanged file keeps its time stamp, so that it is not compiled again.
 
-    Args:
-        folder: Project folder.
-        files: Content by relative name.
-        exclusive: Folders that may hold nothing but `files`: anything else in them is removed.
+    The folders `exclusive` may hold nothing but `files`: anything else in them is removed.
     """
     for name in exclusive:
         for path in (folder / name).rglob("*"):
@@ -226,10 +227,6 @@ def _template(root: Path) -> dict[str, bytes]:
     return found
 
 
-def _linker_template() -> str:
-    return _template(data_dir("firmware_template"))["ld/board.ld.in"].decode()
-
-
 @lru_cache(maxsize=4)
 def _kernel_files(
     sources: tuple[Path, ...],
@@ -241,17 +238,12 @@ def _kernel_files(
     for source in sources:
         name = f"kernels/src/{source.name}"
         if name in files:
-            raise BuildError(
-                f"two kernel sources are called {source.name}", where=str(source.parent)
-            )
+            where = str(source.parent)
+            raise BuildError(f"two kernel sources are called {source.name}", where=where)
         files[name] = source.read_bytes()
     for number, folder in enumerate(include_dirs):
-        for path in _headers(folder):
-            files[f"kernels/include/{number}/{path.relative_to(folder).as_posix()}"] = (
-                path.read_bytes()
-            )
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in HEADER_SUFFIXES:
+                name = f"kernels/include/{number}/{path.relative_to(folder).as_posix()}"
+                files[name] = path.read_bytes()
     return files
-
-
-def _headers(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.suffix in _HEADERS)

@@ -38,14 +38,12 @@ def read_sizes(elf: Path, weights_bytes: int = 0) -> tuple[FlashSplit, RamSplit]
     from elftools.elf.constants import SH_FLAGS
     from elftools.elf.elffile import ELFFile
 
-    flash, ram = (
-        dict.fromkeys(set(FLASH_SECTIONS.values()), 0),
-        dict.fromkeys(set(_RAM.values()), 0),
-    )
+    flash, ram = dict.fromkeys(FLASH_SECTIONS.values(), 0), dict.fromkeys(_RAM.values(), 0)
     flash_ends: list[tuple[int, int]] = []
     ram_ends: list[tuple[int, int]] = []
     with elf.open("rb") as stream:
-        for section in ELFFile(stream).iter_sections():
+        image = ELFFile(stream)
+        for section in image.iter_sections():
             size = section["sh_size"]
             if not section["sh_flags"] & SH_FLAGS.SHF_ALLOC or not size:
                 continue
@@ -60,23 +58,17 @@ def read_sizes(elf: Path, weights_bytes: int = 0) -> tuple[FlashSplit, RamSplit]
                 share = min(weights_bytes, size)
                 flash["graph"] -= share
                 flash["weights"] += share
-            where = ram_ends if name in _RAM else flash_ends
-            where.append((section["sh_addr"], section["sh_addr"] + size))
-    data = flash_total(elf, flash_ends)
+            ends = ram_ends if name in _RAM else flash_ends
+            ends.append((section["sh_addr"], section["sh_addr"] + size))
+        start = min(start for start, _ in flash_ends)
+        # What is programmed beyond the sections: initial values of variables.
+        flash_ends += [
+            (segment["p_paddr"], segment["p_paddr"] + segment["p_filesz"])
+            for segment in image.iter_segments("PT_LOAD")
+            if segment["p_filesz"]
+        ]
+    flash_total = max(end for _, end in flash_ends) - start
     ram_total = max(end for _, end in ram_ends) - min(start for start, _ in ram_ends)
-    flash["port"] += data - sum(flash.values())
+    flash["port"] += flash_total - sum(flash.values())
     ram["other"] += ram_total - sum(ram.values())
-    return FlashSplit(**flash, total=data), RamSplit(**ram, total=ram_total)
-
-
-def flash_total(elf: Path, sections: list[tuple[int, int]]) -> int:
-    """Return the bytes from the first to the last that is programmed, initial values included."""
-    from elftools.elf.elffile import ELFFile
-
-    start = min(start for start, _ in sections)
-    end = max(end for _, end in sections)
-    with elf.open("rb") as stream:
-        for segment in ELFFile(stream).iter_segments("PT_LOAD"):
-            if segment["p_filesz"]:
-                end = max(end, segment["p_paddr"] + segment["p_filesz"])
-    return end - start
+    return FlashSplit(**flash, total=flash_total), RamSplit(**ram, total=ram_total)

@@ -84,13 +84,10 @@ def _line(image: Any, address: int) -> tuple[str, int] | None:
             if state is None:
                 continue
             if before is not None and before.address <= address < state.address:
-                return _file_name(program.header, before.file), int(before.line)
+                # Until DWARF 5 files are numbered from 1.
+                header = program.header
+                index = before.file if header["version"] >= 5 else before.file - 1
+                files = [entry.name.decode("utf-8", "replace") for entry in header["file_entry"]]
+                return files[index] if index < len(files) else "?", int(before.line)
             before = None if state.end_sequence else state
     return None
-
-
-def _file_name(header: Any, number: int) -> str:
-    # Until DWARF 5 files are numbered from 1.
-    files = header["file_entry"]
-    index = number if header["version"] >= 5 else number - 1
-    return str(files[index].name.decode("utf-8", "replace")) if index < len(files) else "?"

@@ -51,11 +51,6 @@ def platformio_core_dir(cache: Path | None = None) -> Path:
     return (cache or cache_dir()) / "platformio"
 
 
-def object_cache_dir(cache: Path | None = None) -> Path:
-    """Return the folder where compiled objects are kept for all projects."""
-    return platformio_core_dir(cache) / "objects"
-
-
 def find_toolchain(cache: Path | None = None) -> Toolchain:
     """Find ``arm-none-eabi-gcc``: on PATH, else a toolchain package of PlatformIO.
 

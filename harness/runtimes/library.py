@@ -61,10 +61,7 @@ class Library:
 def get_library(spec: str, *, what: str, fix: str) -> Library:
     """Return the library that `spec` names, fetching it when it is not at hand.
 
-    Args:
-        spec: See the module.
-        what: What is looked for, for messages, e.g. ``the TFLM library``.
-        fix: How to name one, for messages.
+    Messages call it `what` (``the TFLM library``) and say in `fix` how to name one.
 
     Raises:
         ConfigError: There is no such folder, or PlatformIO cannot get the library.
@@ -114,14 +111,12 @@ def _fetched(spec: str) -> Path:
     """Return the folder of `spec`, from our record of it or through PlatformIO."""
     store = cache_dir() / "libraries" / hashlib.sha256(spec.encode()).hexdigest()[:24]
     source = _source_stamp(spec)
-    known = _recorded(store, source)
-    if known is not None:
+    if known := _recorded(store, source):
         return known
     store.mkdir(parents=True, exist_ok=True)
     with (store.parent / f"{store.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        known = _recorded(store, source)
-        if known is not None:
+        if known := _recorded(store, source):
             return known
         packages = store / "packages"
         shutil.rmtree(packages, ignore_errors=True)
@@ -222,19 +217,14 @@ def _examine(spec: str, root: Path, _stamp: str) -> Library:
     if (root / ".piopm").is_file():
         # For git, PlatformIO notes the commit here: "1.0.0+sha.0123abc".
         version = str(json.loads((root / ".piopm").read_text(encoding="utf-8"))["version"])
-    build = manifest.get("build") or {}
-    flags = build.get("flags") or ()
-    if isinstance(flags, str):
-        flags = flags.split()
+    flags = (manifest.get("build") or {}).get("flags") or ()
     return Library(
         spec=spec,
         root=root,
         name=str(manifest.get("name") or root.name),
         version=version,
-        flags=tuple(str(flag) for item in flags for flag in str(item).split()),
-        files=tuple(
-            path.relative_to(root).as_posix() for path in paths if path.name not in _MANIFESTS
-        ),
+        flags=tuple((flags if isinstance(flags, str) else " ".join(map(str, flags))).split()),
+        files=tuple(p.relative_to(root).as_posix() for p in paths if p.name not in _MANIFESTS),
         digest=digest_of(root, paths),
         commit=_commit(root) if not spec.startswith(_SCHEMES) else None,
     )

@@ -9,7 +9,7 @@ import pytest
 from harness.boards import load_board
 from harness.errors import BuildError
 from harness.firmware import BuildOptions
-from harness.firmware.project import build_info, plan_project, write_files
+from harness.firmware.project import plan_project, write_files
 from support import firmware as fakes
 
 BOARD = load_board("nucleo_f746zg")
@@ -77,7 +77,7 @@ def test_two_kernels_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_build_info_names_model_and_tensors(tmp_path: Path) -> None:
     model, sources = fakes.fake_model("kws_ref_model"), fakes.fake_sources(tmp_path, size=490)
     sources = dataclasses.replace(sources, input_bytes=(490, 3))
-    text = build_info(_plan(model, sources), model, sources)
+    text = _plan(model, sources).model["src/build_info.c"].decode()
     assert 'build_model_name[] = "kws01"' in text
     assert "{490u, 0u" in text
     assert "{3u, 496u" in text
@@ -86,7 +86,7 @@ def test_build_info_names_model_and_tensors(tmp_path: Path) -> None:
 
 def test_a_strange_name_cannot_break_out_of_its_string(tmp_path: Path) -> None:
     model, sources = fakes.fake_model('a"; evil %\n'), fakes.fake_sources(tmp_path)
-    assert '"a___evil___"' in build_info(_plan(model, sources), model, sources)
+    assert '"a___evil___"' in _plan(model, sources).model["src/build_info.c"].decode()
 
 
 def test_unchanged_files_keep_their_time_stamp(tmp_path: Path) -> None:
