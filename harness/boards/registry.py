@@ -32,12 +32,8 @@ def board_ids() -> tuple[str, ...]:
 
 
 def all_boards() -> tuple[Board, ...]:
-    """Load every board.
-
-    Raises:
-        BoardError: A manifest is wrong.
-    """
-    return tuple(load_board(board_id) for board_id in board_ids())
+    """Load every board; BoardError where a manifest is wrong."""
+    return tuple(map(load_board, board_ids()))
 
 
 def load_board(board_id: str) -> Board:

@@ -145,11 +145,7 @@ class ArenaSearch:
 
 
 def read_arena_parts(console: Console) -> tuple[protocol.ArenaPart, ...]:
-    """Return where the runtime says its arena goes.
-
-    Raises:
-        CaptureError: No complete, checked answer.
-    """
+    """Return where the runtime says its arena goes; CaptureError without a checked answer."""
 
     def collect(records: list[protocol.Record]) -> tuple[protocol.ArenaPart, ...] | None:
         end = first(records, protocol.ArenaPartsEnd)

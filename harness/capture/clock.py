@@ -49,11 +49,7 @@ class Reading:
 
 
 def read_time(console: Console, stopwatch: Stopwatch) -> Reading:
-    """Ask the device for its counters.
-
-    Raises:
-        CaptureError: No checked answer.
-    """
+    """Ask the device for its counters; CaptureError without a checked answer."""
     before = stopwatch.now()
     answer = console.ask_for(protocol.TIME, protocol.Time, what="the time")
     return Reading(before, stopwatch.now(), answer)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 from harness import protocol
-from harness.capture.crash import PlaceOf, assertion_error, fault_error, nowhere
+from harness.capture.crash import PlaceOf, assertion_error, fault_error
 from harness.errors import (
     CaptureError,
     CaptureTimeout,
@@ -43,15 +43,12 @@ def numbered(records: Iterable[protocol.Record], kind: type[N], count: int) -> t
 
 
 class Console:
-    """The device's command line on an open serial port.
+    """The device's command line on an open pyserial port, whose timeout is set here.
 
-    Args:
-        port: An open pyserial port; its timeout is set here.
-        where: Station and port for messages.
-        place_of: Names what is at an address of the image.
+    Messages name the station and port by `where`, and what is at an address by `place_of`.
     """
 
-    def __init__(self, port: Any, *, where: str, place_of: PlaceOf = nowhere) -> None:
+    def __init__(self, port: Any, *, where: str, place_of: PlaceOf = lambda _: None) -> None:
         self._place_of = place_of
         self._port = port
         self._where = where

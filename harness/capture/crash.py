@@ -34,40 +34,26 @@ _MMARVALID, _BFARVALID = 1 << 7, 1 << 15
 _HFSR_VECTTBL, _HFSR_DEBUGEVT = 1 << 1, 1 << 31
 
 
-def nowhere(_address: int) -> None:
-    """Stand in where there is no image to look addresses up in."""
-
-
 def fault_error(
-    fault: protocol.Fault, *, where: str, raw_log: str, place_of: PlaceOf = nowhere
+    fault: protocol.Fault, *, where: str, raw_log: str, place_of: PlaceOf = lambda _: None
 ) -> CoreFault:
-    """Return the typed error for a fault report.
-
-    Args:
-        fault: What the handler reported.
-        where: Station and port.
-        raw_log: What went over the wire.
-        place_of: Names what is at an address; None where it is not known.
-    """
+    """Return the typed error for a fault report; `place_of` names what is at an address."""
     overflow = fault.stack == "overflow"
     pc, caller = _place(fault.pc, place_of), _place(fault.lr, place_of)
-    kind = f"a {_exception(fault.exc)}"
-    causes = _causes(fault)
-    text = f"the core took {kind}: {', '.join(causes) or 'no cause in its status registers'}"
+    causes = ", ".join(_causes(fault)) or "no cause in its status registers"
+    text = f"the core took a {_exception(fault.exc)}: {causes}"
     if overflow:
         text = f"the stack overflowed: {text}"
     # Where the stack had no room for the frame either, PC and LR are zero and no place is known.
     text += f", in {pc}" if pc else ""
     text += f", called from {caller}" if pc and caller else ""
-    registers = ", ".join(
-        f"{name}={getattr(fault, name)}" for name in ("pc", "lr", "sp", "cfsr", "hfsr", "bfar")
-    )
+    names = ("pc", "lr", "sp", "cfsr", "hfsr", "bfar")
+    registers = ", ".join(f"{name}={getattr(fault, name)}" for name in names)
+    fix = "the place above is where it crashed; the raw log has all registers"
     return (StackOverflow if overflow else CoreFault)(
         f"{text} ({registers})",
         where=where,
-        fix="give it a larger stack"
-        if overflow
-        else "the place above is where it crashed; the raw log has all registers",
+        fix="give it a larger stack" if overflow else fix,
         raw_log=raw_log,
         fault=fault,
         function=str(pc) if pc else None,

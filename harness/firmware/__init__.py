@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from harness.firmware.builder import build, export_project
-from harness.firmware.image import BuildOptions, FirmwareImage, FlashSplit, RamSplit
+from harness.firmware.image import BuildOptions, FirmwareImage
 
-__all__ = ["BuildOptions", "FirmwareImage", "FlashSplit", "RamSplit", "build", "export_project"]
+__all__ = ["BuildOptions", "FirmwareImage", "build", "export_project"]

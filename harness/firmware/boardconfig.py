@@ -29,7 +29,7 @@ def board_config(board: Board, options: BuildOptions) -> str:
     values: list[tuple[str, str]] = [
         ("BOARD_ID", f'"{board.id}"'),
         ("BOARD_HSI_HZ", f"{clock.hsi_hz}u"),
-        ("BOARD_HSE_BYPASS", _flag(clock.hse_bypass)),
+        ("BOARD_HSE_BYPASS", f"{clock.hse_bypass:d}"),
         ("BOARD_MSI_HZ", f"{clock.msi_hz or 0}u"),
         ("BOARD_SYSCLK_HZ", f"{clock.sysclk_hz}u"),
         ("BOARD_APB1_HZ", f"{clock.apb1_hz}u"),
@@ -38,19 +38,19 @@ def board_config(board: Board, options: BuildOptions) -> str:
         *_pll("BOARD_PLL_HSI", clock.pll_hsi),
         ("BOARD_APB1_DIVIDER", f"{clock.apb1_divider}u"),
         ("BOARD_APB2_DIVIDER", f"{clock.apb2_divider}u"),
-        ("BOARD_OVERDRIVE", _flag(clock.overdrive)),
+        ("BOARD_OVERDRIVE", f"{clock.overdrive:d}"),
         ("BOARD_VOLTAGE_SCALE", f"{clock.voltage_scale}u"),
         ("BOARD_FLASH_WAIT_STATES", f"{clock.flash_wait_states}u"),
         ("BOARD_FLASH_ORIGIN", f"0x{board.flash.origin:08X}u"),
         ("BOARD_FLASH_BYTES", f"{board.flash.bytes}u"),
-        ("BOARD_ICACHE", _flag(options.icache and caches.icache_bytes > 0)),
-        ("BOARD_DCACHE", _flag(options.dcache and caches.dcache_bytes > 0)),
+        ("BOARD_ICACHE", f"{options.icache and caches.icache_bytes > 0:d}"),
+        ("BOARD_DCACHE", f"{options.dcache and caches.dcache_bytes > 0:d}"),
         ("BOARD_DCACHE_BYTES", f"{caches.dcache_bytes}u"),
         ("BOARD_DCACHE_WAYS", f"{caches.dcache_ways}u"),
-        ("BOARD_HAS_ART", _flag(caches.art)),
-        ("BOARD_ART", _flag(options.art and caches.art)),
-        ("BOARD_PREFETCH", _flag(caches.accelerator is None or caches.accelerator.prefetch)),
-        ("BOARD_DWT_LOCK", _flag(facts.cycle_counter == "dwt-lock")),
+        ("BOARD_HAS_ART", f"{caches.art:d}"),
+        ("BOARD_ART", f"{options.art and caches.art:d}"),
+        ("BOARD_PREFETCH", f"{caches.accelerator is None or caches.accelerator.prefetch:d}"),
+        ("BOARD_DWT_LOCK", f"{facts.cycle_counter == 'dwt-lock':d}"),
         ("BOARD_CONSOLE_BASE", f"0x{console.base:08X}u"),
         ("BOARD_CONSOLE_APB", "1" if console.bus == "apb1" else "2"),
         ("BOARD_CONSOLE_ENABLE_BIT", f"{console.enable_bit}u"),
@@ -65,10 +65,8 @@ def board_config(board: Board, options: BuildOptions) -> str:
             (f"BOARD_{name}_AF", f"{pin.alternate}u"),
         ]
     lines = [f"#define {name} {value}" for name, value in values]
-    head = f"/* Generated from the manifest of {board.id}. */\n"
-    return f"{head}#ifndef BOARD_CONFIG_H\n#define BOARD_CONFIG_H\n\n" + "\n".join(
-        [*lines, "", "#endif", ""]
-    )
+    head = [f"/* Generated from the manifest of {board.id}. */", "#ifndef BOARD_CONFIG_H"]
+    return "\n".join([*head, "#define BOARD_CONFIG_H", "", *lines, "", "#endif", ""])
 
 
 def linker_script(board: Board, options: BuildOptions, template: str) -> str:
@@ -104,10 +102,6 @@ def main_ram(board: Board) -> tuple[MemoryRegion, ...]:
         else:
             runs.append([region])
     return tuple(max(runs, key=lambda run: sum(region.bytes for region in run)))
-
-
-def _flag(value: bool) -> str:
-    return "1" if value else "0"
 
 
 def _pll(name: str, pll: Pll) -> list[tuple[str, str]]:

@@ -32,10 +32,9 @@ def diagnose(
     """Return the error that a failed run stands for.
 
     Args:
-        lines: What PlatformIO printed.
-        log: Where all of it is kept.
-        regions: Size of each linker region in bytes.
-        parts: Per region, bytes by what takes them.
+        lines: What PlatformIO printed; `log` keeps all of it.
+        regions: Bytes of each linker region.
+        parts: Bytes by what takes them, in each region.
     """
     overflows = {
         match["region"]: int(match["bytes"]) for line in lines for match in _OVERFLOW.finditer(line)
@@ -47,11 +46,8 @@ def diagnose(
         return ToolchainMissing("the cross compiler vanished", where=str(log), fix=INSTALL_HINT)
     errors = list(dict.fromkeys(line.strip() for line in lines if _ERROR.fullmatch(line)))
     if not errors and _OFFLINE.search(text):
-        return ToolchainMissing(
-            "PlatformIO wanted to download a package and could not",
-            where=str(log),
-            fix=INSTALL_HINT,
-        )
+        what = "PlatformIO wanted to download a package and could not"
+        return ToolchainMissing(what, where=str(log), fix=INSTALL_HINT)
     shown = errors[:_SHOWN] or [line for line in lines if line.strip()][-_SHOWN:]
     return BuildError(
         "the firmware does not build:\n" + "\n".join(f"    {line}" for line in shown),
@@ -73,9 +69,8 @@ def _too_large(
     biggest = sorted(parts.get(region, {}).items(), key=lambda item: -item[1])[:4]
     listed = ", ".join(f"{name} {size}" for name, size in biggest)
     what = {"FLASH": "flash", "RAM": "RAM"}.get(region, region)
-    others = "".join(
-        f"; {other} by {more} bytes" for other, more in overflows.items() if other != region
-    )
+    more = ((name, by) for name, by in overflows.items() if name != region)
+    others = "".join(f"; {name} by {by} bytes" for name, by in more)
     return ImageTooLarge(
         f"the image needs {size + excess} bytes of {what}, {excess} more than the board's {size}"
         f"{others}\n    biggest parts in bytes: {listed}",

@@ -30,12 +30,9 @@ class Share:
 
 
 def read_shares(path: Path) -> list[Share]:
-    """Return the shares of flash, section by section, the largest of each first.
+    """Return from GNU ld's map the shares of flash, section by section, largest of each first.
 
     Gaps between sections are nobody's.
-
-    Args:
-        path: GNU ld's map.
 
     Raises:
         BuildError: The file cannot be read or is no map.

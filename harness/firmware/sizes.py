@@ -23,14 +23,10 @@ _RAM = {".stack": "stack", ".arena": "arena", ".data": "other", ".bss": "other"}
 
 
 def read_sizes(elf: Path, weights_bytes: int = 0) -> tuple[FlashSplit, RamSplit]:
-    """Return the split of flash and RAM.
+    """Return the split of an image's flash and RAM.
 
-    What lies between two sections for alignment counts with ``port`` and ``other``, so that the
-    parts add up to the total.
-
-    Args:
-        elf: The image.
-        weights_bytes: Share of weights in a model that is linked as one piece.
+    Of a model that is linked as one piece, `weights_bytes` are weights. What lies between sections
+    for alignment counts with ``port`` and ``other``, so that the parts add up to the total.
 
     Raises:
         BuildError: The ELF has a loaded section that the linker script does not know.

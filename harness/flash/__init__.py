@@ -6,16 +6,7 @@ typed `HarnessError`; what pyOCD logged meanwhile is in its ``data["log"]``.
 
 from __future__ import annotations
 
-from harness.flash.image import Checksum, Image, Segment, read_image
+from harness.flash.image import read_image
 from harness.flash.target import FlashReport, Target, flash, open_target
 
-__all__ = [
-    "Checksum",
-    "FlashReport",
-    "Image",
-    "Segment",
-    "Target",
-    "flash",
-    "open_target",
-    "read_image",
-]
+__all__ = ["FlashReport", "Target", "flash", "open_target", "read_image"]

@@ -87,15 +87,13 @@ def read_image(path: Path, board: Board) -> Image:
                     if len(segments[-1].data) != part["p_filesz"]:
                         raise ELFError("a segment ends after the file")
     except OSError as failure:
-        raise FlashError(
-            f"cannot read {path}: {failure.strerror}", fix="build the image first", path=str(path)
-        ) from None
+        what = f"cannot read {path}: {failure.strerror}"
+        raise FlashError(what, where=str(path), fix="build the image first") from None
     except (ELFError, ValueError, KeyError, UnicodeDecodeError) as failure:
         raise FlashError(
             f"{path.name} is not a complete ELF file: {failure}",
             where=str(path),
             fix="build the image again",
-            path=str(path),
         ) from None
     segments.sort(key=lambda segment: segment.address)
     if not segments:

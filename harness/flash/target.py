@@ -343,11 +343,8 @@ def _translate(failure: Exception, doing: str, station: Station, *, connect: boo
         "station": station.name,
     }
     if isinstance(failure, exceptions.FlashFailure):
-        verb = "the flash algorithm"
-        if isinstance(failure, exceptions.FlashEraseFailure):
-            verb = "erasing"
-        elif isinstance(failure, exceptions.FlashProgramFailure):
-            verb = "writing"
+        verbs = {exceptions.FlashEraseFailure: "erasing", exceptions.FlashProgramFailure: "writing"}
+        verb = verbs.get(type(failure), "the flash algorithm")
         return FlashError(
             f"{doing}: {verb} failed{at}: {failure}",
             fix="check write protection (option bytes) and supply voltage; power-cycle the board",

@@ -54,9 +54,7 @@ def register(boards: Iterable[Board] | None = None) -> tuple[str, ...]:
 def choose(board: Board, *, packs: bool) -> str:
     """Return the pyOCD target to use for a board, registering ours if need be.
 
-    Args:
-        board: The board.
-        packs: Whether an installed CMSIS pack for the part is preferred.
+    With `packs`, an installed CMSIS pack for the part is preferred.
     """
     register((board,))
     if packs:

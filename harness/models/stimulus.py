@@ -16,10 +16,8 @@ def random_inputs(model: TFLiteModel, seed: int = 0) -> list[bytes]:
         ModelError: An input is of another type.
     """
     key = int(model.sha256[:16], 16)
-    return [
-        _random(tensor, Draw(seed, key, place))
-        for place, tensor in enumerate(model.graph.input_tensors())
-    ]
+    tensors = enumerate(model.graph.input_tensors())
+    return [_random(tensor, Draw(seed, key, place)) for place, tensor in tensors]
 
 
 def _random(tensor: Tensor, draw: Draw) -> bytes:

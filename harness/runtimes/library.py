@@ -67,24 +67,17 @@ def get_library(spec: str, *, what: str, fix: str) -> Library:
         ConfigError: There is no such folder, or PlatformIO cannot get the library.
     """
     spec = absolute_spec(spec.strip(), Path.cwd())
-
-    def failed(reason: str) -> ConfigError:
-        return ConfigError(
-            f"cannot get {what} '{spec}':\n{reason}",
+    try:
+        root = Path(spec[len("symlink://") :]) if spec.startswith("symlink://") else _fetched(spec)
+        if not root.is_dir():
+            raise _FetchError(f"    {root} is not a directory")
+    except _FetchError as failure:
+        raise ConfigError(
+            f"cannot get {what} '{spec}':\n{failure}",
             expected="a folder, or a library that can be fetched",
             fix=fix,
             library=spec,
-        )
-
-    if spec.startswith("symlink://"):
-        root = Path(spec.removeprefix("symlink://"))
-        if not root.is_dir():
-            raise failed(f"    {root} is not a directory")
-    else:
-        try:
-            root = _fetched(spec)
-        except _FetchError as failure:
-            raise failed(str(failure)) from None
+        ) from None
     return _examine(spec, root, _fingerprint(root))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from harness.models import Layer
+from harness.models.graph import Layer
 from harness.runtimes import GeneratedSources
 
 INPUT_BYTES = 100

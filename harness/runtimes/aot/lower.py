@@ -46,7 +46,8 @@ def lower(model: TFLiteModel, kernels: str) -> Program:
             continue
         steps.append(step)
         if step.kernel == "alias":
-            aliases[operator.outputs[0]] = operator.inputs[0]
+            source = operator.inputs[0]
+            aliases[operator.outputs[0]] = aliases.get(source, source)
     reasons += _io_reasons(model.graph)
     if reasons:
         shown = reasons[:12]

@@ -18,8 +18,10 @@ def _conv(context: Context, operator: Operator) -> Step:
         raise Refused(f"a grouped convolution ({groups:g} groups) has no kernel")
     fields = _window(operator, source, target, kernel_h, kernel_w, out_c)
     fields |= _weights(context, operator, source, filters, target, out_c)
-    scratch = 0
-    if context.kernels == "cmsis_nn" and not _is_pointwise(fields):
+    scratch, one = 0, Braces((1, 1))
+    # CMSIS-NN's 1 x 1 path needs no columns.
+    pointwise = fields["kernel"] == fields["dilation"] == one and fields["pad"] == Braces((0, 0))
+    if context.kernels == "cmsis_nn" and not pointwise:
         column = in_c * kernel_w * kernel_h
         scratch = 2 * (column + -column % 4) * 2  # two of int16; CMSIS-NN 5 and later align them
     return Step(operator, "conv", "conv", fields, scratch, checks_scratch=True)
@@ -160,12 +162,6 @@ def _bias(context: Context, operator: Operator, channels: int) -> Pointer:
     if bias.dtype != "int32" or not bias.is_constant or bias.elements != channels:
         raise Refused(f"the bias is {bias.dtype} {bias.shape}, not {channels} constant int32")
     return Pointer(bias.index, "int32_t")
-
-
-def _is_pointwise(fields: dict[str, Value]) -> bool:
-    """Whether CMSIS-NN takes its 1 x 1 path, which needs no columns."""
-    one = Braces((1, 1))
-    return fields["kernel"] == one and fields["dilation"] == one and fields["pad"] == Braces((0, 0))
 
 
 LOWERINGS = {

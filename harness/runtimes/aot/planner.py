@@ -35,7 +35,7 @@ class Plan:
 
 def plan(graph: Graph, program: Program) -> Plan:
     """Place all activations and scratch buffers of `program`."""
-    owner = {tensor.index: _root(program.aliases, tensor.index) for tensor in graph.tensors}
+    owner = {t.index: program.aliases.get(t.index, t.index) for t in graph.tensors}
     end = len(program.steps)
     first: dict[int, int] = {owner[i]: -1 for i in graph.inputs}
     last: dict[int, int] = dict.fromkeys(first, -1)
@@ -64,11 +64,7 @@ def plan(graph: Graph, program: Program) -> Plan:
 
 
 def place(buffers: list[Buffer]) -> tuple[list[int], int]:
-    """Place buffers so that none overlaps another in both space and time.
-
-    Returns:
-        The offset of each buffer, and the memory that all need.
-    """
+    """Return offsets at which no two buffers overlap in space and time, and the memory needed."""
     offsets = [0] * len(buffers)
     placed: list[int] = []
     for number in sorted(range(len(buffers)), key=lambda i: (-buffers[i].bytes, -i)):
@@ -87,12 +83,6 @@ def place(buffers: list[Buffer]) -> tuple[list[int], int]:
         placed.sort(key=lambda i: offsets[i])
     total = max((offsets[i] + buffers[i].bytes for i in range(len(buffers))), default=0)
     return offsets, total
-
-
-def _root(aliases: Mapping[int, int], index: int) -> int:
-    while index in aliases:
-        index = aliases[index]
-    return index
 
 
 def _aligned(size: int) -> int:

@@ -58,5 +58,5 @@ class Program:
     """All steps in execution order."""
 
     steps: Sequence[Step]  # one per operator
-    # Output tensor to the input tensor whose memory it shares.
+    # Output tensor to the tensor that owns the memory it shares.
     aliases: Mapping[int, int] = field(default_factory=dict)
