@@ -28,11 +28,9 @@ def load_bench(path: Path | None = None) -> Bench:
     """Read the stations.
 
     Looks at `path`, then at the file that ``HARNESS_BENCH`` names, then at ``./bench.toml``; with
-    none of them, every board that can be emulated has a virtual station.
-
-    Raises:
-        ConfigError: A file that was named is missing, or a file is wrong: unknown key (with the
-            near miss), unknown board, two stations of one name, probes or ports that clash.
+    none of them, every board that can be emulated has a virtual station. Raises `ConfigError` if a
+    named file is missing, or a file is wrong: unknown key (with the near miss), unknown board, two
+    stations of one name, probes or ports that clash.
     """
     if path is None and os.environ.get(ENVIRONMENT):
         path = Path(os.environ[ENVIRONMENT]).expanduser()

@@ -22,10 +22,8 @@ def station_lock(station: Station) -> Iterator[None]:
 
     A real one is locked for other processes too, by its probe, so that two bench files cannot hand
     out one board twice; each process has its own virtual boards. The lock is the operating
-    system's: it is free when its holder is killed.
-
-    Raises:
-        StationLocked: The station is in use; says by which process since when.
+    system's: it is free when its holder is killed. Raises `StationLocked` if the station is in use;
+    says by which process since when.
     """
     folder = cache_dir() / "locks"
     folder.mkdir(parents=True, exist_ok=True)

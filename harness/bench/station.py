@@ -75,9 +75,7 @@ class Bench(Strict):
     def choose(self, name: str | None = None, board: str | None = None) -> Station:
         """Return the station called `name`; where none is named, the first that has `board`.
 
-        Raises:
-            BenchError: No station has the board.
-            ConfigError: The station or the board is unknown.
+        Raises `BenchError` if no station has the board, `ConfigError` if either is unknown.
         """
         if name is not None:
             return self.station(name)

@@ -97,10 +97,8 @@ class CampaignConfig(Strict):
     ) -> CampaignConfig:
         """Return a campaign that is not in a file, with one runtime.
 
-        A station replaces the boards; paths of models are relative to the working directory.
-
-        Raises:
-            ConfigError: A value is out of range.
+        A station replaces the boards; paths of models are relative to the working directory. Raises
+        `ConfigError` if a value is out of range.
         """
         data = {
             "name": name,
@@ -129,12 +127,8 @@ def read_campaign(
     """Read a campaign file, with replacements; None and empty leave what the file says.
 
     The models are looked up below `models` (see `find_model`), else relative to the campaign file.
-    `stations` replaces the stations and the boards.
-
-    Raises:
-        CampaignError: The file is missing, not TOML, a key is unknown or out of range, or a model
-            is not in `models`.
-        ConfigError: As `with_libraries`.
+    `stations` replaces the stations and the boards. Raises `CampaignError` if the file is missing
+    or wrong or lacks a model, `ConfigError` as `with_libraries`.
     """
     if path.suffix == ".tflite":
         raise CampaignError(
@@ -167,10 +161,8 @@ def find_model(folder: Path, name: str) -> Path:
     """Return ``folder/name``, else the one file of that name anywhere below `folder`.
 
     So `folder` may have any layout: a checkout of the repository that publishes the models, or a
-    folder of downloads. Several copies are accepted if they are equal.
-
-    Raises:
-        CampaignError: There is no such file, or several that differ.
+    folder of downloads. Several copies are accepted if they are equal; raises `CampaignError` if
+    they differ or there is none.
     """
     exact = folder / name
     if exact.is_file():

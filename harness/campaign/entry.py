@@ -99,11 +99,8 @@ def run_config(
 ) -> CampaignResult:
     """Run a campaign, then write its summary, plots and fits.
 
-    Their folder is `out`; None takes ``results/<campaign name>``.
-
-    Raises:
-        HarnessError: The store or the folder cannot be written. A job that fails leaves an
-            invalid row instead.
+    Their folder is `out`; None takes ``results/<campaign name>``. A job that fails leaves an
+    invalid row; raises `HarnessError` only if the store or the folder cannot be written.
     """
     summary = run(jobs, store, campaign=config.name, listener=listener)
     wanted = {job.key for job in jobs}

@@ -36,10 +36,8 @@ class Built:
 def build_job(job: Job, prepared: Prepared, *, slot: int = 0) -> Built:
     """Generate and build the firmware of a job.
 
-    Raises:
-        RuntimeUnsupported: The runtime, or the firmware shared by many models, cannot take the
-            network.
-        BuildError: The compiler or linker refused it.
+    Raises `RuntimeUnsupported` if the runtime, or the firmware shared by many models, cannot take
+    the network, and `BuildError` if the compiler or linker refuses it.
     """
     from harness.firmware import build
     from harness.firmware.shared import build_shared
@@ -80,9 +78,8 @@ class Session(Protocol):
 def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurement:
     """Flash and measure a built job.
 
-    Raises:
-        FlashError, CaptureError, BenchError: The station did not deliver.
-        IdentityError: Another timing model counted than the job is planned for.
+    Raises `IdentityError` if another timing model counted than the job is planned for, and
+    `FlashError`, `CaptureError` or `BenchError` if the station does not deliver.
     """
     job, graph = built.job, built.model.graph
     outputs = (index for operator in graph.operators for index in operator.outputs)

@@ -49,12 +49,9 @@ def measure_networks(
 ) -> list[Measurement]:
     """Build, flash and measure networks; return a row of each, in their order.
 
-    By default `station` is the first with the board and `runtime` is `sweep_of` the fit. Rows
-    carry `name` as their campaign.
-
-    Raises:
-        BenchError: No station has the board, or the station failed; the cause is named.
-        ConfigError: The fit's configuration cannot be measured.
+    By default `station` is the first with the board and `runtime` is `sweep_of` the fit. Rows carry
+    `name` as their campaign. Raises `BenchError` if no station has the board, or the station failed
+    (which is the cause), and `ConfigError` if the fit's configuration cannot be measured.
     """
     caches = {name: getattr(fingerprint, name) for name in ("icache", "dcache", "art")}
     known = {name: value for name, value in caches.items() if value is not None}

@@ -112,10 +112,9 @@ def write_fits(
     configurations: dict[Fingerprint, list[Fit]] = {}
     for fit in outcome.fits:
         configurations.setdefault(replace(fit.fingerprint, backbone=None), []).append(fit)
-    first = next(iter(configurations), None)
     for fingerprint, fits in configurations.items():
         pooled = _pool(fits, rows, outcome, degraded=degraded)
-        label = _label(fingerprint, first or fingerprint)
+        label = _label(fingerprint, outcome.fits[0].fingerprint)
         path = folder / f"latency-{_slug(label)}.png"
         outcome.files[f"plot {label}"] = plot_latency(fits, rows, path, pooled=pooled)
     return outcome

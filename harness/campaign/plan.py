@@ -45,10 +45,8 @@ class Job:
         """Return the job of these choices.
 
         Emulated stations of one board are the same device, so the key has the station's name for
-        hardware only, and the timing model for emulated ones only.
-
-        Raises:
-            HarnessError: The board or the timing model is unknown, or there is no compiler.
+        hardware only, and the timing model for emulated ones only. Raises `HarnessError` if board
+        or timing model is unknown, or there is no compiler.
         """
         board, hardware = load_board(station.board), station.source == "hardware"
         timing_model = None if hardware else _timing_model(board, station)
@@ -81,9 +79,8 @@ class Job:
 def plan(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
     """Return the jobs of a campaign, equal ones once, in a fixed order.
 
-    Raises:
-        CampaignError, BackboneError, BoardError, ConfigError: The campaign names what is not there.
-        BenchError: No station of the bench has a board that it names.
+    Raises `ConfigError` if the campaign names what is not there, and `BenchError` if no station of
+    the bench has a board that it names.
     """
     chosen = [bench.choose(name) for name in config.stations]
     chosen += [bench.choose(board=board) for board in config.boards]

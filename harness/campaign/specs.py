@@ -34,9 +34,8 @@ class ModelSpec:
 def choose_specs(config: CampaignConfig) -> tuple[ModelSpec, ...]:
     """Return the networks of a campaign in a fixed order: sampled, named, files.
 
-    Raises:
-        BackboneError: A backbone is unknown, or decisions are not in its space.
-        CampaignError: A file cannot be read.
+    Raises `BackboneError` for an unknown backbone or decisions outside its space, and
+    `CampaignError` for a file that cannot be read.
     """
     sampled = (
         ModelSpec(f"{network.backbone}-{network.id}", config.seed, network, index)

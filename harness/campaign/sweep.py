@@ -80,8 +80,7 @@ class RuntimeSweep(Strict):
     ) -> RuntimeSweep:
         """Return a single configuration; its libraries are those of `with_libraries`.
 
-        Raises:
-            ConfigError: No such runtime, the runtime has no such kernels, or `specs` are wrong.
+        Raises `ConfigError` for an unknown runtime, kernels that it lacks, or wrong `specs`.
         """
         data = {
             "name": runtime,
@@ -125,10 +124,8 @@ def with_libraries(
 ) -> tuple[RuntimeSweep, ...]:
     """Choose libraries: of the command line, else the sweep's own, else of $HARNESS_TFLM.
 
-    `specs` are the ``[KERNELS=]SPEC`` texts of the command line.
-
-    Raises:
-        ConfigError: A kernel set has two specs, or specs are given and no runtime takes one.
+    `specs` are the ``[KERNELS=]SPEC`` texts of the command line. Raises `ConfigError` if a kernel
+    set has two, or there are some and no runtime takes one.
     """
     if specs and all(sweep.name is not RuntimeName.TFLM for sweep in sweeps):
         raise ConfigError(
@@ -154,10 +151,7 @@ def parse_specs(specs: Sequence[str]) -> dict[str, str]:
     """Return libraries by kernel set of ``[KERNELS=]SPEC`` texts.
 
     Paths are relative to the working directory. A SPEC without kernels is for those that no other
-    SPEC names.
-
-    Raises:
-        ConfigError: Two specs for the same kernels.
+    SPEC names. Raises `ConfigError` if two are for the same kernels.
     """
     found: dict[str, str] = {}
     for text in specs:

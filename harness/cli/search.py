@@ -10,19 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
+from harness.cli import search_setup as setup
 from harness.cli.groups import grouped
 from harness.cli.options import Json
 from harness.cli.output import note, print_json, print_ready_table, print_table
-from harness.cli.search_setup import (
-    BudgetOptions,
-    DataOptions,
-    FitOptions,
-    MethodOptions,
-    TrainingOptions,
-    VerifyOptions,
-    make_measure,
-    make_plan,
-)
 from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -52,12 +43,12 @@ commands = typer.Typer(
 @grouped
 def run(
     backbone: Annotated[str, typer.Argument(help="Backbone, see `harness sample`.")],
-    budgets: BudgetOptions,
-    fit: FitOptions,
-    data: DataOptions,
-    training: TrainingOptions,
-    method: MethodOptions,
-    verify: VerifyOptions,
+    budgets: setup.BudgetOptions,
+    fit: setup.FitOptions,
+    data: setup.DataOptions,
+    training: setup.TrainingOptions,
+    method: setup.MethodOptions,
+    verify: setup.VerifyOptions,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder of the run (default: below results/search)."),
@@ -76,13 +67,13 @@ def run(
     # Training may take the cores that converting leaves to a firmware build.
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
     with open_store(verify.db) as store:
-        plan = make_plan(backbone, budgets, fit, training, method, data, store, out)
+        plan = setup.make_plan(backbone, budgets, fit, training, method, data, store, out)
         try:
             with SearchWatcher() as watcher:
                 measure = None
                 if verify.wanted:
                     model = plan.constraint.cost_model.fit
-                    measure = make_measure(model, verify, store, training.seed, watcher)
+                    measure = setup.make_measure(model, verify, store, training.seed, watcher)
                 found = run_search(plan, measure, watcher)
                 page = write_search_page(found, plan.folder)
         except KeyboardInterrupt:

@@ -191,14 +191,11 @@ class DataOptions:
         )
         with make_progress() as progress:
             task = progress.add_task("features", total=None, rate="", visible=False)
-            return load(
-                self.data,
-                input_shape=input_shape,
-                options=options,
-                on_progress=lambda done, total: progress.update(
-                    task, completed=done, total=total, visible=True
-                ),
-            )
+
+            def show(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total, visible=True)
+
+            return load(self.data, input_shape=input_shape, options=options, on_progress=show)
 
 
 @dataclass(frozen=True)

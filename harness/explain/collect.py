@@ -36,10 +36,8 @@ class Reading(NamedTuple):
 def explain(built: Built) -> Explanation:
     """Measure a built job on its virtual board and split its cycles.
 
-    Raises:
-        VirtualError: The station is not virtual, its timing model counts no events, or the
-            layers' readings are not among the snapshots.
-        CaptureError, FlashError, BenchError: The run did not deliver.
+    Raises `VirtualError` if the station is not virtual, its timing model counts no events, or the
+    layers' readings are not among the snapshots; otherwise as `run_job`.
     """
     from harness.campaign.measure import run_job
     from harness.capture.session import BoardSession

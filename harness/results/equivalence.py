@@ -137,10 +137,8 @@ def compare_rows(
     """Pair two sets of rows and judge each pair and all of them by a metric of `METRICS`.
 
     `margin` is the relative difference that does not matter; `across` are the parts of `IDENTITY`
-    in which a pair may differ; `degraded` rows are used where that is set.
-
-    Raises:
-        ResultsError: An unknown metric or part, a margin out of range, or no pair.
+    in which a pair may differ; `degraded` rows are used where that is set. Raises `ResultsError`
+    for an unknown metric or part, a margin out of range, or if there is no pair.
     """
     _check(metric, margin, across)
     parts = [name for name in IDENTITY if name not in across]

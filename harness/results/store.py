@@ -100,11 +100,9 @@ class Store:
         """Open the store at `url`, a SQLite file or a URL, and bring its schema up to date.
 
         `create` makes the file and the tables where there are none; `busy_timeout_s` is how long
-        to wait for another process that writes a SQLite file.
-
-        Raises:
-            ResultsError: The URL is wrong, the driver is missing, the database is locked, not
-                reachable or not ours, or was written by a newer harness.
+        to wait for another process that writes a SQLite file. Raises `ResultsError` if the URL is
+        wrong, the driver is missing, or the database is locked, not reachable, not ours, or
+        written by a newer harness.
         """
         parsed = parse_url(url)
         store = cls(parsed, make_engine(parsed, busy_timeout_s=busy_timeout_s))
@@ -137,10 +135,8 @@ class Store:
 
         Adding the same attempt again, or another measurement of a job that is done, changes
         nothing and returns the stored row. A failed attempt does not prevent a later one, and a
-        valid row is kept beside an earlier degraded one.
-
-        Raises:
-            ResultsError: It could not be committed; then nothing of it was stored.
+        valid row is kept beside an earlier degraded one. Raises `ResultsError` if it could not be
+        committed; then nothing of it was stored.
         """
         with translated(self._url, "write to"):
             for _ in range(2):
