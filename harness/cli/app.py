@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from importlib import import_module
-from typing import Annotated
 
 import typer
 
@@ -40,12 +39,12 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Log more (-vv: everything).")
-    ] = 0,
-    _version_asked: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+    verbose: int = typer.Option(
+        0, "--verbose", "-v", count=True, help="Log more (-vv: everything)."
+    ),
+    _version_asked: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(

@@ -36,8 +36,8 @@ def list_stations(bench: BenchFile = None, json: Json = False) -> None:
 
 @commands.command()
 def discover(
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write.")] = _FILE,
-    overwrite: Annotated[bool, typer.Option(help="Replace the file if it exists.")] = False,
+    out: Path = typer.Option(_FILE, "--out", "-o", help="File to write."),
+    overwrite: bool = typer.Option(False, help="Replace the file if it exists."),
     json: Json = False,
 ) -> None:
     """Pair debug probes with their serial ports and write the bench file."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -18,11 +17,10 @@ def build(
     model: ModelFile,
     firmware: FirmwareOptions,
     board: BoardId = DEFAULT_BOARD,
-    all_types: Annotated[
-        bool,
-        typer.Option("--all-types", help="tflm: kernels for every data type, not for int8 alone."),
-    ] = False,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Copy the ELF here.")] = None,
+    all_types: bool = typer.Option(
+        False, "--all-types", help="tflm: kernels for every data type, not for int8 alone."
+    ),
+    out: Path | None = typer.Option(None, "--out", "-o", help="Copy the ELF here."),
     json: Json = False,
 ) -> None:
     """Generate and build the firmware of a model; print where flash and RAM go."""

@@ -25,20 +25,15 @@ Metric = Literal["latency", "arena", "sram", "flash", "stack"]
 def compare(
     before: Annotated[str, _Set],
     after: Annotated[str, _Set],
-    metric: Annotated[
-        Metric, typer.Option("--metric", "-m", help="Figure to compare.")
-    ] = "latency",
-    margin: Annotated[
-        float, typer.Option(help="Relative difference that counts as equivalent.")
-    ] = 0.02,
-    across: Annotated[
-        list[str] | None,
-        typer.Option(help="What a pair may differ in, such as optimization, kernels or runtime."),
-    ] = None,
-    degraded: Annotated[bool, typer.Option("--degraded", help="Take degraded rows too.")] = False,
-    strict: Annotated[
-        bool, typer.Option("--strict", help="Exit 1 unless every pair is shown to be equivalent.")
-    ] = False,
+    metric: Metric = typer.Option("latency", "--metric", "-m", help="Figure to compare."),
+    margin: float = typer.Option(0.02, help="Relative difference that counts as equivalent."),
+    across: list[str] | None = typer.Option(
+        None, help="What a pair may differ in, such as optimization, kernels or runtime."
+    ),
+    degraded: bool = typer.Option(False, "--degraded", help="Take degraded rows too."),
+    strict: bool = typer.Option(
+        False, "--strict", help="Exit 1 unless every pair is shown to be equivalent."
+    ),
     json: Json = False,
 ) -> None:
     """Compare the rows of AFTER with those of BEFORE; exit 1 if something became worse."""

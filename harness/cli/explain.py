@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -22,13 +22,12 @@ def explain(
     model: ModelFile,
     firmware: FirmwareOptions,
     board: BoardId = DEFAULT_BOARD,
-    against: Annotated[
-        str | None,
-        typer.Option(metavar="RUNTIME/KERNELS[/-O]", help="Another firmware to compare with."),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw cycles by layer and cause to this image file.")
-    ] = None,
+    against: str | None = typer.Option(
+        None, metavar="RUNTIME/KERNELS[/-O]", help="Another firmware to compare with."
+    ),
+    plot: Path | None = typer.Option(
+        None, help="Draw cycles by layer and cause to this image file."
+    ),
     json: Json = False,
 ) -> None:
     """Split a model's modelled cycles by layer, function, operator and cause.

@@ -15,9 +15,9 @@ from harness.cli.output import note
 def export(
     path: Annotated[Path, typer.Argument(help="File to write: .parquet or .csv.")],
     rows: RowOptions,
-    table: Annotated[
-        Literal["measurements", "layers"], typer.Option(help="One line per row, or per layer.")
-    ] = "measurements",
+    table: Literal["measurements", "layers"] = typer.Option(
+        "measurements", help="One line per row, or per layer."
+    ),
     status: Status = None,
 ) -> None:
     """Write measurements to a file that pandas, R or a spreadsheet reads."""

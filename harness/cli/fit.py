@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 
@@ -17,15 +17,11 @@ Predictor = Literal["ops", "layers"]
 
 def fit(
     rows: RowOptions,
-    runtime: Annotated[str | None, typer.Option(help="Only this runtime.")] = None,
-    kernels: Annotated[str | None, typer.Option(help="Only these kernels.")] = None,
-    degraded: Annotated[bool, typer.Option("--degraded", help="Take degraded rows too.")] = False,
-    predictor: Annotated[
-        Predictor, typer.Option(help="From ops alone, or from the layers as well.")
-    ] = "ops",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for fits and plots.")] = Path(
-        "results/fit"
-    ),
+    runtime: str | None = typer.Option(None, help="Only this runtime."),
+    kernels: str | None = typer.Option(None, help="Only these kernels."),
+    degraded: bool = typer.Option(False, "--degraded", help="Take degraded rows too."),
+    predictor: Predictor = typer.Option("ops", help="From ops alone, or from the layers as well."),
+    out: Path = typer.Option(Path("results/fit"), "--out", "-o", help="Folder for fits and plots."),
     json: Json = False,
 ) -> None:
     """Fit latency = intercept + ops / throughput, one fit per backbone and configuration.

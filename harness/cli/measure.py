@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from harness.cli.options import (
@@ -24,21 +22,15 @@ def measure(
     firmware: FirmwareOptions,
     board: BoardId = DEFAULT_BOARD,
     station: StationName = None,
-    warmup: Annotated[
-        int, typer.Option(min=0, max=1000, help="Inferences before the timed ones.")
-    ] = 1,
-    repeats: Annotated[int, typer.Option(min=1, max=64, help="Timed inferences.")] = 3,
-    boots: Annotated[
-        int, typer.Option(min=1, max=16, help="Resets, each followed by the repeats.")
-    ] = 1,
-    layers: Annotated[bool, typer.Option(help="Time each layer in a separate pass.")] = True,
-    verify_arena: Annotated[
-        bool, typer.Option("--verify-arena", help="Search for the smallest arena that works.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the input data.")] = 0,
-    again: Annotated[
-        bool, typer.Option("--again", help="Measure even if the store has the row.")
-    ] = False,
+    warmup: int = typer.Option(1, min=0, max=1000, help="Inferences before the timed ones."),
+    repeats: int = typer.Option(3, min=1, max=64, help="Timed inferences."),
+    boots: int = typer.Option(1, min=1, max=16, help="Resets, each followed by the repeats."),
+    layers: bool = typer.Option(True, help="Time each layer in a separate pass."),
+    verify_arena: bool = typer.Option(
+        False, "--verify-arena", help="Search for the smallest arena that works."
+    ),
+    seed: int = typer.Option(0, min=0, help="Seed of the input data."),
+    again: bool = typer.Option(False, "--again", help="Measure even if the store has the row."),
     db: Database = DEFAULT_STORE,
     bench: BenchFile = None,
     json: Json = False,

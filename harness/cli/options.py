@@ -83,15 +83,13 @@ class FirmwareOptions:
     runtime: Runtime = RuntimeName.AOT
     kernels: Kernels = KernelSet.CMSIS_NN
     library: Libraries = None
-    kernels_source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPEC",
-            help="CMSIS-NN tree for the aot runtime: a folder, or a git repository with #commit "
-            "(default: the one that is installed).",
-            show_default=False,
-        ),
-    ] = None
+    kernels_source: str | None = typer.Option(
+        None,
+        metavar="SPEC",
+        help="CMSIS-NN tree for the aot runtime: a folder, or a git repository with #commit "
+        "(default: the one that is installed).",
+        show_default=False,
+    )
     optimization: Level = Optimization.O2
 
     def sweep(self) -> RuntimeSweep:
@@ -111,13 +109,13 @@ class FirmwareOptions:
 class RowOptions:
     """Which rows of the store."""
 
-    campaign: Annotated[str | None, typer.Option(help="Only this campaign.")] = None
-    backbone: Annotated[str | None, typer.Option(help="Only this backbone.")] = None
-    board: Annotated[str | None, typer.Option(help="Only this board.")] = None
+    campaign: str | None = typer.Option(None, help="Only this campaign.")
+    backbone: str | None = typer.Option(None, help="Only this backbone.")
+    board: str | None = typer.Option(None, help="Only this board.")
     # As harness.results.record.Source, whose module takes too long to load.
-    source: Annotated[
-        Literal["hardware", "emulated"] | None, typer.Option(help="Only rows of this source.")
-    ] = None
+    source: Literal["hardware", "emulated"] | None = typer.Option(
+        None, help="Only rows of this source."
+    )
     db: Database = DEFAULT_STORE
 
     def where(self) -> Filter:

@@ -23,22 +23,18 @@ def results(
         str | None, typer.Argument(help="Show one row in full: its key or the start of it.")
     ] = None,
     status: Status = None,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, help="Maximum number of rows.")
-    ] = 50,
-    log: Annotated[bool, typer.Option("--log", help="With a key: the raw UART log.")] = False,
-    compare: Annotated[
-        bool,
-        typer.Option("--compare", help="Group by model: one line per configuration, side by side."),
-    ] = False,
-    arena: Annotated[
-        bool,
-        typer.Option("--arena", help="Group by model: arena as reported, as verified, the host's."),
-    ] = False,
-    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw where SRAM and flash go: .png, .svg or .pdf.")
-    ] = None,
+    limit: int = typer.Option(50, "--limit", "-n", min=1, help="Maximum number of rows."),
+    log: bool = typer.Option(False, "--log", help="With a key: the raw UART log."),
+    compare: bool = typer.Option(
+        False, "--compare", help="Group by model: one line per configuration, side by side."
+    ),
+    arena: bool = typer.Option(
+        False, "--arena", help="Group by model: arena as reported, as verified, the host's."
+    ),
+    model: str | None = typer.Option(None, help="Only this model."),
+    plot: Path | None = typer.Option(
+        None, help="Draw where SRAM and flash go: .png, .svg or .pdf."
+    ),
     json: Json = False,
 ) -> None:
     """List measurements, newest first, or show one."""

@@ -21,36 +21,30 @@ if TYPE_CHECKING:
 
 def run(
     campaign: Annotated[Path, typer.Argument(help="Campaign file (TOML).")],
-    station: Annotated[
-        list[str] | None,
-        typer.Option("--station", "-s", help="Measure here instead of where the file says."),
-    ] = None,
-    samples: Annotated[
-        int | None, typer.Option(min=1, help="Networks per backbone instead of the file's.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed instead of the file's.")] = None,
-    models: Annotated[
-        Path | None,
-        typer.Option(
-            file_okay=False,
-            exists=True,
-            help="Folder to look the file's models up in, sub-folders included.",
-        ),
-    ] = None,
+    station: list[str] | None = typer.Option(
+        None, "--station", "-s", help="Measure here instead of where the file says."
+    ),
+    samples: int | None = typer.Option(
+        None, min=1, help="Networks per backbone instead of the file's."
+    ),
+    seed: int | None = typer.Option(None, min=0, help="Seed instead of the file's."),
+    models: Path | None = typer.Option(
+        None,
+        file_okay=False,
+        exists=True,
+        help="Folder to look the file's models up in, sub-folders included.",
+    ),
     library: Libraries = None,
-    verify_arena: Annotated[
-        bool | None,
-        typer.Option(
-            "--verify-arena/--no-verify-arena",
-            help="Search for the smallest arena that works (default: as the file says).",
-            show_default=False,
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for table, plot and fits (default: results/<campaign name>)."),
-    ] = None,
+    verify_arena: bool | None = typer.Option(
+        None,
+        "--verify-arena/--no-verify-arena",
+        help="Search for the smallest arena that works (default: as the file says).",
+        show_default=False,
+    ),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Print the plan and stop."),
+    out: Path | None = typer.Option(
+        None, help="Folder for table, plot and fits (default: results/<campaign name>)."
+    ),
     db: Database = DEFAULT_STORE,
     bench: BenchFile = None,
     json: Json = False,

@@ -20,12 +20,12 @@ def sample(
     backbone: Annotated[
         str | None, typer.Argument(help="Backbone; without one, the backbones are listed.")
     ] = None,
-    count: Annotated[int, typer.Option("-n", "--samples", min=1, help="How many.")] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
-    first: Annotated[int, typer.Option(min=0, help="Index of the first sample.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Also convert each to int8 .tflite here.")
-    ] = None,
+    count: int = typer.Option(10, "-n", "--samples", min=1, help="How many."),
+    seed: int = typer.Option(0, min=0, help="Seed."),
+    first: int = typer.Option(0, min=0, help="Index of the first sample."),
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Also convert each to int8 .tflite here."
+    ),
     json: Json = False,
 ) -> None:
     """Sample architectures; the same seed gives the same ones on every machine."""

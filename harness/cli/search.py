@@ -49,10 +49,9 @@ def run(
     training: setup.TrainingOptions,
     method: setup.MethodOptions,
     verify: setup.VerifyOptions,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder of the run (default: below results/search)."),
-    ] = None,
+    out: Path | None = typer.Option(
+        None, "--out", "-o", help="Folder of the run (default: below results/search)."
+    ),
     json: Json = False,
 ) -> None:
     """Search a network, train it, quantise it, measure it; write everything into one folder.
@@ -93,8 +92,8 @@ def run(
 @commands.command("compare")
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page and plot.")] = Path(
-        "results/search/compare"
+    out: Path = typer.Option(
+        Path("results/search/compare"), "--out", "-o", help="Folder for page and plot."
     ),
     json: Json = False,
 ) -> None:

@@ -29,15 +29,13 @@ def list_boards(json: Json = False) -> None:
 @commands.command()
 def serve(
     board: Annotated[str, typer.Argument(help="Board to emulate.")] = "nucleo_f746zg",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="TCP port of the probe (0: any free one).")
-    ] = 5555,
-    flash: Annotated[
-        Path | None, typer.Option(help="File that keeps the flash (default: in the cache).")
-    ] = None,
-    baud: Annotated[
-        int | None, typer.Option(min=1200, help="Console speed (default: the board's).")
-    ] = None,
+    port: int = typer.Option(
+        5555, min=0, max=65535, help="TCP port of the probe (0: any free one)."
+    ),
+    flash: Path | None = typer.Option(
+        None, help="File that keeps the flash (default: in the cache)."
+    ),
+    baud: int | None = typer.Option(None, min=1200, help="Console speed (default: the board's)."),
     json: Json = False,
 ) -> None:
     """Serve a virtual board: a pty for its console, pyOCD's remote probe server for its debug port.
