@@ -9,12 +9,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from harness import paths
@@ -167,25 +167,21 @@ def _placed(image: FirmwareImage, folder: Path, start: float, *, cached: bool) -
 def _store(root: Path, project: Project, image: FirmwareImage, start: float) -> FirmwareImage:
     folder = _image_folder(root, project)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))
-    try:
+    with TemporaryDirectory(prefix=".new-", dir=folder.parent, ignore_cleanup_errors=True) as name:
+        fresh = Path(name) / "image"
+        fresh.mkdir()
         shutil.copyfile(image.elf, fresh / "firmware.elf")
         shutil.copyfile(image.map, fresh / "firmware.map")
         text = json.dumps(to_json(image), indent=2, sort_keys=True)
         (fresh / "image.json").write_text(text + "\n", encoding="utf-8")
-        fresh.chmod(0o755)
         if folder.exists() and _load(root, project, start) is None:
             # A damaged image; move it away in one step, as a reader may be inside.
-            folder.rename(Path(tempfile.mkdtemp(prefix=".bad-", dir=folder.parent)) / "image")
+            folder.rename(Path(name) / "damaged")
         try:
             fresh.rename(folder)
         except OSError:
             if _load(root, project, start) is None:
                 raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        for bad in folder.parent.glob(".bad-*"):
-            shutil.rmtree(bad, ignore_errors=True)
     return _placed(image, folder, start, cached=False)
 
 

@@ -8,11 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from harness.errors import ToolchainMissing
 from harness.paths import cache_dir
@@ -158,25 +158,24 @@ def prepare_core(cache: Path | None = None) -> Path:
     if _has_version(package, number):
         return core
     package.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".tool-scons-", dir=package.parent))
     spec = {"owner": "platformio", "id": None, "name": "tool-scons", "requirements": None}
     manifest = {"name": "tool-scons", "version": number, "description": "SCons from PyPI"}
     meta = {"type": "tool", "name": "tool-scons", "version": number, "spec": {**spec, "uri": None}}
-    (fresh / "package.json").write_text(json.dumps(manifest), encoding="utf-8")
-    (fresh / ".piopm").write_text(json.dumps(meta), encoding="utf-8")
-    (fresh / "scons.py").write_text("from SCons.Script import main\n\nmain()\n", encoding="utf-8")
-    fresh.chmod(0o755)
-    try:
-        if package.exists():
-            package.rename(Path(tempfile.mkdtemp(prefix=".old-", dir=package.parent)) / "scons")
-        fresh.rename(package)
-    except OSError:
-        # Another process was faster; its package is as good.
-        shutil.rmtree(fresh, ignore_errors=True)
-        if not _has_version(package, number):
-            raise
-    for old in package.parent.glob(".old-*"):
-        shutil.rmtree(old, ignore_errors=True)
+    script = "from SCons.Script import main\n\nmain()\n"
+    with TemporaryDirectory(prefix=".scons-", dir=core, ignore_cleanup_errors=True) as name:
+        fresh = Path(name) / "fresh"
+        fresh.mkdir()
+        (fresh / "package.json").write_text(json.dumps(manifest), encoding="utf-8")
+        (fresh / ".piopm").write_text(json.dumps(meta), encoding="utf-8")
+        (fresh / "scons.py").write_text(script, encoding="utf-8")
+        try:
+            if package.exists():
+                package.rename(Path(name) / "old")
+            fresh.rename(package)
+        except OSError:
+            # Another process was faster; its package is as good.
+            if not _has_version(package, number):
+                raise
     return core
 
 

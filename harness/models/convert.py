@@ -135,12 +135,10 @@ def to_int8_tflite(model: keras.Model, representative: NDArray[np.float32]) -> b
         converter.inference_input_type = tensorflow.int8
         converter.inference_output_type = tensorflow.int8
         try:
-            content = converter.convert()
+            return bytes(converter.convert())
         except Exception as failure:
             # The converter raises many types, all of which mean that it cannot take this model.
             reason = failure
-        else:
-            return bytes(content)
     raise ModelError(
         f"TensorFlow cannot convert '{model.name}' to int8: {reason}",
         where=log.tail() or None,

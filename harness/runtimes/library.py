@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError
+from harness.files import draft_of
 from harness.paths import cache_dir
 
 SOURCE_SUFFIXES = frozenset({".c", ".cc", ".cpp", ".S"})
@@ -118,9 +119,8 @@ def _fetched(spec: str) -> Path:
         if len(folders) != 1:
             raise _FetchError(f"    PlatformIO installed {len(folders)} packages instead of one")
         record = {"spec": spec, "root": str(folders[0]), "source": source}
-        fresh = store / ".resolved.json"
-        fresh.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        fresh.replace(store / "resolved.json")
+        with draft_of(store / "resolved.json") as draft:
+            draft.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         return folders[0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,16 +25,14 @@ def emit(model: TFLiteModel, program: Program, plan: Plan) -> tuple[dict[str, st
     return files, sum(model.graph.tensors[index].bytes for index in places)
 
 
+@dataclass(frozen=True, slots=True)
 class _Writer:
-    """Formats the C file; `places` are the offsets of constants in the weights."""
+    """Formats the C file."""
 
-    def __init__(
-        self, graph: Graph, program: Program, plan: Plan, places: Mapping[int, int]
-    ) -> None:
-        self._graph = graph
-        self._program = program
-        self._plan = plan
-        self._places = places
+    graph: Graph
+    program: Program
+    plan: Plan
+    places: Mapping[int, int]  # offsets of constants in the weights
 
     def lines(self) -> Iterator[str]:
         yield "/* Generated for one model; not to be edited. */"
@@ -43,32 +42,32 @@ class _Writer:
         yield ""
         yield "extern const uint8_t model_weights[];"
         yield (
-            f"static uint8_t arena[{self._plan.arena_bytes}] "
+            f"static uint8_t arena[{self.plan.arena_bytes}] "
             '__attribute__((aligned(16), section(".bss.model_arena")));'
         )
-        for number, step in enumerate(self._program.steps):
+        for number, step in enumerate(self.program.steps):
             yield from self._block(number, step)
         yield ""
         yield "static const aot_step_t steps[] = {"
-        for number, step in enumerate(self._program.steps):
+        for number, step in enumerate(self.program.steps):
             check = f"aot_{step.kernel}_scratch" if step.checks_scratch else "NULL"
             block = f"&block_{number}" if step.block else "NULL"
             yield f"    {{aot_{step.kernel}, {check}, {block}, {step.scratch_bytes}}},"
         yield "};"
         yield "static const model_layer_t layers[] = {"
-        for step in self._program.steps:
-            layer = self._graph.layer(step.operator)
+        for step in self.program.steps:
+            layer = self.graph.layer(step.operator)
             yield f'    {{"{layer.name}", "{layer.operator}"}},'
         yield "};"
-        for kind, indices in (("inputs", self._graph.inputs), ("outputs", self._graph.outputs)):
-            rows = (f"{{{self._plan.offsets[i]}, {self._graph.tensors[i].bytes}}}" for i in indices)
+        for kind, indices in (("inputs", self.graph.inputs), ("outputs", self.graph.outputs)):
+            rows = (f"{{{self.plan.offsets[i]}, {self.graph.tensors[i].bytes}}}" for i in indices)
             yield f"static const aot_io_t {kind}[] = {{{', '.join(rows)}}};"
         yield ""
         yield "const aot_graph_t aot_graph = {"
         yield "    steps, layers, inputs, outputs, arena,"
         yield (
-            f"    {len(self._program.steps)}, {len(self._graph.inputs)}, "
-            f"{len(self._graph.outputs)}, {self._plan.arena_bytes},"
+            f"    {len(self.program.steps)}, {len(self.graph.inputs)}, "
+            f"{len(self.graph.outputs)}, {self.plan.arena_bytes},"
         )
         yield "};"
 
@@ -99,7 +98,7 @@ class _Writer:
         if isinstance(value, Scratch):
             if not step.scratch_bytes:
                 return "NULL"
-            return f"({value.ctype} *)(arena + {self._plan.scratch[number]})"
+            return f"({value.ctype} *)(arena + {self.plan.scratch[number]})"
         if isinstance(value, Table):
             return f"{name}_{number}"
         if isinstance(value, Braces):
@@ -112,9 +111,9 @@ class _Writer:
         index = pointer.tensor
         if index < 0:
             return "NULL"
-        if index in self._places:
-            return f"(const {pointer.ctype} *)(model_weights + {self._places[index]})"
-        return f"({pointer.ctype} *)(arena + {self._plan.offsets[index]})"
+        if index in self.places:
+            return f"(const {pointer.ctype} *)(model_weights + {self.places[index]})"
+        return f"({pointer.ctype} *)(arena + {self.plan.offsets[index]})"
 
 
 def _collect_weights(graph: Graph, program: Program) -> tuple[bytes, dict[int, int]]:
