@@ -106,7 +106,6 @@ class Console:
         """Send a command until its answer is complete.
 
         Args:
-            command: Encoded command.
             collect: Makes the answer of the records that came; None while something is missing.
             what: Name of the answer for messages.
             timeout_s: Deadline of each try.

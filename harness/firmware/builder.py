@@ -58,10 +58,8 @@ def build(
     """Build an image, or return it when it was built before.
 
     Args:
-        board: Board to build for.
         model: The network, whose hash identifies the image; None for a runtime that takes any.
         sources: What the runtime generated for it.
-        options: Compiler and board options.
         slot: Preferred project folder; a busy one is passed over for the next.
         jobs: Compiler processes at a time; by default as many as there are cores, four at most.
         cache_dir: Where projects and images live instead of `harness.paths.cache_dir`.

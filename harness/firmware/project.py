@@ -113,11 +113,8 @@ def plan_project(
 
 
 def _build_info(build_id: str, model: TFLiteModel | None, sources: GeneratedSources) -> str:
-    """Return ``build_info.c``: identity, tensor sizes and the inputs' staging memory.
-
-    Without a model the tensors are the runtime's to know, and staging has a fixed size.
-    """
-    if model is None:
+    """Return ``build_info.c``: identity, tensor sizes and the inputs' staging memory."""
+    if model is None:  # the tensors are the runtime's to know, and staging has a fixed size
         return f"""/* Generated. */
 #include "build_info.h"
 

@@ -188,11 +188,7 @@ def _has_version(package: Path, number: str) -> bool:
 
 
 def _scons_package_version(scons: str) -> str:
-    """Return PlatformIO's number of the SCons that it wants: 4.11.1 is 4.41101.0.
-
-    Raises:
-        ToolchainMissing: That is another release than the installed `scons`.
-    """
+    """Return PlatformIO's number of its SCons, 4.41101.0 for 4.11.1; refuse another release."""
     from platformio.dependencies import get_core_dependencies
 
     wanted = get_core_dependencies()["tool-scons"]

@@ -262,10 +262,7 @@ def flash(image_elf: Path, station: Station, board: Board) -> FlashReport:
 
 
 def _read_plainly(target: Any) -> None:
-    """Keep pyOCD from looking at every byte it reads for software breakpoints: we set none.
-
-    It does so one Python call a byte, which is most of the time of comparing an image.
-    """
+    """Keep pyOCD from looking for software breakpoints, one Python call a byte it reads."""
     from pyocd.debug.breakpoints.software import SoftwareBreakpointProvider
 
     class Unfiltered(SoftwareBreakpointProvider):
