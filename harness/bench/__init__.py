@@ -12,6 +12,12 @@ from harness.bench.lock import station_lock
 from harness.bench.station import Bench, Station, virtual_bench
 
 __all__ = [
-    "Bench", "Station", "check", "discover", "load_bench", "station_lock", "virtual_bench",
+    "Bench",
+    "Station",
+    "check",
+    "discover",
+    "load_bench",
+    "station_lock",
+    "virtual_bench",
     "write_bench",
-]  # fmt: skip
+]

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 from harness.bench import Bench
 from harness.campaign.config import CampaignConfig
+from harness.campaign.measure import Built, build_job, run_job
 from harness.campaign.outcome import Outcome, write_outcome
 from harness.campaign.plan import Job, plan
+from harness.campaign.prepare import prepare
 from harness.campaign.runner import Listener, Summary, run
 from harness.firmware.toolchain import ensure_toolchain
+from harness.results.record import Measurement
 
 if TYPE_CHECKING:
-    from harness.campaign.measure import Built
-    from harness.results.record import Measurement
     from harness.results.store import Store
 
 Step = Callable[[str], AbstractContextManager[object]]
@@ -65,7 +66,6 @@ def measure_job(job: Job, store: Store, *, again: bool, step: Step) -> tuple[Mea
     A usable row of the store is returned as it is, unless `again` is set. Raises any stage's error;
     nothing is stored then.
     """
-    from harness.campaign.measure import run_job
     from harness.capture.session import BoardSession
 
     row = None if again else store.get(job.key)
@@ -80,9 +80,6 @@ def measure_job(job: Job, store: Store, *, again: bool, step: Step) -> tuple[Mea
 
 def build_now(job: Job, step: Step) -> Built:
     """Prepare and build one job in this process; raise as `prepare` and `build_job`."""
-    from harness.campaign.measure import build_job
-    from harness.campaign.prepare import prepare
-
     with step("reference outputs"):
         prepared = prepare(job.spec)
     with step("building"):

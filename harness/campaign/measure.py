@@ -5,20 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
 from harness.campaign.rows import assemble
-from harness.capture import CapturePlan
+from harness.capture import Capture, CapturePlan
 from harness.errors import IdentityError
+from harness.firmware import FirmwareImage, build
 from harness.models import TFLiteModel, read_model
 from harness.results.record import Measurement
 from harness.runtimes import GeneratedSources, get_runtime
-
-if TYPE_CHECKING:
-    from harness.capture import Capture
-    from harness.firmware import FirmwareImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,6 @@ def build_job(job: Job, prepared: Prepared, *, slot: int = 0) -> Built:
     Raises `RuntimeUnsupported` if the runtime, or the firmware shared by many models, cannot take
     the network, and `BuildError` if the compiler or linker refuses it.
     """
-    from harness.firmware import build
     from harness.firmware.shared import build_shared
 
     model = read_model(prepared.content, name=job.spec.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,8 +150,6 @@ def _slug(label: str) -> str:
 
 
 def _figures(fit: Fit) -> Mapping[str, Any]:
-    from dataclasses import asdict
-
     latency = fit.latency
     return {
         "board": fit.fingerprint.board,

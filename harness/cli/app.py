@@ -9,7 +9,8 @@ from importlib import import_module
 
 import typer
 
-from harness.cli.groups import grouped
+from harness import __version__
+from harness.cli.options import grouped
 from harness.cli.output import note
 from harness.errors import EXIT_INTERRUPTED, HarnessError
 
@@ -31,8 +32,6 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from harness import __version__
-
         typer.echo(f"tinyml-harness {__version__}")
         raise typer.Exit
 

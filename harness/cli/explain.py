@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.options import BoardId, FirmwareOptions, Json, ModelFile
 from harness.cli.output import note, print_json, print_table
+from harness.errors import ConfigError
 from harness.paths import DEFAULT_BOARD
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ def explain(
     branches.
     """
     from harness.campaign.sweep import RuntimeSweep
-    from harness.errors import ConfigError
 
     sweeps = [firmware.sweep()]
     if against is not None:

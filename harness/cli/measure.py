@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from harness.cli.options import (
-    BenchFile,
-    BoardId,
-    Database,
-    FirmwareOptions,
-    Json,
-    ModelFile,
-    StationName,
-)
+from harness.cli import options
 from harness.cli.output import note, print_json
 from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
 
 
 def measure(
-    model: ModelFile,
-    firmware: FirmwareOptions,
-    board: BoardId = DEFAULT_BOARD,
-    station: StationName = None,
+    model: options.ModelFile,
+    firmware: options.FirmwareOptions,
+    board: options.BoardId = DEFAULT_BOARD,
+    station: options.StationName = None,
     warmup: int = typer.Option(1, min=0, max=1000, help="Inferences before the timed ones."),
     repeats: int = typer.Option(3, min=1, max=64, help="Timed inferences."),
     boots: int = typer.Option(1, min=1, max=16, help="Resets, each followed by the repeats."),
@@ -31,9 +23,9 @@ def measure(
     ),
     seed: int = typer.Option(0, min=0, help="Seed of the input data."),
     again: bool = typer.Option(False, "--again", help="Measure even if the store has the row."),
-    db: Database = DEFAULT_STORE,
-    bench: BenchFile = None,
-    json: Json = False,
+    db: options.Database = DEFAULT_STORE,
+    bench: options.BenchFile = None,
+    json: options.Json = False,
 ) -> None:
     """Build, flash and measure a model; print latency, memory, flash and layers."""
     from harness.bench import load_bench

@@ -11,8 +11,7 @@ import typer
 import typer.core
 
 from harness.cli import search_setup as setup
-from harness.cli.groups import grouped
-from harness.cli.options import Json
+from harness.cli.options import Json, grouped
 from harness.cli.output import note, print_json, print_ready_table, print_table
 from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED
 

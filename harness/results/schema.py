@@ -83,8 +83,7 @@ def _columns(record: type, *, apart: Collection[str] = ()) -> Iterator[sa.Column
     kinds = types_of(record)
     for spec in fields(record):
         if spec.name not in apart:
-            optional = spec.default is None
-            yield sa.Column(spec.name, _TYPES[kinds[spec.name]], nullable=optional)
+            yield sa.Column(spec.name, _TYPES[kinds[spec.name]], nullable=spec.default is None)
 
 
 def _measurement_id() -> sa.Column[Any]:
