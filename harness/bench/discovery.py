@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 from harness.bench.station import VIRTUAL_PROBE, Bench, Station
 from harness.boards import Board, all_boards
@@ -45,15 +46,10 @@ def list_probes(wanted: str = "") -> tuple[SeenProbe, ...]:
     for probe in ConnectHelper.get_all_connected_probes(
         blocking=False, unique_id=wanted if ":" in wanted else None, print_wait_message=False
     ):
-        info = probe.associated_board_info
-        found.append(
-            SeenProbe(
-                unique_id=probe.unique_id,
-                description=f"{probe.vendor_name} {probe.product_name}".strip(),
-                board_id=getattr(probe, "board_id", None),
-                board_name=info.name if info is not None else None,
-            )
-        )
+        description = f"{probe.vendor_name} {probe.product_name}".strip()
+        board_id = getattr(probe, "board_id", None)
+        name = getattr(probe.associated_board_info, "name", None)
+        found.append(SeenProbe(probe.unique_id, description, board_id, name))
     return tuple(found)
 
 
@@ -109,11 +105,10 @@ def discover(
 
 
 def _board_of(probe: SeenProbe, boards: Sequence[Board]) -> Board | None:
-    for board in boards:
-        if probe.board_id is not None and probe.board_id in board.facts.probe_board_ids:
-            return board
+    by_id = (board for board in boards if probe.board_id in board.facts.probe_board_ids)
     name = _plain(probe.board_name or "")
-    return next((board for board in boards if name and name == _plain(board.id)), None)
+    by_name = (board for board in boards if name and name == _plain(board.id))
+    return next(chain(by_id, by_name), None)
 
 
 def _plain(name: str) -> str:
@@ -130,7 +125,5 @@ def _same_device(unique_id: str, serial_number: str | None) -> bool:
 def _free_name(wanted: str, stations: Sequence[Station]) -> str:
     clean = re.sub(r"[^A-Za-z0-9._-]", "-", wanted)
     taken = {station.name for station in stations}
-    name, number = clean, 2
-    while name in taken:
-        name, number = f"{clean}-{number}", number + 1
-    return name
+    names = chain([clean], (f"{clean}-{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)

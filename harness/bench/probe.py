@@ -81,10 +81,8 @@ def quiet_pyocd() -> Iterator[deque[str]]:
 def open_session(probe_id: str, options: Mapping[str, Any]) -> Any:
     """Return an open `pyocd.core.session.Session` on one probe; the caller closes it.
 
-    Raises:
-        ProbeNotFound: No such probe, or it vanished.
-        ProbeBusy: Another program has it.
-        BenchError: No permission, or the chip behind the probe does not answer.
+    Raises `ProbeNotFound` if there is none or it vanished, `ProbeBusy` if another program has it,
+    `BenchError` without permission or if the chip does not answer.
     """
     from pyocd.core.session import Session
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.campaign.plan import Job
     from harness.capture import Capture
 
+_IDENTITY = ("clock_hz", "clock_source", "icache", "dcache", "art")
 _COSTS = ("macs", "ops", "parameters", "working_memory_bytes")
 
 
@@ -35,8 +36,8 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
     )
     issues, arena = _issues(job, capture, comparison.bit_exact), capture.arena
     on_host = arena and default_reference() == "tflm"  # else its wheel is not installed
-    flash = {f"flash_{part}_bytes": size for part, size in asdict(built.image.sizes).items()}
     image, sources, graph = built.image, built.sources, built.model.graph
+    flash = {f"flash_{part}_bytes": size for part, size in asdict(image.sizes).items()}
     return Measurement(
         **{**_provenance(job, campaign), "model_sha256": built.model.sha256},
         **{name: getattr(graph, name) for name in _COSTS},
@@ -52,11 +53,7 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
         issues=issues,
         chip_uid=identity.uid,
         timing_model=capture.timing_model,
-        clock_hz=identity.clock_hz,
-        clock_source=identity.clock_source,
-        icache=identity.icache,
-        dcache=identity.dcache,
-        art=identity.art,
+        **{name: getattr(identity, name) for name in _IDENTITY},
         cycles=capture.cycles,
         latency_us=median,
         latency_ci_low_us=low,

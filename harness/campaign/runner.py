@@ -100,11 +100,8 @@ def run(
 ) -> Summary:
     """Measure every job that has no usable row in the store; return counts and times.
 
-    Failures are in the rows. `open_session` replaces `BoardSession.open` in tests.
-
-    Raises:
-        ToolchainMissing: There is no compiler.
-        ResultsError: The store cannot be written; committed rows are kept.
+    Failures are in the rows. Raises `ToolchainMissing` if there is no compiler, `ResultsError` if
+    the store cannot be written; committed rows are kept. `open_session` is for tests.
     """
     start = time.perf_counter()
     known = store.keys()

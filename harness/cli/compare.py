@@ -39,13 +39,9 @@ def compare(
     """Compare the rows of AFTER with those of BEFORE; exit 1 if something became worse."""
     from harness.results.equivalence import compare_rows
 
+    old, new = _rows(before), _rows(after)
     result = compare_rows(
-        _rows(before),
-        _rows(after),
-        metric=metric,
-        margin=margin,
-        across=tuple(across or ()),
-        degraded=degraded,
+        old, new, metric=metric, margin=margin, across=across or (), degraded=degraded
     )
     if json:
         print_json(result.as_json())

@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,9 +56,9 @@ def doctor(bench: BenchFile = None, json: Json = False) -> None:
 
 def run_checks(bench: Path | None = None) -> Iterator[Check]:
     """Yield every finding; one that fails never hides the next."""
-    version = platform.python_version()
     old = sys.version_info < (3, 11)
-    yield Check("Python", not old, version, "install Python 3.11 or newer" if old else "")
+    fix = "install Python 3.11 or newer" if old else ""
+    yield Check("Python", not old, platform.python_version(), fix)
     for module, extra, purpose in _PACKAGES:
         present = importlib.util.find_spec(module) is not None
         fix = "" if present else f"pip install 'tinyml-harness[{extra}]' for {purpose}"
@@ -82,8 +83,6 @@ def _compiler() -> Check:
 
 
 def _platformio() -> Check:
-    from importlib.metadata import PackageNotFoundError, version
-
     try:
         found = f"PlatformIO {version('platformio')}, SCons {version('scons')}"
     except PackageNotFoundError as failure:

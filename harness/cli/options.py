@@ -39,16 +39,12 @@ BenchFile = Annotated[
         "--bench",
         envvar="HARNESS_BENCH",
         help="Bench file (default: ./bench.toml, else the virtual boards).",
-        show_default=False,
     ),
 ]
 StationName = Annotated[
     str | None,
     typer.Option(
-        "--station",
-        "-s",
-        help="Station of the bench (default: the first one that has the board).",
-        show_default=False,
+        "--station", "-s", help="Station of the bench (default: the first one that has the board)."
     ),
 ]
 BoardId = Annotated[str, typer.Option("--board", "-b", help="Board.")]
@@ -66,7 +62,6 @@ Libraries = Annotated[
         metavar="[KERNELS=]SPEC",
         help="PlatformIO spec of the TFLM library, for all kernels or for these; may be repeated "
         "(default: $HARNESS_TFLM).",
-        show_default=False,
     ),
 ]
 Status = Annotated[
@@ -90,7 +85,6 @@ class FirmwareOptions:
         metavar="SPEC",
         help="CMSIS-NN tree for the aot runtime: a folder, or a git repository with #commit "
         "(default: the one that is installed).",
-        show_default=False,
     )
     optimization: Level = Optimization.O2
 

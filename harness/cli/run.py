@@ -39,7 +39,6 @@ def run(
         None,
         "--verify-arena/--no-verify-arena",
         help="Search for the smallest arena that works (default: as the file says).",
-        show_default=False,
     ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Print the plan and stop."),
     out: Path | None = typer.Option(

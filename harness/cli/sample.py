@@ -56,7 +56,7 @@ def sample(
     print_table(
         f"{backbone}, seed {seed}",
         ("index", "id", "MACs", "ops", "parameters", "working memory"),
-        [tuple(list(row.values())[:6]) for row in rows],
+        [tuple(row.values())[:6] for row in rows],
     )
     if out is not None:
         note(f"{len(rows)} models in {out}")

@@ -146,8 +146,7 @@ def _redact(text: str, url: URL) -> str:
 
 def _advice(cause: BaseException) -> tuple[str, str]:
     if isinstance(cause, sqlite3.Error):
-        number = getattr(cause, "sqlite_errorcode", None)
-        return _SQLITE_ADVICE.get(-1 if number is None else number & 0xFF, _OTHER)
+        return _SQLITE_ADVICE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF, _OTHER)
     state = getattr(cause, "sqlstate", None) or ""
     for prefix, advice in _POSTGRES_ADVICE:
         if state.startswith(prefix):

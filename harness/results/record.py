@@ -64,21 +64,13 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True, config=_CHECKED)
 class LayerCycles:
-    """Cycles of one layer in the separate profiling pass.
+    """Cycles of one layer in the separate profiling pass."""
 
-    Attributes:
-        index: Position in execution order, from 0.
-        name: The layer's name in the model.
-        operator: TFLite builtin name, such as ``CONV_2D``.
-        macs: Multiply-accumulates, None where the operator has no count.
-        cycles: Core cycles, None when it was not profiled.
-    """
-
-    index: Int
-    name: str
-    operator: str
-    macs: Int | None = None
-    cycles: Int | None = None
+    index: Int  # position in execution order, from 0
+    name: str  # as in the model
+    operator: str  # TFLite builtin name, such as CONV_2D
+    macs: Int | None = None  # None where the operator has no count
+    cycles: Int | None = None  # None when it was not profiled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, config=_CHECKED)

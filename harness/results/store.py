@@ -208,12 +208,8 @@ class Store:
     ) -> list[Measurement]:
         """Return the rows that match, in the order they were stored.
 
-        Args:
-            where: Conditions; without one on the status, failed attempts are returned too.
-            limit: Maximum number of rows.
-            newest_first: Reverse the order (before `limit` applies).
-            with_layers: Load the layers; without, `layers` is empty.
-            with_log: Load the raw UART log; without, `raw_log` is None.
+        Without a condition on the status, failed attempts are returned too. `newest_first` reverses
+        the order before `limit` applies. Layers and log are empty where they are not loaded.
         """
         order = measurement.c.id.desc() if newest_first else measurement.c.id.asc()
         query = select(measurement).where(*where.clauses()).order_by(order).limit(limit)
