@@ -60,21 +60,44 @@ class Choice(keras.layers.Layer):
         return ops.softmax(logits / temperature)
 
 
-def distribution_of(widths: Sequence[int], weights: Any) -> Any:
-    """Return the weight of each channel count from 0 to the last of `widths`, by a decision."""
-    return ops.matmul(weights, ops.one_hot(ops.array(widths), widths[-1] + 1, dtype=weights.dtype))
+class Width(keras.layers.Layer):
+    """Turn the weights of a width decision into a distribution over channel counts.
+
+    Args:
+        widths: The options, ascending.
+        channels: Channels of the tensor, at least the last of `widths`.
+    """
+
+    def __init__(self, widths: Sequence[int], channels: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.widths, self.channels = tuple(widths), channels
+
+    def call(self, weights: Any) -> Any:
+        """Return the weight of each channel count from 0 to `channels`: shape (channels + 1,)."""
+        rows = ops.one_hot(ops.array(self.widths), self.channels + 1, dtype=weights.dtype)
+        return ops.matmul(weights, rows)
 
 
-def masked(tensor: Any, distribution: Any) -> Any:
-    """Multiply each channel by the weight with which it is there: of all larger channel counts."""
+class Mask(keras.layers.Layer):
+    """Multiply each channel by the weight with which it is there."""
+
+    def call(self, tensor: Any, distribution: Any) -> Any:
+        """Return (..., channels) masked by a distribution over channel counts."""
+        return tensor * ops.cast(presence(distribution), tensor.dtype)
+
+
+class Branch(keras.layers.Layer):
+    """Mix a block's output with what stands in for it: the depth decision."""
+
+    def call(self, kept: Any, skipped: Any, weights: Any) -> Any:
+        """Return weights[1] · kept + weights[0] · skipped."""
+        return weights[1] * kept + weights[0] * skipped
+
+
+def presence(distribution: Any) -> Any:
+    """Return the weight with which each channel is there: that of all larger channel counts."""
     # From the right, because sums of one-hot weights are exact that way as well.
-    presence = ops.flip(ops.cumsum(ops.flip(distribution)))[1:]
-    return tensor * ops.cast(presence, tensor.dtype)
-
-
-def mixed(kept: Any, skipped: Any, gate: Any) -> Any:
-    """Mix a block's output with what stands in for it, by the weights of the depth decision."""
-    return gate[1] * kept + gate[0] * skipped
+    return ops.flip(ops.cumsum(ops.flip(distribution)))[1:]
 
 
 def padded(distribution: Any, channels: int) -> Any:

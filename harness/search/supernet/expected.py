@@ -18,7 +18,7 @@ from harness.fit.features import ALIGNMENT, FEATURES
 from harness.search.cost.counts import Counts
 from harness.search.space.grid import Grid
 from harness.search.space.skeleton import SuperBlock, SuperConv, width_name
-from harness.search.supernet.decisions import agreement, distribution_of, mixed, padded
+from harness.search.supernet.decisions import agreement, padded
 
 
 def expected_counts(grid: Grid, weights: Mapping[str, Any]) -> Counts:
@@ -59,11 +59,12 @@ class _Walk:
         height, width = self._size
         self._size = (-(-height // conv.stride), -(-width // conv.stride))
         if conv.width is not None:
-            weights = self._weights[width_name(conv.width)]
-            self._width = distribution_of(self._grid.widths[conv.width], weights)
+            widths = self._grid.widths[conv.width]
+            rows = ops.one_hot(ops.array(widths), widths[-1] + 1, dtype="float64")
+            self._width = ops.matmul(self._weights[width_name(conv.width)], rows)
         self._weights_of(conv.kernel, into, self._width, present, depthwise=conv.depthwise)
-        after = prod(self._size) * _mean(self._width)
-        self.memory.append(present * (before * _mean(into) + after))
+        source, sink = _mean(into), _mean(self._width)
+        self.memory.append(present * (before * source + prod(self._size) * sink))
 
     def block(self, block: SuperBlock) -> None:
         width, size = self._width, self._size
@@ -83,7 +84,8 @@ class _Walk:
             self._count("pooled_elements", gate[0] * (prod(size) * _mean(width)))
             self._count("layers", gate[0])
         channels = max(width.shape[0], self._width.shape[0]) - 1
-        self._width = mixed(padded(self._width, channels), padded(width, channels), gate)
+        kept, skipped = padded(self._width, channels), padded(width, channels)
+        self._width = gate[1] * kept + gate[0] * skipped
 
     def classifier(self, classes: int) -> None:
         width = _mean(self._width)

@@ -14,14 +14,7 @@ from harness.backbones import Architecture
 from harness.backbones.draw import Draw, key_of
 from harness.search.space.grid import Grid
 from harness.search.space.skeleton import SuperBlock, SuperConv, width_name
-from harness.search.supernet.decisions import (
-    Choice,
-    agreement,
-    distribution_of,
-    masked,
-    mixed,
-    padded,
-)
+from harness.search.supernet.decisions import Branch, Choice, Mask, Width, agreement, padded
 
 _BATCH_NORM_EPSILON = 1e-3  # as in the networks that backbones build
 _BATCH_NORM_MOMENTUM = 0.9  # a search has a few hundred steps, not tens of thousands
@@ -57,6 +50,8 @@ class Supernet(keras.Model):
             self.choices[block.gate] = Choice(2, (start or {}).get(block.gate), name=block.gate)
         self.convs: dict[str, Any] = {}
         self.norms: dict[str, Any] = {}
+        self.out_widths: dict[str, Any] = {}
+        self.mask, self.branch = Mask(), Branch()
         self._make(skeleton.stem, skeleton.input_shape[2])
         width = self._most(skeleton.stem)
         for block in skeleton.blocks:
@@ -141,8 +136,10 @@ class Supernet(keras.Model):
             return output, padded(inner, channels)
         gate = weights[block.gate]
         skipped = self.average[block.stride](tensor) if block.stride > 1 else tensor
-        inner, width = padded(inner, channels), padded(width, channels)
-        return mixed(output, skipped, gate), mixed(inner, width, gate)
+        return (
+            self.branch(output, skipped, gate),
+            self.branch(padded(inner, channels), padded(width, channels), gate),
+        )
 
     def _conv(
         self, conv: SuperConv, tensor: Any, width: Any, weights: Weights, training: bool
@@ -151,9 +148,9 @@ class Supernet(keras.Model):
         if conv.activation != "linear":
             tensor = ops.relu6(tensor) if conv.activation == "relu6" else ops.relu(tensor)
         if conv.width is not None:
-            width = distribution_of(self.grid.widths[conv.width], weights[width_name(conv.width)])
+            width = self.out_widths[conv.name](weights[width_name(conv.width)])
         # A depthwise layer needs its mask too: normalisation shifts channels that are not there.
-        return masked(tensor, width), width
+        return self.mask(tensor, width), width
 
     def _make(self, conv: SuperConv, channels: int) -> None:
         common: dict[str, Any] = {"use_bias": False, "name": conv.name}
@@ -167,6 +164,8 @@ class Supernet(keras.Model):
                 self._most(conv), conv.kernel, conv.stride, "same",
                 kernel_initializer=self._initializer(), **common,
             )  # fmt: skip
+            widths = self.grid.widths[conv.width or ("", 0)]
+            self.out_widths[conv.name] = Width(widths, widths[-1])
         layer.build((None, None, None, channels))
         norm = keras.layers.BatchNormalization(
             epsilon=_BATCH_NORM_EPSILON, momentum=_BATCH_NORM_MOMENTUM, name=f"{conv.name}_bn"

@@ -9,7 +9,7 @@ import pytest
 from harness.backbones import Architecture, backbone_names, get_backbone
 from harness.search import full_grid
 from harness.search.space.grid import thinned
-from harness.search.supernet.decisions import Choice, distribution_of, masked, mixed
+from harness.search.supernet.decisions import Branch, Choice, Mask, Width
 from harness.search.supernet.network import Supernet
 
 SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
@@ -151,15 +151,17 @@ def test_neighbouring_widths_share_evidence() -> None:
 
 
 def test_a_width_masks_what_is_beyond_it() -> None:
-    tensor = np.ones((1, 1, 1, 4), np.float32)
-    narrow = distribution_of((2, 4), np.array([1.0, 0.0], np.float32))
-    np.testing.assert_array_equal(np.asarray(masked(tensor, narrow))[0, 0, 0], [1, 1, 0, 0])
-    between = distribution_of((2, 4), np.array([0.25, 0.75], np.float32))
-    np.testing.assert_allclose(np.asarray(between), [0, 0, 0.25, 0, 0.75])
-    np.testing.assert_allclose(np.asarray(masked(tensor, between))[0, 0, 0], [1, 1, 0.75, 0.75])
+    width, mask = Width((2, 4), channels=5), Mask()
+    tensor = np.ones((1, 1, 1, 5), np.float32)
+    narrow = width(np.array([1.0, 0.0], np.float32))
+    np.testing.assert_array_equal(np.asarray(mask(tensor, narrow))[0, 0, 0], [1, 1, 0, 0, 0])
+    between = width(np.array([0.25, 0.75], np.float32))
+    np.testing.assert_allclose(np.asarray(between), [0, 0, 0.25, 0, 0.75, 0])
+    np.testing.assert_allclose(np.asarray(mask(tensor, between))[0, 0, 0], [1, 1, 0.75, 0.75, 0])
 
 
 def test_a_branch_mixes_keep_and_skip() -> None:
+    branch = Branch()
     kept, skipped = np.full((2, 3), 10.0), np.full((2, 3), 2.0)
-    assert mixed(kept, skipped, np.array([1.0, 0.0])).max() == 2
-    assert mixed(kept, skipped, np.array([0.25, 0.75])).max() == 8
+    assert np.asarray(branch(kept, skipped, np.array([1.0, 0.0]))).max() == 2
+    assert np.asarray(branch(kept, skipped, np.array([0.25, 0.75]))).max() == 8
