@@ -97,7 +97,8 @@ def write_fits(
 
     A configuration that cannot be fitted is a note, not a failure.
     """
-    from harness.fit import fit_all, save_fit
+    from harness.fit import save_fit
+    from harness.fit.regress import fit_all
     from harness.report.plot import plot_latency
 
     rows = [row for row in best_per_key(rows) if row.backbone is not None]
@@ -124,7 +125,7 @@ def _pool(
     fits: list[Fit], rows: Sequence[Measurement], outcome: Outcome, *, degraded: bool
 ) -> Fit | None:
     """Fit across the backbones of a configuration, where there are several."""
-    from harness.fit import fit_rows
+    from harness.fit.regress import fit_rows
 
     if len(fits) == 1:
         return None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from harness.campaign.plan import Job
     from harness.errors import HarnessError
     from harness.results.record import Measurement
-    from harness.search import EpochReport
+    from harness.search.supernet.options import EpochReport
     from harness.search.training.options import TrainReport
 
 

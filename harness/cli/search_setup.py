@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.fit import Fit
     from harness.results.record import Measurement
     from harness.results.store import Store
-    from harness.search import Budgets
+    from harness.search.cost.budgets import Budgets
     from harness.search.plan import Measure, SearchPlan
     from harness.search.record import Method
 
@@ -57,7 +57,7 @@ class BudgetOptions:
 
     def budgets(self) -> Budgets:
         """Return the budgets; raise `ConfigError` if none is given."""
-        from harness.search import Budgets
+        from harness.search.cost.budgets import Budgets
 
         found = Budgets(
             latency_us=None if self.latency_ms is None else self.latency_ms * 1000,
@@ -264,10 +264,11 @@ def make_plan(
 ) -> SearchPlan:
     """Return the plan of a search; raise if options, data, fit or finished run cannot be used."""
     from harness.backbones import get_backbone
-    from harness.search import Constraint, CostModel, Margin, SearchOptions
     from harness.search.choice.refine import require_rows
+    from harness.search.cost.cost_model import Constraint, CostModel, Margin
     from harness.search.plan import SearchPlan
     from harness.search.record import read_run
+    from harness.search.supernet.options import SearchOptions
     from harness.search.training.augment import NO_AUGMENTATION
     from harness.search.training.options import TrainOptions
 

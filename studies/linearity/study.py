@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from statistics import mean
 
 from harness.backbones import get_backbone
-from harness.fit import fit_rows
 from harness.fit.features import unaligned_share
 from harness.fit.model import Fingerprint, Fit
+from harness.fit.regress import fit_rows
 from harness.fit.select import architecture_id, group_rows, held_out
 from harness.results.record import Measurement
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from harness.backbones import get_backbone
-from harness.fit import fit_rows
 from harness.fit.model import Fingerprint
+from harness.fit.regress import fit_rows
 from harness.report import text
 from harness.report.table import Table
 from harness.report.tables import predictor_table

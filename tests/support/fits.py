@@ -8,7 +8,7 @@ from harness.backbones import get_backbone
 from harness.fit import Fingerprint, Fit, LayerModel, LinearModel, Metrics
 from harness.fit.features import FEATURES
 from harness.fit.model import SCHEMA_VERSION
-from harness.search import CostModel, Margin
+from harness.search.cost.cost_model import CostModel, Margin
 
 SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
 """Input of each backbone in the tests."""

@@ -45,7 +45,8 @@ def test_wrong_options_are_refused_before_anything_is_built(tmp_path: Path, tiny
 
 
 def test_a_fit_file_predicts(tmp_path: Path) -> None:
-    from harness.fit import fit_rows, save_fit
+    from harness.fit import save_fit
+    from harness.fit.regress import fit_rows
     from harness.testing import fake_measurement
 
     rows = [fake_measurement(index) for index in range(20)]

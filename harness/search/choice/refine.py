@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from harness.backbones import Architecture
 from harness.backbones.draw import Draw, key_of
 from harness.errors import FitError, SearchError
-from harness.fit import Fingerprint, Fit, LinearModel, Prediction, fit_rows
+from harness.fit import Fingerprint, Fit, LinearModel
+from harness.fit.regress import fit_rows
 from harness.fit.select import architecture_id, held_out, network_id
 from harness.results.record import Measurement, best_per_key
 from harness.search.cost.cost_model import CostModel
@@ -61,8 +62,7 @@ def choose(
             continue
         cost = backbone.cost(architecture)
         if abs(cost.ops / ops - 1) <= _NEAR:
-            counts = (cost.ops, cost.working_memory_bytes, cost.parameters)
-            candidates[architecture] = counts
+            candidates[architecture] = (cost.ops, cost.working_memory_bytes, cost.parameters)
     if len(candidates) < n:
         raise SearchError(
             f"there are {len(candidates)} networks near the optimum to measure, not {n}",
@@ -120,11 +120,8 @@ def fit_again(
     everything = [*best_per_key(rows), *new]
     again = fit_rows(everything, degraded="degraded" in fit.statuses, predictor=fit.predictor)
     used = {*again.keys, *again.holdout_keys}
-    return (
-        again,
-        [row for row in everything if row.key in used],
-        [row for row in new if row.key in used],
-    )
+    fitted, added = ([row for row in some if row.key in used] for some in (everything, new))
+    return again, fitted, added
 
 
 def local_errors(
@@ -146,30 +143,33 @@ def local_errors(
             expected="rows that it has not seen, for an error that means something",
         )
     everything = {row.key: row for row in (*rows, *added)}.values()
-    degraded = "degraded" in before.statuses
-    pairs = []
-    for row in added:
-        identity = architecture_id(row)
-        others = [other for other in everything if architecture_id(other) != identity]
-        again = fit_rows(others, degraded=degraded, predictor=before.predictor)
-        pairs.append((again, row))
-    return _error([(before, row) for row in added]), _error(pairs)
+
+    def without(row: Measurement) -> Fit:
+        others = (item for item in everything if architecture_id(item) != architecture_id(row))
+        return fit_rows(others, degraded="degraded" in before.statuses, predictor=before.predictor)
+
+    return _error([(before, row) for row in added]), _error([(without(row), row) for row in added])
 
 
 def _error(pairs: Sequence[tuple[Fit, Measurement]]) -> LocalError:
+    if not pairs:
+        raise SearchError("there are no rows to compare the fit with")
     errors, halves, inside = [], [], 0
     for fit, row in pairs:
         if row.ops is None or row.latency_us is None:
             raise SearchError(
                 f"row {row.key[:12]} has no ops or latency", expected="rows that were measured"
             )
-        prediction = _prediction(fit, row, row.ops)
+        if fit.layers is None:
+            prediction = fit.predict(row.ops)
+        else:
+            from harness.fit.layers import row_features
+
+            prediction = fit.layers.predict(row_features(row))
         errors.append(100 * (prediction.value - row.latency_us) / row.latency_us)
         halves.append(100 * (prediction.high - prediction.value) / row.latency_us)
         inside += prediction.low <= row.latency_us <= prediction.high
-    if not errors:
-        raise SearchError("there are no rows to compare the fit with")
-    count = len(errors)
+    count = len(pairs)
     return LocalError(
         n=count,
         mape_pct=sum(map(abs, errors)) / count,
@@ -178,14 +178,6 @@ def _error(pairs: Sequence[tuple[Fit, Measurement]]) -> LocalError:
         inside=inside / count,
         half_width_pct=sum(halves) / count,
     )
-
-
-def _prediction(fit: Fit, row: Measurement, ops: int) -> Prediction:
-    if fit.layers is None:
-        return fit.predict(ops)
-    from harness.fit.layers import row_features
-
-    return fit.layers.predict(row_features(row))
 
 
 def _on_grid(grid: Grid, architecture: Architecture) -> Point:
@@ -218,11 +210,11 @@ def _nearest(choices: Sequence[int], width: float) -> int:
 
 
 def _uncertainty(models: Sequence[LinearModel | None], counts: tuple[int, int, int]) -> float:
-    total = 0.0
-    for model, count in zip(models, counts, strict=True):
-        if model is not None:
-            total += model.half_width(count) / max(1.0, model.predict(count).value)
-    return total
+    return sum(
+        float(model.half_width(count)) / max(1.0, model.predict(count).value)
+        for model, count in zip(models, counts, strict=True)
+        if model is not None
+    )
 
 
 def _with(model: LinearModel, count: int) -> LinearModel:

@@ -10,17 +10,12 @@ import pytest
 
 from harness.data.dataset import Dataset
 from harness.errors import BudgetsInfeasible, FitError, SearchError
-from harness.search import (
-    Budgets,
-    Constraint,
-    CostModel,
-    EpochReport,
-    SearchOptions,
-    SearchResult,
-    derive,
-    search,
-    uniform_architecture,
-)
+from harness.search.choice.baselines import uniform_architecture
+from harness.search.choice.derive import derive
+from harness.search.cost.budgets import Budgets
+from harness.search.cost.cost_model import Constraint, CostModel
+from harness.search.supernet.options import EpochReport, SearchOptions, SearchResult
+from harness.search.supernet.search import search
 from harness.search.training.checkpoint import FILE
 from harness.strict import from_json, to_json
 from support.fits import cost_model_for

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from harness.backbones import Architecture, backbone_names, get_backbone
-from harness.search import full_grid
-from harness.search.space.grid import thinned
+from harness.search.space.grid import full_grid, thinned
 from harness.search.supernet.decisions import Branch, Choice, Mask, Width
 from harness.search.supernet.network import Supernet
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from harness.errors import FitError
-from harness.fit import Fit, fit_rows, load_fit, save_fit
+from harness.fit import Fit, load_fit, save_fit
+from harness.fit.regress import fit_rows
 from harness.testing import fake_measurement
 
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import FitError
-from harness.fit import Fingerprint, fit_all, fit_rows, group_rows
-from harness.fit.select import architecture_id, held_out
+from harness.fit import Fingerprint
+from harness.fit.regress import fit_all, fit_rows
+from harness.fit.select import architecture_id, group_rows, held_out
 from harness.results.record import Measurement, Status
 from harness.testing import fake_measurement
 from harness.testing.rows import key_of

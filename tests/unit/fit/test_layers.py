@@ -10,8 +10,9 @@ import pytest
 
 from harness.backbones import get_backbone
 from harness.errors import FitError
-from harness.fit import Fit, fit_rows, load_fit, save_fit
+from harness.fit import Fit, load_fit, save_fit
 from harness.fit.features import FEATURES, count_features, unaligned_share
+from harness.fit.regress import fit_rows
 from harness.results.record import Measurement
 from harness.testing import fake_measurement
 

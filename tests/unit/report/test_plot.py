@@ -11,7 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness.errors import FitError
-from harness.fit import Fit, fit_all, fit_rows
+from harness.fit import Fit
+from harness.fit.regress import fit_all, fit_rows
 from harness.report.plot import plot_latency
 from harness.results.record import Measurement
 from harness.testing import fake_measurement

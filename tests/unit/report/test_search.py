@@ -20,7 +20,7 @@ from harness.report.search_compare import (
     write_comparison,
 )
 from harness.report.search_plot import front
-from harness.search import Budgets, EpochReport, PredictedCost, SearchOptions, SearchResult
+from harness.search.cost.budgets import Budgets, PredictedCost
 from harness.search.record import (
     FILE,
     DataFacts,
@@ -31,6 +31,7 @@ from harness.search.record import (
     TrainingFacts,
     read_run,
 )
+from harness.search.supernet.options import EpochReport, SearchOptions, SearchResult
 from harness.search.training.evaluate import Evaluation
 from harness.search.training.options import TrainOptions
 from harness.testing import fake_measurement

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ResultsError
-from harness.fit import fit_all, fit_rows
+from harness.fit.regress import fit_all, fit_rows
 from harness.report import text as words
 from harness.report.summary import write_summary
 from harness.report.table import Table

@@ -6,16 +6,11 @@ import pytest
 
 from harness.backbones import backbone_names
 from harness.errors import BudgetsInfeasible
-from harness.search import (
-    Budgets,
-    Constraint,
-    CostModel,
-    derive,
-    random_architectures,
-    search_grid,
-    uniform_architecture,
-)
-from harness.search.space.feasible import prior
+from harness.search.choice.baselines import random_architectures, uniform_architecture
+from harness.search.choice.derive import derive
+from harness.search.cost.budgets import Budgets
+from harness.search.cost.cost_model import Constraint, CostModel
+from harness.search.space.feasible import prior, search_grid
 from support.fits import SHAPES, cost_model_for
 
 BUDGETS = {

@@ -6,7 +6,8 @@ import pytest
 
 from harness.backbones import get_backbone
 from harness.errors import FitError, SearchError
-from harness.search import Budgets, Constraint, CostModel, Margin, PredictedCost
+from harness.search.cost.budgets import Budgets, PredictedCost
+from harness.search.cost.cost_model import Constraint, CostModel, Margin
 from harness.strict import from_json, to_json
 from support.fits import cost_model_for, fit_for, with_layers
 

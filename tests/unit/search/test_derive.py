@@ -9,9 +9,11 @@ import pytest
 
 from harness.backbones import backbone_names, get_backbone
 from harness.errors import BudgetsInfeasible
-from harness.search import Budgets, Constraint, CostModel, Grid, derive, search_grid
-from harness.search.space.feasible import smallest_feasible
-from harness.search.space.grid import full_grid
+from harness.search.choice.derive import derive
+from harness.search.cost.budgets import Budgets
+from harness.search.cost.cost_model import Constraint, CostModel
+from harness.search.space.feasible import search_grid, smallest_feasible
+from harness.search.space.grid import Grid, full_grid
 from support.fits import SHAPES, cost_model_for, with_layers
 
 BUDGETS = {

@@ -7,12 +7,12 @@ import pytest
 
 from harness.backbones import Architecture, backbone_names, get_backbone
 from harness.errors import SearchError
-from harness.fit import fit_rows
 from harness.fit.model import Predictor
+from harness.fit.regress import fit_rows
 from harness.fit.select import held_out, network_id
 from harness.results.record import Measurement
-from harness.search import CostModel
 from harness.search.choice.refine import choose, local_errors
+from harness.search.cost.cost_model import CostModel
 from harness.testing import fake_measurement
 from harness.testing.rows import key_of
 from support.fits import cost_model_for
