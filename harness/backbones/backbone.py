@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.backbones.architecture import Architecture, parse_architecture
 from harness.backbones.draw import Draw, key_of, spread
-from harness.backbones.layers import Cost, LayerSpec, Shape, cost_of
+from harness.backbones.layers import Cost, LayerSpec, Shape
 from harness.backbones.space import FULL_SCALE, Decisions, Limits, Space
 from harness.errors import BackboneError
 
@@ -82,7 +82,7 @@ class Backbone:
         Raises:
             BackboneError: A decision is unknown, missing, of the wrong length or out of range.
         """
-        return self._make({name: tuple(values) for name, values in decisions.items()})
+        return self._make({name: tuple(values) for name, values in decisions.items()}, self.name)
 
     def from_json(self, data: str | Mapping[str, Any]) -> Architecture:
         """Read what `Architecture.to_json` or `.dumps` wrote.
@@ -91,11 +91,7 @@ class Backbone:
             BackboneError: It is malformed, of another backbone or outside the search space.
         """
         name, decisions = parse_architecture(data)
-        if name != self.name:
-            raise BackboneError(
-                f"architecture is of backbone '{name}'", expected=f"one of '{self.name}'"
-            )
-        return self._make(decisions)
+        return self._make(decisions, name)
 
     def validate(self, architecture: Architecture) -> None:
         """Check that `architecture` is in this search space.
@@ -103,12 +99,7 @@ class Backbone:
         Raises:
             BackboneError: Names the decision, its value and the allowed range.
         """
-        if architecture.backbone != self.name:
-            raise BackboneError(
-                f"architecture is of backbone '{architecture.backbone}'",
-                expected=f"one of '{self.name}'",
-            )
-        self._make(dict(architecture.decisions))
+        self._make(dict(architecture.decisions), architecture.backbone)
 
     def layers(self, architecture: Architecture) -> tuple[LayerSpec, ...]:
         """Return the operators in execution order: what `cost` counts and `build` builds."""
@@ -116,7 +107,13 @@ class Backbone:
 
     def cost(self, architecture: Architecture) -> Cost:
         """Count MACs, operations, parameters and working memory, in all and per operator."""
-        return cost_of(self.space.layers(architecture))
+        layers = self.layers(architecture)
+        return Cost(
+            macs=sum(layer.macs for layer in layers),
+            parameters=sum(layer.parameters for layer in layers),
+            working_memory_bytes=max(layer.working_memory_bytes for layer in layers),
+            layers=layers,
+        )
 
     def sample(
         self, seed: int, index: int, *, limits: Limits = _NO_LIMITS, width_step: int = WIDTH_STEP
@@ -240,7 +237,11 @@ class Backbone:
     def _trusted(self, decisions: Decisions) -> Architecture:
         return Architecture(self.name, tuple((name, decisions[name]) for name in self.space.slots))
 
-    def _make(self, decisions: Decisions) -> Architecture:
+    def _make(self, decisions: Decisions, backbone: str) -> Architecture:
+        if backbone != self.name:
+            raise BackboneError(
+                f"architecture is of backbone '{backbone}'", expected=f"one of '{self.name}'"
+            )
         slots = self.space.slots
         for name in decisions:
             if name not in slots:
@@ -252,16 +253,11 @@ class Backbone:
                     decision=name,
                 )
         for name, expected in slots.items():
-            if name not in decisions:
+            values = decisions.get(name)
+            if values is None or len(values) != len(expected):
+                found = "is missing" if values is None else f"has {len(values)} values"
                 raise BackboneError(
-                    f"decision '{name}' of {self.name} is missing",
-                    expected=f"{len(expected)} values",
-                    decision=name,
-                )
-            values = decisions[name]
-            if len(values) != len(expected):
-                raise BackboneError(
-                    f"decision '{name}' of {self.name} has {len(values)} values",
+                    f"decision '{name}' of {self.name} {found}",
                     expected=f"{len(expected)} values",
                     decision=name,
                 )

@@ -75,27 +75,12 @@ class Cost:
         return 2 * self.macs
 
 
-def cost_of(layers: tuple[LayerSpec, ...]) -> Cost:
-    """Add up the cost of `layers`."""
-    return Cost(
-        macs=sum(layer.macs for layer in layers),
-        parameters=sum(layer.parameters for layer in layers),
-        working_memory_bytes=max(layer.working_memory_bytes for layer in layers),
-        layers=layers,
-    )
-
-
 class LayerChain:
     """Collect layers one after another; each takes what the one before it gives."""
 
     def __init__(self, input_shape: Shape) -> None:
         self.shape = input_shape
         self.layers: list[LayerSpec] = []
-
-    @property
-    def last(self) -> str:
-        """Name of the newest layer."""
-        return self.layers[-1].name
 
     def conv(
         self,

@@ -125,7 +125,7 @@ class MobileNetV2Space:
         for index, (block, expansion, output) in enumerate(widths):
             if not output:
                 continue
-            source, source_width = chain.last, chain.shape[2]
+            source, source_width = chain.layers[-1].name, chain.shape[2]
             if expansion:
                 chain.conv(f"block{index}_expand", expansion, activation="relu6", block=index)
             chain.depthwise(f"block{index}_dw", block.stride, activation="relu6", block=index)

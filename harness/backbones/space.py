@@ -26,14 +26,10 @@ class Limits:
 
     def broken_by(self, cost: Cost) -> str | None:
         """Return the name of the first bound that `cost` exceeds, or None."""
-        for name, value in (
-            ("max_working_memory_bytes", cost.working_memory_bytes),
-            ("max_parameters", cost.parameters),
-            ("max_ops", cost.ops),
-        ):
-            bound: int | None = getattr(self, name)
-            if bound is not None and value > bound:
-                return name
+        for name in ("working_memory_bytes", "parameters", "ops"):
+            bound: int | None = getattr(self, f"max_{name}")
+            if bound is not None and getattr(cost, name) > bound:
+                return f"max_{name}"
         return None
 
 
