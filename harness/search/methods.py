@@ -32,23 +32,12 @@ LEAST_SECONDS = 1.0
 class Found:
     """The network that a method found, trained."""
 
-    architecture: Architecture
     trained: Trained
     cost_model: CostModel  # predicts its cost; with the refined fit if there is one
     training_s: float  # all time spent on training
     search: SearchResult | None = None  # None for a baseline
     candidates: tuple[Candidate, ...] = ()  # networks that were trained to choose among them
     refinement: Refinement | None = None  # what measuring near the optimum changed
-
-
-@dataclass(frozen=True, slots=True)
-class _Tried:
-    architecture: Architecture
-    trained: Trained
-
-    @property
-    def accuracy(self) -> float:
-        return self.trained.history[-1].accuracy
 
 
 def _search(work: Work) -> Found:
@@ -67,15 +56,14 @@ def _search(work: Work) -> Found:
         with work.stage("refine"):
             constraint, derived, refinement = _refine(plan, work.measure, result)
         contenders = [derived, *filter(constraint.holds, contenders)]
-    architecture, tried = contenders[0], list[_Tried]()
+    architecture, tried = contenders[0], list[Trained]()
     if plan.trial_epochs:
         architecture, tried = _trials(work, contenders, _hand_designed(plan, constraint))
     trained = _train(work, architecture, plan.train, "network")
     return Found(
-        architecture,
         trained,
         constraint.cost_model,
-        result.seconds + trained.seconds + sum(one.trained.seconds for one in tried),
+        result.seconds + sum(one.seconds for one in (trained, *tried)),
         search=result,
         candidates=_candidates(tried, constraint.cost_model),
         refinement=refinement,
@@ -84,7 +72,7 @@ def _search(work: Work) -> Found:
 
 def _trials(
     work: Work, contenders: Sequence[Architecture], champion: Architecture | None
-) -> tuple[Architecture, list[_Tried]]:
+) -> tuple[Architecture, list[Trained]]:
     """Train each for a few epochs; the hand-designed network wins unless clearly beaten."""
     plan = work.plan
     # A larger network for each trial to learn from would take longer than the trial.
@@ -96,8 +84,7 @@ def _trials(
         return _best(tried).architecture, tried
     validation = plan.dataset.validation
     right = {
-        one.architecture: float_logits(one.trained.model, validation.x).argmax(axis=1)
-        == validation.y
+        one.architecture: float_logits(one.model, validation.x).argmax(axis=1) == validation.y
         for one in tried
     }
     others = [architecture for architecture in right if architecture != champion]
@@ -109,7 +96,7 @@ def _uniform(work: Work) -> Found:
     plan = work.plan
     architecture = uniform_architecture(plan.constraint, plan.dataset.input_shape)
     trained = _train(work, architecture, plan.train, "network")
-    return Found(architecture, trained, plan.constraint.cost_model, trained.seconds)
+    return Found(trained, plan.constraint.cost_model, trained.seconds)
 
 
 def _random(work: Work) -> Found:
@@ -128,12 +115,10 @@ def _random(work: Work) -> Found:
             )
         options = replace(options, time_limit_s=each)
     tried = _try(work, architectures, options, "candidate")
-    best = _best(tried)
     return Found(
-        best.architecture,
-        best.trained,
+        _best(tried),
         plan.constraint.cost_model,
-        sum(one.trained.seconds for one in tried),
+        sum(one.seconds for one in tried),
         candidates=_candidates(tried, plan.constraint.cost_model),
     )
 
@@ -147,25 +132,25 @@ METHODS: Mapping[Method, Callable[[Work], Found]] = {
 
 def _try(
     work: Work, architectures: Sequence[Architecture], options: TrainOptions, name: str
-) -> list[_Tried]:
+) -> list[Trained]:
     return [
-        _Tried(architecture, _train(work, architecture, options, f"{name}{index}"))
+        _train(work, architecture, options, f"{name}{index}")
         for index, architecture in enumerate(architectures)
     ]
 
 
-def _best(tried: Sequence[_Tried]) -> _Tried:
+def _best(tried: Sequence[Trained]) -> Trained:
     """Return the best by validation, the first of equals; the test split decides nothing."""
     return max(tried, key=lambda one: one.accuracy)
 
 
-def _candidates(tried: Sequence[_Tried], cost_model: CostModel) -> tuple[Candidate, ...]:
+def _candidates(tried: Sequence[Trained], cost_model: CostModel) -> tuple[Candidate, ...]:
     return tuple(
         Candidate(
             architecture=one.architecture,
             validation_accuracy=one.accuracy,
-            epochs=one.trained.epochs,
-            seconds=one.trained.seconds,
+            epochs=len(one.history),
+            seconds=one.seconds,
             predicted=cost_model.predict(one.architecture),
         )
         for one in tried

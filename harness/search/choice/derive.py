@@ -72,7 +72,11 @@ class _Chooser:
 
     def start(self) -> _State:
         """Return the likeliest network, with as many blocks as it needs to be one."""
-        widths = {key: choices[_best(self._log[key])] for key, choices in self._grid.widths.items()}
+        logs = self._log
+        widths = {
+            key: choices[logs[key].index(max(logs[key]))]
+            for key, choices in self._grid.widths.items()
+        }
         kept = {index: log[1] >= log[0] for index, log in self._log_gate.items()}
         point = Point(widths, kept)
         skipped = sorted(
@@ -95,7 +99,7 @@ class _Chooser:
         excess, size = self._excess(state.cost), self._size(state)
         best: tuple[bool, float] | None = None
         chosen = None
-        for point in self._smaller(state.point):
+        for point in self._neighbours(state.point, -1):
             smaller = self.state(point)
             if smaller is None:
                 continue
@@ -115,35 +119,24 @@ class _Chooser:
     def grow(self, state: _State) -> _State | None:
         """Return the likeliest larger neighbour that meets the budgets, None without any."""
         best, chosen = -math.inf, None
-        for point in self._larger(state.point):
+        for point in self._neighbours(state.point, 1):
             gain = self._likelihood(point)
             if gain <= best:
                 continue
             larger = self.state(point)
-            if larger is None or not larger.cost.meets(self._budgets):
-                continue
-            if larger.cost.ops <= state.cost.ops:
-                continue
-            best, chosen = gain, larger
+            if larger and larger.cost.meets(self._budgets) and larger.cost.ops > state.cost.ops:
+                best, chosen = gain, larger
         return chosen
 
-    def _smaller(self, point: Point) -> Iterator[Point]:
+    def _neighbours(self, point: Point, step: int) -> Iterator[Point]:
+        """Iterate over the points with one decision smaller (`step` -1) or larger (1)."""
         for key, choices in self._grid.widths.items():
-            place = choices.index(point.widths[key])
-            if place and self._grid.active(point, key):
-                yield point.with_width(key, choices[place - 1])
+            place = choices.index(point.widths[key]) + step
+            if 0 <= place < len(choices) and self._grid.active(point, key):
+                yield point.with_width(key, choices[place])
         for index, kept in point.kept.items():
-            if kept:
-                yield point.with_kept(index, False)
-
-    def _larger(self, point: Point) -> Iterator[Point]:
-        for key, choices in self._grid.widths.items():
-            place = choices.index(point.widths[key])
-            if place + 1 < len(choices) and self._grid.active(point, key):
-                yield point.with_width(key, choices[place + 1])
-        for index, kept in point.kept.items():
-            if not kept:
-                yield point.with_kept(index, True)
+            if kept is (step < 0):
+                yield point.with_kept(index, not kept)
 
     def _likelihood(self, point: Point) -> float:
         total = sum(self._log_gate[index][kept] for index, kept in point.kept.items())
@@ -172,7 +165,3 @@ def _log_softmax(logits: Sequence[float]) -> tuple[float, ...]:
     top = max(values)
     total = top + math.log(sum(math.exp(value - top) for value in values))
     return tuple(value - total for value in values)
-
-
-def _best(values: Sequence[float]) -> int:
-    return max(range(len(values)), key=lambda place: float(values[place]))

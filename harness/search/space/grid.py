@@ -59,17 +59,15 @@ class Grid:
 
     def architecture(self, point: Point) -> Architecture | None:
         """Return the network of a point, None where too few blocks are kept for one."""
-        decisions: dict[str, list[int]] = {}
-        for name, slots in self.backbone.space.slots.items():
-            if name == "resolution":
-                decisions[name] = [self.skeleton.input_shape[0]]
-                continue
-            decisions[name] = [
-                point.widths[name, place]
-                if (name, place) in self.widths and self.active(point, (name, place))
-                else 0
+        decisions = {
+            name: [
+                point.widths.get((name, place), 0) if self.active(point, (name, place)) else 0
                 for place in range(len(slots))
             ]
+            for name, slots in self.backbone.space.slots.items()
+        }
+        if "resolution" in decisions:
+            decisions["resolution"] = [self.skeleton.input_shape[0]]
         try:
             return self.backbone.architecture(**decisions)
         except BackboneError:
@@ -135,10 +133,9 @@ def full_grid(backbone: Backbone, input_shape: Shape, width_step: int = 4) -> Gr
     """
     skeleton = skeleton_of(backbone, input_shape)
     slots = backbone.space.slots
-    keys = [conv.width for conv in skeleton.convs() if conv.width is not None]
     widths = {
         (name, place): tuple(width for width in slots[name][place].choices(width_step) if width)
-        for name, place in keys
+        for name, place in skeleton.widths()
     }
     return Grid(backbone, skeleton, widths)
 

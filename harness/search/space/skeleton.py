@@ -77,6 +77,10 @@ class Skeleton:
         if self.head:
             yield self.head
 
+    def widths(self) -> tuple[Key, ...]:
+        """Return every width decision, in order."""
+        return tuple(conv.width for conv in self.convs() if conv.width is not None)
+
 
 def skeleton_of(backbone: Backbone, input_shape: Shape) -> Skeleton:
     """Return the skeleton of `backbone` for inputs of one shape.

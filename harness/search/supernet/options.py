@@ -12,7 +12,7 @@ from harness.search.cost.budgets import Budgets, PredictedCost
 from harness.search.space.grid import Grid
 from harness.search.space.skeleton import skeleton_of, width_name
 from harness.search.training.augment import Augmentation
-from harness.search.training.options import check_options
+from harness.search.training.options import Report, check_options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,20 +82,17 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpochReport:
-    """State of a search after one epoch."""
+class EpochReport(Report):
+    """Report of a search: of its weight steps, on the training split, where not said otherwise.
 
-    epoch: int  # from 1
-    epochs: int  # in all
-    phase: str  # "warm-up" or "search"
-    loss: float  # mean cross-entropy of the weight steps
-    accuracy: float  # share of training samples that sampled networks classified right, from 0 to 1
+    `phase` is "warm-up" or "search"; `accuracy` is that of sampled networks.
+    """
+
     architecture_loss: float | None  # mean cross-entropy of the architecture steps; None in warm-up
     architecture_accuracy: float | None  # the same share of validation samples
     temperature: float  # of the Gumbel-softmax
     expected: PredictedCost  # expected cost of the decisions, at this temperature
     multipliers: Mapping[str, float]  # Lagrange multiplier of each budget that is set
-    seconds: float  # of this epoch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,5 +119,5 @@ class SearchResult:
     def grid(self, backbone: Backbone, input_shape: Shape) -> Grid:
         """Return the choices that `logits` are about, to derive again with another cost model."""
         skeleton = skeleton_of(backbone, input_shape)
-        keys = [conv.width for conv in skeleton.convs() if conv.width is not None]
-        return Grid(backbone, skeleton, {key: self.choices[width_name(key)] for key in keys})
+        widths = {key: self.choices[width_name(key)] for key in skeleton.widths()}
+        return Grid(backbone, skeleton, widths)

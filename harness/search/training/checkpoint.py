@@ -14,21 +14,10 @@ from numpy.typing import NDArray
 
 from harness.errors import SearchError
 from harness.files import draft_of
+from harness.search.training.options import Report
 from harness.strict import from_json, to_json
 
 FILE = "search-state.npz"
-
-
-class Report(Protocol):
-    """Report of an epoch."""
-
-    @property
-    def epoch(self) -> int:
-        """Return the epoch, from 1."""
-
-    @property
-    def loss(self) -> float:
-        """Return the mean loss."""
 
 
 R = TypeVar("R", bound=Report)

@@ -79,13 +79,23 @@ class TrainOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainReport:
-    """State of a training after one epoch."""
+class Report:
+    """State of a search or of a training after one epoch."""
 
     epoch: int  # from 1
     epochs: int  # in all
-    phase: str  # "train", or "teacher" for the larger network
+    phase: str
     loss: float  # mean over the epoch's steps, of augmented inputs
-    accuracy: float  # of the float network on the validation split, from 0 to 1
-    learning_rate: float  # at the epoch's last step
+    accuracy: float  # from 0 to 1
     seconds: float  # of this epoch, validation included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReport(Report):
+    """Report of a training.
+
+    `phase` is "train", or "teacher" for the larger network; `accuracy` is that of the float
+    network on the validation split.
+    """
+
+    learning_rate: float  # at the epoch's last step

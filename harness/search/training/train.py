@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 class Trained:
     """A trained network."""
 
+    architecture: Architecture
     model: keras.Model  # Keras model for a batch of one, as the converter wants it
     history: tuple[TrainReport, ...]  # one report for each epoch
     # Sum over the epochs, of earlier runs as well where the training was resumed; with that of the
     # larger network that was distilled from
     seconds: float
-    teacher: tuple[TrainReport, ...] = ()  # history of that network
 
     @property
-    def epochs(self) -> int:
-        """Return how many epochs there were."""
-        return len(self.history)
+    def accuracy(self) -> float:
+        """Return the accuracy of the float network on the validation split, from 0 to 1."""
+        return self.history[-1].accuracy
 
 
 _DEFAULTS = TrainOptions()
@@ -111,7 +111,7 @@ def train(
         on_epoch=told,
     )
     seconds = sum(report.seconds for report in history) + (teacher.seconds if teacher else 0.0)
-    return Trained(training.model, history, seconds, teacher.history if teacher else ())
+    return Trained(architecture, training.model, history, seconds)
 
 
 def check_classes(backbone: Backbone, dataset: Dataset) -> None:

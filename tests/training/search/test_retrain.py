@@ -120,16 +120,17 @@ def test_a_time_limit_decides_the_epochs_and_can_be_repeated(
     limited = TrainOptions(time_limit_s=3600, max_epochs=2)
     with caplog.at_level(logging.WARNING):
         found = train(backbone, small(backbone), few, limited)
-    assert found.epochs == 2 and len(found.history) == 2
+    assert len(found.history) == 2
     # Measuring how fast it is leaves no trace in the weights.
     assert same(found, train(backbone, small(backbone), few, TrainOptions(epochs=2)))
-    assert train(backbone, small(backbone), few, replace(limited, time_limit_s=1e-3)).epochs == 1
+    hurried = replace(limited, time_limit_s=1e-3)
+    assert len(train(backbone, small(backbone), few, hurried).history) == 1
 
 
 def test_distilling_trains_the_larger_network_first(backbone: Backbone, few: Dataset) -> None:
     larger = backbone.architecture(stem=[16], blocks=[16] * 4 + [0] * 4)
     phases = []
-    found = train(
+    train(
         backbone,
         small(backbone),
         few,
@@ -137,7 +138,6 @@ def test_distilling_trains_the_larger_network_first(backbone: Backbone, few: Dat
         on_epoch=lambda report: phases.append(report.phase),
     )
     assert phases == ["teacher", "train"]
-    assert len(found.teacher) == 1
 
 
 def test_classes_and_options_are_checked(backbone: Backbone, few: Dataset) -> None:
