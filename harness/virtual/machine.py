@@ -34,18 +34,6 @@ class VirtualMachine:
             the timing model.
         model: Timing model of this board alone; None for the default (`timing_model`).
 
-    Attributes:
-        board: The board.
-        model: Its timing model.
-        memory: Memories.
-        console: Wire to the console UART.
-        observer: Counts the events that the timing model needs; None if it needs none.
-        chip: Register blocks.
-        core: Halt, resume, step, reset, registers.
-        cpu: Registers and translated code of the core.
-        debugger: Accesses of a debug probe.
-        faults: Fault injection.
-
     Raises:
         VirtualError: The board has no emulation, or the flash file cannot be used.
     """
@@ -69,6 +57,7 @@ class VirtualMachine:
         self.memory = MemoryMap(board, flash_file)
         cycles = block_cycles or self.model.block_cycles
         counter = BlockCounter(cycles, self.memory.read, self._idle)
+        #: Counts the events that the timing model needs; None if it needs none.
         self.observer: Observer | None = None
         if block_cycles is None and self.model.observes:
             self.observer = Observer(board, self.memory)

@@ -20,7 +20,7 @@ C_DEBUGEN, _C_HALT, _C_STEP, _C_MASKINTS = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _S_REGRDY, _S_HALT, _S_SLEEP, _S_LOCKUP = 1 << 16, 1 << 17, 1 << 18, 1 << 19
 _S_RETIRE_ST, _S_RESET_ST = 1 << 24, 1 << 25
 VC_CORERESET, VC_HARDERR, _TRCENA = 1 << 0, 1 << 10, 1 << 24
-DFSR_HALTED, DFSR_BKPT, DFSR_VCATCH, DFSR_EXTERNAL = 1 << 0, 1 << 1, 1 << 3, 1 << 4
+_DFSR_HALTED, DFSR_BKPT, _DFSR_VCATCH = 1 << 0, 1 << 1, 1 << 3
 # Debuggers poll DHCSR without sleeping, which would keep the interpreter from the core's thread.
 _WAIT_S = 0.005
 
@@ -35,7 +35,8 @@ class CoreDebug:
         self._data = 0
         self._demcr = 0
         self.was_reset = True
-        self._error: HarnessError | None = None
+        #: Raised at the next poll of DHCSR.
+        self.error: HarnessError | None = None
 
     @property
     def enabled(self) -> bool:
@@ -47,17 +48,16 @@ class CoreDebug:
         """DEMCR.TRCENA."""
         return bool(self._demcr & _TRCENA)
 
-    def catches(self, event: int) -> bool:
-        """Return whether the vector catch `event` (a bit of DEMCR) halts the core."""
-        return self.enabled and bool(self._demcr & event)
+    def catch(self, event: int) -> bool:
+        """Enter debug state if the vector catch `event` (a bit of DEMCR) is set; return whether."""
+        caught = self.enabled and bool(self._demcr & event)
+        if caught:
+            self.stopped(_DFSR_VCATCH)
+        return caught
 
-    def note(self, reason: int) -> None:
+    def _note(self, reason: int) -> None:
         """Set a bit of DFSR."""
         self._scs[scs.DFSR] |= reason
-
-    def fail(self, error: HarnessError | None) -> None:
-        """Deliver `error` to the next poll of DHCSR; None forgets it."""
-        self._error = error
 
     def read(self, offset: int, master: Master) -> int:
         """Read a debug register.
@@ -78,8 +78,8 @@ class CoreDebug:
         if master is Master.DEBUGGER:
             if not core.halted:
                 core.wait_halted(_WAIT_S)
-            if self._error is not None:
-                error, self._error = self._error, None
+            if self.error is not None:
+                error, self.error = self.error, None
                 raise error
         value = self._control | _S_REGRDY | _S_RETIRE_ST
         value |= _S_HALT if core.halted else 0
@@ -94,7 +94,7 @@ class CoreDebug:
         """Write a debug register."""
         if offset == scs.DEMCR:
             self._demcr = value & 0x010F_07F1
-            self._core.trace_changed()
+            self._core.chip.dwt.follow()
         elif master is Master.CORE:
             return  # software cannot enable halting debug, and DCRSR needs debug state
         elif offset == scs.DHCSR:
@@ -113,25 +113,25 @@ class CoreDebug:
         halt = bool(self._control & _C_HALT)
         if halt and not self._core.halted:
             self._core.halt()
-            self.note(DFSR_HALTED)
+            self._note(_DFSR_HALTED)
         elif not halt and self._core.halted:
             if self._control & _C_STEP:
                 self._core.step()
                 self._control |= _C_HALT
-                self.note(DFSR_HALTED)
+                self._note(_DFSR_HALTED)
             else:
                 self._core.resume()
 
     def stopped(self, reason: int) -> None:
         """Note that the core entered debug state by itself."""
         self._control |= _C_HALT
-        self.note(reason)
+        self._note(reason)
 
     def restarted(self) -> None:
         """Note a reset of the core, which ends a halt."""
         self.was_reset = True
         self._control &= ~(_C_HALT | _C_STEP)
-        self._error = None
+        self.error = None
 
     def _transfer(self, value: int) -> None:
         number, registers = value & 0x7F, self._core.cpu.registers
@@ -146,6 +146,6 @@ class CoreDebug:
         if value & 1 << 16:
             registers[number] = self._data
             if number == PC:
-                self._core.redirected()
+                self._core.accesses.blocked = False  # a core that could not go on can go on there
         else:
             self._data = registers[number]

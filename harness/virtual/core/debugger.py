@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from harness.virtual.chip.bus import BusFault, Master
 from harness.virtual.chip.chip import Chip
@@ -61,12 +62,10 @@ class Debugger:
 
     def _write_ram(self, address: int, content: bytes) -> None:
         end = address + len(content)
-        if not self._core.cpu.counter.has_code(address, end):
+        has_code = self._core.cpu.counter.has_code(address, end)
+        with self._core.paused() if has_code else nullcontext():
+            self._core.cpu.invalidate(address, end)
             stored = self._memory.write_ram(address, content)
-        else:
-            with self._core.paused():
-                self._core.cpu.invalidate(address, end)
-                stored = self._memory.write_ram(address, content)
         if not stored:
             raise BusFault(f"the memory at {address:#010x} ends before {end:#010x}")
 

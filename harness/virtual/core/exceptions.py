@@ -59,17 +59,14 @@ class Lockup(Exception):
 
 
 class Exceptions:
-    """Exception entry and return of one core.
-
-    Attributes:
-        active: Numbers of the active exceptions, the current one last; empty in thread mode.
-    """
+    """Exception entry and return of one core."""
 
     def __init__(self, cpu: Cpu, memory: MemoryMap, registers: Scs) -> None:
         self._cpu = cpu
         self._registers = cpu.registers
         self._memory = memory
         self._scs = registers
+        #: Numbers of the active exceptions, the current one last; empty in thread mode.
         self.active: list[int] = []
 
     def take(self, stop: Stop) -> int:
@@ -160,16 +157,6 @@ class Exceptions:
         del self.active[-1:]
         self._registers[SPECIAL] = self._special & ~_FAULTMASK
         self._enter_or_escalate(_USAGE_FAULT, frame=code)
-
-    @property
-    def erased(self) -> bool:
-        """Whether the core has booted from erased flash."""
-        return self._memory.read(self._scs.boot_address, 8) == b"\xff" * 8
-
-    def status(self) -> dict[str, int]:
-        """Return the fault status registers by name."""
-        values = self._scs.values
-        return {"cfsr": values[scs.CFSR], "hfsr": values[scs.HFSR]}
 
     @property
     def _special(self) -> int:

@@ -18,11 +18,8 @@ _PAGE = 1 << 10  # no block is longer
 class FloatTraps:
     """Hooks on floating-point instructions.
 
-    Args:
-        engine: Unicorn.
-        read_code: Returns code bytes at an address.
-        stop: Stops the core before its next block.
-        hit: Called at a trapped instruction with whether it is in double precision.
+    `stop` stops the core before its next block; `hit` is called at a trapped instruction with
+    whether it is in double precision.
     """
 
     def __init__(
@@ -43,10 +40,10 @@ class FloatTraps:
         self._searched: set[int] = set()
 
     def apply(self, pc: int, *, singles: bool, doubles: bool) -> None:
-        """Trap these instructions from now on; the core stands still at `pc`.
+        """Trap instructions from now on; the core stands still at `pc`, where it goes on.
 
         Args:
-            pc: Where it goes on.
+            pc: Program counter.
             singles: Trap everything that uses the floating-point registers.
             doubles: Trap arithmetic in double precision.
         """

@@ -13,17 +13,10 @@ from collections.abc import Callable
 def accessing_pc(
     code: bytes, start: int, address: int, *, write: bool, register: Callable[[int], int]
 ) -> int | None:
-    """Return the PC of the only load (or store) in `code` that can have made the access.
+    """Return the PC of the only load (or store) in a block that can have accessed `address`.
 
-    Args:
-        code: The block's bytes.
-        start: Address of the block.
-        address: What is accessed.
-        write: Whether by a store.
-        register: Returns the value of R0-R15 by number.
-
-    Returns:
-        None if there is no such instruction, or several.
+    The block is `code` at `start`; `register` returns the value of R0 to R15 by number. None if
+    there is no such instruction, or several.
     """
     import capstone
     from capstone import arm

@@ -23,33 +23,26 @@ class Mpu:
 
     def __init__(self, memory: Sequence[MemoryRegion]) -> None:
         self._memory = memory
-        self._regions = [[0, 0] for _ in range(REGIONS)]
+        #: RBAR and RASR of each region.
+        self.regions = [[0, 0] for _ in range(REGIONS)]
         #: MPU_CTRL.ENABLE.
         self.enabled = False
-
-    def base(self, number: int) -> int:
-        """Return RBAR of a region."""
-        return self._regions[number][0] | number
-
-    def attributes(self, number: int) -> int:
-        """Return RASR of a region."""
-        return self._regions[number][1]
 
     def set_base(self, number: int, value: int) -> int:
         """Write RBAR; return the number of the region that is selected then."""
         if value & _VALID:
             number = value & (REGIONS - 1)
-        self._regions[number][0] = value & _ADDRESS
+        self.regions[number][0] = value & _ADDRESS
         return number
 
     def set_attributes(self, number: int, value: int) -> None:
         """Write RASR."""
-        self._regions[number][1] = value & _ATTRIBUTES
+        self.regions[number][1] = value & _ATTRIBUTES
 
     def unmodelled(self) -> int | None:
         """Return the number of a region that would forbid accesses to memory, None without one."""
         for number in range(REGIONS) if self.enabled else ():
-            attributes = self._regions[number][1]
+            attributes = self.regions[number][1]
             if attributes & _ENABLE and (attributes & _XN or not _allows(attributes)):
                 low, high = self._range(number)
                 if any(m.origin < high and low < m.end for m in self._memory):
@@ -62,7 +55,7 @@ class Mpu:
             return False
         for number in reversed(range(REGIONS)):  # the highest that matches decides
             low, high = self._range(number)
-            attributes = self._regions[number][1]
+            attributes = self.regions[number][1]
             if not attributes & _ENABLE or not low <= address < high:
                 continue
             size = attributes >> 1 & 0x1F
@@ -73,7 +66,7 @@ class Mpu:
         return False
 
     def _range(self, number: int) -> tuple[int, int]:
-        base, attributes = self._regions[number]
+        base, attributes = self.regions[number]
         size = 1 << (attributes >> 1 & 0x1F) + 1
         base &= ~(size - 1)
         return base, base + size

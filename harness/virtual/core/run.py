@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,50 +12,32 @@ from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.bus import unmodelled
 from harness.virtual.chip.chip import Chip
 from harness.virtual.chip.connections import Connections
+from harness.virtual.chip.peripherals import scs
 from harness.virtual.chip.peripherals.clocks import ResetCause
 from harness.virtual.core.accesses import CoreAccesses, may_exist
 from harness.virtual.core.cpu import Cpu
-from harness.virtual.core.debug import (
-    DFSR_BKPT,
-    DFSR_VCATCH,
-    VC_CORERESET,
-    VC_HARDERR,
-    CoreDebug,
-)
+from harness.virtual.core.debug import DFSR_BKPT, VC_CORERESET, VC_HARDERR, CoreDebug
 from harness.virtual.core.exceptions import HARD_FAULT, Exceptions, Lockup
 from harness.virtual.core.registers import PC
 from harness.virtual.core.stop import Stop, StopKind
 
 _LOG = logging.getLogger(__name__)
+_ERASED = b"\xff" * 8
 
 
 class Core:
     """The core of a board that is powered on; held in reset until `reset` or `resume`.
 
     Every public method may be called from any thread.
-
-    Args:
-        to: Board, memories, console and block counter.
-        chip: Register blocks.
-
-    Attributes:
-        cpu: Registers and translated code.
-        debug: Debug registers.
-        exceptions: Exceptions that are active.
-        active: Whether the core runs; otherwise it is in debug state or held in reset.
-        sleeping: Whether it executed WFI or WFE; nothing can wake it.
-        locked_up: Whether it is locked up or was stopped by `error`, and not halted since.
-        error: What stopped it until the next reset: not modelled, or a lock-up.
-        closed: Whether the board is powered off.
     """
 
     def __init__(self, to: Connections, chip: Chip) -> None:
         self._name = to.board.id
         self._memory = to.memory
         self._console = to.console
-        self._chip = chip
-        self._accesses = CoreAccesses(to, chip, self)
-        self.cpu = Cpu(to, chip, self._accesses)
+        self.chip = chip
+        self.accesses = CoreAccesses(to, chip, self)
+        self.cpu = Cpu(to, chip, self.accesses)
         self.exceptions = Exceptions(self.cpu, to.memory, chip.scs)
         self.debug = CoreDebug(self, chip.scs.values)
         self._control = threading.RLock()  # one caller at a time
@@ -64,8 +47,15 @@ class Core:
         self._reset_wanted = False
         self._stalled = False
         self._pending: HarnessError | None = None
-        self.active = self.sleeping = self.locked_up = self.closed = False
+        #: Whether the core runs; otherwise it is in debug state or held in reset.
+        self.active = False
+        #: Whether it executed WFI or WFE; nothing can wake it.
+        self.sleeping = False
+        #: Whether it is locked up or was stopped by `error`, and not halted since.
+        self.locked_up = False
+        #: What stopped it until the next reset: not modelled, or a lock-up.
         self.error: HarnessError | None = None
+        self.closed = False  # powered off
         self._enter_reset(ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN)
         self._thread = threading.Thread(target=self._run, name=f"virtual {self._name}", daemon=True)
         self._thread.start()
@@ -111,7 +101,7 @@ class Core:
     def step(self) -> None:
         """Run one instruction of a halted core."""
         with self._control:
-            if self._reset_held or self._accesses.blocked or self.active:
+            if self._reset_held or self.accesses.blocked or self.active:
                 return
             self._console.interrupt(True)
             self.cpu.counter.clear_stop()
@@ -125,10 +115,8 @@ class Core:
         with self._control:
             self.halt()
             self._enter_reset(cause)
-            if not self.debug.catches(VC_CORERESET):
+            if not self.debug.catch(VC_CORERESET):
                 self.resume()
-                return
-            self.debug.stopped(DFSR_VCATCH)
 
     def hold_reset(self, held: bool) -> None:
         """Drive the reset line."""
@@ -171,7 +159,7 @@ class Core:
     def raise_fault(self) -> None:
         """Make the core take an undefined-instruction fault where it is."""
         with self._control:
-            if not self.active or self._accesses.blocked or self._stalled:
+            if not self.active or self.accesses.blocked or self._stalled:
                 return
             self.halt()
             # A debugger may have asked to catch it: then the core stays halted.
@@ -193,23 +181,14 @@ class Core:
         self._reset_wanted = True
         self.cpu.counter.request_stop()
 
-    def redirected(self) -> None:
-        """Note that the debugger moved PC: a core that could not go on can go on there."""
-        self._accesses.blocked = False
-
-    def trace_changed(self) -> None:
-        """Follow DEMCR.TRCENA."""
-        self._chip.dwt.follow()
-
     def _enter_reset(self, cause: ResetCause) -> None:
         self.sleeping = self.locked_up = self._stalled = self._reset_wanted = False
-        self._accesses.blocked = False
+        self.accesses.blocked = False
         self.error = None
         self._console.fail(None)
         self.exceptions.active.clear()
-        self._chip.reset(cause)
-        vectors = self._memory.read(self._chip.scs.boot_address, 8) or b"\xff" * 8
-        stack, entry = (int.from_bytes(vectors[i : i + 4], "little") for i in (0, 4))
+        self.chip.reset(cause)
+        stack, entry = struct.unpack("<2I", self._vectors() or _ERASED)
         self.cpu.registers.reset(stack, entry)
         self.debug.restarted()
 
@@ -242,7 +221,7 @@ class Core:
                 if self._halt_wanted:
                     return
                 self.cpu.counter.clear_stop()
-            if self._accesses.blocked:
+            if self.accesses.blocked:
                 self._stay_locked_up()
                 return
             if self._stalled:
@@ -258,10 +237,7 @@ class Core:
             raise error
         if self._reset_wanted:
             self._enter_reset(ResetCause.SOFTWARE | ResetCause.PIN)
-            if self.debug.catches(VC_CORERESET):
-                self.debug.stopped(DFSR_VCATCH)
-                return False
-            return True
+            return not self.debug.catch(VC_CORERESET)
         if stop.kind is StopKind.REQUESTED:
             return True
         if stop.kind is StopKind.SLEEP:
@@ -301,14 +277,11 @@ class Core:
             self._lock_up(stop, lockup)
             return True
         _LOG.debug("%s: %s at %s, exception %d", self._name, stop.kind.value, place, number)
-        if number == HARD_FAULT and self.debug.catches(VC_HARDERR):
-            self.debug.stopped(DFSR_VCATCH)
-            return False
-        return True
+        return not (number == HARD_FAULT and self.debug.catch(VC_HARDERR))
 
     def _lock_up(self, stop: Stop, lockup: Lockup) -> None:
-        self._accesses.blocked = True
-        if self.exceptions.erased:
+        self.accesses.blocked = True
+        if self._vectors() == _ERASED:
             # An erased chip locks up at reset; that is its normal state, not an error.
             return
         error = VirtualError(
@@ -318,20 +291,24 @@ class Core:
             fix="look up the PC in the firmware's map; a reset starts the core again",
             pc=self.cpu.registers[PC],
             address=stop.address,
-            **self.exceptions.status(),
+            cfsr=self.chip.scs.values[scs.CFSR],
+            hfsr=self.chip.scs.values[scs.HFSR],
         )
         # The debugger sees DHCSR.S_LOCKUP, as on the chip; a console has no such sign.
         self._report(error)
+
+    def _vectors(self) -> bytes | None:
+        return self._memory.read(self.chip.scs.boot_address, 8)
 
     def _place(self) -> str:
         return f"{self._name}, PC {self.cpu.registers[PC]:#010x}"
 
     def _fail(self, error: HarnessError) -> None:
         self._report(error)
-        self.debug.fail(error)
+        self.debug.error = error
 
     def _report(self, error: HarnessError) -> None:
-        self._accesses.blocked = True
+        self.accesses.blocked = True
         self.error = error
         self._console.fail(error)
 

@@ -19,66 +19,50 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Trigger(Strict, strict=False):
-    """A fault that falls once, at a named command.
+    """A fault that falls once, at the next opportunity after a named command.
 
-    Attributes:
-        kind: What happens at the next opportunity after the command: to the next byte to the host,
-            memory access of the probe or programming run; the core's faults fall at once.
-        command: First word of a command on the wire, such as ``hil-run`` or ``infer``, or
-            ``program`` for a programming run of the flash.
-        count: Which of these commands, from 1, counted from the first opening of the URL.
+    That is the next byte to the host, memory access of the probe or programming run; the core's
+    faults fall at once.
     """
 
     kind: Kind
+    #: First word of a command on the wire, such as ``hil-run`` or ``infer``, or ``program`` for a
+    #: programming run of the flash.
     command: Annotated[str, Field(min_length=1)]
+    #: Which of these commands, from 1, counted from the first opening of the URL.
     count: Annotated[int, Field(ge=1)]
 
 
 class FaultPlan(Strict, strict=False):
-    """Faults of one board. A share is a probability per item, 0 to 1.
+    """Faults of one board. A share is a probability per item, 0 to 1."""
 
-    Attributes:
-        drop: Share of the bytes on the wire that get lost, both ways.
-        garble: Share of the bytes that have a bit flipped, both ways.
-        duplicate: Share of the bytes that arrive twice, both ways.
-        delay: Share of the bytes to the host before which the line is silent for a moment.
-        vanish: Share of the bytes to the host at which the port disappears; it comes back after
-            one opening that fails.
-        reset: Share of the bytes to the host at which the supply dips and the chip is reset.
-        watchdog: The same, by the watchdog.
-        probe: Share of the debugger's memory accesses at which the probe is disconnected.
-        hardfault: Share of the commands during which the core takes a fault.
-        hang: Share of the commands during which the core stops for good.
-        flip: Share of the programming runs that leave a wrong bit in flash.
-        rot: Share of the commands during which a bit in flash flips, long after it was verified.
-        worn: Number of a sector that keeps zeros when it is erased; None for none.
-        clock: True clock over the one that the registers say, 0.25 to 4.
-        hse: Whether the external clock starts.
-        counter: Defect of the cycle counter (``wrap`` starts it shortly before its end), or None.
-        caches: Whether the caches can be switched on.
-        triggers: Faults that fall at named commands.
-        seed: Number that the places of the other faults follow from.
-    """
-
-    drop: Share = 0.0
-    garble: Share = 0.0
-    duplicate: Share = 0.0
-    delay: Share = 0.0
-    vanish: Share = 0.0
-    reset: Share = 0.0
-    watchdog: Share = 0.0
-    probe: Share = 0.0
-    hardfault: Share = 0.0
-    hang: Share = 0.0
-    flip: Share = 0.0
-    rot: Share = 0.0
-    worn: Annotated[int, Field(ge=0, lt=64)] | None = None
-    clock: Annotated[float, Field(ge=0.25, le=4)] = 1.0
-    hse: bool = True
+    # Of the bytes on the wire, both ways:
+    drop: Share = 0.0  # gets lost
+    garble: Share = 0.0  # has a bit flipped
+    duplicate: Share = 0.0  # arrives twice
+    # Of the bytes to the host:
+    delay: Share = 0.0  # the line is silent for a moment before it
+    vanish: Share = 0.0  # the port disappears; it comes back after one opening that fails
+    reset: Share = 0.0  # the supply dips and the chip is reset
+    watchdog: Share = 0.0  # the watchdog resets the chip
+    # Of the debugger's memory accesses:
+    probe: Share = 0.0  # the probe is disconnected
+    # Of the commands:
+    hardfault: Share = 0.0  # the core takes a fault
+    hang: Share = 0.0  # the core stops for good
+    # Of the programming runs:
+    flip: Share = 0.0  # it leaves a wrong bit in flash
+    # Of the commands, again:
+    rot: Share = 0.0  # a bit in flash flips, long after it was verified
+    # Lasting defects:
+    worn: Annotated[int, Field(ge=0, lt=64)] | None = None  # sector that keeps zeros when erased
+    clock: Annotated[float, Field(ge=0.25, le=4)] = 1.0  # true over the one that registers say
+    hse: bool = True  # whether the external clock starts
+    #: Defect of the cycle counter; ``wrap`` starts it shortly before its end.
     counter: Literal["stuck", "absent", "wrap"] | None = None
-    caches: bool = True
+    caches: bool = True  # whether the caches can be switched on
     triggers: tuple[Trigger, ...] = ()
-    seed: Annotated[int, Field(ge=0, lt=10**18)] = 0
+    seed: Annotated[int, Field(ge=0, lt=10**18)] = 0  # the places of faults follow from it
 
 
 KINDS = tuple(name for name in FaultPlan.model_fields if name not in ("triggers", "seed"))

@@ -17,17 +17,13 @@ if TYPE_CHECKING:
 
 
 class FaultPoints:
-    """What goes wrong on a board under a fault plan; without one, nothing.
-
-    Attributes:
-        injector: The faults in force; None on a sound board.
-    """
+    """What goes wrong on a board under a fault plan; without one, nothing."""
 
     def __init__(self, core: Core, chip: Chip, memory: MemoryMap, console: Console) -> None:
         self.core = core
         self.chip = chip
         self.memory = memory
-        self.injector: Injector | None = None
+        self.injector: Injector | None = None  # None on a sound board
         self._console = console
         self._line: FaultyLine | None = None
 

@@ -58,7 +58,8 @@ class DebugAccess:
             self._advance(size)
             return value
         if register & 0xF0 == BD0:
-            return self.read_word(self._tar & ~0xF | register & 0xC)
+            word = self.machine.debugger.read(self._tar & ~0xF | register & 0xC, 4)
+            return int.from_bytes(word, "little")
         return {
             CSW: self._csw | _CSW_DEVICE_ENABLED,
             TAR: self._tar,
@@ -81,15 +82,8 @@ class DebugAccess:
             self.machine.debugger.write(self._tar, lane.to_bytes(size, "little"))
             self._advance(size)
         elif register & 0xF0 == BD0:
-            self.write_word(self._tar & ~0xF | register & 0xC, value)
-
-    def read_word(self, address: int) -> int:
-        """Read one word of memory."""
-        return int.from_bytes(self.machine.debugger.read(address, 4), "little")
-
-    def write_word(self, address: int, value: int) -> None:
-        """Write one word of memory."""
-        self.machine.debugger.write(address, value.to_bytes(4, "little"))
+            address = self._tar & ~0xF | register & 0xC
+            self.machine.debugger.write(address, value.to_bytes(4, "little"))
 
     def _advance(self, size: int) -> None:
         if self._csw & 0x30 == _INCREMENT_SINGLE:

@@ -202,7 +202,7 @@ class VirtualProbe(DebugProbe):
         protocol: DebugProbe.Protocol | None = None,  # noqa: ARG002 - there is only SWD
     ) -> None:
         """Connect; an error that stopped the board before is not this session's."""
-        self._port.machine.core.debug.fail(None)
+        self._port.machine.core.debug.error = None
         self._protocol = DebugProbe.Protocol.SWD
 
     def disconnect(self) -> None:

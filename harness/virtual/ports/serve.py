@@ -31,22 +31,13 @@ def flash_path(board: Board) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Where a served board is reached.
+    """Where a served board is reached."""
 
-    Attributes:
-        board: Board id.
-        console: Path of the pseudo-terminal.
-        probe: pyOCD unique id of the remote probe.
-        target: pyOCD target to name with it.
-        tcp_port: Port on the loopback interface.
-        flash_file: File that keeps the flash.
-    """
-
-    board: str
-    console: str
-    probe: str
-    target: str
-    tcp_port: int
+    board: str  # id
+    console: str  # path of the pseudo-terminal
+    probe: str  # pyOCD unique id of the remote probe
+    target: str  # pyOCD target to name with it
+    tcp_port: int  # on the loopback interface
     flash_file: str
 
 

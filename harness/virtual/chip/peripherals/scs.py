@@ -230,14 +230,15 @@ class Scs(Peripheral):
             )
 
     def _read_rbar(self, _master: Master) -> int:
-        return self.mpu.base(self.values[_MPU_RNR])
+        number = self.values[_MPU_RNR]
+        return self.mpu.regions[number][0] | number
 
     def _write_rbar(self, value: int, _master: Master) -> None:
         self.values[_MPU_RNR] = self.mpu.set_base(self.values[_MPU_RNR], value)
         self._check_mpu(_MPU_RBAR)
 
     def _read_rasr(self, _master: Master) -> int:
-        return self.mpu.attributes(self.values[_MPU_RNR])
+        return self.mpu.regions[self.values[_MPU_RNR]][1]
 
     def _write_rasr(self, value: int, _master: Master) -> None:
         self.mpu.set_attributes(self.values[_MPU_RNR], value)

@@ -35,7 +35,12 @@ class FlashF(FlashInterface):
         self._fixups: list[tuple[int, bytes]] = []
         self._snb_mask = 0x1F if board.facts.chip.device_id == 0x451 else 0xF
         self._cr_bits = _CR_BITS[board.family]
-        self._share_with_compiled()
+        # The compiled callbacks read and program where nothing depends on it.
+        shared = self._shared
+        shared["sr_at"], shared["cr_at"] = (_BASE & 0xFFF) + _SR, (_BASE & 0xFFF) + _CR
+        shared["content"], shared["content_bytes"] = self.memory.address, self.memory.bytes
+        shared["origin_count"] = len(self.memory.origins)
+        shared["origins"][: shared["origin_count"]] = self.memory.origins
         self.add(ACR, "ACR", writable=_ACR_BITS[board.family])
         self.add_keys(_KEYR, _OPTKEYR)
         self.add_control(_SR, _CR, clearable=_SR_CLEARABLE)
@@ -43,14 +48,6 @@ class FlashF(FlashInterface):
         self.add(_OPTCR, "OPTCR", option, write=self._write_options)
         if board.family == "stm32f7":
             self.add(_OPTCR1, "OPTCR1", _OPTCR1_RESET, writable=0)
-
-    def _share_with_compiled(self) -> None:
-        """Let the compiled callbacks read and program where nothing depends on it."""
-        shared = self._shared
-        shared["sr_at"], shared["cr_at"] = (_BASE & 0xFFF) + _SR, (_BASE & 0xFFF) + _CR
-        shared["content"], shared["content_bytes"] = self.memory.address, self.memory.bytes
-        shared["origin_count"] = len(self.memory.origins)
-        shared["origins"][: shared["origin_count"]] = self.memory.origins
 
     def reset(self) -> None:
         """Lock the controller; the array keeps its content."""
@@ -104,13 +101,10 @@ class FlashF(FlashInterface):
         self.erase(start, count, None if cr & _MER else number)
 
     def program(self, offset: int, size: int, value: int) -> bool:
-        """Take a store of `size` bytes to the array; the caller then writes `value` raw.
+        """Take a store.
 
         Programming only clears bits, so the byte-wise AND is put right at the next access to the
         controller (which the sequence demands: wait for BSY).
-
-        Returns:
-            False if the store is refused; the error flag says why.
         """
         cr = self.cr
         if cr & LOCK or not cr & _PG or cr & (_SER | _MER):

@@ -91,11 +91,7 @@ class FlashL4(FlashInterface):
         self.erase(start, count, number)
 
     def program(self, offset: int, size: int, value: int) -> bool:
-        """Take a store of `size` bytes to the array; the caller then writes `value` raw.
-
-        Returns:
-            False if the store is refused; the error flag says why.
-        """
+        """Take one half of a double word."""
         if self.cr & LOCK or not self.cr & _PG or self.sr & _SR_ERRORS:
             return self.refuse(_PGSERR)
         if size != _WORD:
