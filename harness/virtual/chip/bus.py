@@ -79,10 +79,12 @@ class Peripheral:
         self.registers[offset] = Register(name, reset, writable, refuse, read, write, changed)
         self.values[offset] = reset
 
-    def add_storage(self, names: Iterable[tuple[int, str]], reset: int = 0) -> None:
-        """Declare registers that only keep what is written."""
+    def add_storage(
+        self, names: Iterable[tuple[int, str]], reset: int = 0, writable: int = 0xFFFF_FFFF
+    ) -> None:
+        """Declare registers that only keep the writable bits of what is written."""
         for offset, name in names:
-            self.add(offset, name, reset)
+            self.add(offset, name, reset, writable=writable)
 
     def reset(self) -> None:
         """Return every register to its reset value."""

@@ -47,8 +47,8 @@ class Core:
         self._reset_wanted = False
         self._stalled = False
         self._pending: HarnessError | None = None
-        #: Whether the core runs; otherwise it is in debug state or held in reset.
-        self.active = False
+        #: Whether the core is in debug state or held in reset.
+        self.halted = True
         #: Whether it executed WFI or WFE; nothing can wake it.
         self.sleeping = False
         #: Whether it is locked up or was stopped by `error`, and not halted since.
@@ -65,43 +65,38 @@ class Core:
         """Identifier of the core's thread, for its processor time."""
         return self._thread.ident or 0
 
-    @property
-    def halted(self) -> bool:
-        """Whether the core is in debug state or held in reset."""
-        return not self.active
-
     # Control.
 
     def wait_halted(self, seconds: float) -> None:
         """Wait until the core halts, locks up or stops on an error, at most `seconds`."""
         with self._state:
-            self._state.wait_for(lambda: not self.active or self.locked_up, seconds)
+            self._state.wait_for(lambda: self.halted or self.locked_up, seconds)
 
     def halt(self) -> None:
         """Stop the core before its next basic block."""
         with self._control, self._state:
-            if not self.active:
+            if self.halted:
                 return
             self._halt_wanted = True
             self.cpu.counter.request_stop()
             self._console.interrupt(True)
             self._state.notify_all()
-            self._state.wait_for(lambda: not self.active)
+            self._state.wait_for(lambda: self.halted)
 
     def resume(self) -> None:
         """Let the core run, unless reset is held."""
         with self._control, self._state:
-            if self._reset_held or self.active or self.closed:
+            if self._reset_held or not self.halted or self.closed:
                 return
             self._halt_wanted = False
             self._console.interrupt(False)
-            self.active = True
+            self.halted = False
             self._state.notify_all()
 
     def step(self) -> None:
         """Run one instruction of a halted core."""
         with self._control:
-            if self._reset_held or self.accesses.blocked or self.active:
+            if self._reset_held or self.accesses.blocked or not self.halted:
                 return
             self._console.interrupt(True)
             self.cpu.counter.clear_stop()
@@ -132,7 +127,7 @@ class Core:
     def paused(self) -> Iterator[None]:
         """Keep the core from running within a ``with`` block."""
         with self._control:
-            running = self.active
+            running = not self.halted
             self.halt()
             try:
                 yield
@@ -159,7 +154,7 @@ class Core:
     def raise_fault(self) -> None:
         """Make the core take an undefined-instruction fault where it is."""
         with self._control:
-            if not self.active or self.accesses.blocked or self._stalled:
+            if self.halted or self.accesses.blocked or self._stalled:
                 return
             self.halt()
             # A debugger may have asked to catch it: then the core stays halted.
@@ -197,7 +192,7 @@ class Core:
     def _run(self) -> None:
         while True:
             with self._state:
-                self._state.wait_for(lambda: self.active or self.closed)
+                self._state.wait_for(lambda: not self.halted or self.closed)
                 if self.closed:
                     return
             try:
@@ -211,7 +206,7 @@ class Core:
                 self._fail(VirtualError(f"bug in the virtual board: {bug!r}", where=self._place()))
                 self._stay_locked_up()
             with self._state:
-                self.active = False
+                self.halted = True
                 self._state.notify_all()
 
     def _execute(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from serial import SerialException
 
-from harness.virtual.faults.injector import Injector
+from harness.virtual.faults.injector import Injector, Schedule
 
 if TYPE_CHECKING:
     from harness.virtual.faults.points import FaultPoints
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 # How long a delayed byte is held back: longer than the pause after which a host gives up waiting
 # for the rest of an answer.
 DELAY_S = 0.7
+
+
+def _hits(schedules: dict[str, Schedule], count: int) -> dict[int, str]:
+    """Let `count` bytes pass; return the kind of fault by the position of the byte it falls on."""
+    return {at: kind for kind, schedule in schedules.items() for at in schedule.within(count)}
 
 
 class _Wire:
@@ -31,13 +36,8 @@ class _Wire:
 
     def carry(self, data: bytes) -> bytes:
         """Return what arrives of `data`."""
-        hits = {
-            at: kind
-            for kind, schedule in self._schedules.items()
-            for at in schedule.within(len(data))
-        }
         out, last = bytearray(), 0
-        for at, kind in sorted(hits.items()):
+        for at, kind in sorted(_hits(self._schedules, len(data)).items()):
             self._injector.counts[kind] += 1
             out += data[last:at]
             if kind == "garble":
@@ -155,9 +155,7 @@ class FaultyLine:
 
     def _receive(self, data: bytes) -> None:
         """Let `data` come from the board, up to the event that ends it."""
-        hits = {
-            at: kind for kind, schedule in self._events.items() for at in schedule.within(len(data))
-        }
+        hits = _hits(self._events, len(data))
         if not hits:
             self._ready += self._to_host.carry(data)
             return

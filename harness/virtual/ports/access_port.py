@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from harness.virtual.machine import VirtualMachine
 
-DP_IDR, DP_CTRL_STAT, DP_SELECT, DP_RDBUFF = 0x0, 0x4, 0x8, 0xC
+_DP_IDR, _DP_CTRL_STAT = 0x0, 0x4
 _POWER_REQUESTS = 0x5000_0000  # CSYSPWRUPREQ, CDBGPWRUPREQ; the acknowledges are one bit above
 _DPIDR = {"cortex-m7": 0x5BA0_2477, "cortex-m4": 0x2BA0_1477}
 
-CSW, TAR, DRW, BD0, CFG, BASE, IDR = 0x00, 0x04, 0x0C, 0x10, 0xF4, 0xF8, 0xFC
+CSW, TAR, DRW, BD0, _BASE, _IDR = 0x00, 0x04, 0x0C, 0x10, 0xF8, 0xFC
 _AP_IDR = {"cortex-m7": 0x7477_0001, "cortex-m4": 0x2477_0011}
 _CSW_RESET, _CSW_DEVICE_ENABLED, _CSW_WRITABLE = 0x2300_0002, 1 << 6, 0x7300_0037
 _INCREMENT_SINGLE = 0x10
@@ -33,15 +33,15 @@ class DebugAccess:
 
     def read_dp(self, address: int) -> int:
         """Read a DP register."""
-        if address == DP_IDR:
+        if address == _DP_IDR:
             return _DPIDR[self._cpu]
-        if address == DP_CTRL_STAT:
+        if address == _DP_CTRL_STAT:
             return self._control | (self._control & _POWER_REQUESTS) << 1
         return 0
 
     def write_dp(self, address: int, value: int) -> None:
         """Write a DP register; accesses name their AP, so SELECT needs no memory."""
-        if address == DP_CTRL_STAT:
+        if address == _DP_CTRL_STAT:
             self._control = value & 0x5000_0FDD
 
     # AP.
@@ -63,8 +63,8 @@ class DebugAccess:
         return {
             CSW: self._csw | _CSW_DEVICE_ENABLED,
             TAR: self._tar,
-            BASE: self.machine.chip.rom_address | _BASE_PRESENT,
-            IDR: _AP_IDR[self._cpu],
+            _BASE: self.machine.chip.rom_address | _BASE_PRESENT,
+            _IDR: _AP_IDR[self._cpu],
         }.get(register, 0)
 
     def write_ap(self, address: int, value: int) -> None:

@@ -45,8 +45,7 @@ class Layout:
     apb: dict[str, tuple[int, int]]
     #: Register that selects the clock of a UART, and the lowest bit of the field for UART 0.
     uart_select: tuple[int, int] | None
-    #: One flash wait state more is needed for each of these.
-    hz_per_wait_state: int
+    hz_per_wait_state: int  # of the core clock; each step needs one more
 
 
 class ClockController(Peripheral, ABC):

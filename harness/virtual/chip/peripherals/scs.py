@@ -117,8 +117,8 @@ class Scs(Peripheral):
         ccr = 0x0004_0200 if self._m7 else 0x200
         refuse = 0x18, "trap on division by zero or unaligned access, set"
         self.add(CCR, "CCR", ccr, writable=0x0003_0303, refuse=refuse, changed=self._follow_ccr)
-        for offset, name in ((SHPR1, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3")):
-            self.add(offset, name, writable=_PRIORITIES)
+        shpr = ((SHPR1, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3"))
+        self.add_storage(shpr, writable=_PRIORITIES)
         self.add(SHCSR, "SHCSR", writable=0x0007_0000, read=self._read_shcsr)
         for offset, name in ((CFSR, "CFSR"), (HFSR, "HFSR"), (DFSR, "DFSR"), (0xD3C, "AFSR")):
             self.add(offset, name, write=partial(self._clear, offset))
@@ -138,8 +138,8 @@ class Scs(Peripheral):
                 self.add(base + 4 * index, f"NVIC_{name}{index}", writable=0, refuse=enable)
             for base, name in ((0x180, "ICER"), (0x280, "ICPR"), (0x300, "IABR")):
                 self.add(base + 4 * index, f"NVIC_{name}{index}", writable=0)
-        for n in range(28):
-            self.add(0x400 + 4 * n, f"NVIC_IPR{n}", writable=_PRIORITIES)
+        ipr = ((0x400 + 4 * n, f"NVIC_IPR{n}") for n in range(28))
+        self.add_storage(ipr, writable=_PRIORITIES)
         self.add(0xF00, "STIR", writable=0, refuse=enable)
 
     def _add_mpu(self) -> None:
@@ -167,8 +167,7 @@ class Scs(Peripheral):
         self.add(CSSELR, "CSSELR", writable=0xF)
         self.add(_CCSIDR, "CCSIDR", writable=0, read=self._read_ccsidr)
         # The model's memory is always coherent, so that maintenance has nothing to write back.
-        for offset, name in _CACHE_MAINTENANCE:
-            self.add(offset, name, writable=0)
+        self.add_storage(_CACHE_MAINTENANCE, writable=0)
         for offset, name in ((0xF50, "ICIALLU"), (0xF58, "ICIMVAU")):
             self.add(offset, name, writable=0, changed=lambda: self._to.core().cpu.code_changed())
         self.add_storage(_M7_STORAGE)

@@ -14,7 +14,7 @@ from harness.virtual.chip.peripherals.gpio import Pins
 from harness.virtual.native.callbacks import Page
 from harness.virtual.native.console import console_read, console_write
 
-_PE_FE_NF_ORE_IDLE, _ORE, _RXNE, _TC, _TXE = 0x1F, 1 << 3, 1 << 5, 1 << 6, 1 << 7
+_RXNE, _TC, _TXE = 1 << 5, 1 << 6, 1 << 7
 _INTERRUPTS = 0x1F0  # PEIE, TXEIE, TCIE, RXNEIE, IDLEIE in CR1 of both layouts
 _TE, _RE, _OVER8 = 1 << 3, 1 << 2, 1 << 15
 # A receiver follows a rate that is off by a few per cent (RM0385 31.5.5).
@@ -44,14 +44,12 @@ class Usart(Peripheral):
         self._console = to.console
         self._rcc = rcc
         self._pins = pins
-        self._errors = 0
         self._ready = False
         self._cr1, self._brr, self._enable_bit = cr1, brr, enable_bit
 
     def reset(self) -> None:
         """Switch the USART off; bytes on their way to it are lost."""
         super().reset()
-        self._errors = 0
         self._configure()
 
     def _configure(self) -> None:
@@ -89,14 +87,14 @@ class Usart(Peripheral):
         """Leave the data path to the compiled callbacks, as every check has passed."""
         control, pins, facts = self.values[self._cr1], self._pins, self._facts
         both = control & (_TE | _RE) == _TE | _RE
-        if both and pins.connected(facts.rx) and pins.connected(facts.tx) and not self._errors:
+        if both and pins.connected(facts.rx) and pins.connected(facts.tx):
             self._console.set_fast(self._status_flags())
 
     def _status_flags(self) -> int:
         raise NotImplementedError
 
     def _status(self, _master: Master) -> int:
-        flags = self._status_flags() | self._errors
+        flags = self._status_flags()
         if self._ready and self._pins.connected(self._facts.rx) and self._console.waiting:
             flags |= _RXNE
         return flags
@@ -155,7 +153,7 @@ class UsartF7(Usart):
         requests, refuse = self._write_request, (0xFFFF_FFE7, "request")
         self.add(0x18, "RQR", refuse=refuse, read=read_zero, write=requests)
         self.add(0x1C, "ISR", writable=0, read=self._status)
-        self.add(0x20, "ICR", read=read_zero, write=self._write_clear)
+        self.add(0x20, "ICR", writable=0)  # no error is ever flagged
         self.add(0x24, "RDR", writable=0, read=self._receive)
         self.add(0x28, "TDR", write=self._send)
 
@@ -164,9 +162,6 @@ class UsartF7(Usart):
         # TEACK and REACK follow TE and RE while the USART is on.
         acknowledged = (cr1 & _TE) << 18 | (cr1 & _RE) << 20 if self._ready else 0
         return _TXE | _TC | acknowledged
-
-    def _write_clear(self, value: int, _master: Master) -> None:
-        self._errors &= ~(value & _PE_FE_NF_ORE_IDLE)
 
     def _write_request(self, value: int, _master: Master) -> None:
         if value & 0x08:  # RXFRQ drops the byte in RDR
@@ -181,15 +176,10 @@ class UsartF4(Usart):
         to.console.place(self.base & 0xFFF, status=0x00, receive=0x04, transmit=0x04)
         # TC and RXNE are levels here, so that writing 0 to them does nothing.
         self.add(0x00, "SR", read=self._status, write=ignore_write)
-        self.add(0x04, "DR", read=self._read_data, write=self._send)
+        self.add(0x04, "DR", read=self._receive, write=self._send)
         self.add(0x08, "BRR", writable=0xFFFF, changed=rcc.recheck_console)
         self.add(0x0C, "CR1", writable=0xBFFF, changed=self._configure)
         self.add_storage(((0x10, "CR2"), (0x14, "CR3"), (0x18, "GTPR")))
 
     def _status_flags(self) -> int:
         return _TXE | _TC
-
-    def _read_data(self, master: Master) -> int:
-        if master is Master.CORE:
-            self._errors = 0  # cleared by reading SR, then DR
-        return self._receive(master)

@@ -156,6 +156,7 @@ class TestClocks:
         start_pll(core, 240)
         with pytest.raises(VirtualError, match="240000000 Hz"):
             core[RCC + 0x08] = 2
+        assert core[RCC + 0x08] & 3 == 0
 
     def test_hse_prescaler_and_hsi(self, core: Registers) -> None:
         rcc = core.machine.chip.rcc

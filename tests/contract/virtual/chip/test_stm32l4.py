@@ -190,6 +190,11 @@ class TestClocks:
         chip.machine.chip.rcc.hse_works = False
         assert not chip[RCC + 0x90] & 2, "a fault: the crystal does not start"
 
+    def test_a_pll_without_a_source_does_not_start(self, chip: Chip) -> None:
+        chip[RCC + 0x0C] = 5 << 4 | 30 << 8 | 1 << 24
+        chip[RCC] = 0x63 | 1 << 24 | 1 << 26
+        assert not chip[RCC] & (1 << 25 | 1 << 27)
+
     def test_the_backup_domain_survives_a_reset(self, chip: Chip) -> None:
         chip.supply()
         chip.machine.core.reset()
