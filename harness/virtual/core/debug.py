@@ -67,11 +67,8 @@ class CoreDebug:
         """
         if offset == scs.DHCSR:
             return self._read_status(master)
-        if offset == scs.DCRDR:
-            return self._data
-        if offset == scs.DEMCR:
-            return self._demcr
-        return 0  # DCRSR is write-only
+        # DCRSR is write-only.
+        return {scs.DCRDR: self._data, scs.DEMCR: self._demcr}.get(offset, 0)
 
     def _read_status(self, master: Master) -> int:
         core = self._core

@@ -34,15 +34,9 @@ class Dwt(Peripheral):
         self.defect: str | None = None
         #: Called with CYCCNT when the core reads it.
         self.on_read: Callable[[int], None] | None = None
-        self.add(
-            _CTRL,
-            "CTRL",
-            _COMPARATORS << 28,
-            writable=0xFFF,
-            refuse=(0x007F_F000, "enabling of trace events"),
-            read=self._read_ctrl,
-            changed=self._ctrl_changed,
-        )
+        trace = 0x007F_F000, "enabling of trace events"
+        read, changed, count = self._read_ctrl, self._ctrl_changed, _COMPARATORS << 28
+        self.add(_CTRL, "CTRL", count, writable=0xFFF, refuse=trace, read=read, changed=changed)
         self.add(_CYCCNT, "CYCCNT", read=self._read_cycles, write=self._write_cycles)
         for index in range(_COMPARATORS):
             base = 0x20 + 0x10 * index

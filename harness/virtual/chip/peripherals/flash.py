@@ -16,7 +16,7 @@ ACR = 0x00
 LOCK = 1 << 31
 _KEYS = (0x4567_0123, 0xCDEF_89AB)
 _OPTION_KEYS = (0x0819_2A3B, 0x4C5D_6E7F)
-_EOP, _EOPIE = 1 << 0, 1 << 24
+_EOP, _STRT, _EOPIE = 1 << 0, 1 << 16, 1 << 24
 
 
 class FlashInterface(Peripheral, ABC):
@@ -51,7 +51,7 @@ class FlashInterface(Peripheral, ABC):
             self.sr &= ~(value & clearable)
 
         self.add(sr, "SR", read=self.read_sr, write=clear)
-        self.add(cr, "CR", read=lambda _master: self.cr, write=self.write_cr)
+        self.add(cr, "CR", read=lambda _master: self.cr, write=self._write_cr)
 
     def add_keys(self, key: int, option_key: int) -> None:
         """Add the key registers at these offsets."""
@@ -97,9 +97,23 @@ class FlashInterface(Peripheral, ABC):
         """Return SR."""
         return self.sr
 
+    def _write_cr(self, value: int, _master: Master) -> None:
+        if self.cr & LOCK:
+            return  # RM0385 3.7.5: CR takes nothing while it is locked
+        self.cr = self.accept_cr(value)
+        if value & LOCK:
+            self.locked()
+        if value & _STRT:
+            self.start_erase(value)
+            self.cr &= ~_STRT
+
     @abstractmethod
-    def write_cr(self, value: int, _master: Master) -> None:
-        """Take a write to CR."""
+    def accept_cr(self, value: int) -> int:
+        """Prepare for a new value of CR; return what CR then reads as."""
+
+    @abstractmethod
+    def start_erase(self, cr: int) -> None:
+        """Erase what CR selects, or set an error flag."""
 
     @abstractmethod
     def unlock_options(self) -> None:

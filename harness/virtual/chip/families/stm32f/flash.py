@@ -14,7 +14,7 @@ _KEYR, _OPTKEYR, _SR, _CR, _OPTCR, _OPTCR1 = 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18
 
 _PGAERR, _PGPERR, _SEQERR = 1 << 5, 1 << 6, 1 << 7
 _SR_CLEARABLE = 0x1F3
-_PG, _SER, _MER, _STRT = 1 << 0, 1 << 1, 1 << 2, 1 << 16
+_PG, _SER, _MER = 1 << 0, 1 << 1, 1 << 2
 _PSIZE_SHIFT = 8
 
 # ACR: the ART accelerator has one enable on the F7, three on the F4.
@@ -72,21 +72,15 @@ class FlashF(FlashInterface):
         self._settle()
         return self.sr
 
-    def write_cr(self, value: int, _master: Master) -> None:
-        """Start an erase, or prepare programming."""
+    def accept_cr(self, value: int) -> int:
+        """Put right what was programmed; return what CR then reads as."""
         self._settle()
-        if self.cr & LOCK:
-            return  # RM0385 3.7.5: CR takes nothing while it is locked
-        self.cr = value & self._cr_bits
-        if value & LOCK:
-            self.locked()
-        if value & _STRT:
-            self._erase(value)
-            self.cr &= ~_STRT
+        return value & self._cr_bits
 
     # The array.
 
-    def _erase(self, cr: int) -> None:
+    def start_erase(self, cr: int) -> None:
+        """Erase a sector or everything."""
         if cr & _PG or not cr & (_SER | _MER):
             self.sr |= _SEQERR
             return

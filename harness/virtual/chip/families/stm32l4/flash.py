@@ -18,7 +18,7 @@ _PROGERR, _PGAERR, _SIZERR, _PGSERR = 1 << 3, 1 << 5, 1 << 6, 1 << 7
 _SR_CLEARABLE = 0xC3FB
 _SR_ERRORS = 0xC3FA
 _PG, _PER, _MER1, _MER2, _BKER = 1 << 0, 1 << 1, 1 << 2, 1 << 15, 1 << 11
-_STRT, _OPTSTRT, _FSTPG = 1 << 16, 1 << 17, 1 << 18
+_OPTSTRT, _FSTPG = 1 << 17, 1 << 18
 _OBL_LAUNCH, _OPTLOCK = 1 << 27, 1 << 30
 _CR_BITS = 0x0707_8FFF
 # As delivered: no protection, two banks (DBANK).
@@ -60,23 +60,17 @@ class FlashL4(FlashInterface):
         if not self.cr & _OPTLOCK and value != self.values[_OPTR]:
             raise self.unmodelled(_OPTR, "change of the option bytes by write")
 
-    def write_cr(self, value: int, _master: Master) -> None:
-        """Start an erase, or prepare programming."""
-        if self.cr & LOCK:
-            return  # CR takes nothing while it is locked
+    def accept_cr(self, value: int) -> int:
+        """Drop a first word without a second; return what CR then reads as."""
         if value & (_OPTSTRT | _OBL_LAUNCH | _FSTPG):
             raise self.unmodelled(_CR, "option or fast programming by write")
         self._drop_low()
-        self.cr = value & _CR_BITS | (self.cr | value) & _OPTLOCK | value & LOCK
-        if value & LOCK:
-            self.locked()
-        if value & _STRT:
-            self._erase(value)
-            self.cr &= ~_STRT
+        return value & _CR_BITS | (self.cr | value) & _OPTLOCK | value & LOCK
 
     # The array.
 
-    def _erase(self, cr: int) -> None:
+    def start_erase(self, cr: int) -> None:
+        """Erase a page or banks."""
         if self.sr & _SR_ERRORS or cr & _PG or not cr & (_PER | _MER1 | _MER2):
             self.sr |= _PGSERR
             return
