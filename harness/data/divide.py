@@ -55,32 +55,23 @@ def divide(
     wished = bool(options.test_speakers or options.validation_speakers)
     if all(speaker is not None for speaker in speakers) and (len(known) >= MIN_SPEAKERS or wished):
         held = _hold_out(known, options)
-        return (
-            [held.get(speaker or "", "train") for speaker in speakers],
-            {
-                "by": "speaker",
-                **{
-                    split: [name for name in known if held.get(name, "train") == split]
-                    for split in SPLITS
-                },
-            },
-        )
+        groups: dict[str, list[str]] = {split: [] for split in SPLITS}
+        for name in known:
+            groups[held.get(name, "train")].append(name)
+        splits = [held.get(speaker or "", "train") for speaker in speakers]
+        return splits, {"by": "speaker", **groups}
     if wished:
         raise DataError(
             "speakers to test on are named, but the file names carry no speaker",
             expected="file names such as 7_jackson_3.wav",
             fix="say where the speaker stands: --pattern '{label}_{speaker}_{index}.wav'",
         )
-    if (
-        options.test_share <= 0
-        or options.validation_share <= 0
-        or (options.test_share + options.validation_share >= 1)
-    ):
+    shares = {"validation": options.validation_share, "test": options.test_share}
+    if min(shares.values()) <= 0 or sum(shares.values()) >= 1:
         raise DataError(
             f"test_share={options.test_share}, validation_share={options.validation_share}",
             expected="two shares above 0 that leave something to train on",
         )
-    shares = {"validation": options.validation_share, "test": options.test_share}
     return [by_hash(name, options) for name in names], {"by": "file name", "shares": shares}
 
 

@@ -8,7 +8,7 @@ MFCC of 40 ms windows every 20 ms, 10 coefficients: 49×10 for one second, the i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import DataError
@@ -71,10 +71,6 @@ class SoundFeatures:
     def top_hz(self) -> float:
         """Upper edge of the highest band at this sample rate."""
         return min(self.upper_hz, _HIGHEST * self.sample_rate_hz)
-
-    def at_rate(self, sample_rate_hz: int) -> SoundFeatures:
-        """Return the same windows in time for another sample rate."""
-        return replace(self, sample_rate_hz=sample_rate_hz)
 
     def as_json(self) -> dict[str, Any]:
         """Return what a device must know, derived sizes included."""

@@ -185,9 +185,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
             f"pattern '{pattern}' has the places {', '.join(names) or 'none'}",
             expected="{label} once, and each other place ({speaker}, {index} ...) once at most",
         )
-    for place in range(0, len(parts), 2):
-        parts[place] = re.escape(parts[place])
-    for place in range(1, len(parts), 2):
-        value = "[0-9]+" if parts[place] == "index" else "[^/]+?"
-        parts[place] = f"(?P<{parts[place]}>{value})"
+    for place, part in enumerate(parts):
+        value = "[0-9]+" if part == "index" else "[^/]+?"
+        parts[place] = f"(?P<{part}>{value})" if place % 2 else re.escape(part)
     return re.compile("".join(parts), re.IGNORECASE)

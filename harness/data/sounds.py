@@ -91,18 +91,29 @@ def load_sounds(
     files = [file.path for file in found.files] + list(found.noise)
     rate, digests, lengths = _examine(files, options, folder)
     machines = found.convention == "machines"
-    shape = replace(
+    parameters = replace(
         _MACHINE_FEATURES if machines else SoundFeatures(),
+        sample_rate_hz=rate,
         frames=height,
         bins=width,
         images_stride=max(1, height // 2) if machines else None,
     )
-    parameters = shape.at_rate(rate)
     parameters.check()
     cuts = _cuts(found, splits, parameters, lengths, options.speeds)
     key = _key(cuts, parameters, digests)
     x = cached(f"features-{key}", lambda: _features(cuts, parameters, on_progress))
-    return _assemble(folder.name, found, cuts, x, parameters, options, division)
+    x, normalisation = _normalised(x, cuts, folder.name)
+    return assemble(
+        folder.name,
+        found.classes,
+        x,
+        [found.classes.index(cut.label) for cut in cuts],
+        [cut.split for cut in cuts],
+        {**parameters.as_json(), **normalisation, "training_speeds": list(options.speeds)},
+        division,
+        anomalous=[bool(cut.anomalous) for cut in cuts] if machines else None,
+        clip=[cut.clip for cut in cuts] if machines else None,
+    )
 
 
 def _divided(
@@ -269,39 +280,17 @@ def _clip(cut: _Cut, parameters: SoundFeatures) -> NDArray[np.float32]:
     return fit_length(samples, parameters.samples)
 
 
-def _assemble(
-    name: str,
-    found: Recordings,
-    cuts: Sequence[_Cut],
-    x: NDArray[np.float32],
-    parameters: SoundFeatures,
-    options: SoundOptions,
-    division: Mapping[str, Any],
-) -> Dataset:
+def _normalised(
+    x: NDArray[np.float32], cuts: Sequence[_Cut], name: str
+) -> tuple[NDArray[np.float32], dict[str, list[float]]]:
+    """Return inputs normalised by the training split, and how."""
     import numpy as np
 
-    splits = [cut.split for cut in cuts]
-    train = x[np.array(splits) == "train"]
+    train = x[np.array([cut.split for cut in cuts]) == "train"]
     if not len(train):
         raise DataError("nothing is left to train on", where=name)
     # A coefficient that never varies (the mean of a centred clip) stays as it is.
     mean = train.mean(axis=(0, 1, 3), dtype=np.float64)
     deviation = np.maximum(train.std(axis=(0, 1, 3), dtype=np.float64), 1e-3)
-    features = {
-        **parameters.as_json(),
-        "mean": [float(value) for value in mean],
-        "deviation": [float(value) for value in deviation],
-        "training_speeds": list(options.speeds),
-    }
-    machines = found.convention == "machines"
-    return assemble(
-        name,
-        found.classes,
-        ((x - mean[:, None]) / deviation[:, None]).astype(np.float32),
-        [found.classes.index(cut.label) for cut in cuts],
-        splits,
-        features,
-        division,
-        anomalous=[bool(cut.anomalous) for cut in cuts] if machines else None,
-        clip=[cut.clip for cut in cuts] if machines else None,
-    )
+    normalised = ((x - mean[:, None]) / deviation[:, None]).astype(np.float32)
+    return normalised, {"mean": mean.tolist(), "deviation": deviation.tolist()}

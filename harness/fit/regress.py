@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -52,19 +53,15 @@ def fit_all(
     predictor: Predictor | str = Predictor.OPS,
 ) -> tuple[list[Fit], list[FitFailure]]:
     """Fit each configuration among `rows`; return the fits and the configurations that fail."""
-    fits: list[Fit] = []
-    failures: list[FitFailure] = []
+    fits, failures = list[Fit](), list[FitFailure]()
     for fingerprint, members in group_rows(rows, degraded=degraded).items():
         try:
             fit = fit_rows(members, degraded=degraded, min_rows=min_rows, predictor=predictor)
             fits.append(fit)
         except FitError as error:
             failures.append(FitFailure(fingerprint, len(members), error))
-    return sorted(fits, key=_order), sorted(failures, key=_order)
-
-
-def _order(item: Fit | FitFailure) -> str:
-    return str(item.fingerprint)
+    fits.sort(key=lambda fit: str(fit.fingerprint))
+    return fits, sorted(failures, key=lambda failure: str(failure.fingerprint))
 
 
 def fit_rows(
@@ -198,10 +195,7 @@ def _fit_linear(
     y: Array
     x, y = np.array(pairs, dtype=np.float64).T
     fitted = ~split.out
-
-    def line(x: Array, y: Array) -> LinearModel:
-        return _line(x, y, target, feature)
-
+    line = partial(_line, target=target, feature=feature)
     model = line(x[fitted], y[fitted])
     train, holdout = split.metrics(x, y, _predictor(model))
     try:

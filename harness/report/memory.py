@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.boards import load_board
@@ -39,7 +40,10 @@ def split_memory(row: Measurement) -> MemorySplit:
     runtime reports; the stack counts with its high-water mark, not with its reserved size. The rest
     of the board's memory is free.
     """
-    ram, flash = _capacities(row.board)
+    ram = flash = None
+    with suppress(BoardError):
+        board = load_board(row.board)
+        ram, flash = board.ram_bytes, board.flash.bytes
     return MemorySplit(_rest(_sram(row), ram), _rest(_flash(row), flash), ram, flash)
 
 
@@ -72,11 +76,3 @@ def _rest(parts: dict[str, int], capacity: int | None) -> dict[str, int]:
     if parts and capacity is not None:
         parts[FREE] = max(0, capacity - sum(parts.values()))
     return {name: size for name, size in parts.items() if size}
-
-
-def _capacities(board_id: str) -> tuple[int | None, int | None]:
-    try:
-        board = load_board(board_id)
-    except BoardError:
-        return None, None
-    return board.ram_bytes, board.flash.bytes

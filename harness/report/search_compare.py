@@ -52,7 +52,7 @@ _RUN: tuple[Column[SearchRun], ...] = (
     Column("Mop", lambda run: text.number(run.predicted.ops, 2, per=1e6)),
     Column("predicted ms", lambda run: text.number(run.predicted.latency_us, 2, per=1000)),
     Column("measured ms", lambda run: _measured(run, "latency_us")),
-    Column("off %", lambda run: _signed(error_pct(run, "latency_us"))),
+    Column("off %", lambda run: text.number(error_pct(run, "latency_us"), 1, sign=True)),
     Column("SRAM KiB", lambda run: _measured(run, "sram_bytes")),
     Column("flash KiB", lambda run: _measured(run, "flash_bytes")),
     Column("budgets hold", lambda run: _holds(run)),
@@ -171,10 +171,6 @@ def _tested_on(run: SearchRun) -> str:
 def _measured(run: SearchRun, name: str) -> str:
     _, scale, _, digits = FIGURES[name]
     return text.number(run.measured_of(name), digits, per=scale)
-
-
-def _signed(value: float | None) -> str:
-    return text.number(value, 1, sign=True)
 
 
 def _size(budgets: Budgets) -> float:

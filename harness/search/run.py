@@ -57,7 +57,14 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
     model = plan.folder / MODEL
     with draft_of(model, what="model", error=SearchError) as draft:
         draft.write_bytes(content)
-    _write_json(plan.folder / FEATURES, _features(plan))
+    # What a device needs to make the network's input and to read its output.
+    features = {
+        "dataset": plan.dataset.name,
+        "classes": plan.dataset.classes,
+        "input_shape": plan.dataset.input_shape,
+        "features": dict(plan.dataset.features),
+    }
+    _write_json(plan.folder / FEATURES, features)
     measured = None
     if measure is not None:
         with work.stage("verify"):
@@ -116,16 +123,6 @@ def _record(
         versions=_versions(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _features(plan: SearchPlan) -> dict[str, Any]:
-    """Return what a device needs to make the network's input and to read its output."""
-    return {
-        "dataset": plan.dataset.name,
-        "classes": list(plan.dataset.classes),
-        "input_shape": list(plan.dataset.input_shape),
-        "features": dict(plan.dataset.features),
-    }
 
 
 def _versions() -> dict[str, str | None]:

@@ -76,7 +76,7 @@ def test_other_speeds_are_for_training_only(speakers: Path) -> None:
 
 def test_49_frames_of_40_ms_are_one_second_at_any_rate() -> None:
     for rate in (8000, 16_000, 44_100):
-        parameters = SoundFeatures().at_rate(rate)
+        parameters = SoundFeatures(sample_rate_hz=rate)
         assert parameters.samples == rate
         assert parameters.top_hz == min(4000, 0.45 * rate)
     sound = np.sin(np.arange(16_000) * 0.3).astype(np.float32)
@@ -97,7 +97,7 @@ def test_features_are_those_of_tf_signal() -> None:
 
 def test_loudness_of_a_recording_does_not_matter() -> None:
     sound = np.sin(np.arange(8000) ** 1.3 * 0.01).astype(np.float32)
-    features = compute([sound, sound * np.float32(0.05)], SoundFeatures().at_rate(8000))
+    features = compute([sound, sound * np.float32(0.05)], SoundFeatures(sample_rate_hz=8000))
     assert np.allclose(features[0], features[1], atol=1e-3)
 
 
