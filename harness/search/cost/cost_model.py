@@ -7,7 +7,6 @@ that the derived network is checked with.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -37,22 +36,13 @@ class CostModel:
     margin: Margin = Margin.INTERVAL
 
     @classmethod
-    def of(
-        cls,
-        fit: Fit,
-        backbone: Backbone,
-        wanted: Mapping[str, object] | None = None,
-        margin: Margin = Margin.INTERVAL,
-    ) -> CostModel:
-        """Take a fit that is valid for `backbone` and everything in `wanted`.
-
-        Args:
-            wanted: Fields of a `Fingerprint` that matter: board, runtime, kernels, flags ...
+    def of(cls, fit: Fit, backbone: Backbone, margin: Margin = Margin.INTERVAL) -> CostModel:
+        """Take a fit that is valid for `backbone`.
 
         Raises:
-            FitError: The fit is of another configuration, or a line falls where it has to rise.
+            FitError: The fit is of another backbone, or a line falls where it has to rise.
         """
-        fit.require({**(wanted or {}), "backbone": backbone.name})
+        fit.require({"backbone": backbone.name})
         for model in (fit.latency, fit.arena, fit.flash):
             if model is not None and model.slope <= 0:
                 raise FitError(

@@ -18,9 +18,7 @@ CALIBRATION_SAMPLES = 200
 """Training samples that activation ranges are taken from."""
 
 
-def quantise(
-    model: keras.Model, dataset: Dataset, *, seed: int = 0, samples: int = CALIBRATION_SAMPLES
-) -> bytes:
+def quantise(model: keras.Model, dataset: Dataset, *, seed: int = 0) -> bytes:
     """Convert a trained model to a .tflite with int8 weights, activations, inputs and outputs.
 
     Activation ranges come from the training split, the same number of each class as far as there
@@ -31,7 +29,7 @@ def quantise(
     """
     shape: tuple[Any, ...] = tuple(model.inputs[0].shape)
     fitting = dataset.resized(int(shape[1]), int(shape[2]))
-    chosen = representative(fitting.train.y, samples, seed)
+    chosen = representative(fitting.train.y, CALIBRATION_SAMPLES, seed)
     return to_int8_tflite(model, fitting.train.x[chosen])
 
 

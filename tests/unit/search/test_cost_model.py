@@ -64,7 +64,7 @@ def test_the_number_of_classes_counts() -> None:
 
 def test_a_fit_of_something_else_is_refused_with_the_command_that_makes_one() -> None:
     with pytest.raises(FitError) as caught:
-        CostModel.of(fit_for("ds_cnn_ad"), KWS, {"board": "nucleo_f746zg"})
+        CostModel.of(fit_for("ds_cnn_ad"), KWS)
     assert "harness fit" in str(caught.value) and "--backbone ds_cnn_kws" in str(caught.value)
 
 
@@ -73,7 +73,7 @@ def test_a_fit_of_something_else_is_refused_with_the_command_that_makes_one() ->
 )
 def test_board_runtime_kernels_and_flags_are_all_checked(wanted: dict[str, object]) -> None:
     with pytest.raises(FitError, match="not valid"):
-        CostModel.of(fit_for("ds_cnn_kws"), KWS, wanted)
+        fit_for("ds_cnn_kws").require(wanted)
 
 
 def test_a_falling_line_is_refused() -> None:
