@@ -117,11 +117,13 @@ class FaultyLine:
     def write(self, data: bytes) -> None:
         """Send bytes to the board."""
         self._check()
-        self._console.write(self._to_board.carry(data))
+        carried = self._to_board.carry(data)
         *ended, self._command = (self._command + data).split(b"%")
+        # Before the board has the command: its answer could be faster than the fault.
         for command in ended:
             name, _, _ = command.decode("ascii", "replace").strip().partition(" ")
             self._injector.command_sent(name)
+        self._console.write(carried)
 
     def read(self, count: int, timeout: float | None, cancelled: Callable[[], bool]) -> bytes:
         """Return up to `count` bytes; fewer when `timeout` passes or the port is closed.
