@@ -6,13 +6,10 @@ from math import prod
 from typing import Any
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from harness.backbones.draw import Draw
 from harness.backbones.layers import LayerSpec, Shape
-
-_BATCH_NORM_EPSILON = 1e-3
+from harness.backbones.weights import BATCH_NORM_EPSILON, draw_weights
 
 
 def build_model(
@@ -20,9 +17,7 @@ def build_model(
 ) -> keras.Model:
     """Build `layers` with a batch of one and weights from `draw`.
 
-    The weights keep activations at unit scale (He et al. 2015) and the batch normalisations are
-    off their defaults, so that no channel is dead, int8 outputs fill their range and folding is
-    exercised. Nothing depends on, or changes, TensorFlow's global seed.
+    Nothing depends on, or changes, TensorFlow's global seed.
     """
     inputs = keras.layers.Input(input_shape, batch_size=1, name="input")
     outputs = {"": inputs}
@@ -61,7 +56,7 @@ def _apply(layer: LayerSpec, tensor: Any, outputs: dict[str, Any]) -> Any:
         case "RESHAPE":
             tensor = make.Reshape((prod(layer.output_shape),), name=layer.name)(tensor)
     if layer.normalized:
-        tensor = make.BatchNormalization(epsilon=_BATCH_NORM_EPSILON, name=f"{layer.name}_bn")(
+        tensor = make.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=f"{layer.name}_bn")(
             tensor
         )
     if layer.activation != "linear":
@@ -71,26 +66,10 @@ def _apply(layer: LayerSpec, tensor: Any, outputs: dict[str, Any]) -> Any:
 
 
 def _set_weights(model: keras.Model, layer: LayerSpec, draw: Draw) -> None:
-    if layer.operator not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
+    drawn = draw_weights(layer, draw)
+    if drawn is None:
         return
-    channels = layer.output_shape[2]
-    depthwise = layer.operator == "DEPTHWISE_CONV_2D"
-    fan_in = prod(layer.kernel) * (1 if depthwise else layer.input_shape[2])
-    gain = 2.0 if layer.activation != "linear" else 1.0
-    shape = (*layer.kernel, channels, 1) if depthwise else (
-        *layer.kernel, layer.input_shape[2], channels
-    )  # fmt: skip
-    bound = float(np.sqrt(3.0 * gain / fan_in))
-    weights = [_uniform(draw, shape, -bound, bound)]
-    if not layer.normalized:
-        weights.append(_uniform(draw, (channels,), -0.5, 0.5))
-    model.get_layer(layer.name).set_weights(weights)
-    if layer.normalized:
-        ranges = ((0.75, 1.25), (-0.25, 0.5), (-0.25, 0.25), (0.75, 1.25))
-        statistics = [_uniform(draw, (channels,), low, high) for low, high in ranges]
-        model.get_layer(f"{layer.name}_bn").set_weights(statistics)
-
-
-def _uniform(draw: Draw, shape: tuple[int, ...], low: float, high: float) -> NDArray[np.float32]:
-    unit = draw.uniform(prod(shape)).reshape(shape)
-    return unit * np.float32(high - low) + np.float32(low)
+    bias = [] if drawn.bias is None else [drawn.bias]
+    model.get_layer(layer.name).set_weights([drawn.kernel, *bias])
+    if drawn.statistics:
+        model.get_layer(f"{layer.name}_bn").set_weights(list(drawn.statistics))

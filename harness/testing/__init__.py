@@ -28,8 +28,9 @@ Example:
     >>> port = FakePort(FakeDevice(cycles=(1000, 1250, 1000)))
 """
 
+from harness.models.writer import ModelWriter
 from harness.testing.device import FakeDevice, FakePort, FakeTarget
-from harness.testing.models import ModelWriter, tiny_network
+from harness.testing.models import tiny_network
 from harness.testing.rows import fake_failure, fake_measurement
 
 __all__ = [
