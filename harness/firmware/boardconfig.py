@@ -69,8 +69,17 @@ def board_config(board: Board, options: BuildOptions) -> str:
     return "\n".join([*head, "#define BOARD_CONFIG_H", "", *lines, "", "#endif", ""])
 
 
-def linker_script(board: Board, options: BuildOptions, template: str) -> str:
+def linker_script(
+    board: Board, options: BuildOptions, template: str, *, arena_first: bool = False
+) -> str:
     """Return the linker script: `template` with the board's memory filled in.
+
+    Args:
+        board: The board.
+        options: Size of the stack.
+        template: ``board.ld.in``.
+        arena_first: Put variables at the end of RAM, so that what is left begins where an image of
+            one model has its arena.
 
     Raises:
         BoardError: The stack does not fit the RAM.
@@ -90,6 +99,9 @@ def linker_script(board: Board, options: BuildOptions, template: str) -> str:
         ram_origin=f"0x{origin:08X}",
         ram_bytes=size,
         stack_bytes=options.stack_bytes,
+        bss_address="(ORIGIN(RAM) + LENGTH(RAM) - SIZEOF(.bss))" if arena_first else "",
+        free_start="_arena_end" if arena_first else "_bss_end",
+        free_end="_bss_start" if arena_first else "ORIGIN(RAM) + LENGTH(RAM)",
     )
 
 

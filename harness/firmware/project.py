@@ -91,7 +91,9 @@ def plan_project(
         **kernels,
         f"boards/{board.id}.json": Path(board.manifest).read_bytes(),
         "include/board_config.h": board_config(board, options).encode(),
-        "ld/board.ld": linker_script(board, options, template["ld/board.ld.in"].decode()).encode(),
+        "ld/board.ld": linker_script(
+            board, options, template["ld/board.ld.in"].decode(), arena_first=sources.arena_first
+        ).encode(),
         "platformio.ini": _ini(board, sources, options, includes).encode(),
     }
     del configuration["ld/board.ld.in"]

@@ -11,23 +11,25 @@ import contextlib
 import hashlib
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.boards import Board, load_board
 from harness.errors import BuildError, ConfigError, ImageTooLarge, RuntimeUnsupported
 from harness.files import draft_of
 from harness.firmware.builder import build as build_firmware
-from harness.firmware.image import BuildOptions, FirmwareImage
+from harness.firmware.image import BuildOptions, FirmwareImage, FlashSplit, RamSplit
 from harness.paths import cache_dir
 from harness.runtimes import GeneratedSources, RuntimeOptions, SharedFirmware, get_runtime
+from harness.runtimes.region import CONTENT_OFFSET, staging_bytes
 
 if TYPE_CHECKING:
     from harness.models.graph import TFLiteModel
 
+_own_code: dict[Any, FlashSplit] = {}  # code of images of their own, by what decides it
 _KEPT = 64  # images of single models; anyone who uses one has just made it
 _EHDR = struct.Struct("<16sHHIIIIIHHHHHH")
 _PHDR = struct.Struct("<IIIIIIII")
@@ -40,6 +42,7 @@ class SharedImage:
     """A built runtime that models are put beside."""
 
     runtime: SharedFirmware  # generated the sources, and describes models
+    options: RuntimeOptions  # runtime and kernels
     board: Board  # what it was built for; declares a model region
     operators: tuple[str, ...]  # TFLite operators that the image has
     sources: GeneratedSources  # from `SharedFirmware.generate_shared`
@@ -72,24 +75,52 @@ class SharedImage:
             RuntimeUnsupported: The model does not fit the region, or its inputs the staging memory.
         """
         start = time.perf_counter()
-        origin, content = self.runtime.model_segment(model, self.board)
+        sources = self.runtime.describe(model, self.sources)
+        symbols = symbols_of(self.image)
+        origin, content = self.runtime.model_segment(model, self.sources, self.board, symbols)
         elf = _elf([*_segments(self.image.elf, self.image.sha256), (origin, content)])
-        weights, sizes = model.graph.weights_bytes, self.image.sizes
         return replace(
             self.image,
             elf=_store(self.image, model, elf),
             sha256=hashlib.sha256(elf).hexdigest(),
             model_name=model.name,
             model_sha256=model.sha256,
-            sizes=replace(
-                sizes,
-                weights=weights,
-                graph=sizes.graph + len(content) - weights,
-                total=sizes.total + len(content),
-            ),
+            sizes=self._flash(model, content),
+            ram=self._ram(model, sources, symbols),
             cached=True,
             seconds=time.perf_counter() - start,
         )
+
+    def _flash(self, model: TFLiteModel, content: bytes) -> FlashSplit:
+        """Return what the model takes as an image of its own.
+
+        An image is built for the first model with the same kernels; its code is every such model's.
+        """
+        weights = model.graph.weights_bytes
+        sizes, graph = self.image.sizes, len(content) - weights
+        parts = self.runtime.code_parts(model, self.sources)
+        if parts:
+            key = (self.board.id, self.options, self.image.options, self.image.build_id, parts)
+            if key not in _own_code:
+                sources = get_runtime(self.options.runtime).generate(
+                    model, self.options, self.board
+                )
+                own = build_firmware(self.board, model, sources, self.image.options)
+                _own_code[key] = own.sizes
+            sizes, graph = _own_code[key], graph - CONTENT_OFFSET
+        total = weights + graph + sizes.kernels + sizes.runtime + sizes.port
+        return replace(sizes, weights=weights, graph=graph, total=total)
+
+    def _ram(
+        self, model: TFLiteModel, sources: GeneratedSources, symbols: Mapping[str, int]
+    ) -> RamSplit:
+        """Return what the model takes: as an image of its own, with its own inputs staged."""
+        ram = self.image.ram
+        other = ram.other + staging_bytes(model) - sources.staging_bytes
+        if sources.arena_first:
+            other -= symbols["_free_end"] - symbols["_free_start"]
+        arena = sources.arena_planned_bytes or ram.arena
+        return RamSplit(arena=arena, stack=ram.stack, other=other, total=arena + ram.stack + other)
 
 
 def build_shared(
@@ -126,7 +157,7 @@ def _runtime(name: str) -> SharedFirmware:
         return runtime
     raise ConfigError(
         f"the {name} runtime compiles the model in",
-        expected="one_firmware with runtime tflm only",
+        expected="a runtime that can serve many models from one firmware",
     )
 
 
@@ -157,7 +188,21 @@ def _shared(
             region="FLASH",
             overflow_bytes=image.sizes.total - room,
         )
-    return SharedImage(runtime, board, operators, sources, image)
+    return SharedImage(runtime, options, board, operators, sources, image)
+
+
+def symbols_of(image: FirmwareImage) -> Mapping[str, int]:
+    """Return the addresses of an image by name."""
+    return _symbols(image.elf, image.sha256)
+
+
+@lru_cache(maxsize=8)
+def _symbols(elf: Path, _sha256: str) -> Mapping[str, int]:
+    from elftools.elf.elffile import ELFFile
+
+    with elf.open("rb") as stream:
+        table = ELFFile(stream).get_section_by_name(".symtab")
+        return {symbol.name: int(symbol["st_value"]) for symbol in table.iter_symbols()}
 
 
 @lru_cache(maxsize=8)

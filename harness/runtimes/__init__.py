@@ -108,6 +108,9 @@ class GeneratedSources:
     library: LibraryTree | None = None
     # Room for inputs in an image that takes any model; 0 when it has its own.
     staging_bytes: int = 0
+    # The arena has no fixed size and lies where an image of one model has it; what else needs RAM
+    # goes to its end. For an image that takes any model.
+    arena_first: bool = False
 
 
 class Runtime(Protocol):
@@ -161,8 +164,24 @@ class SharedFirmware(Protocol):
         """Return `shared` with the layers and tensors of a model that runs on it."""
         ...
 
-    def model_segment(self, model: TFLiteModel, board: Board) -> tuple[int, bytes]:
+    def code_parts(self, model: TFLiteModel, shared: GeneratedSources) -> tuple[str, ...]:
+        """Return what decides how much code an image of the model alone has; empty: not known."""
+        ...
+
+    def model_segment(
+        self,
+        model: TFLiteModel,
+        shared: GeneratedSources,
+        board: Board,
+        symbols: Mapping[str, int],
+    ) -> tuple[int, bytes]:
         """Return the address and the content of a model's flash region.
+
+        Args:
+            model: A model of the image's operators.
+            shared: What the image was built from.
+            board: Declares the region.
+            symbols: Addresses in the built image, by name.
 
         Raises:
             RuntimeUnsupported: The model does not fit the region, or its inputs the staging memory.

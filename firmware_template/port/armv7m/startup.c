@@ -7,7 +7,8 @@
 #include "port.h"
 #include "registers.h"
 
-extern uint32_t _data_load[], _data_start[], _data_end[], _bss_start[], _bss_end[];
+extern uint32_t _data_load[], _data_start[], _data_end[], _arena_start[], _arena_end[],
+    _bss_start[], _bss_end[];
 extern uint32_t _stack_bottom[], _stack_top[];
 extern void (*_init_start[])(void), (*_init_end[])(void);
 
@@ -57,6 +58,9 @@ __attribute__((used, noreturn)) void port_reset(void) {
     const uint32_t *from = _data_load;
     for (uint32_t *to = _data_start; to < _data_end; to++) {
         *to = *from++;
+    }
+    for (uint32_t *to = _arena_start; to < _arena_end; to++) {
+        *to = 0;
     }
     for (uint32_t *to = _bss_start; to < _bss_end; to++) {
         *to = 0;

@@ -26,6 +26,10 @@ typedef struct {
     uint32_t step_count, input_count, output_count, arena_bytes;
 } aot_graph_t;
 
-extern const aot_graph_t aot_graph;
+/* The graph to run. With one firmware for many models it is what the host wrote, or an empty one
+ * when aot_graph_error() says what is wrong with that; else it was linked in, and there is no
+ * error. */
+const aot_graph_t *aot_graph(void);
+const char *aot_graph_error(void);
 
 #endif

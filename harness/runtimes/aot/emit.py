@@ -16,7 +16,7 @@ _ALIGNMENT = 16  # as in a .tflite, so that kernels see the same alignment as un
 
 def emit(model: TFLiteModel, program: Program, plan: Plan) -> tuple[dict[str, str | bytes], int]:
     """Return the files of one model by name, and the bytes of its weights without alignment."""
-    weights, places = _collect_weights(model.graph, program)
+    weights, places = collect_weights(model.graph, program)
     writer = _Writer(model.graph, program, plan, places)
     files: dict[str, str | bytes] = {
         "model/model.c": "\n".join([*writer.lines(), ""]),
@@ -63,13 +63,16 @@ class _Writer:
             rows = (f"{{{self.plan.offsets[i]}, {self.graph.tensors[i].bytes}}}" for i in indices)
             yield f"static const aot_io_t {kind}[] = {{{', '.join(rows)}}};"
         yield ""
-        yield "const aot_graph_t aot_graph = {"
+        yield "static const aot_graph_t linked_graph = {"
         yield "    steps, layers, inputs, outputs, arena,"
         yield (
             f"    {len(self.program.steps)}, {len(self.graph.inputs)}, "
             f"{len(self.graph.outputs)}, {self.plan.arena_bytes},"
         )
         yield "};"
+        yield ""
+        yield "const aot_graph_t *aot_graph(void) { return &linked_graph; }"
+        yield "const char *aot_graph_error(void) { return NULL; }"
 
     def _block(self, number: int, step: Step) -> Iterator[str]:
         if not step.block:
@@ -116,7 +119,7 @@ class _Writer:
         return f"({pointer.ctype} *)(arena + {self.plan.offsets[index]})"
 
 
-def _collect_weights(graph: Graph, program: Program) -> tuple[bytes, dict[int, int]]:
+def collect_weights(graph: Graph, program: Program) -> tuple[bytes, dict[int, int]]:
     """Concatenate the constants that the program points to, in order of first use."""
     blob = bytearray()
     places: dict[int, int] = {}

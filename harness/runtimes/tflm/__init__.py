@@ -93,13 +93,14 @@ class TflmRuntime:
             ConfigError: No library is named, it cannot be had, or it lacks these kernels.
             BoardError: The board declares no model region.
         """
-        from harness.runtimes.tflm import emit, region, resolver
+        from harness.runtimes.region import STAGING_BYTES
+        from harness.runtimes.tflm import emit, resolver
 
         layout = _layout(options)
         entries = resolver.entries_for_operators(layout, operators, all_types=options.all_types)
         files = emit.shared_files(entries, options.kernels, board)
         sources = _sources(layout, options, entries, files)
-        return replace(sources, staging_bytes=region.STAGING_BYTES)
+        return replace(sources, staging_bytes=STAGING_BYTES)
 
     def describe(self, model: TFLiteModel, shared: GeneratedSources) -> GeneratedSources:
         """Return the facts of `model` as it runs on a shared image: layers, tensors, versions."""
@@ -112,11 +113,23 @@ class TflmRuntime:
             layers=graph.layers(),
         )
 
-    def model_segment(self, model: TFLiteModel, board: Board) -> tuple[int, bytes]:
-        """Return where the model region is, and its header and model, see `SharedFirmware`."""
-        from harness.runtimes.tflm import region
+    def code_parts(self, model: TFLiteModel, shared: GeneratedSources) -> tuple[str, ...]:
+        """Return nothing: what an image of the model alone links is not known."""
+        del model, shared
+        return ()
 
-        return region.model_region(board).origin, region.region_content(model, board)
+    def model_segment(
+        self,
+        model: TFLiteModel,
+        shared: GeneratedSources,
+        board: Board,
+        symbols: Mapping[str, int],
+    ) -> tuple[int, bytes]:
+        """Return where the model region is, and its header and model, see `SharedFirmware`."""
+        from harness.runtimes.region import region_segment
+
+        del shared, symbols
+        return region_segment(model, board, model.content)
 
 
 def _layout(options: RuntimeOptions) -> Layout:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from harness.boards import Board
 from harness.models.graph import TFLiteModel
 from harness.paths import data_dir
-from harness.runtimes.tflm.region import region_symbols
+from harness.runtimes.region import region_files, region_place
 from harness.runtimes.tflm.resolver import Entry, resolver_source
 
 MODEL_FILE = "model/model.bin"
@@ -50,15 +50,11 @@ def shared_files(entries: Sequence[Entry], kernels: str, board: Board) -> dict[s
     Raises:
         BoardError: The board declares none.
     """
-    symbols = region_symbols(board)
-    lines = ["/* Generated: what the host writes into the model region. */"]
-    for name, address in symbols.items():
-        lines += [f".global {name}", f".set {name}, 0x{address:08X}"]
-    lines += ['.section .note.GNU-stack,"",%progbits', ""]
     return {
         **_glue(_SHARED_GLUE),
+        **region_files(),
         _RESOLVER_FILE: resolver_source(entries, kernels),
-        _PLACE_FILE: "\n".join(lines),
+        _PLACE_FILE: region_place(board, "tflm_model"),
     }
 
 

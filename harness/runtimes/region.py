@@ -1,8 +1,8 @@
-"""The model region: a header that the host writes, then the .tflite as it is.
+"""The model region of the flash: a header that the host writes, then what the runtime runs.
 
-A shared image finds here what an image of one model has linked in: the model, and what
-``build_info.h`` declares about it. `firmware_template/runtime/tflm/tflm_region.cpp` has the same
-layout and checks both CRCs before it uses any of it.
+A firmware for many models finds here what an image of one model has linked in: the model (for
+`tflm` the .tflite as it is, for `aot` the graph), and what ``build_info.h`` declares about it.
+`firmware_template/runtime/region/model_region.c` has the same layout and checks both CRCs.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from harness.boards import Board
 from harness.boards.model import ModelRegion
 from harness.errors import BoardError, RuntimeUnsupported
 from harness.models.graph import Tensor, TFLiteModel, printable
+from harness.paths import data_dir
 
 MAGIC = 0x314D4854  # "THM1"
-MODEL_OFFSET = 512
+CONTENT_OFFSET = 512
 STAGING_BYTES = 32 * 1024
 MAX_TENSORS = 8
 # Magic, size and CRC-32 of the model, counts of inputs and outputs, id, name.
 _HEAD = struct.Struct("<IIIII20s40s")
 _TENSOR = struct.Struct("<IIfi")  # as build_tensor_t: bytes, staging offset, scale, zero point
-_CRC_AT = MODEL_OFFSET - 4  # CRC-32 of the header before it
+_CRC_AT = CONTENT_OFFSET - 4  # CRC-32 of the header before it
 _ALIGNMENT = 16
 
 
@@ -44,36 +45,53 @@ def model_region(board: Board) -> ModelRegion:
     return region
 
 
-def region_symbols(board: Board) -> dict[str, int]:
-    """Return the addresses that a shared image is linked with.
+def region_place(board: Board, *aliases: str) -> str:
+    """Return assembler that defines the symbols of the region, and more names for its content.
 
     Raises:
         BoardError: The board declares no model region.
     """
     origin = model_region(board).origin
-    return {"tflm_region": origin, "tflm_model": origin + MODEL_OFFSET}
+    symbols = {"model_region": origin}
+    symbols |= dict.fromkeys(("model_content", *aliases), origin + CONTENT_OFFSET)
+    lines = ["/* Generated: what the host writes into the model region. */"]
+    for name, address in symbols.items():
+        lines += [f".global {name}", f".set {name}, 0x{address:08X}"]
+    return "\n".join([*lines, '.section .note.GNU-stack,"",%progbits', ""])
 
 
-def region_content(model: TFLiteModel, board: Board) -> bytes:
-    """Return what the host writes to the model region: the header and the model.
+def region_files() -> dict[str, str]:
+    """Return the firmware's sources that read the region."""
+    folder = data_dir("firmware_template") / "runtime" / "region"
+    names = ("model_region.h", "model_region.c")
+    return {f"runtime/region/{name}": (folder / name).read_text("utf-8") for name in names}
+
+
+def staging_bytes(model: TFLiteModel) -> int:
+    """Return the memory that copies of a model's inputs take."""
+    return sum(_aligned(tensor.bytes) for tensor in model.graph.input_tensors())
+
+
+def region_segment(model: TFLiteModel, board: Board, content: bytes) -> tuple[int, bytes]:
+    """Return the address of the region and what the host writes there: header and content.
 
     Raises:
         BoardError: The board declares no model region.
-        RuntimeUnsupported: The model does not fit it, or its inputs do not fit the staging memory.
+        RuntimeUnsupported: It does not fit the region, or its inputs do not fit the staging memory.
     """
     graph, region = model.graph, model_region(board)
     inputs, outputs = graph.input_tensors(), graph.output_tensors()
-    staging = sum(_aligned(tensor.bytes) for tensor in inputs)
-    if MODEL_OFFSET + len(model.content) > region.bytes:
-        raise _too_big(model, "bytes of flash", MODEL_OFFSET + len(model.content), region.bytes)
+    staging = staging_bytes(model)
+    if CONTENT_OFFSET + len(content) > region.bytes:
+        raise too_big(model, "bytes of flash", CONTENT_OFFSET + len(content), region.bytes)
     if staging > STAGING_BYTES:
-        raise _too_big(model, "bytes of input", staging, STAGING_BYTES)
+        raise too_big(model, "bytes of input", staging, STAGING_BYTES)
     if max(len(inputs), len(outputs)) > MAX_TENSORS:
-        raise _too_big(model, "inputs or outputs", max(len(inputs), len(outputs)), MAX_TENSORS)
+        raise too_big(model, "inputs or outputs", max(len(inputs), len(outputs)), MAX_TENSORS)
     header = _HEAD.pack(
         MAGIC,
-        len(model.content),
-        zlib.crc32(model.content),
+        len(content),
+        zlib.crc32(content),
         len(inputs),
         len(outputs),
         model.model_id.encode(),
@@ -81,7 +99,7 @@ def region_content(model: TFLiteModel, board: Board) -> bytes:
     )
     header += _tensors(inputs, staged=True) + _tensors(outputs, staged=False)
     header += bytes(_CRC_AT - len(header))
-    return header + zlib.crc32(header).to_bytes(4, "little") + model.content
+    return region.origin, header + zlib.crc32(header).to_bytes(4, "little") + content
 
 
 def _tensors(tensors: Sequence[Tensor], *, staged: bool) -> bytes:
@@ -98,7 +116,8 @@ def _aligned(size: int) -> int:
     return -(-size // _ALIGNMENT) * _ALIGNMENT
 
 
-def _too_big(model: TFLiteModel, what: str, needed: int, there: int) -> RuntimeUnsupported:
+def too_big(model: TFLiteModel, what: str, needed: int, there: int) -> RuntimeUnsupported:
+    """Return the refusal of a model that one firmware for many models has no room for."""
     return RuntimeUnsupported(
         f"model '{model.name}' needs {needed} {what}; one firmware for many models has {there}",
         where=model.name,

@@ -11,12 +11,12 @@ import pytest
 from harness.boards import load_board
 from harness.errors import BoardError, RuntimeUnsupported
 from harness.models import read_model
-from harness.runtimes.tflm.region import (
-    MODEL_OFFSET,
+from harness.runtimes.region import (
+    CONTENT_OFFSET,
     STAGING_BYTES,
     model_region,
-    region_content,
-    region_symbols,
+    region_place,
+    region_segment,
 )
 from harness.testing import ModelWriter
 
@@ -33,7 +33,7 @@ def model(size: int = 20, name: str = "a model/1") -> object:
 
 def test_header_fields_are_where_the_device_looks() -> None:
     network = model()
-    content = region_content(network, BOARD)
+    _, content = region_segment(network, BOARD, network.content)
     magic, size, crc, inputs, outputs = struct.unpack_from("<IIIII", content)
     assert magic == int.from_bytes(b"THM1", "little")
     assert (size, crc) == (len(network.content), zlib.crc32(network.content))
@@ -43,12 +43,14 @@ def test_header_fields_are_where_the_device_looks() -> None:
     assert struct.unpack_from("<IIfi", content, 80) == (20, 0, 0.5, 3)
     assert struct.unpack_from("<IIfi", content, 80 + 8 * 16) == (20, 0, 0.25, -7)
     assert struct.unpack_from("<I", content, 508)[0] == zlib.crc32(content[:508])
-    assert content[MODEL_OFFSET:] == network.content
+    assert content[CONTENT_OFFSET:] == network.content
 
 
 def test_the_image_is_linked_with_the_region_s_addresses() -> None:
-    symbols = region_symbols(BOARD)
-    assert symbols == {"tflm_region": 0x08040000, "tflm_model": 0x08040200}
+    text = region_place(BOARD, "tflm_model")
+    assert ".set model_region, 0x08040000" in text
+    assert ".set model_content, 0x08040200" in text
+    assert ".set tflm_model, 0x08040200" in text
 
 
 def test_a_region_begins_and_ends_with_flash_sectors() -> None:
@@ -62,14 +64,14 @@ def test_a_region_begins_and_ends_with_flash_sectors() -> None:
 
 def test_a_model_that_does_not_fit_says_by_how_much() -> None:
     with pytest.raises(RuntimeUnsupported) as caught:
-        region_content(model(STAGING_BYTES + 1), BOARD)
+        region_segment(model(STAGING_BYTES + 1), BOARD, b"")
     assert caught.value.data["available"] == STAGING_BYTES
     large = replace(model(), content=b"\0" * 800_000)
     with pytest.raises(RuntimeUnsupported, match="800512 bytes of flash"):
-        region_content(large, BOARD)
+        region_segment(large, BOARD, large.content)
 
 
 def test_a_board_without_a_region_says_what_to_add() -> None:
     facts = BOARD.facts.model_copy(update={"model_region": None})
     with pytest.raises(BoardError, match="declares no model region"):
-        region_symbols(BOARD.model_copy(update={"facts": facts}))
+        region_place(BOARD.model_copy(update={"facts": facts}))
