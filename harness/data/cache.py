@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from harness.cache import touch
 from harness.files import draft_of
 from harness.paths import cache_dir
 
@@ -28,6 +29,7 @@ def cached(key: str, make: Callable[[], NDArray[np.float32]]) -> NDArray[Any]:
     if file.is_file():
         try:
             stored: NDArray[Any] = np.load(file, allow_pickle=False)
+            touch(file)
             return stored
         except (OSError, ValueError, EOFError) as failure:
             _LOG.warning("%s is made again: %s", file, failure)

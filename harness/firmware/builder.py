@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from harness import paths
+from harness import cache, paths
 from harness.boards import Board
 from harness.errors import BuildError
 from harness.firmware.boardconfig import main_ram
@@ -72,6 +72,7 @@ def build(
     """
     start = time.perf_counter()
     root = cache_dir or paths.cache_dir()
+    cache.hold(root)
     toolchain = ensure_toolchain(cache_dir)
     project = plan_project(board, model, sources, options, toolchain.name)
     if stored := _load(root, project, start):
@@ -108,7 +109,9 @@ def build(
             ram=ram,
             seconds=0.0,
         )
-        return _store(root, project, image, start)
+        image = _store(root, project, image, start)
+    cache.keep_bounded(root)
+    return image
 
 
 def export_project(
@@ -148,8 +151,10 @@ def _load(root: Path, project: Project, start: float) -> FirmwareImage | None:
         image = from_json(FirmwareImage, record, where=str(folder), error=BuildError)
     except (OSError, ValueError, BuildError):
         return None
-    whole = hashlib.sha256(content).hexdigest() == image.sha256
-    return _placed(image, folder, start, cached=True) if whole else None
+    if hashlib.sha256(content).hexdigest() != image.sha256:
+        return None
+    cache.touch(folder)
+    return _placed(image, folder, start, cached=True)
 
 
 def _placed(image: FirmwareImage, folder: Path, start: float, *, cached: bool) -> FirmwareImage:
