@@ -38,11 +38,13 @@ def compare(
 ) -> None:
     """Compare the rows of AFTER with those of BEFORE; exit 1 if something became worse."""
     from harness.results.equivalence import compare_rows
+    from harness.results.read import many_rows
 
-    old, new = _rows(before), _rows(after)
-    result = compare_rows(
-        old, new, metric=metric, margin=margin, across=across or (), degraded=degraded
-    )
+    with many_rows():
+        old, new = _rows(before), _rows(after)
+        result = compare_rows(
+            old, new, metric=metric, margin=margin, across=across or (), degraded=degraded
+        )
     if json:
         print_json(result.as_json())
     else:
@@ -53,6 +55,7 @@ def compare(
 
 def _rows(where: str) -> list[Measurement]:
     from harness.results import open_store
+    from harness.results.equivalence import COLUMNS
     from harness.results.store import Filter
 
     place, _, campaign = where.partition("#")
@@ -63,7 +66,7 @@ def _rows(where: str) -> list[Measurement]:
             fix="check the path; STORE#CAMPAIGN names one campaign of a store",
         )
     with open_store(place, create=False) as store:
-        return store.query(Filter(campaign=campaign or None), with_layers=False)
+        return list(store.stream(Filter(campaign=campaign or None), columns=COLUMNS))
 
 
 def _show(result: Comparison) -> None:

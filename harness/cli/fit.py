@@ -29,12 +29,14 @@ def fit(
     With --predictor layers also one coefficient for each kind of work: docs/linearity.md.
     """
     from harness.campaign.outcome import write_fits
+    from harness.fit.select import COLUMNS
     from harness.results import open_store
+    from harness.results.read import many_rows
 
     where = replace(rows.where(), runtime=runtime, kernels=kernels)
-    with open_store(rows.db, create=False) as store:
-        found = store.query(where, with_layers=False)
-    outcome = write_fits(found, out, degraded=degraded, predictor=predictor)
+    with many_rows(), open_store(rows.db, create=False) as store:
+        found = list(store.stream(where, columns=COLUMNS))
+        outcome = write_fits(found, out, degraded=degraded, predictor=predictor)
     if json:
         print_json(outcome.as_json())
     else:

@@ -43,7 +43,7 @@ def results(
 
     with open_store(options.db, create=False) as store:
         if key is not None:
-            row = store.get(_full_key(store.keys(status=_ALL), key))
+            row = store.get(_full_key(store.keys_from(key), key))
             if row is None:
                 raise ResultsError(f"no row with key {key}", where=store.url)
             if log:
@@ -97,11 +97,7 @@ def _plot(rows: Sequence[Measurement], path: Path) -> None:
     note(f"plot: {plot_memory(by_model(rows), path)}")
 
 
-_ALL = ("valid", "degraded", "invalid")
-
-
-def _full_key(keys: set[str], start: str) -> str:
-    found = sorted(key for key in keys if key.startswith(start))
+def _full_key(found: Sequence[str], start: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:

@@ -277,8 +277,7 @@ def make_plan(
     fit_file, fit = choose_fit(fitting, backbone)
     rows: tuple[Measurement, ...] = ()
     if method.refine:
-        keys = {*fit.keys, *fit.holdout_keys}
-        rows = tuple(row for row in store.query(with_layers=False) if row.key in keys)
+        rows = tuple(store.best((*fit.keys, *fit.holdout_keys)))
         require_rows(fit, rows, store.url)
     dataset = data.load(space.input_shape)
     space = space.with_classes(len(dataset.classes))

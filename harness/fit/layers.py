@@ -53,7 +53,7 @@ def fit_layers(rows: Sequence[Measurement], split: Split) -> LayerModel:
     groups = split.groups[fitted]
     intercept, coefficients = _coefficients(x[fitted], y[fitted])
     outside, _ = split.out_of_fold(x, y, lambda x, y: _predictor(*_coefficients(x, y), 0.0))
-    half = _half_width(outside, y[fitted])
+    half = half_width(outside, y[fitted])
     train, holdout = split.metrics(x, y, _predictor(intercept, coefficients, half))
     return LayerModel(
         target="latency_us",
@@ -92,7 +92,8 @@ def _coefficients(x: Array, y: Array) -> tuple[float, Array]:
     return float(found[0]), found[1:]
 
 
-def _half_width(predicted: Array, y: Array) -> float:
+def half_width(predicted: Array, y: Array) -> float:
+    """Return the relative error that the next network is below with probability `LEVEL`."""
     # The next error is below the ⌈(n+1)·level⌉-th smallest with probability `level` (conformal).
     errors = np.sort(np.abs(y - predicted) / predicted)
     rank = min(len(errors), int(np.ceil((len(errors) + 1) * LEVEL)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,14 +42,19 @@ class Split:
 
         An architecture stays in one fold.
         """
-        from sklearn.model_selection import GroupKFold
-
-        x, y, groups = x[~self.out], y[~self.out], self.groups[~self.out]
+        x, y = x[~self.out], y[~self.out]
         predicted, half = np.empty_like(y), np.empty_like(y)
-        folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
-        for train, test in folds.split(x, groups=groups):
+        for train, test in self._folds:
             predicted[test], half[test] = fit(x[train], y[train])(x[test])
         return predicted, half
+
+    @cached_property
+    def _folds(self) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+        from sklearn.model_selection import GroupKFold
+
+        groups = self.groups[~self.out]
+        folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
+        return list(folds.split(groups, groups=groups))
 
 
 def score(predicted: Array, half: Array, y: Array, groups: npt.NDArray[Any]) -> Metrics:

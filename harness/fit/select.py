@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from operator import attrgetter
 from typing import Any
 
 from harness.errors import FitError
@@ -14,7 +15,17 @@ from harness.results.record import Measurement, Status, best_per_key
 
 HOLDOUT_SHARE = 0.2
 
+_CONFIGURATION = tuple(spec.name for spec in fields(Fingerprint))
+COLUMNS = (
+    "key", "created_at", "status", "architecture", "model_sha256", "ops", "latency_us",
+    "parameters", "working_memory_bytes", "flash_total_bytes", "arena_min_bytes",
+    "arena_used_bytes", "arena_planned_bytes", "ram_other_bytes", "stack_bytes", *_CONFIGURATION,
+)  # fmt: skip
+"""Fields of a row that a fit and its plot use."""
+
 _NEEDED = ("runtime", "kernels", "clock_hz", "optimization")
+_configuration = attrgetter(*_CONFIGURATION)
+_sorted_json = json.JSONEncoder(sort_keys=True).encode
 
 
 def architecture_id(row: Measurement) -> str:
@@ -38,8 +49,7 @@ def architecture_id(row: Measurement) -> str:
 
 def network_id(backbone: str | None, architecture: Mapping[str, Any]) -> str:
     """Return the identity of a sampled architecture, as rows hold it."""
-    text = json.dumps([backbone, architecture], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(_sorted_json([backbone, architecture]).encode()).hexdigest()
 
 
 def held_out(architecture: str, share: float = HOLDOUT_SHARE) -> bool:
@@ -66,10 +76,10 @@ def group_rows(
     rows: Iterable[Measurement], *, degraded: bool = False
 ) -> dict[Fingerprint, list[Measurement]]:
     """Return the usable rows by the configuration they were measured in."""
-    groups: dict[Fingerprint, list[Measurement]] = {}
+    groups: dict[object, list[Measurement]] = {}
     for row in select_rows(rows, degraded=degraded)[0]:
-        groups.setdefault(Fingerprint.of(row), []).append(row)
-    return groups
+        groups.setdefault(_configuration(row), []).append(row)
+    return {Fingerprint.of(members[0]): members for members in groups.values()}
 
 
 def common_fingerprint(rows: Sequence[Measurement], pooled: bool) -> Fingerprint:
@@ -80,8 +90,9 @@ def common_fingerprint(rows: Sequence[Measurement], pooled: bool) -> Fingerprint
     Raises:
         FitError: They differ, or lack a fact that every fit needs.
     """
+    distinct = {_configuration(row): row for row in rows}
     first = shared_fingerprint(
-        map(Fingerprint.of, rows),
+        map(Fingerprint.of, distinct.values()),
         pooled,
         "these rows were measured in different configurations",
         "choose one, for example with --board, --backbone, --runtime or --kernels",

@@ -18,6 +18,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from harness.errors import ResultsError
 
 _EXAMPLES = "a file such as results/measurements.sqlite, sqlite:///FILE, or postgresql://HOST/NAME"
+_JSON = json.JSONDecoder()
 _SECRET_WORD = re.compile(r"(password|passwd|pwd|sslpassword)\s*=\s*\S+", re.IGNORECASE)
 
 
@@ -78,6 +79,8 @@ def make_engine(url: URL, *, busy_timeout_s: float) -> Engine:
                 where=shown(url),
                 fix="pip install 'tinyml-harness[postgres]'",
             ) from None
+    # Nothing but what the serializer wrote is there: no white space to look for.
+    options["json_deserializer"] = lambda text: _JSON.raw_decode(text)[0]
     options["connect_args"] = {"timeout": busy_timeout_s}
     if url.database in (None, "", ":memory:"):
         options["poolclass"] = StaticPool

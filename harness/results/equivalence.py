@@ -13,6 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
+from statistics import NormalDist
 from typing import Any
 
 from harness.errors import ResultsError
@@ -22,14 +24,23 @@ from harness.strict import to_json
 DEFAULT_MARGIN = 0.02
 _CONFIDENCE = 0.90  # of two one-sided tests at 5 % each
 _RESAMPLES = 4000
-# With fewer pairs a bootstrap means little: the ends of their own intervals bound the mean.
+# With fewer pairs a bootstrap means little: the ends of their own intervals bound the mean. With
+# more its interval is the normal distribution's, and resampling them takes gigabytes.
 _FEWEST_FOR_BOOTSTRAP = 6
+_MOST_FOR_BOOTSTRAP = 1000
 
 IDENTITY = (
     "model", "board", "source", "runtime", "kernels", "optimization", "flags", "one_firmware",
     "clock_hz", "icache", "dcache", "art",
 )  # fmt: skip
 """Facts in which both rows of a pair agree."""
+
+COLUMNS = (
+    *IDENTITY[1:], "status", "created_at", "model_name", "model_sha256", "architecture", "backbone",
+    "seed", "cycles", "arena_min_bytes", "arena_used_bytes", "arena_planned_bytes",
+    "ram_other_bytes", "stack_bytes", "flash_total_bytes",
+)  # fmt: skip
+"""Fields of a row that a comparison uses."""
 
 
 class Verdict(StrEnum):
@@ -96,6 +107,8 @@ class Comparison:
 
 
 _Value = tuple[float, float, float]  # value, lower and upper end
+_Subject = tuple[object, ...]  # a value for each part of `IDENTITY`
+_sorted_json = json.JSONEncoder(sort_keys=True).encode
 
 
 def _latency(rows: Sequence[Measurement]) -> _Value | None:
@@ -187,20 +200,20 @@ def _check(metric: str, margin: float, across: Collection[str]) -> None:
 
 def _by_subject(
     rows: Iterable[Measurement], parts: Sequence[str], degraded: bool
-) -> dict[str, list[Measurement]]:
+) -> dict[_Subject, list[Measurement]]:
     wanted = {Status.VALID, Status.DEGRADED} if degraded else {Status.VALID}
-    found: defaultdict[str, list[Measurement]] = defaultdict(list)
+    read = [_model if part == "model" else attrgetter(part) for part in parts]
+    found: defaultdict[_Subject, list[Measurement]] = defaultdict(list)
     for row in rows:
         if row.status in wanted:
-            facts = [_model(row) if part == "model" else getattr(row, part) for part in parts]
-            found[json.dumps(facts, sort_keys=True)].append(row)
+            found[tuple([fact(row) for fact in read])].append(row)
     return found
 
 
-def _model(row: Measurement) -> Any:
+def _model(row: Measurement) -> object:
     # The .tflite of a sampled network depends on TensorFlow's version.
     if row.architecture is not None:
-        return [row.backbone, row.architecture, row.seed]
+        return row.backbone, _sorted_json(row.architecture), row.seed
     return row.model_sha256
 
 
@@ -225,7 +238,10 @@ def _overall(ratios: Sequence[Ratio], margin: float) -> Ratio:
 
     logs = np.log([(ratio.value, ratio.low, ratio.high) for ratio in ratios])
     mean, low, high = np.exp(logs.mean(axis=0))
-    if len(ratios) >= _FEWEST_FOR_BOOTSTRAP:
+    if len(ratios) > _MOST_FOR_BOOTSTRAP:
+        half = NormalDist().inv_cdf(0.5 + _CONFIDENCE / 2) * logs[:, 0].std() / len(logs) ** 0.5
+        low, high = mean * np.exp([-half, half])
+    elif len(ratios) >= _FEWEST_FOR_BOOTSTRAP:
         # A fixed seed: the same rows give the same verdict.
         chosen = np.random.default_rng(0).integers(0, len(logs), (_RESAMPLES, len(logs)))
         tail = 100 * (1 - _CONFIDENCE) / 2

@@ -1,46 +1,101 @@
-"""Rows as pandas frames and as files."""
+"""Rows as pandas frames and as files, read and written in chunks."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import csv
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+from sqlalchemy import JSON, Column, ColumnElement, Select, Text, cast, select, type_coerce
 
 from harness.errors import ResultsError
 from harness.files import draft_of
 from harness.results.record import APART, LayerCycles, Measurement, types_of
+from harness.results.schema import FileText, SafeText, layer, measurement
+from harness.strict import suggest
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMATS = ("parquet", "csv")
-TABLES = ("measurements", "layers")
+LINES = 5000  # of a chunk
 
 _ISO = "%Y-%m-%dT%H:%M:%S.%fZ"
 _OF_ROW = ("key", "source", "board", "backbone", "model_name", "runtime", "kernels")
-_DTYPES = {int: "Int64", float: "Float64", bool: "boolean"}
+_DTYPES = {int: "Int64", float: "Float64", bool: "boolean", datetime: "datetime64[us, UTC]"}
+
+Lines = Iterable[Sequence[Sequence[Any]]]
+"""Chunks of rows, each a tuple; see `Store.lines`."""
 
 
-def measurements_frame(rows: Sequence[Measurement]) -> pd.DataFrame:
-    """Return one line per row: nullable columns, nested values as JSON text, no layers or log."""
-    kinds = types_of(Measurement).items()
-    return pd.DataFrame(
-        {name: _series(rows, name, kind) for name, kind in kinds if name not in APART}
-    )
+def _tables() -> dict[str, dict[str, type]]:
+    """Return the tables that can be read, each with its columns and their types."""
+    row = {name: kind for name, kind in types_of(Measurement).items() if name not in APART}
+    return {
+        "measurements": row,
+        "layers": {name: row[name] for name in _OF_ROW} | types_of(LayerCycles),
+    }
 
 
-def layers_frame(rows: Sequence[Measurement]) -> pd.DataFrame:
-    """Return one line per layer of every row, with the row's key, board, backbone and runtime."""
-    rows_of = [row for row in rows for _ in row.layers]
-    layers = [layer for row in rows for layer in row.layers]
-    columns = {name: _series(rows_of, name, str) for name in _OF_ROW}
-    columns |= {name: _series(layers, name, kind) for name, kind in types_of(LayerCycles).items()}
-    return pd.DataFrame(columns)
+def _columns(table: str, names: Sequence[str] | None) -> dict[str, type]:
+    tables = _tables()
+    if table not in tables:
+        raise ResultsError(f"there is no table {table!r}", expected=" or ".join(tables))
+    known = tables[table]
+    for name in names or ():
+        if name not in known:
+            raise ResultsError(
+                f"{table} have no column '{name}'{suggest(name, list(known))}",
+                fix="docs/results.md lists the columns",
+            )
+    return {name: known[name] for name in names or known}
 
 
-def export_rows(rows: Sequence[Measurement], path: Path, table: str = "measurements") -> int:
-    """Write `rows` to `path`; see `Store.export`."""
+def query_lines(table: str, names: Sequence[str] | None = None) -> Select[Any]:
+    """Return the query of a table's lines, in the order in which rows were stored.
+
+    Raises:
+        ResultsError: Unknown table or column.
+    """
+    wanted = _columns(table, names)
+    if table == "measurements":
+        chosen = [measurement.c[name] for name in wanted]
+        return select(*map(_cell, chosen)).order_by(measurement.c.id)
+    own = types_of(LayerCycles)
+    chosen = [layer.c[name] if name in own else measurement.c[name] for name in wanted]
+    joined = select(*map(_cell, chosen)).join_from(measurement, layer)
+    return joined.order_by(measurement.c.id, layer.c.position)
+
+
+def _cell(column: Column[Any]) -> ColumnElement[Any]:
+    if isinstance(column.type, JSON):
+        return cast(column, Text)
+    return type_coerce(column, FileText) if isinstance(column.type, SafeText) else column
+
+
+def frame_of(lines: Lines, table: str, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return lines as a frame with nullable columns."""
+    import pandas as pd
+
+    kinds = _columns(table, names)
+
+    def frame(chunk: Sequence[Sequence[Any]]) -> pd.DataFrame:
+        values = list(zip(*chunk, strict=True)) or [()] * len(kinds)
+        return pd.DataFrame(
+            {
+                name: pd.Series(list(cells), dtype=_DTYPES.get(kind, "string"))
+                for (name, kind), cells in zip(kinds.items(), values, strict=True)
+            }
+        )
+
+    found = [frame(chunk) for chunk in lines]
+    return pd.concat(found, ignore_index=True) if found else frame(())
+
+
+def write_lines(lines: Lines, path: Path, table: str) -> int:
+    """Write lines to `path` and return how many they are; see `Store.export`."""
     chosen = path.suffix.lstrip(".").lower()
     if chosen not in FORMATS:
         raise ResultsError(
@@ -49,30 +104,46 @@ def export_rows(rows: Sequence[Measurement], path: Path, table: str = "measureme
             expected=" or ".join(FORMATS),
             fix="name a file ending in .parquet or .csv",
         )
-    if table not in TABLES:
-        raise ResultsError(f"there is no table {table!r}", expected=" or ".join(TABLES))
-    frame = measurements_frame(rows) if table == "measurements" else layers_frame(rows)
+    write = _write_csv if chosen == "csv" else _write_parquet
+    _columns(table, None)
     with draft_of(path, what="export", error=ResultsError) as draft:
-        if chosen == "csv":
-            frame.to_csv(draft, index=False, lineterminator="\n", date_format=_ISO)
-        else:
-            frame.to_parquet(draft, index=False)
-    return len(frame)
+        return write(lines, draft, table)
 
 
-def _series(records: Sequence[object], name: str, kind: type) -> pd.Series[Any]:
-    values: list[Any] = [getattr(record, name) for record in records]
-    if kind is datetime:
-        return pd.Series(pd.to_datetime(values, utc=True))
-    if kind in _DTYPES:
-        return pd.Series(values, dtype=_DTYPES[kind])
-    return pd.Series([_text(value) for value in values], dtype="string")
+def _write_csv(lines: Lines, path: Path, table: str) -> int:
+    kinds = _columns(table, None)
+    times = [index for index, kind in enumerate(kinds.values()) if kind is datetime]
+    count = 0
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(kinds)
+        for chunk in lines:
+            for values in chunk:
+                cells = list(values)
+                for index in times:
+                    cells[index] = cells[index].strftime(_ISO)
+                writer.writerow(cells)
+            count += len(chunk)
+    return count
 
 
-def _text(value: Any) -> str | None:
-    """Return `value` as a cell of any file format can hold it: nested values as JSON."""
-    if value is None:
-        return None
-    if not isinstance(value, str):
-        return json.dumps(value, separators=(",", ":"), sort_keys=True)
-    return value.encode("utf-8", "backslashreplace").decode("utf-8")  # half a surrogate pair
+def _write_parquet(lines: Lines, path: Path, table: str) -> int:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise ResultsError(
+            "writing Parquet needs pyarrow, which is not installed",
+            fix="pip install 'tinyml-harness[export]', or name a file ending in .csv",
+        ) from None
+
+    # pandas reads its own types back: integers with gaps stay integers.
+    schema = pa.Schema.from_pandas(frame_of((), table), preserve_index=False)
+    count = 0
+    with pq.ParquetWriter(path, schema) as writer:
+        for chunk in lines:
+            columns = zip(schema, zip(*chunk, strict=True), strict=True)
+            arrays = [pa.array(values, type=field.type) for field, values in columns]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+            count += len(chunk)
+    return count

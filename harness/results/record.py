@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
 from statistics import median
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
@@ -22,6 +22,8 @@ APART = ("layers", "raw_log")  # fields that the store keeps in tables of their 
 _MAX = 2**63 - 1  # both databases store signed 64-bit integers
 _FEWEST_FOR_OUTLIERS = 5
 _CHECKED = ConfigDict(strict=True, allow_inf_nan=False)
+
+Record = TypeVar("Record")
 
 
 def _python(value: Any) -> Any:
@@ -316,6 +318,33 @@ def _interval_rank(n: int, confidence: float) -> int:
             break
         rank = k
     return rank
+
+
+def unchecked(record: type[Record], names: Sequence[str]) -> Callable[[list[Any]], Record]:
+    """Return a function that makes a record of the values of the fields `names`, in this order.
+
+    It is for values from the store, which were checked when they were added: checking all of them
+    again takes longer than reading them. Reading a field that is not among `names` raises
+    `AttributeError`.
+    """
+    kinds = types_of(record)
+    converted = {Status: Status, Source: Source, tuple: tuple}
+    slots = [getattr(record, name).__set__ for name in names]
+    conversions = [
+        (index, converted[kinds[name]])
+        for index, name in enumerate(names)
+        if kinds[name] in converted
+    ]
+
+    def make(values: list[Any]) -> Record:
+        made = object.__new__(record)
+        for index, convert in conversions:
+            values[index] = convert(values[index])
+        for put, value in zip(slots, values, strict=True):
+            put(made, value)
+        return made
+
+    return make
 
 
 def types_of(record: type) -> dict[str, type]:

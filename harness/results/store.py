@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import (
-    URL,
-    ColumnElement,
-    Connection,
-    Engine,
-    Row,
-    Select,
-    func,
-    insert,
-    or_,
-    select,
-)
+from sqlalchemy import URL, ColumnElement, Connection, Engine, func, insert, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from harness.errors import ResultsError
 from harness.results import migrations
 from harness.results.connect import make_engine, parse_url, shown, translated
-from harness.results.record import APART, LayerCycles, Measurement, Source, Status, best_per_key
+from harness.results.read import CHUNK, load_rows
+from harness.results.record import APART, Measurement, Source, Status, best_per_key
 from harness.results.schema import layer, measurement, raw_log
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 USABLE = (Status.VALID, Status.DEGRADED)
 
-_COLUMNS = tuple(spec.name for spec in fields(Measurement) if spec.name not in APART)
+COLUMNS = tuple(spec.name for spec in fields(Measurement) if spec.name not in APART)
 _One = str | Collection[str] | None
 
 
@@ -156,7 +149,7 @@ class Store:
             existing = self._existing(connection, row)
             if existing is not None:
                 return existing
-            values = {name: getattr(row, name) for name in _COLUMNS}
+            values = {name: getattr(row, name) for name in COLUMNS}
             values |= {"status": row.status.value, "source": row.source.value}
             query = insert(measurement).values(values).returning(measurement.c.id)
             number = connection.scalars(query).one()
@@ -181,8 +174,8 @@ class Store:
         elif row.status is Status.DEGRADED:
             condition = or_(same_attempt, measurement.c.status != Status.INVALID.value)
         query = select(measurement).where(measurement.c.key == row.key, condition)
-        found = self._load(connection, query, with_layers=True, with_log=True)
-        return best_per_key(found)[0] if found else None
+        found = best_per_key(load_rows(connection, query, COLUMNS, with_layers=True, with_log=True))
+        return found[0] if found else None
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -192,10 +185,28 @@ class Store:
         with self._read() as connection:
             return set(connection.scalars(query))
 
+    def keys_from(self, start: str) -> list[str]:
+        """Return the keys of all jobs that begin with `start`, in order."""
+        key = measurement.c.key
+        # "g" sorts after every hexadecimal digit, and a comparison can use the index.
+        query = select(key).where(key >= start, key < f"{start}g").distinct().order_by(key)
+        with self._read() as connection:
+            return list(connection.scalars(query))
+
     def get(self, key: str) -> Measurement | None:
-        """Return the best row of job `key`, its raw log included, or None."""
-        rows = self.query(Filter(key=key), with_log=True)
-        return best_per_key(rows)[0] if rows else None
+        """Return the best row of job `key`, layers and raw log included, or None."""
+        rows = best_per_key(self.stream(Filter(key=key), with_layers=True, with_log=True))
+        return rows[0] if rows else None
+
+    def best(self, keys: Iterable[str], *, with_layers: bool = False) -> list[Measurement]:
+        """Return the best row of each of these jobs, in their order; of some there may be none."""
+        wanted = iter(dict.fromkeys(keys))
+        found: dict[str, Measurement] = {}
+        while batch := list(islice(wanted, CHUNK)):
+            rows = best_per_key(self.stream(Filter(key=batch), with_layers=with_layers))
+            by_key = {row.key: row for row in rows}
+            found |= {key: by_key[key] for key in batch if key in by_key}
+        return list(found.values())
 
     def query(
         self,
@@ -211,10 +222,44 @@ class Store:
         Without a condition on the status, failed attempts are returned too. `newest_first` reverses
         the order before `limit` applies. Layers and log are empty where they are not loaded.
         """
+        return list(
+            self.stream(
+                where,
+                limit=limit,
+                newest_first=newest_first,
+                with_layers=with_layers,
+                with_log=with_log,
+            )
+        )
+
+    def stream(
+        self,
+        where: Filter = EVERYTHING,
+        *,
+        columns: Collection[str] = COLUMNS,
+        limit: int | None = None,
+        newest_first: bool = False,
+        with_layers: bool = False,
+        with_log: bool = False,
+    ) -> Iterator[Measurement]:
+        """Yield what `query` returns, without holding more than some hundred rows.
+
+        A read transaction stays open until the iterator is exhausted or closed.
+
+        Args:
+            where: As for `query`.
+            columns: Fields to read. The rows have no others: using one raises `AttributeError`.
+            limit: As for `query`.
+            newest_first: As for `query`.
+            with_layers: As for `query`.
+            with_log: As for `query`.
+        """
         order = measurement.c.id.desc() if newest_first else measurement.c.id.asc()
         query = select(measurement).where(*where.clauses()).order_by(order).limit(limit)
         with self._read() as connection:
-            return self._load(connection, query, with_layers=with_layers, with_log=with_log)
+            yield from load_rows(
+                connection, query, columns, with_layers=with_layers, with_log=with_log
+            )
 
     def count(self, where: Filter = EVERYTHING) -> int:
         """Return how many rows match."""
@@ -230,10 +275,50 @@ class Store:
         The file appears whole or not at all. `table` is ``measurements``, or ``layers`` for one
         line per layer. Raises `ResultsError` if it is another, or the file cannot be written.
         """
-        from harness.results.export import export_rows
+        from harness.results.export import write_lines
 
-        rows = self.query(where, with_layers=table == "layers")
-        return export_rows(rows, Path(path), table)
+        return write_lines(self.lines(where, table=table), Path(path), table)
+
+    def frame(
+        self,
+        where: Filter = EVERYTHING,
+        *,
+        table: str = "measurements",
+        columns: Sequence[str] | None = None,
+    ) -> pd.DataFrame:
+        """Return the matching rows as a data frame with nullable columns; see `lines`."""
+        from harness.results.export import frame_of
+
+        return frame_of(self.lines(where, table=table, columns=columns), table, columns)
+
+    def lines(
+        self,
+        where: Filter = EVERYTHING,
+        *,
+        table: str = "measurements",
+        columns: Sequence[str] | None = None,
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        """Yield the matching rows in chunks, each row a tuple that any file format can hold.
+
+        Lists and mappings are JSON text; there are neither layers nor logs in `measurements`.
+
+        Args:
+            where: Which rows.
+            table: ``measurements``, or ``layers`` for one line per layer.
+            columns: Names of the columns; None takes all of the table.
+
+        Raises:
+            ResultsError: Unknown table or column.
+        """
+        from harness.results.export import LINES, query_lines
+
+        query = query_lines(table, columns).where(*where.clauses())
+        chunked = {"yield_per": LINES}
+        with (
+            self._read() as connection,
+            connection.execute(query, execution_options=chunked) as found,
+        ):
+            yield from found.partitions()
 
     # --- inside ----------------------------------------------------------------------------
 
@@ -283,28 +368,3 @@ class Store:
     def _read(self) -> Iterator[Connection]:
         with translated(self._url, "read"), self._begin(write=False) as connection:
             yield connection
-
-    def _load(
-        self, connection: Connection, query: Select[Any], *, with_layers: bool, with_log: bool
-    ) -> list[Measurement]:
-        found: Sequence[Row[Any]] = connection.execute(query).all()
-        numbers = query.with_only_columns(measurement.c.id).subquery()
-        layers: dict[int, list[LayerCycles]] = defaultdict(list)
-        if with_layers and found:
-            within = layer.c.measurement_id.in_(select(numbers.c.id))
-            listed = select(layer).where(within).order_by(layer.c.measurement_id, layer.c.position)
-            for number, _, *values in connection.execute(listed):
-                layers[number].append(LayerCycles(*values))
-        logs: dict[int, str] = {}
-        if with_log and found:
-            chosen = raw_log.c.measurement_id.in_(select(numbers.c.id))
-            for number, packed in connection.execute(select(raw_log).where(chosen)):
-                logs[number] = zlib.decompress(packed).decode("utf-8", "surrogatepass")
-        return [
-            Measurement(
-                **{name: row._mapping[name] for name in _COLUMNS},
-                layers=tuple(layers.get(row._mapping["id"], ())),
-                raw_log=logs.get(row._mapping["id"]),
-            )
-            for row in found
-        ]

@@ -13,7 +13,6 @@ from harness.campaign.plan import plan
 from harness.errors import FitError, HarnessError
 from harness.paths import DEFAULT_STORE
 from harness.results import open_store
-from harness.results.record import best_per_key
 from studies.linearity.plot import plot_residuals
 from studies.linearity.study import study_rows
 from studies.linearity.tables import tables
@@ -68,8 +67,7 @@ def _rows_of(file: Path, store: Store) -> list[Measurement]:
         FitError: A network is not measured: the page is about all of them.
     """
     wanted = {job.key for job in plan(read_campaign(file), load_bench())}
-    rows = best_per_key(row for row in store.query(with_layers=False) if row.key in wanted)
-    done = [row for row in rows if row.usable]
+    done = [row for row in store.best(wanted) if row.usable]
     if len(done) < len(wanted):
         raise FitError(
             f"{len(done)} of the {len(wanted)} networks of {file.name} are measured",

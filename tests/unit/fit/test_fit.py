@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -297,3 +298,20 @@ def test_shared_images_are_fitted_by_themselves() -> None:
     assert {fit.fingerprint.one_firmware for fit in fits} == {False, True}
     with pytest.raises(FitError, match="one_firmware: the fit has False, this needs True"):
         next(f for f in fits if not f.fingerprint.one_firmware).require({"one_firmware": True})
+
+
+@pytest.mark.parametrize("predictor", ["ops", "layers"])
+def test_a_fit_and_its_plot_need_only_their_columns(tmp_path: Path, predictor: str) -> None:
+    from harness.campaign.outcome import write_fits
+    from harness.fit.select import COLUMNS
+    from harness.results.store import Store
+
+    with Store.open("sqlite://") as store:
+        for row in rows_on_a_line():
+            store.add(row)
+        whole, read = store.query(), list(store.stream(columns=COLUMNS))
+    fits = [
+        write_fits(rows, tmp_path / name, predictor=predictor).fits
+        for name, rows in (("whole", whole), ("read", read))
+    ]
+    assert fits[0] == fits[1] != []

@@ -119,3 +119,29 @@ def test_the_command_exits_1_on_a_regression(harness: Callable[..., Any], tmp_pa
     assert harness("compare", "c.sqlite", "a.sqlite", "--strict").code == 1
     missing = harness("compare", "a.sqlite", "none.sqlite")
     assert missing.code == 1 and "error[results]" in missing.err
+
+
+def test_very_many_pairs_are_judged_as_many_are() -> None:
+    def interval(count: int) -> tuple[float, float]:
+        before = [fake_measurement(index) for index in range(count)]
+        after = [
+            fake_measurement(index, cycles=(round(row.cycles[0] * (1.01 + index % 7 / 500)),))
+            for index, row in enumerate(before)
+        ]
+        overall = compare_rows(before, after, margin=0.1).overall
+        return overall.low, overall.high
+
+    assert interval(1001) == pytest.approx(interval(1000), abs=5e-5)
+
+
+def test_a_comparison_needs_only_its_columns() -> None:
+    from harness.results.equivalence import COLUMNS, METRICS
+    from harness.results.store import Store
+
+    with Store.open("sqlite://") as store:
+        for row in rows(8, spread=0.01):
+            store.add(row)
+        for metric in METRICS:
+            read = [list(store.stream(columns=COLUMNS)) for _ in range(2)]
+            whole = store.query()
+            assert compare_rows(*read, metric=metric) == compare_rows(whole, whole, metric=metric)

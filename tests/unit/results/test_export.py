@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from harness.errors import ResultsError
-from harness.results.export import measurements_frame
 from harness.results.record import LayerCycles
 from harness.results.store import Filter, Store
 from harness.testing import fake_failure, fake_measurement
@@ -25,7 +25,7 @@ def store() -> Store:
 
 
 def test_a_frame_has_a_line_per_row_and_says_unknown(store: Store) -> None:
-    frame = measurements_frame(store.query())
+    frame = store.frame()
     assert len(frame) == 3
     assert frame["ops"].dtype == "Int64"
     assert frame["latency_us"].isna().tolist() == [False, False, True]
@@ -61,6 +61,51 @@ def test_nothing_to_export_still_has_its_columns(store: Store, tmp_path: Path) -
     file = tmp_path / "none.parquet"
     assert store.export(file, Filter(campaign="none")) == 0
     assert "latency_us" in pd.read_parquet(file).columns
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_is_written_in_chunks(
+    store: Store, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, chunked = tmp_path / f"whole.{suffix}", tmp_path / f"chunked.{suffix}"
+    assert store.export(whole) == 3
+    monkeypatch.setattr("harness.results.export.LINES", 1)
+    assert [len(chunk) for chunk in store.lines()] == [1, 1, 1]
+    assert store.export(chunked) == 3
+    if suffix == "csv":
+        assert chunked.read_bytes() == whole.read_bytes()
+    else:
+        pd.testing.assert_frame_equal(pd.read_parquet(chunked), pd.read_parquet(whole))
+    pd.testing.assert_frame_equal(store.frame(), pd.read_parquet(_parquet(store, tmp_path)))
+
+
+def _parquet(store: Store, folder: Path) -> Path:
+    store.export(folder / "again.parquet")
+    return folder / "again.parquet"
+
+
+def test_only_chosen_columns_are_read(store: Store) -> None:
+    frame = store.frame(Filter(status="valid"), columns=["ops", "created_at"])
+    assert list(frame) == ["ops", "created_at"] and frame["ops"].tolist() == [2_000_000, 2_450_000]
+    with pytest.raises(ResultsError, match=r"no column 'latency'.*latency_us"):
+        store.frame(columns=["latency"])
+
+
+def test_what_a_file_cannot_hold_stays_escaped(tmp_path: Path) -> None:
+    with Store.open("sqlite://") as store:
+        store.add(fake_measurement(0, model_name="a\\b \x00 \ud800 é"))
+        assert store.query()[0].model_name == "a\\b \x00 \ud800 é"
+        store.export(tmp_path / "rows.csv")
+    assert pd.read_csv(tmp_path / "rows.csv")["model_name"][0] == "a\\b \\u0000 \\ud800 é"
+
+
+def test_parquet_without_pyarrow_says_what_to_install(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ResultsError, match=r"tinyml-harness\[export\]"):
+        store.export(tmp_path / "rows.parquet")
+    assert store.export(tmp_path / "rows.csv") == 3
 
 
 def test_an_unknown_format_or_table_is_refused(store: Store, tmp_path: Path) -> None:

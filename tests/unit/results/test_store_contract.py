@@ -181,6 +181,54 @@ def test_filters_choose_rows(store: Store) -> None:
     assert store.query(limit=1, with_layers=False)[0].layers == ()
 
 
+def test_a_stream_reads_in_chunks_what_a_query_returns(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.results.read.CHUNK", 2)
+    for index in range(5):
+        store.add(fake_measurement(index))
+    rows = store.stream(with_layers=True, with_log=True)
+    assert list(rows) == [fake_measurement(index) for index in range(5)]
+    newest = store.stream(newest_first=True, limit=3)
+    assert [row.sample_index for row in newest] == [4, 3, 2]
+    store.stream().close()  # an iterator that is given up keeps nothing open
+    unfinished = store.stream()
+    next(unfinished)
+    unfinished.close()
+    store.add(fake_measurement(5))
+
+
+def test_a_field_that_was_not_read_cannot_be_taken_for_unknown(store: Store) -> None:
+    store.add(fake_measurement())
+    (row,) = store.stream(columns=("status", "ops", "flags"))
+    assert (row.status, row.ops, row.flags) == (Status.VALID, 2_000_000, ("-mcpu=cortex-m7",))
+    with pytest.raises(AttributeError, match="latency_us"):
+        _ = row.latency_us
+
+
+def test_the_best_rows_of_some_jobs_come_in_their_order(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.results.store.CHUNK", 2)
+    for index in range(6):
+        store.add(fake_failure(index))
+    store.add(fake_measurement(3))
+    keys = [key_of(index) for index in (5, 3, 77, 0, 5)]
+    rows = store.best(keys, with_layers=True)
+    assert [row.key for row in rows] == [key_of(5), key_of(3), key_of(0)]
+    assert replace(rows[1], raw_log=fake_measurement(3).raw_log) == fake_measurement(3)
+
+
+def test_jobs_are_found_by_the_start_of_their_key(store: Store) -> None:
+    keys = sorted(key_of(index) for index in range(40))
+    for index in range(40):
+        store.add(fake_measurement(index))
+    store.add(fake_failure(0))
+    assert store.keys_from(keys[0][:1]) == [key for key in keys if key[0] == keys[0][0]]
+    assert store.keys_from(keys[3]) == [keys[3]]
+    assert store.keys_from("x") == []
+
+
 def test_a_status_or_source_that_does_not_exist_is_refused(store: Store) -> None:
     with pytest.raises(ResultsError, match="'vald'"):
         store.query(Filter(status="vald"))

@@ -301,3 +301,39 @@ def test_opening_imports_neither_pandas_nor_alembic(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(file)], check=True, capture_output=True, text=True
     )
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("where", "index"),
+    [
+        (Filter(campaign="demo"), "ix_measurement_campaign"),
+        (Filter(board="nucleo_f746zg"), "ix_measurement_board"),
+        (Filter(backbone="ds_cnn_kws"), "ix_measurement_backbone"),
+        (Filter(model_name="kws-1"), "ix_measurement_model_name"),
+        (Filter(status="invalid"), "ix_measurement_status"),
+        (Filter(key="00" * 32), "(key=?)"),
+    ],
+)
+def test_the_newest_rows_of_a_filter_are_found_by_an_index(
+    tmp_path: Path, where: Filter, index: str
+) -> None:
+    plan = _query_plan(tmp_path, where, "ORDER BY id DESC LIMIT 50")
+    assert index in plan[0]
+    assert "key" in index or len(plan) == 1  # one job has a few rows, which may be sorted
+
+
+def test_the_start_of_a_key_is_found_by_an_index(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "rows.sqlite") as store, store._begin(write=False) as connection:
+        plan = connection.exec_driver_sql(
+            "EXPLAIN QUERY PLAN SELECT DISTINCT key FROM measurement "
+            "WHERE key >= 'a0' AND key < 'a0g' ORDER BY key"
+        ).all()
+    assert len(plan) == 1 and "COVERING INDEX" in plan[0][3] and "key>? AND key<?" in plan[0][3]
+
+
+def _query_plan(folder: Path, where: Filter, order: str) -> list[str]:
+    with Store.open(folder / "rows.sqlite") as store, store._begin(write=False) as connection:
+        (clause,) = where.clauses()
+        text = str(clause.compile(store._engine, compile_kwargs={"literal_binds": True}))
+        query = f"EXPLAIN QUERY PLAN SELECT * FROM measurement WHERE {text} {order}"
+        return [line[3] for line in connection.exec_driver_sql(query)]

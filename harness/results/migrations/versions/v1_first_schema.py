@@ -66,8 +66,8 @@ def upgrade() -> None:
         sqlite_where=done,
         postgresql_where=done,
     )
-    op.create_index("ix_measurement_campaign", "measurement", ["campaign"])
-    op.create_index("ix_measurement_fit", "measurement", ["board", "backbone", "runtime"])
+    for name in ("campaign", "board", "backbone", "model_name", "status"):
+        op.create_index(f"ix_measurement_{name}", "measurement", [name])
     op.create_table(
         "layer",
         _measurement_id(),
