@@ -1,7 +1,8 @@
 """Measure the campaign's own speed: networks an hour on the virtual board, and time by stage.
 
-Kernels are warm (a few networks are built first), networks are not: each is sampled, converted,
-generated, built, flashed, run and stored for the first time, in a cache and a store of its own.
+Kernels are warm (a few networks are built first), networks are not: each is sampled, written,
+generated, flashed, run and stored for the first time, in a cache and a store of its own. With
+``--naive N`` a plain script does the same for N networks, in the same run (`tools.naive`).
 
 CPU seconds a network are those of all processes, the converter's start included; on a machine that
 does other things as well they say more than the rate does.
@@ -15,6 +16,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from harness.runtimes import RuntimeName
@@ -32,7 +34,11 @@ def main() -> None:
     parser.add_argument("--runtime", default="aot", choices=list(RuntimeName))
     parser.add_argument("--kernels", default="cmsis_nn")
     parser.add_argument("--library", action="append", metavar="[KERNELS=]SPEC")
-    parser.add_argument("--one-firmware", action="store_true")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-layers", action="store_true", help="one pass less per network")
+    parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--own-images", action="store_true", help="an image for each network")
+    parser.add_argument("--naive", type=int, default=0, metavar="N")
     parser.add_argument(
         "--objects", type=Path, help="folder to take compiled kernels from, and to leave them in"
     )
@@ -57,16 +63,28 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     summary = _campaign(options, folder, "timed", networks=options.networks, seed=options.seed)
     cpu_seconds = sum(os.times()[:4]) - before
     measured = summary.measured
+    naive: list[float] = []
+    if options.naive:
+        from tools.naive import seconds_per_network
+
+        naive = seconds_per_network(
+            options.board,
+            options.backbone,
+            networks=options.naive + 1,
+            seed=options.seed,
+            folder=folder / "naive",
+        )[1:]
     return {
         "board": options.board,
         "backbone": options.backbone,
         "runtime": options.runtime,
         "kernels": options.kernels,
-        "one_firmware": options.one_firmware,
+        "one_firmware": not options.own_images,
         "networks": measured,
         "valid": summary.statuses["valid"],
         "seconds": summary.seconds,
         "networks_per_hour": summary.per_hour,
+        "naive_seconds_per_network": naive,
         "processors": os.cpu_count(),
         "cpu_seconds_per_network": cpu_seconds / max(1, measured),
         "stage_seconds_per_network": {
@@ -89,7 +107,7 @@ def _campaign(
     options: argparse.Namespace, folder: Path, name: str, *, networks: int, seed: int
 ) -> Any:
     from harness.bench import load_bench
-    from harness.campaign.config import BackboneSamples, CampaignConfig
+    from harness.campaign.config import BackboneSamples, CampaignConfig, MeasureOptions
     from harness.campaign.plan import plan
     from harness.campaign.runner import run
     from harness.campaign.sweep import RuntimeSweep
@@ -104,7 +122,10 @@ def _campaign(
             options.runtime,
             options.kernels,
             specs=options.library,
-            one_firmware=options.one_firmware,
+            one_firmware=not options.own_images,
+        ),
+        measure=MeasureOptions(
+            warmup=options.warmup, repeats=options.repeats, layers=not options.no_layers
         ),
         seed=seed,
     )
@@ -125,6 +146,13 @@ def _text(figures: dict[str, Any]) -> str:
     ]
     for stage, seconds in figures["stage_seconds_per_network"].items():
         lines.append(f"  {stage:<9}{seconds:7.3f}")
+    naive = figures["naive_seconds_per_network"]
+    if naive:
+        rate = 3600 / median(naive)
+        lines.append(
+            f"a script that calls pio, pyocd and pyserial in a loop: {rate:.0f} networks an hour, "
+            f"so the campaign is {figures['networks_per_hour'] / rate:.1f} times as fast"
+        )
     return "\n".join(lines) + "\n"
 
 

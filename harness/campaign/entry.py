@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.bench import Bench
+from harness.cache import bound_bytes
 from harness.campaign.config import CampaignConfig
 from harness.campaign.measure import Built, build_job, run_job
 from harness.campaign.outcome import Outcome, write_outcome
@@ -56,6 +57,7 @@ class CampaignResult:
 
 def plan_now(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
     """Return the jobs of a campaign that is to run at once; like `plan`, and needs a compiler."""
+    bound_bytes()  # a wrong setting ends the run before it begins
     ensure_toolchain()
     return plan(config, bench)
 
@@ -100,8 +102,7 @@ def run_config(
     invalid row; raises `HarnessError` only if the store or the folder cannot be written.
     """
     summary = run(jobs, store, campaign=config.name, listener=listener)
-    wanted = {job.key for job in jobs}
-    rows = [row for row in store.query(with_layers=False) if row.key in wanted]
+    rows = store.best(job.key for job in jobs)
     predictor = config.fit.predictor if config.fit else None
     folder = out or Path("results") / config.name
     outcome = write_outcome(rows, folder, title=config.name, predictor=predictor)

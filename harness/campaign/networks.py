@@ -13,7 +13,7 @@ from harness.campaign.plan import plan
 from harness.campaign.runner import Listener, run
 from harness.campaign.sweep import RuntimeSweep
 from harness.errors import BenchError
-from harness.results.record import Measurement, best_per_key
+from harness.results.record import Measurement
 
 if TYPE_CHECKING:
     from harness.fit import Fingerprint
@@ -68,8 +68,7 @@ def measure_networks(
     )
     jobs = plan(config, bench)
     summary = run(jobs, store, campaign=name, listener=listener)
-    wanted = {job.key for job in jobs}
-    rows = {row.key: row for row in best_per_key(r for r in store.query() if r.key in wanted)}
+    rows = {row.key: row for row in store.best((job.key for job in jobs), with_layers=True)}
     if missing := [job for job in jobs if job.key not in rows]:
         # A failed network has an invalid row; one without a row lost its station.
         cause = summary.bench_failure

@@ -90,14 +90,15 @@ def plan(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
     # Network first, so that stations work side by side and a network is converted once.
     for spec in choose_specs(config):
         for station in stations:
-            for runtime, build, shared in _configurations(config, load_board(station.board)):
+            board, sampled = load_board(station.board), spec.architecture is not None
+            for runtime, build, shared in _configurations(config, board, sampled=sampled):
                 job = Job.of(station, spec, runtime, build, config.measure, one_firmware=shared)
                 jobs.setdefault(job.key, job)
     return tuple(jobs.values())
 
 
 def _configurations(
-    config: CampaignConfig, board: Board
+    config: CampaignConfig, board: Board, *, sampled: bool
 ) -> Iterator[tuple[RuntimeOptions, BuildOptions, bool]]:
     measure = config.measure
     for sweep in config.runtimes:
@@ -110,7 +111,7 @@ def _configurations(
                     art=measure.art,
                     baud=measure.baud or board.facts.console.baud,
                 )
-                yield runtime, build, sweep.one_firmware
+                yield runtime, build, sweep.shares_firmware(board, sampled=sampled)
 
 
 def _timing_model(board: Board, station: Station) -> str:

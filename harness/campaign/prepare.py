@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import cache
 from harness.campaign.specs import ModelSpec
 from harness.files import draft_of
 from harness.paths import cache_dir
@@ -38,7 +39,7 @@ class Prepared:
 def prepare(spec: ModelSpec) -> Prepared:
     """Convert or read the network and compute its reference outputs.
 
-    Raises `ModelError` if it is no int8 .tflite, or the converter refuses the network.
+    Raises `ModelError` if it is no int8 .tflite.
     """
     from harness.models import read_model, require_int8
     from harness.models.stimulus import random_inputs
@@ -68,20 +69,19 @@ def start_worker() -> None:
 
 
 def convert(spec: ModelSpec) -> bytes:
-    """Return the network's .tflite: read, from the cache, or converted now."""
+    """Return the network's .tflite: read, from the cache, or written now."""
     if spec.path is not None:
         return spec.path.read_bytes()
     if spec.architecture is None:
         raise ValueError(f"{spec.name} has neither an architecture nor a path")
-    from harness.models.convert import convert_architecture, converter_version
+    from harness.models.sampled import SAMPLER_VERSION, write_architecture
 
-    identity = {**spec.identity(), "converter": converter_version()}
+    identity = {**spec.identity(), "writer": SAMPLER_VERSION}
     cached = _cache_path("models", identity, ".tflite")
-    if cached.exists():
-        return cached.read_bytes()
-    content = convert_architecture(
-        spec.architecture.backbone, spec.architecture.to_json(), spec.seed
-    )
+    known = cache.read(cached)
+    if known is not None:
+        return known
+    content = write_architecture(spec.architecture.backbone, spec.architecture.to_json(), spec.seed)
     _write(cached, content)
     return content
 
@@ -96,8 +96,9 @@ def _outputs(model: TFLiteModel, inputs: tuple[bytes, ...]) -> tuple[tuple[bytes
         "reference": version,
     }
     cached = _cache_path("references", identity, ".json")
-    if cached.exists():
-        return tuple(bytes.fromhex(item) for item in json.loads(cached.read_text())), version
+    known = cache.read(cached)
+    if known is not None:
+        return tuple(bytes.fromhex(item) for item in json.loads(known)), version
     outputs = run_reference(model, inputs).outputs
     _write(cached, json.dumps([item.hex() for item in outputs]).encode())
     return outputs, version

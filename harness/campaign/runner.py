@@ -1,9 +1,10 @@
 """Run a plan: convert, build and measure in parallel, commit each row before its job is done.
 
-One worker process converts (it keeps TensorFlow loaded), one thread builds, and one thread per
-station measures; bounded queues keep them in step. A job that fails is repeated as `retry` says,
-then leaves an invalid row, and the campaign goes on. A station that is not ready, or fails several
-jobs in a row and is disabled, ends its own jobs only.
+One worker process prepares networks, one thread builds, and one thread per station measures; a
+virtual station has one for each core, with a process of its own (`places`). Bounded queues keep
+them in step. A job that fails is repeated as `retry` says, then leaves an invalid row, and the
+campaign goes on. A station that is not ready, or fails several jobs in a row and is disabled, ends
+its own jobs only.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from harness.bench import Station
 from harness.bench.disabled import disable
 from harness.campaign.converter import Converter
 from harness.campaign.measure import Built, Session, build_job, run_job
+from harness.campaign.places import count_places, opener
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
 from harness.campaign.retry import DISABLE_AFTER, pause_s, policy_for
@@ -109,10 +111,6 @@ def run(
     summary = Summary(planned=len(jobs), skipped=len(jobs) - len(todo))
     listener.started(len(jobs), summary.skipped)
     if todo:
-        if open_session is None:
-            from harness.capture.session import BoardSession
-
-            open_session = BoardSession.open
         _Pipeline(todo, store, campaign, listener, summary, open_session).run()
     summary.seconds = time.perf_counter() - start
     return summary
@@ -128,19 +126,22 @@ class _Pipeline:
         campaign: str | None,
         listener: Listener,
         summary: Summary,
-        open_session: Callable[[Station], Session],
+        open_session: Callable[[Station], Session] | None,
     ) -> None:
         self.jobs = jobs
         self.store = store
         self.campaign = campaign
         self.listener = listener
         self.summary = summary
-        self.open_session = open_session
         self.stop = threading.Event()
         self.lock = threading.Lock()
         self.stations = {job.station.name: job.station for job in jobs}
+        self.places = Counter(dict.fromkeys(self.stations, 1))  # that still work, by station
+        if open_session is None:
+            self.places = count_places(job.station for job in jobs)
+        self.open_session = open_session or opener(apart=self.places.total() > 1)
         self.queues: dict[str, queue.Queue[tuple[Job, Future[Built]] | None]] = {
-            name: queue.Queue(maxsize=_LOOKAHEAD) for name in self.stations
+            name: queue.Queue(maxsize=_LOOKAHEAD + count) for name, count in self.places.items()
         }
 
     def run(self) -> None:
@@ -148,15 +149,18 @@ class _Pipeline:
         with (
             Converter() as converter,
             ThreadPoolExecutor(1, thread_name_prefix="build") as builder,
-            ThreadPoolExecutor(len(self.stations), thread_name_prefix="station") as benches,
+            ThreadPoolExecutor(self.places.total(), thread_name_prefix="station") as benches,
         ):
             try:
-                served = [benches.submit(self._serve, item) for item in self.stations.values()]
+                served = [
+                    benches.submit(self._serve, self.stations[name])
+                    for name in self.places.elements()
+                ]
                 for future in served:
                     future.add_done_callback(self._stop_if_failed)
                 self._feed(converter, builder)
                 for name in self.queues:
-                    self._put(name, None)
+                    self._put(name, None)  # passed on from one place of the station to the next
                 wait(served)
             except BaseException:
                 # An interrupt can come anywhere; every thread polls this flag.
@@ -201,6 +205,7 @@ class _Pipeline:
             except queue.Empty:
                 continue
             if item is None:
+                self.queues[station.name].put(None)
                 return
             yield item
 
@@ -224,8 +229,7 @@ class _Pipeline:
                 except ToolchainMissing:
                     raise
                 except BenchError as failed:
-                    # Take the station's other jobs too, so that `_feed` does not wait for it.
-                    self._station_out(station, failed, left=1 + sum(1 for _ in items))
+                    self._station_out(station, failed, items, left=1)
                     return
                 except HarnessError as failed:
                     if self.stop.is_set():
@@ -236,7 +240,7 @@ class _Pipeline:
                 self._commit(job, row, failure)
                 if failure is not None and failed_in_a_row == DISABLE_AFTER:
                     disabled = disable(station, failure)
-                    self._station_out(station, disabled, left=sum(1 for _ in items))
+                    self._station_out(station, disabled, items, left=0)
                     return
         finally:
             holder.close()
@@ -272,7 +276,19 @@ class _Pipeline:
                 self.summary.stage_seconds[stage] += seconds
             self.listener.finished(job, row, failure)
 
-    def _station_out(self, station: Station, failure: HarnessError, left: int) -> None:
+    def _station_out(
+        self,
+        station: Station,
+        failure: HarnessError,
+        items: Iterator[tuple[Job, Future[Built]]],
+        left: int,
+    ) -> None:
+        """Give up a place; the last one of a station takes the station's other jobs."""
+        with self.lock:
+            self.places[station.name] -= 1
+            last = not self.places[station.name]
+        if last:  # `_feed` must not wait for the station
+            left += sum(1 for _ in items)
         with self.lock:
             self.summary.not_run += left
             self.summary.bench_failure = self.summary.bench_failure or failure

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from harness.boards import Board
 from harness.errors import ConfigError
 from harness.runtimes import (
     RUNTIME_KERNELS,
@@ -43,7 +44,8 @@ class RuntimeSweep(Strict):
     libraries: dict[KernelSet, _Spec] = Field(default_factory=dict)  # by kernel set
     # Specs of CMSIS-NN trees to compare, `SHIPPED_KERNELS` for the installed one; aot only
     kernels_source: Annotated[tuple[_Spec, ...], BeforeValidator(_listed)] = ()
-    one_firmware: bool = False  # flash the runtime once and then only models; tflm only
+    # Flash the runtime once and then only models; by default `aot` does so for sampled networks.
+    one_firmware: bool | None = None
 
     @model_validator(mode="after")
     def _options_fit_the_runtime(self) -> RuntimeSweep:
@@ -61,10 +63,6 @@ class RuntimeSweep(Strict):
             raise ValueError(
                 "kernels_source is a CMSIS-NN tree: for runtime 'aot' with kernels 'cmsis_nn'"
             )
-        if self.name is not RuntimeName.TFLM and self.one_firmware:
-            raise ValueError(
-                f"runtime '{self.name}' compiles the model in: one_firmware is for 'tflm'"
-            )
         return self
 
     @classmethod
@@ -76,7 +74,7 @@ class RuntimeSweep(Strict):
         *,
         specs: Sequence[str] | None = None,
         kernels_source: str | None = None,
-        one_firmware: bool = False,
+        one_firmware: bool | None = None,
     ) -> RuntimeSweep:
         """Return a single configuration; its libraries are those of `with_libraries`.
 
@@ -91,6 +89,12 @@ class RuntimeSweep(Strict):
         }
         sweep = from_json(cls, data, where="the runtime's options").absolute(Path.cwd())
         return with_libraries((sweep,), specs)[0]
+
+    def shares_firmware(self, board: Board, *, sampled: bool) -> bool:
+        """Return whether a network is measured beside a firmware that stays on the board."""
+        if self.one_firmware is not None:
+            return self.one_firmware
+        return sampled and self.name is RuntimeName.AOT and board.model_region is not None
 
     def library_for(self, kernels: str) -> str | None:
         """Return the library of a kernel set, None where none is named."""

@@ -93,7 +93,6 @@ kernels = ["cmsis_nn", "reference"]
         ('[[runtimes]]\nname = "tflm"\nkernels = ["portable"]\n', "only cmsis_nn, reference"),
         ('[[runtimes]]\nlibrary = "x"\n', "takes no library"),
         ('[[runtimes]]\nname = "tflm"\nkernels_source = "x"\n', "for runtime 'aot'"),
-        ("[[runtimes]]\none_firmware = true\n", "one_firmware is for 'tflm'"),
         ('[[runtimes]]\nname = "tflm"\nlibraries = {portable = "x"}\n', "no kernels 'portable'"),
     ],
 )

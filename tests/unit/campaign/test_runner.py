@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -290,3 +291,29 @@ def test_interrupt_keeps_what_is_finished(
         run(jobs(30), store, bench)
     assert bench.sessions[0].closed
     assert store.count() == len(bench.measured) < 30
+
+
+def test_a_long_campaign_keeps_no_more_images_and_rows_than_a_short_one(
+    store: Store, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Kept:
+        """An image or a row, as far as the run is concerned."""
+
+        def __init__(self, job: Job) -> None:
+            self.job = job
+            alive.add(self)
+            most.append(len(alive))
+
+    alive: weakref.WeakSet[Kept] = weakref.WeakSet()
+    most: list[int] = []
+    measure = runner.run_job
+    monkeypatch.setattr(runner, "build_job", lambda job, prepared: Kept(job))
+    monkeypatch.setattr(
+        runner,
+        "run_job",
+        lambda built, session, campaign: measure(built.job, session, campaign=campaign),
+    )
+    summary, _ = run(jobs(60), store, bench)
+    assert summary.statuses["valid"] == 60
+    assert max(most) <= 2 * runner._LOOKAHEAD
+    assert len(alive) == 0

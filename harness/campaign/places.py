@@ -1,0 +1,135 @@
+"""Where jobs run: a station in this process, or a virtual board in a process of its own.
+
+A virtual board computes, and the interpreter lock would let one compute at a time: so that two
+cores are two cores, each copy of a virtual station gets a process.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+from harness.bench import Station
+from harness.campaign.measure import Session
+from harness.campaign.prepare import start_worker
+from harness.errors import CaptureError, HarnessError
+
+if TYPE_CHECKING:
+    from harness.capture import Capture, CapturePlan
+    from harness.firmware import FirmwareImage
+
+_END_S = 10
+
+
+def count_places(stations: Iterable[Station]) -> Counter[str]:
+    """Return how many copies of each station work in parallel, given the station of each job.
+
+    A real station is one board, and so is a virtual one with faults: they come in an order. Other
+    virtual stations share the cores.
+    """
+    jobs = Counter(stations)
+    cores = max(1, (os.cpu_count() or 1) // len(jobs))
+    return Counter(
+        {
+            station.name: min(count, cores) if _divisible(station) else 1
+            for station, count in jobs.items()
+        }
+    )
+
+
+def _divisible(station: Station) -> bool:
+    return station.source == "emulated" and "faults=" not in station.serial
+
+
+def opener(*, apart: bool) -> Callable[[Station], Session]:
+    """Return the function that opens a station's session.
+
+    Args:
+        apart: Open virtual stations in processes of their own.
+    """
+    from harness.capture.session import BoardSession
+
+    def open_session(station: Station) -> Session:
+        if apart and _divisible(station):
+            return ProcessSession(station)
+        return BoardSession.open(station)
+
+    return open_session
+
+
+class ProcessSession:
+    """A session on a virtual station in a process of its own; as `harness.capture.BoardSession`.
+
+    Args:
+        station: The virtual station.
+    """
+
+    def __init__(self, station: Station) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._station = station
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, station), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._broken = False
+
+    @property
+    def broken(self) -> bool:
+        """Whether a failure left the device in an unknown state."""
+        return self._broken
+
+    def run(self, image: FirmwareImage, plan: CapturePlan) -> Capture:
+        """Program an image and measure it.
+
+        Raises:
+            HarnessError: As `BoardSession.run`.
+            CaptureError: The process ended.
+        """
+        try:
+            self._connection.send((image, plan))
+            answer, self._broken = self._connection.recv()
+        except (EOFError, OSError):
+            self._broken = True
+            self._process.join(_END_S)
+            raise CaptureError(
+                f"the process of the virtual board ended (exit code {self._process.exitcode})",
+                where=self._station.name,
+                fix="run the command again; what was measured is kept",
+            ) from None
+        if isinstance(answer, BaseException):
+            raise answer
+        found: Capture = answer
+        return found
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.join(_END_S)
+        if self._process.is_alive():
+            self._process.terminate()
+
+
+def _serve(connection: Connection[Any, Any], station: Station) -> None:
+    """Run what comes over the connection until it is closed."""
+    from harness.capture.session import BoardSession
+
+    start_worker()
+    session: BoardSession | None = None
+    while True:
+        try:
+            image, plan = connection.recv()
+        except EOFError:
+            break
+        answer: object
+        try:
+            session = session or BoardSession.open(station)
+            answer = session.run(image, plan)
+        except HarnessError as failure:
+            answer = failure
+        connection.send((answer, session is None or session.broken))
+    if session is not None:
+        session.close()
