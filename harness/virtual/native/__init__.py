@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 
 inlined = njit(inline="always")
+called = njit  # for what is rare: inlined, it would take registers from what is not
 
 
 def shared(kind: Any) -> Any:

@@ -12,15 +12,12 @@ from harness.virtual.time.events import EVENTS
 CHUNK = 2048  # halfwords of a page of 4 KiB
 MAX_CHUNKS = 1536  # 6 MiB of code pages
 MAX_SLOTS = 1 << 17
-MAX_REGISTERS = 15
 
 BLOCK = np.dtype(
     [
         ("address", np.uint32),
         ("bytes", np.uint32),
         ("next", np.uint32),  # slot of a block of another size at the same address; 0 for none
-        ("registers", np.uint8, MAX_REGISTERS),  # that its addresses depend on
-        ("register_count", np.uint8),
         ("count", np.int64),  # executions
         # From here on for `hooks.watch_block` alone.
         ("branch", np.int64),  # what ends it, one of `events.BRANCH_*`
@@ -30,6 +27,10 @@ BLOCK = np.dtype(
         ("epoch", np.int64),  # when prediction and target were last set up
         ("access", np.int64),  # first of its accesses
         ("access_count", np.int64),
+        ("fills", np.int64),  # `caches.icache_fills` when all its code was in the cache
+        ("recent_word", np.int64),  # what fetching it then does to `caches.icache_recent`
+        ("recent_mask", np.int64, 2),
+        ("recent_ways", np.int64, 2),
         ("events", np.int64, EVENTS),
     ],
     align=True,

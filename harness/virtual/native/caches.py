@@ -22,6 +22,11 @@ from harness.virtual.time.events import (
 LINE_SHIFT = 5  # the Cortex-M7's caches
 FETCH_SHIFT = 3  # a fetch without a cache, 64 bits
 _FLASH_LINES = (2 << 20) >> 3  # of 8 bytes or more
+_WAYS = 4  # of the data cache, at most
+_SETS = 128
+_WORD = 5  # log2 of the sets that share a word of `icache_recent`
+_WORDS = 8
+_EMPTY = -2  # in `dcache_tags`
 
 _KEPT = np.dtype([("line", np.int64), ("used", np.int64)])  # -1 for none, and when it was used last
 CACHES = np.dtype(
@@ -30,12 +35,12 @@ CACHES = np.dtype(
         ("icache_on", np.int64),
         ("icache_sets", np.int64),
         ("icache_lines", np.int64, (256, 2)),  # by set and way; up to 16 KiB
-        ("icache_recent", np.int64, 256),  # way that was used last
+        ("icache_recent", np.int64, _WORDS),  # way that was used last, a bit a set
+        ("icache_fills", np.int64),  # counts changes of `icache_lines`
         ("dcache_on", np.int64),
         ("dcache_sets", np.int64),
         ("dcache_ways", np.int64),
-        ("dcache_lines", np.int64, (128, 4)),
-        ("dcache_dirty", np.int64, (128, 4)),
+        ("dcache_tags", np.int32, _SETS * _WAYS),  # twice the line, plus 1 if it was changed
         ("victim", np.int64),  # counts over the ways of the data cache
         # The accelerator.
         ("line_shift", np.int64),  # log2 of the bytes of a line
@@ -59,8 +64,8 @@ def empty(caches: Any) -> None:
     caches.clock = 0
     caches.icache_lines[:] = -1
     caches.icache_recent[:] = 0
-    caches.dcache_lines[:] = -1
-    caches.dcache_dirty[:] = 0
+    caches.icache_fills += 1
+    caches.dcache_tags[:] = _EMPTY
     for n in range(len(caches.code_lines)):
         caches.code_lines[n].line = -1
         caches.code_lines[n].used = 0
@@ -86,18 +91,55 @@ def fetch(caches: Any, at: Any, end: Any, jumped: Any, events: Any) -> None:
     while line <= (end - 1) >> LINE_SHIFT:
         if line != caches.fetched:
             index = line & (caches.icache_sets - 1)
-            if caches.icache_lines[index, 0] == line:
-                caches.icache_recent[index] = 0
-            elif caches.icache_lines[index, 1] == line:
-                caches.icache_recent[index] = 1
-            else:
-                way = 1 - caches.icache_recent[index]
+            word, bit = index >> _WORD, index & ((1 << _WORD) - 1)
+            way = np.int64(0)
+            if caches.icache_lines[index, 1] == line:
+                way = np.int64(1)
+            elif caches.icache_lines[index, 0] != line:
+                way = 1 - (caches.icache_recent[word] >> bit & 1)
                 caches.icache_lines[index, way] = line
-                caches.icache_recent[index] = way
+                caches.icache_fills += 1
                 events[FETCH_JUMP if first and jumped else FETCH_NEXT] += 1
+            caches.icache_recent[word] = caches.icache_recent[word] & ~(1 << bit) | way << bit
             caches.fetched = line
         first = False
         line += 1
+
+
+@inlined
+def fetch_block(caches: Any, block: Any, at: Any, end: Any, jumped: Any) -> None:
+    """Fetch a block, in a few steps if no line was replaced since it was fetched last."""
+    if block.fills == caches.icache_fills:
+        for n in range(2):
+            word = (block.recent_word + n) & (_WORDS - 1)
+            kept = caches.icache_recent[word] & ~block.recent_mask[n]
+            caches.icache_recent[word] = kept | block.recent_ways[n]
+        caches.fetched = (end - 1) >> LINE_SHIFT
+        return
+    fetch(caches, at, end, jumped, block.events)
+    first, last = at >> LINE_SHIFT, (end - 1) >> LINE_SHIFT
+    if caches.icache_on == 0 or last - first >= min(1 << _WORD, caches.icache_sets):
+        return
+    block.fills = caches.icache_fills
+    block.recent_word = (first & (caches.icache_sets - 1)) >> _WORD
+    block.recent_mask[:] = 0
+    block.recent_ways[:] = 0
+    for line in range(first, last + 1):
+        index = line & (caches.icache_sets - 1)
+        n = 0 if index >> _WORD == block.recent_word else 1
+        bit = index & ((1 << _WORD) - 1)
+        block.recent_mask[n] |= 1 << bit
+        block.recent_ways[n] |= np.int64(caches.icache_lines[index, 1] == line) << bit
+
+
+@inlined
+def in_dcache(caches: Any, line: Any, ignored: Any) -> Any:
+    """Tell whether a line is in the M7's data cache and changed (but for tag bits `ignored`)."""
+    start = np.uint64(line & (caches.dcache_sets - 1)) * np.uint64(_WAYS)
+    tag, found = (line << 1 | 1) | ignored, False
+    for way in range(_WAYS):
+        found |= caches.dcache_tags[start + np.uint64(way)] | ignored == tag
+    return found
 
 
 @inlined
@@ -108,25 +150,24 @@ def load_or_store(caches: Any, line: Any, store: Any, flash: Any, events: Any) -
         events[miss] += 1
         return
     ways = caches.dcache_ways
-    index = line & (caches.dcache_sets - 1)
-    for n in range(ways):
-        if caches.dcache_lines[index, n] == line:
+    start = (line & (caches.dcache_sets - 1)) * _WAYS
+    for at in range(start, start + ways):
+        if caches.dcache_tags[at] >> 1 == line:
             if store:
-                caches.dcache_dirty[index, n] = 1
+                caches.dcache_tags[at] |= 1
             return
     events[miss] += 1
     if store and flash:
         return
     way = np.int64(0)
-    while way < ways and caches.dcache_lines[index, way] >= 0:
+    while way < ways and caches.dcache_tags[start + way] != _EMPTY:
         way += 1
     if way == ways:
         way = caches.victim & (ways - 1)
         caches.victim += 1
-    if caches.dcache_dirty[index, way] != 0:
+    if caches.dcache_tags[start + way] & 1 != 0:
         events[WRITE_BACK] += 1
-    caches.dcache_lines[index, way] = line
-    caches.dcache_dirty[index, way] = 1 if store else 0
+    caches.dcache_tags[start + way] = line << 1 | (1 if store else 0)
 
 
 @inlined

@@ -17,11 +17,18 @@ import numpy as np
 from numba import carray, types
 from unicorn import arm_const as arm
 
-from harness.virtual.native import inlined
+from harness.virtual.native import called, inlined
 from harness.virtual.native.blocks import TABLE, find_block
-from harness.virtual.native.caches import empty, fetch, fetch_accelerated
+from harness.virtual.native.caches import empty, fetch_accelerated, fetch_block
 from harness.virtual.native.callbacks import BLOCK, call, callback, pointer
-from harness.virtual.native.watch import NOTHING, WATCH, find_region, look_up, predict
+from harness.virtual.native.watch import (
+    FIRST_KEPT,
+    NOTHING,
+    WATCH,
+    hits,
+    look_up,
+    predict,
+)
 from harness.virtual.time.events import ENTERED, SPLIT_LOAD, TAKEN
 
 _RAM = 0x2000_0000
@@ -48,39 +55,60 @@ def count_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pra
 
 
 @inlined
-def _keep(watch: Any, access: Any, region: Any, address: Any) -> None:  # pragma: no cover
-    """Keep the word that an access loads, as later addresses of the block depend on it."""
-    value = np.uint32(0)
-    if region >= 0 and address & 3 == 0:
-        found = watch.regions[region]
-        content = carray(pointer(found.content + address - found.start), (1,), dtype=np.uint32)
-        value = content[0]
-    watch.values[access.keep] = value
+def _read_registers(engine: Any, watch: Any) -> None:  # pragma: no cover
+    if watch.registers == 0:
+        for n in range(len(_REGISTERS)):
+            _reg_read(engine, _REGISTERS[n], pointer(watch.values.ctypes.data + 4 * n))
+        return
+    count = FIRST_KEPT // 2  # two at once
+    registers = carray(pointer(watch.registers), (count,), dtype=np.uint64)
+    values = carray(pointer(watch.values.ctypes.data), (count,), dtype=np.uint64)
+    for n in range(np.uint64(count)):
+        values[n] = registers[n]
+
+
+@inlined
+def _load(at: Any) -> Any:  # pragma: no cover
+    return carray(pointer(at), (1,), dtype=np.uint32)[0]
+
+
+@called
+def _look_up_slowly(watch: Any, access: Any, address: Any, block: Any) -> Any:  # pragma: no cover
+    """Look up an access and keep what it loads; return the kind of its region."""
+    index = look_up(watch, access, address, block.events)
+    if access.keep != 0:
+        watch.values[access.keep] = 0
+        if index >= 0 and address & 3 == 0:
+            region = watch.regions[index]
+            watch.values[access.keep] = _load(address + region.content - region.start)
+    return watch.regions[index].kind if index >= 0 else np.int64(NOTHING)
 
 
 @inlined
 def _run_accesses(engine: Any, watch: Any, block: Any) -> None:  # pragma: no cover
     """Compute the addresses of a block and look each up."""
-    for n in range(block.register_count):
-        register = np.int64(block.registers[n])
-        _reg_read(engine, _REGISTERS[register], pointer(watch.values.ctypes.data + 4 * register))
+    _read_registers(engine, watch)
     previous = np.int64(NOTHING)
-    for n in range(block.access, block.access + block.access_count):
+    split = np.int64(0)
+    for n in range(np.uint64(block.access), np.uint64(block.access + block.access_count)):
         access = watch.accesses[n]
-        address = access.constant
-        for t in range(access.terms):
-            address += np.int64(watch.values[access.values[t]]) * access.factors[t]
+        address = np.int64(access.constant)
+        if access.summed == 0:
+            address += np.int64(watch.values[access.one]) + np.int64(watch.values[access.two])
+        else:
+            found = watch.sums[n]
+            for t in range(found.terms):
+                address += np.int64(watch.values[found.values[t]]) * found.factors[t]
         address &= 0xFFFF_FFFF
-        region = find_region(watch, address)
-        kind = np.int64(NOTHING)
-        if region >= 0:
-            kind = watch.regions[region].kind
-        if access.keep != 0:
-            _keep(watch, access, region, address)
-        if access.chained != 0 and kind != previous:
-            block.events[SPLIT_LOAD] += 1
+        if hits(watch, access, address):
+            kind = np.int64(access.kind)
+            if access.keep != 0:  # as later addresses of the block depend on it
+                watch.values[access.keep] = _load(address + access.offset)
+        else:
+            kind = _look_up_slowly(watch, access, address, block)
+        split += (access.chained != 0) & (kind != previous)
         previous = kind
-        look_up(watch, access, address, kind, block.events)
+    block.events[SPLIT_LOAD] += split
 
 
 @callback(BLOCK)
@@ -120,6 +148,6 @@ def watch_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pra
         if at < _RAM:
             fetch_accelerated(watch.caches, at, end, block.events)
     elif at >= watch.cached_from:
-        fetch(watch.caches, at, end, jumped, block.events)
+        fetch_block(watch.caches, block, at, end, jumped)
     if block.access_count != 0:
         _run_accesses(engine, watch, block)

@@ -10,6 +10,7 @@ from harness.virtual.native import inlined
 from harness.virtual.native.caches import (
     CACHES,
     LINE_SHIFT,
+    in_dcache,
     load_accelerated,
     load_or_store,
 )
@@ -26,6 +27,8 @@ MAX_ACCESSES = 1 << 18  # of all blocks
 MAX_TERMS = 6
 FIRST_KEPT = 16  # values from here on are what the block itself has loaded
 MAX_KEPT = 8
+ZERO = FIRST_KEPT + MAX_KEPT  # the value that is always zero
+_LINE = 1 << LINE_SHIFT
 
 # What a region of memory is to a data access.
 NOTHING, TCM, CACHED_RAM, CACHED_FLASH, ACCELERATED, PLAIN_RAM = range(6)
@@ -37,19 +40,37 @@ _REGION = np.dtype(
         ("content", np.int64),  # host address
     ]
 )
-#: An access of a block: its address is `constant` plus values times factors.
-ACCESS = np.dtype(
+#: Addresses that are not plainly `constant` plus two values.
+SUM = np.dtype(
     [
-        ("constant", np.int64),
         ("terms", np.uint8),
         ("values", np.uint8, MAX_TERMS),
         ("factors", np.int32, MAX_TERMS),
+    ],
+    align=True,
+)
+#: An access of a block: its address is `constant` plus the values `one` and `two`.
+ACCESS = np.dtype(
+    [
+        ("constant", np.uint32),
+        ("one", np.uint8),
+        ("two", np.uint8),
+        ("summed", np.uint8),  # whether its address is `constant` plus what its SUM says instead
+        ("chained", np.uint8),  # a load that the core pipelines with the load before it
+        ("keep", np.uint8),  # index of the value that it loads; 0 for none
+        ("store", np.uint8),
         ("bytes", np.uint8),
         ("element_bytes", np.uint8),  # of aligned units; 0 where alignment costs nothing
         ("elements", np.uint8),
-        ("store", np.uint8),
-        ("chained", np.uint8),  # a load that the core pipelines with the load before it
-        ("keep", np.uint8),  # index of the value that it loads; 0 for none
+        ("alignment", np.uint8),  # mask of the address bits that are zero if it is aligned
+        # What its last look-up found: the region that it was in.
+        ("kind", np.uint8),
+        ("region", np.uint8),
+        ("last", np.uint8),  # offset in a line that it may start at and end in that line
+        ("ignored", np.int32),  # bits of a tag: that of changes for a load, all without a cache
+        ("start", np.uint32),
+        ("width", np.uint32),  # addresses that it may start at
+        ("offset", np.int64),  # from an address to the host's
     ],
     align=True,
 )
@@ -66,9 +87,11 @@ WATCH = np.dtype(
         ("caches", CACHES),
         ("region_count", np.int64),
         ("regions", _REGION, MAX_REGIONS),
-        ("values", np.uint32, FIRST_KEPT + MAX_KEPT),  # registers, then what was loaded
+        ("registers", np.int64),  # host address of the core's, r0 first
+        ("values", np.uint32, ZERO + 1),  # registers, then what was loaded
         ("access_count", np.int64),
         ("accesses", ACCESS, MAX_ACCESSES),
+        ("sums", SUM, MAX_ACCESSES),
     ],
     align=True,
 )
@@ -104,19 +127,48 @@ def find_region(watch: Any, address: Any) -> Any:
 
 
 @inlined
-def look_up(watch: Any, access: Any, address: Any, kind: Any, events: Any) -> None:
-    """Count what an access at `address`, in a region of `kind`, meets."""
-    if access.element_bytes != 0 and address & (access.element_bytes - 1) != 0:
+def hits(watch: Any, access: Any, address: Any) -> Any:
+    """Tell whether an access at `address` meets nothing: no event, no change of the cache."""
+    kept = in_dcache(watch.caches, address >> LINE_SHIFT, access.ignored)
+    inside = (address - access.start) & 0xFFFF_FFFF < access.width
+    fits = (address & access.alignment == 0) & (address & (_LINE - 1) <= access.last)
+    return kept & inside & fits
+
+
+@inlined
+def look_up(watch: Any, access: Any, address: Any, events: Any) -> Any:
+    """Count what an access at `address` meets, and return its region (-1 for none)."""
+    if access.alignment & address != 0:
         events[UNALIGNED] += access.elements
         if access.element_bytes == 4 and address & 1 != 0:
             events[ODD] += access.elements
+    index = np.int64(access.region)  # most often the one it was in
+    if (address - access.start) & 0xFFFF_FFFF >= access.width:
+        index = find_region(watch, address)
+        if index < 0:
+            return index
+        _remember(watch, access, index)
+    kind = watch.regions[index].kind
     if kind in (CACHED_FLASH, CACHED_RAM):
-        line = address >> LINE_SHIFT
-        while line <= (address + access.bytes - 1) >> LINE_SHIFT:
-            load_or_store(watch.caches, line, access.store != 0, kind == CACHED_FLASH, events)
-            line += 1
+        for line in range(address >> LINE_SHIFT, (address + access.bytes - 1 >> LINE_SHIFT) + 1):
+            flash = kind == CACHED_FLASH
+            load_or_store(watch.caches, line, access.store != 0, flash, events)
     elif kind == ACCELERATED:
         line = address >> watch.caches.line_shift
         while line <= (address + access.bytes - 1) >> watch.caches.line_shift:
             load_accelerated(watch.caches, line, events)
             line += 1
+    return index
+
+
+@inlined
+def _remember(watch: Any, access: Any, index: Any) -> None:
+    """Note the region of an access."""
+    region = watch.regions[index]
+    cached = region.kind in (CACHED_FLASH, CACHED_RAM)
+    access.region, access.kind = index, region.kind
+    access.ignored = -1 if region.kind in (TCM, PLAIN_RAM) else 1 - access.store
+    access.last = max(_LINE - access.bytes, 0) if cached else _LINE - 1
+    access.start = region.start
+    access.width = max(region.bytes - access.bytes + 1, 0)
+    access.offset = region.content - region.start

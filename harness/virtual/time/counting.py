@@ -106,10 +106,10 @@ class BlockCounter:
 
     def attach(self, engine: Any) -> None:
         """Register the hook with a Unicorn engine for every address."""
-        hook, state = hooks.count_block.address, self.address
         if self._observer is not None:
-            hook, state = self._observer.hook
-        add_hook(engine, UC_HOOK_BLOCK, hook, state)
+            self._observer.attach(engine)
+        else:
+            add_hook(engine, UC_HOOK_BLOCK, hooks.count_block.address, self.address)
 
     def request_stop(self) -> None:
         """Make the core stop before its next block. Safe from any thread."""

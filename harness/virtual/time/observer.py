@@ -6,10 +6,13 @@ import ctypes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from unicorn.unicorn_const import UC_HOOK_BLOCK
 
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.memory import Memory, MemoryMap
 from harness.virtual.native import hooks, shared, watch
+from harness.virtual.native.callbacks import add_hook
+from harness.virtual.native.registers import find_registers
 from harness.virtual.time.addresses import Access, derive
 from harness.virtual.time.decode import decode_block
 from harness.virtual.time.events import (
@@ -45,7 +48,7 @@ class Observer:
         self._state = shared(watch.WATCH)
         self._watch = self._state[0]
         self._callback = _DESCRIBE(self._on_new_block)
-        self._known: dict[tuple[int, bytes], tuple[int, int, list[int], Any]] = {}
+        self._known: dict[tuple[int, bytes], tuple[int, int, Any, Any]] = {}
         self._blocks: Any = None
         self.error: HarnessError | None = None
         self._watch["describe"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
@@ -65,6 +68,7 @@ class Observer:
             )
         else:
             self._watch["accelerator"] = 1
+            lines["dcache_sets"] = 1  # of which nothing is cached
             lines["line_shift"] = facts.accelerator.line_bytes.bit_length() - 1
             lines["code_kept"] = facts.accelerator.code_lines
             lines["data_kept"] = facts.accelerator.data_lines
@@ -96,10 +100,10 @@ class Observer:
         self._watch["table"] = table
         self._blocks = blocks
 
-    @property
-    def hook(self) -> tuple[int, int]:
-        """Host addresses of the block hook and of its record."""
-        return hooks.watch_block.address, int(self._state.ctypes.data)
+    def attach(self, engine: Any) -> None:
+        """Hook the blocks of a Unicorn engine."""
+        self._watch["registers"] = find_registers(engine)
+        add_hook(engine, UC_HOOK_BLOCK, hooks.watch_block.address, int(self._state.ctypes.data))
 
     @property
     def cold_address(self) -> int:
@@ -139,23 +143,23 @@ class Observer:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()  # many firmware images have been through here
             known = self._known[address, code] = self._derive(code, address)
-        block["branch"], block["initial"], registers, accesses = known
+        block["branch"], block["initial"], accesses, sums = known
         first = int(self._watch["access_count"])
         if first + len(accesses) > watch.MAX_ACCESSES:
             raise VirtualError("more code was executed than the memory model has room for")
         self._watch["accesses"][first : first + len(accesses)] = accesses
+        self._watch["sums"][first : first + len(accesses)] = sums
         self._watch["access_count"] = first + len(accesses)
         block["access"], block["access_count"] = first, len(accesses)
-        block["registers"][: len(registers)] = registers
-        block["register_count"] = len(registers)
 
-    def _derive(self, code: bytes, address: int) -> tuple[int, int, list[int], Any]:
-        """Return kind and prediction of the branch, registers that are read, and accesses."""
+    def _derive(self, code: bytes, address: int) -> tuple[int, int, Any, Any]:
+        """Return kind and prediction of the branch, and accesses."""
         accesses = derive(code, address, merge=self._cortex_m7)
-        terms = {value for access in accesses for value, _ in access.address.terms}
-        registers = sorted(value for value in terms if value < watch.FIRST_KEPT)
-        packed = np.array([_packed(access) for access in accesses], dtype=watch.ACCESS)
-        return *branch_of(list(decode_block(code))), registers, packed
+        packed = np.zeros(len(accesses), dtype=watch.ACCESS)
+        sums = np.zeros(len(accesses), dtype=watch.SUM)
+        for each in zip(accesses, packed, sums, strict=True):
+            _pack(*each)
+        return *branch_of(list(decode_block(code))), packed, sums
 
 
 def branch_of(block: list[Instruction]) -> tuple[int, int]:
@@ -174,19 +178,18 @@ def branch_of(block: list[Instruction]) -> tuple[int, int]:
     return BRANCH_INDIRECT, 0
 
 
-def _packed(access: Access) -> tuple[object, ...]:
-    """Return an access as a record of the compiled code."""
+def _pack(access: Access, record: Any, total: Any) -> None:
+    """Fill in the records of the compiled code."""
     terms = access.address.terms
-    values, factors = zip(*[*terms, *[(0, 0)] * (watch.MAX_TERMS - len(terms))], strict=True)
-    return (
-        access.address.constant,
-        len(terms),
-        values,
-        factors,
-        min(access.bytes, 0xFF),
-        access.element_bytes,
-        access.elements,
-        access.store,
-        access.chained,
-        access.keep,
-    )
+    total["terms"] = len(terms)
+    for n, (value, factor) in enumerate(terms):
+        total["values"][n], total["factors"][n] = value, factor
+    record["summed"] = len(terms) > 2 or any(factor != 1 for _, factor in terms)
+    for name, (value, _) in zip(("one", "two"), [*terms, *[(watch.ZERO, 1)] * 2], strict=False):
+        record[name] = value
+    record["constant"] = access.address.constant & 0xFFFF_FFFF
+    record["bytes"] = min(access.bytes, 0xFF)
+    record["element_bytes"], record["elements"] = access.element_bytes, access.elements
+    record["alignment"] = max(access.element_bytes - 1, 0)
+    record["store"], record["chained"] = access.store, access.chained
+    record["keep"] = access.keep

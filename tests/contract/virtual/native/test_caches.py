@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from harness.virtual.native.caches import (
     empty,
     fetch,
     fetch_accelerated,
+    fetch_block,
     load_accelerated,
     load_or_store,
 )
@@ -23,6 +25,7 @@ from harness.virtual.native.watch import (
     TCM,
     WATCH,
     find_region,
+    hits,
     look_up,
     predict,
 )
@@ -184,18 +187,74 @@ def test_a_prediction_starts_anew_with_the_history() -> None:
 # Accesses and blocks.
 
 
+def ram() -> Any:
+    """Watch 4 KiB of cached RAM and 4 KiB of DTCM."""
+    watch = record(WATCH)
+    watch.region_count = 2
+    watch.regions[0] = (0x2002_0000, 0x1000, CACHED_RAM, 0)
+    watch.regions[1] = (0x2000_0000, 0x1000, TCM, 0)
+    return watch
+
+
+def test_what_is_said_to_meet_nothing_meets_nothing() -> None:
+    watch, random = ram(), Random(0)
+    watch.caches.dcache_on, watch.caches.dcache_sets, watch.caches.dcache_ways = 1, 2, 4
+    _empty(watch.caches)
+    accesses = []
+    for size, alignment, store in ((1, 0, 0), (4, 3, 0), (4, 0, 1), (16, 3, 0)):
+        access = record(ACCESS)
+        access.bytes, access.element_bytes, access.elements = size, alignment + 1, 1
+        access.alignment, access.store = alignment, store
+        accesses.append(access)
+    said = 0
+    for _ in range(3000):
+        access, start = (
+            random.choice(accesses),
+            random.choice((0x2002_0000, 0x2002_0000, 0x2000_0000)),
+        )
+        address = np.int64(start + random.randrange(0x180))
+        nothing, before = hits.py_func(watch, access, address), watch.caches.copy()
+        counts = np.zeros(EVENTS, dtype=np.int64)
+        look_up.py_func(watch, access, address, counts)
+        changed = counts.any() or not np.array_equal(watch.caches.dcache_tags, before.dcache_tags)
+        assert not (nothing and changed)
+        said += bool(nothing)
+    assert said > 500
+
+
+def test_a_block_fetched_again_leaves_the_cache_as_line_by_line() -> None:
+    """Blocks whose lines stay and blocks that evict each other, in any order."""
+    random = Random(0)
+    quick, slow = (caches(icache_on=1, icache_sets=64) for _ in range(2))
+    blocks = [(FLASH + 32 * random.randrange(300), random.randrange(2, 300)) for _ in range(12)]
+    records = {block: record(BLOCK) for block in blocks}
+    counts = np.zeros(EVENTS, dtype=np.int64)
+    for n in range(1500):
+        if n == 900:
+            _empty(quick)
+            _empty(slow)
+        # Mostly the first few, so that these stay.
+        at, size = block = blocks[random.choice((0, 1, 2, 2, random.randrange(len(blocks))))]
+        fetch_block.py_func(quick, records[block], at, at + size, True)
+        fetch.py_func(slow, at, at + size, True, counts)
+        for name in ("icache_lines", "icache_recent", "icache_fills", "fetched"):
+            assert np.array_equal(quick[name], slow[name])
+    assert np.array_equal(sum(block.events for block in records.values()), counts)
+
+
 def test_an_unaligned_word_at_an_odd_address_counts_twice(counts: Any) -> None:
     watch, access = record(WATCH), record(ACCESS)
     access.bytes, access.element_bytes, access.elements = 4, 4, 1
+    access.alignment = 3
     for address in (0x2000_0000, 0x2000_0002, 0x2000_0001):
-        look_up.py_func(watch, access, np.int64(address), TCM, counts)
+        look_up.py_func(watch, access, np.int64(address), counts)
     assert named(counts) == {"unaligned load": 2, "unaligned load, odd address": 1}
 
 
 def test_an_access_across_two_lines_looks_both_up(counts: Any) -> None:
-    watch, access = record(WATCH), record(ACCESS)
+    watch, access = ram(), record(ACCESS)
     access.bytes = 8
-    look_up.py_func(watch, access, np.int64(0x2002_001C), CACHED_RAM, counts)
+    look_up.py_func(watch, access, np.int64(0x2002_001C), counts)
     assert counts[events.DCACHE_RAM] == 2
 
 
