@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api import (
         Board,
+        BoardPrediction,
         CampaignResult,
         Fit,
         HarnessError,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         list_stations,
         load_fit,
         measure,
+        predict,
         rows,
         run_campaign,
     )
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Board",
+    "BoardPrediction",
     "CampaignResult",
     "Fit",
     "HarnessError",
@@ -41,6 +44,7 @@ __all__ = [
     "list_stations",
     "load_fit",
     "measure",
+    "predict",
     "rows",
     "run_campaign",
 ]

@@ -28,15 +28,20 @@ from harness.campaign.sweep import RuntimeSweep
 from harness.errors import HarnessError
 from harness.fit import Fit, Prediction, load_fit
 from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
+from harness.prediction import BoardPrediction
 from harness.results import open_store
 from harness.results.record import Measurement
 from harness.strict import from_json
 
 if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
 __all__ = [
     "Board",
+    "BoardPrediction",
     "CampaignResult",
     "Fit",
     "HarnessError",
@@ -48,6 +53,7 @@ __all__ = [
     "list_stations",
     "load_fit",
     "measure",
+    "predict",
     "rows",
     "run_campaign",
 ]
@@ -151,6 +157,52 @@ def measure(
     return row
 
 
+def predict(
+    model: str | Path | keras.Model,
+    *,
+    board: str | Sequence[str] | None = None,
+    kernels: str = "cmsis_nn",
+    optimization: str = "-O2",
+    representative: npt.NDArray[np.float32] | None = None,
+) -> tuple[BoardPrediction, ...]:
+    """Predict what a model takes with the `aot` runtime; needs neither board nor compiler.
+
+    Args:
+        model: A full-int8 .tflite file, or a Keras model with a batch size of 1, which needs
+            TensorFlow to convert it.
+        board: Board id, or several; None takes every board that has a reference fit.
+        kernels: ``cmsis_nn`` or ``portable``.
+        optimization: GCC's level, -O2 or -Os.
+        representative: Inputs that a Keras model is calibrated with, shape (n, ...); the
+            prediction hardly depends on them. None takes random ones.
+
+    Returns:
+        One prediction for each board: ``latency_us`` with ``low_us`` and ``high_us``,
+        ``arena_bytes``, ``sram_bytes``, ``flash_bytes``, ``fits``, ``layers``; ``extrapolated``
+        lists what is outside the data.
+
+    Raises:
+        HarnessError: The model is not supported, no such board, or no reference fit for this
+            configuration.
+    """
+    from harness.models import read_model
+    from harness.prediction import predict_boards
+
+    if isinstance(model, str | Path):
+        found = read_model(model)
+    else:
+        from harness.models.convert import to_int8_tflite
+
+        if representative is None:
+            from numpy.random import default_rng
+
+            shape = (8, *model.input_shape[1:])
+            representative = default_rng(0).standard_normal(shape).astype("float32")
+        found = read_model(to_int8_tflite(model, representative), name=str(model.name))
+    boards = [board] if isinstance(board, str) else board
+    return predict_boards(found, boards, kernels, optimization)
+
+
 def run_campaign(
     campaign: str | Path,
     *,
@@ -220,6 +272,7 @@ def rows(
     runtime: str | None = None,
     kernels: str | None = None,
     layers: bool = False,
+    columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Return stored measurements as a data frame, one line per attempt, oldest first.
 
@@ -234,15 +287,15 @@ def rows(
         runtime: Only rows of this runtime.
         kernels: Only rows of these kernels.
         layers: Return one line per layer of each row instead.
+        columns: Read only these columns, which is faster; None reads all.
 
     Returns:
         Columns as in docs/results.md, with nullable types: what was not measured is NA. Lists and
         mappings are JSON text.
 
     Raises:
-        ResultsError: There is no such store, or no row can have that status or source.
+        ResultsError: There is no such store or column, or no row can have that status or source.
     """
-    from harness.results.export import layers_frame, measurements_frame
     from harness.results.store import Filter
 
     where = Filter(
@@ -256,8 +309,8 @@ def rows(
         kernels=kernels,
     )
     with open_store(_database(db), create=False) as store:
-        found = store.query(where, with_layers=layers)
-    return layers_frame(found) if layers else measurements_frame(found)
+        table = "layers" if layers else "measurements"
+        return store.frame(where, table=table, columns=columns)
 
 
 def _specs(library: str | Sequence[str] | None) -> Sequence[str] | None:
