@@ -74,9 +74,9 @@ def benchmark(session: nox.Session) -> None:
 
     With a TFLM library in HARNESS_TFLM, with one firmware for many models as well.
     """
-    session.run("python", "-m", "tools.benchmark", *session.posargs)
+    session.run("python", "-m", "tools.benchmark", *(session.posargs or ("--naive", "3")))
     if "HARNESS_TFLM" in os.environ and not session.posargs:
-        tflm = ("--runtime", "tflm", "--one-firmware")
+        tflm = ("--runtime", "tflm")
         session.run("python", "-m", "tools.benchmark", *tflm)
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import typer
 
+from harness.cache import GB, bound_bytes, sizes
 from harness.cli.options import BenchFile, Json
 from harness.cli.output import print_json, print_table
 from harness.errors import EXIT_BENCH, HarnessError
@@ -21,11 +22,11 @@ from harness.paths import cache_dir
 
 _MIN_FREE_BYTES = 2 * 1024**3
 _PACKAGES = (
-    ("tensorflow", "train", "sampling and converting networks"),
-    ("tflite_micro", "reference", "the TFLM reference for outputs"),
+    ("tensorflow", "train", "training and converting Keras models"),
     ("unicorn", "virtual", "the virtual boards (GPL-2.0)"),
     ("numba", "virtual", "the virtual boards"),
     ("capstone", "virtual", "the virtual boards"),
+    ("pyarrow", "export", "export to Parquet"),
 )
 
 
@@ -100,7 +101,11 @@ def _cache() -> Check:
     folder = _existing(cache_dir())
     good = os.access(folder, os.W_OK)
     fix = "" if good else f"make {folder} writable, or set HARNESS_CACHE to a folder that is"
-    return Check("cache folder", good, str(cache_dir()), fix)
+    held, bound = sum(size.bytes for size in sizes().values()), bound_bytes()
+    if good and held > bound:
+        fix = "`harness cache prune` removes what was used longest ago"
+    found = f"{cache_dir()}, {held / GB:.1f} of {bound / GB:.1f} GB"
+    return Check("cache folder", good, found, fix)
 
 
 def _disk() -> Check:

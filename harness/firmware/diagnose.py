@@ -15,6 +15,9 @@ _ERROR = re.compile(
     r"symbol |/ld: ?/.*|collect2: error|\bError: ).*"
 )
 _NO_COMPILER = re.compile(r"arm-none-eabi-\S*: (?:not found|No such file)|command not found")
+_NO_CPP = re.compile(
+    r"cannot find -lstdc\+\+|fatal error: (?:c\w+|initializer_list|type_traits): No"
+)
 _OFFLINE = re.compile(
     r"HTTPClientError|InternetConnectionError|UnknownPackageError|Could not find the package|"
     r"Could not install"
@@ -44,6 +47,13 @@ def diagnose(
     text = "\n".join(lines)
     if _NO_COMPILER.search(text):
         return ToolchainMissing("the cross compiler vanished", where=str(log), fix=INSTALL_HINT)
+    if _NO_CPP.search(text):
+        return ToolchainMissing(
+            "the cross compiler has no C++ library, which TensorFlow Lite for Microcontrollers "
+            "needs",
+            where=str(log),
+            fix="apt-get install libstdc++-arm-none-eabi-newlib (Debian, Ubuntu; as root)",
+        )
     errors = list(dict.fromkeys(line.strip() for line in lines if _ERROR.fullmatch(line)))
     if not errors and _OFFLINE.search(text):
         what = "PlatformIO wanted to download a package and could not"

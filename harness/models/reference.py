@@ -289,10 +289,11 @@ def _missing(name: ReferenceName) -> ModelError:
         return ModelError(
             "the tflite-micro wheel is not installed",
             expected="tflite-micro, to compute reference outputs with TFLM",
-            fix="pip install 'tinyml-harness[reference]'",
+            fix="pip install tflite-micro (Linux on x86-64), or measure with the reference that "
+            "'tinyml-harness[reference]' installs",
         )
     return ModelError(
         "no TensorFlow Lite interpreter is installed",
         expected="ai-edge-litert, or TensorFlow",
-        fix="pip install 'tinyml-harness[train]'",
+        fix="pip install 'tinyml-harness[reference]'",
     )

@@ -94,7 +94,8 @@ env.Append(
         "-Wl,-Map,$BUILD_DIR/${PROGNAME}.map",
         "-Wl,--no-warn-mismatch",
     ],
-    LIBS=["gcc", "c", "m", "stdc++"],
+    # The C++ library is a package of its own, and large: C alone does without it.
+    LIBS=["gcc", "c", "m", *(["stdc++"] if any((project / "src").rglob("*.cpp")) else [])],
 )
 # Absolute paths must not get into the image; and not into what SCons compares either, or a cache
 # that was moved would compile everything again.
