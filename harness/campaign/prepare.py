@@ -1,13 +1,14 @@
 """Prepare a network: its .tflite, its inputs, and the outputs expected of them.
 
-Runs in a worker process that keeps TensorFlow loaded. Results are cached by content, so a network
-is converted once for all boards, kernels and flags.
+Runs in a worker process. Results are cached by content, so a network is written once for all
+boards, kernels and flags.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import signal
 import threading
@@ -58,11 +59,12 @@ def start_worker() -> None:
     """Set a worker process up: it ends when the parent ends, in whatever way."""
     # Ctrl-C reaches every process of the terminal, but only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
+        parent.join()  # returns at once if the parent was killed before we started
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="parent-watch").start()
