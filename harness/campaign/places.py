@@ -1,7 +1,7 @@
-"""Where jobs run: a station in this process, or a virtual board in a process of its own.
+"""Where jobs run: on a station in this process, or on a virtual board in a process of its own.
 
-A virtual board computes, and the interpreter lock would let one compute at a time: so that two
-cores are two cores, each copy of a virtual station gets a process.
+Two virtual boards in one process would wait for each other, as the interpreter lock lets one
+compute at a time. So each copy of a virtual station has its own process.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _END_S = 10
 def count_places(stations: Iterable[Station]) -> Counter[str]:
     """Return how many copies of each station work in parallel, given the station of each job.
 
-    A real station is one board, and so is a virtual one with faults: they come in an order. Other
-    virtual stations share the cores.
+    A real station is one board. A virtual station with faults is one as well, as its faults fall in
+    a fixed order. Other virtual stations share the cores.
     """
     jobs = Counter(stations)
     cores = max(1, (os.cpu_count() or 1) // len(jobs))

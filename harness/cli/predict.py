@@ -59,15 +59,7 @@ def predict(
         return
     print_table(
         f"{chosen.name}, aot/{kernels} {optimization}: predicted",
-        (
-            "board",
-            "latency (ms)",
-            "interval (ms)",
-            "arena (KiB)",
-            "SRAM (KiB)",
-            "flash (KiB)",
-            "fits",
-        ),
+        _HEADS,
         [_row(item) for item in found],
     )
     if layers:

@@ -24,16 +24,13 @@ from typing import TYPE_CHECKING, Any
 from harness.backbones import get_backbone
 from harness.errors import ModelError
 from harness.models.quiet import captured_stderr
+from harness.models.sampled import CALIBRATION_SAMPLES, CALIBRATION_SEED
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
     from numpy.typing import NDArray
 
-CALIBRATION_SAMPLES = 8
-"""Inputs that activation ranges are taken from; the ranges are all that they decide."""
-
-_CALIBRATION_SEED = 0
 _COLLECT_EVERY = 8
 _conversions = itertools.count(1)
 TENSORFLOW_PACKAGES = ("tensorflow-cpu", "tensorflow")
@@ -173,7 +170,7 @@ def convert_architecture(
     load_tensorflow()
     try:
         model = backbone.build(parsed, seed)
-        inputs = backbone.representative(_CALIBRATION_SEED, calibration_samples, parsed)
+        inputs = backbone.representative(CALIBRATION_SEED, calibration_samples, parsed)
         return to_int8_tflite(model, inputs)
     finally:
         importlib.import_module("keras").backend.clear_session(free_memory=False)

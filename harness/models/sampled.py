@@ -27,7 +27,7 @@ SAMPLER_VERSION = "tflite writer 1"
 CALIBRATION_SAMPLES = 8
 """Inputs that activation ranges are taken from; the ranges are all that they decide."""
 
-_CALIBRATION_SEED = 0
+CALIBRATION_SEED = 0
 _DESCRIPTION = "TinyML Harness"
 # Operator versions that TensorFlow writes for int8 with per-channel weights.
 _VERSIONS = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "ADD": 2, "AVERAGE_POOL_2D": 2, "RESHAPE": 1}
@@ -73,7 +73,7 @@ def write_architecture(
     layers = backbone.layers(parsed)
     draw = Draw(seed, key_of(parsed.dumps()))
     weights = {layer.name: _folded(layer, draw) for layer in layers}
-    inputs = backbone.representative(_CALIBRATION_SEED, CALIBRATION_SAMPLES, parsed)
+    inputs = backbone.representative(CALIBRATION_SEED, CALIBRATION_SAMPLES, parsed)
     return _write(layers, weights, _ranges(layers, weights, inputs))
 
 
@@ -147,48 +147,36 @@ def _padded(layer: LayerSpec, tensor: Floats) -> Floats:
     return np.pad(tensor, ((0, 0), *pads, (0, 0)))
 
 
-def _taps(layer: LayerSpec, padded: Floats) -> list[tuple[int, int, Floats]]:
-    """Return, for each position of the kernel, what it sees at every output."""
-    height, width, _ = layer.output_shape
-    step = layer.stride
+def _taps(layer: LayerSpec, tensor: Floats) -> list[Floats]:
+    """Return the inputs of every output at each position of the kernel, row by row."""
+    padded, step = _padded(layer, tensor), layer.stride
+    rows, columns = ((size - 1) * step + 1 for size in layer.output_shape[:2])
     return [
-        (
-            y,
-            x,
-            padded[
-                :, y : y + (height - 1) * step + 1 : step, x : x + (width - 1) * step + 1 : step
-            ],
-        )
+        padded[:, y : y + rows : step, x : x + columns : step]
         for y in range(layer.kernel[0])
         for x in range(layer.kernel[1])
     ]
 
 
 def _convolution(layer: LayerSpec, tensor: Floats, kernel: Floats) -> Floats:
-    taps = _taps(layer, _padded(layer, tensor))
-    columns = (
-        np.concatenate([seen for _, _, seen in taps], axis=-1) if len(taps) > 1 else taps[0][2]
-    )
+    taps = _taps(layer, tensor)
+    columns = np.concatenate(taps, axis=-1) if len(taps) > 1 else taps[0]
     return np.asarray(columns @ kernel.reshape(-1, kernel.shape[-1]))
 
 
 def _depthwise(layer: LayerSpec, tensor: Floats, kernel: Floats) -> Floats:
-    total: Floats | None = None
-    for y, x, seen in _taps(layer, _padded(layer, tensor)):
-        part = seen * kernel[y, x]
-        total = part if total is None else np.add(total, part, out=total)
-    assert total is not None
-    return total
+    first, *others = zip(_taps(layer, tensor), kernel.reshape(-1, kernel.shape[-1]), strict=True)
+    total = first[0] * first[1]
+    for seen, weight in others:
+        total += seen * weight
+    return np.asarray(total)
 
 
 def _average(layer: LayerSpec, tensor: Floats) -> Floats:
     if layer.kernel == layer.input_shape[:2]:
         return np.asarray(tensor.mean(axis=(1, 2), keepdims=True))
     ones = np.ones((1, *tensor.shape[1:3], 1), np.float32)
-    seen, counts = (
-        sum(part for _, _, part in _taps(layer, _padded(layer, values)))
-        for values in (tensor, ones)
-    )
+    seen, counts = (sum(_taps(layer, values)) for values in (tensor, ones))
     return np.asarray(seen / counts, np.float32)
 
 
@@ -204,9 +192,8 @@ def _write(
     )
     classes = layers[-1].output_shape[2]
     shape = writer.tensor((2,), "int32", data=(1, classes), name="arith.constant")
-    inputs_of = dict(
-        zip((layer.name for layer in layers), ["", *(x.name for x in layers)], strict=False)
-    )
+    names = [layer.name for layer in layers]
+    inputs_of = dict(zip(names, ["", *names[:-1]], strict=True))
     # TensorFlow lists constants from the last layer to the first, then activations.
     constants = {
         layer.name: _constants(writer, layer, *folded, ranges[inputs_of[layer.name]].scale)
@@ -252,13 +239,10 @@ def _constants(
     data = np.clip(_rounded(ordered / shaped), -127, 127).astype(np.int8)
     bias_scales = (scales * np.float32(input_scale)).astype(np.float32)
     bias_data = _rounded(bias / bias_scales).astype(np.int32)
-    names = _names(layer)
-    bias_index = writer.tensor(
-        bias.shape, "int32", scale=bias_scales, data=bias_data, name=names.bias
-    )
-    return writer.tensor(
-        data.shape, scale=scales, axis=axis, data=data, name=names.weights
-    ), bias_index
+    weights_name, bias_name = _names(layer)
+    biases = writer.tensor(bias.shape, "int32", scale=bias_scales, data=bias_data, name=bias_name)
+    weights = writer.tensor(data.shape, scale=scales, axis=axis, data=data, name=weights_name)
+    return weights, biases
 
 
 def _rounded(values: Floats) -> Floats:
@@ -266,26 +250,19 @@ def _rounded(values: Floats) -> Floats:
     return np.trunc(values + np.copysign(np.float32(0.5), values))
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """What TensorFlow calls the tensors of a convolution: the Keras operations they came from."""
-
-    bias: str
-    weights: str
-
-
-def _names(layer: LayerSpec) -> _Names:
+def _names(layer: LayerSpec) -> tuple[str, str]:
+    """Return TensorFlow's names of weights and bias: the Keras operations they came from."""
     name = layer.name
     if not layer.normalized:
         made = f"{name}_1/BiasAdd;{name}_1/convolution;{name}_1/Squeeze"
-        return _Names(made, f"{name}_1/convolution")
+        return f"{name}_1/convolution", made
     norm = f"{name}_bn_1/batchnorm"
     weights, product = f"{name}_1/convolution", f"{name}_1/convolution"
     if layer.operator == "DEPTHWISE_CONV_2D":
         weights = product = f"{norm}/mul_1;{name}_1/depthwise;{norm}/mul"
     function = layer.activation
     relu = "" if function == "linear" else f"{name}_{function}_1/{function.capitalize()};"
-    return _Names(f"{relu}{norm}/add_1;{product};{norm}/sub", weights)
+    return weights, f"{relu}{norm}/add_1;{product};{norm}/sub"
 
 
 def _activation_name(layer: LayerSpec) -> str:
@@ -296,7 +273,7 @@ def _activation_name(layer: LayerSpec) -> str:
             return f"{layer.name}_1/Add"
         case "RESHAPE":
             return "Identity"
-    return f"{_names(layer).bias}1"
+    return f"{_names(layer)[1]}1"
 
 
 def _options(layer: LayerSpec) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import ConfigError
 from harness.paths import data_dir
@@ -74,8 +74,7 @@ class AotRuntime:
         _check_kernels(options)
         lowered = _lower(model, options.kernels)
         files, weights_bytes = emit.emit(model, lowered.program, lowered.plan)
-        facts = _model_facts(model, lowered)
-        return _sources(options, files, **facts, weights_bytes=weights_bytes)
+        return _described(_sources(options, files), model, lowered, weights_bytes)
 
     def shared_operators(self, options: RuntimeOptions) -> tuple[str, ...]:
         """Return every operator of the runtime: the firmware has all kernels."""
@@ -106,10 +105,7 @@ class AotRuntime:
             "runtime/aot/aot_shared.c": source.read_text("utf-8"),
             "model/model_place.S": region_place(board),
         }
-        none: dict[str, Any] = dict.fromkeys(("input_bytes", "output_bytes", "layers"), ())
-        none |= {"arena_planned_bytes": None, "weights_bytes": 0}
-        sources = _sources(options, files, **none)
-        return replace(sources, staging_bytes=STAGING_BYTES, arena_first=True)
+        return replace(_sources(options, files), staging_bytes=STAGING_BYTES, arena_first=True)
 
     def describe(self, model: TFLiteModel, shared: GeneratedSources) -> GeneratedSources:
         """Return the facts of `model` as it runs on a shared image, see `SharedFirmware`.
@@ -117,8 +113,8 @@ class AotRuntime:
         Raises:
             RuntimeUnsupported: Names every operator that cannot be taken, and why.
         """
-        facts = _model_facts(model, _lower(model, shared.kernels))
-        return replace(shared, **facts, weights_bytes=model.graph.weights_bytes)
+        lowered = _lower(model, shared.kernels)
+        return _described(shared, model, lowered, model.graph.weights_bytes)
 
     def code_parts(self, model: TFLiteModel, shared: GeneratedSources) -> tuple[str, ...]:
         """Return the kernels that the model calls."""
@@ -164,19 +160,21 @@ def _lower(model: TFLiteModel, kernels: str) -> _Lowered:
     return _lowered(model, kernels)
 
 
-def _model_facts(model: TFLiteModel, lowered: _Lowered) -> dict[str, Any]:
-    graph, steps = model.graph, lowered.program.steps
-    return {
-        "arena_planned_bytes": lowered.plan.arena_bytes,
-        "input_bytes": tuple(tensor.bytes for tensor in graph.input_tensors()),
-        "output_bytes": tuple(tensor.bytes for tensor in graph.output_tensors()),
-        "layers": tuple(graph.layer(step.operator) for step in steps),
-    }
-
-
-def _sources(
-    options: RuntimeOptions, files: Mapping[str, str | bytes], **facts: Any
+def _described(
+    sources: GeneratedSources, model: TFLiteModel, lowered: _Lowered, weights_bytes: int
 ) -> GeneratedSources:
+    graph = model.graph
+    return replace(
+        sources,
+        arena_planned_bytes=lowered.plan.arena_bytes,
+        weights_bytes=weights_bytes,
+        input_bytes=tuple(tensor.bytes for tensor in graph.input_tensors()),
+        output_bytes=tuple(tensor.bytes for tensor in graph.output_tensors()),
+        layers=tuple(graph.layer(step.operator) for step in lowered.program.steps),
+    )
+
+
+def _sources(options: RuntimeOptions, files: Mapping[str, str | bytes]) -> GeneratedSources:
     from harness.runtimes.aot import kernels
 
     library = kernels.kernel_set(options.kernels, options.kernels_source)
@@ -189,7 +187,6 @@ def _sources(
         runtime_version=VERSION,
         kernels=options.kernels,
         kernels_version=library.version,
-        **facts,
     )
 
 
