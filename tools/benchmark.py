@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -40,6 +42,9 @@ def main() -> None:
     parser.add_argument("--own-images", action="store_true", help="an image for each network")
     parser.add_argument("--naive", type=int, default=0, metavar="N")
     parser.add_argument(
+        "--first-command", action="store_true", help="time README's first command in a fresh clone"
+    )
+    parser.add_argument(
         "--objects", type=Path, help="folder to take compiled kernels from, and to leave them in"
     )
     parser.add_argument("--json", action="store_true")
@@ -58,22 +63,16 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return the figures of one benchmark run."""
-    _campaign(options, folder, "warm-up", networks=3, seed=options.seed + 1)
+    started = time.perf_counter()
+    _campaign(options, folder, "first", networks=1, seed=options.seed + 1)
+    first = time.perf_counter() - started
+    _campaign(options, folder, "warm-up", networks=3, seed=options.seed + 2)
     before = sum(os.times()[:4])
     summary = _campaign(options, folder, "timed", networks=options.networks, seed=options.seed)
     cpu_seconds = sum(os.times()[:4]) - before
     measured = summary.measured
-    naive: list[float] = []
-    if options.naive:
-        from tools.naive import seconds_per_network
-
-        naive = seconds_per_network(
-            options.board,
-            options.backbone,
-            networks=options.naive + 1,
-            seed=options.seed,
-            folder=folder / "naive",
-        )[1:]
+    naive = _naive(options, folder) if options.naive else None
+    command = _first_command(folder / "clone") if options.first_command else None
     return {
         "board": options.board,
         "backbone": options.backbone,
@@ -84,13 +83,82 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "valid": summary.statuses["valid"],
         "seconds": summary.seconds,
         "networks_per_hour": summary.per_hour,
-        "naive_seconds_per_network": naive,
+        "first_network_seconds": first,  # compiles the kernels
+        "predict_seconds": _predict_seconds(options),
+        "naive": naive,
+        "first_command": command,
         "processors": os.cpu_count(),
         "cpu_seconds_per_network": cpu_seconds / max(1, measured),
         "stage_seconds_per_network": {
             stage: summary.stage_seconds[stage] / max(1, measured) for stage in _STAGES
         },
     }
+
+
+def _naive(options: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
+    """Compare with a plain script: as many inferences as the campaign, and one each."""
+    from tools.naive import seconds_per_network
+
+    found = []
+    for repeats, warmup in ((options.repeats, options.warmup), (1, 0)):
+        alike = argparse.Namespace(**{**vars(options), "repeats": repeats, "warmup": warmup})
+        alike.no_layers = True  # the script does not ask for them
+        campaign = _campaign(
+            alike, folder, f"{repeats}-each", networks=options.networks, seed=options.seed
+        )
+        seconds = seconds_per_network(
+            options.board,
+            options.backbone,
+            networks=options.naive + 1,
+            seed=options.seed,
+            repeats=repeats,
+            warmup=warmup,
+            folder=folder / "naive",
+        )
+        rate = 3600 / median(seconds[1:])
+        found.append({
+            "repeats": repeats,
+            "networks_per_hour": campaign.per_hour,
+            "script_networks_per_hour": rate,
+            "times": campaign.per_hour / rate,
+        })  # fmt: skip
+    return found
+
+
+def _predict_seconds(options: argparse.Namespace) -> float:
+    """Return the median time of `harness predict` for a network of the backbone."""
+    from harness.backbones import get_backbone
+
+    decisions = json.dumps(get_backbone(options.backbone).sample(options.seed, 0).to_json())
+    words = ("predict", "--backbone", options.backbone, "--decisions", decisions)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        command = [sys.executable, "-m", "harness", *words]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - started)
+    return median(seconds)
+
+
+def _first_command(clone: Path) -> dict[str, float]:
+    """Time README's first command in a clone with an empty home: cold, then again."""
+    subprocess.run(["git", "clone", "-q", str(Path.cwd()), str(clone)], check=True)
+    home = clone.with_name("home")
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HARNESS_")}
+    environment = {**kept, "HOME": str(home), "PIP_NO_CACHE_DIR": "1"}
+    for name in ("VIRTUAL_ENV", "PYTHONPATH", "XDG_CACHE_HOME"):
+        environment.pop(name, None)
+    found = {}
+    for name in ("cold_seconds", "warm_seconds"):
+        started = time.perf_counter()
+        python = sys.base_prefix + "/bin/python3"
+        command = [python, "bootstrap.py", "demo"]
+        subprocess.run(command, cwd=clone, env=environment, check=True, stdout=subprocess.DEVNULL)
+        found[name] = time.perf_counter() - started
+    files = (path for path in (clone / ".venv").rglob("*") if not path.is_symlink())
+    found["environment_mb"] = sum(path.stat().st_size for path in files) / 1e6
+    return found
 
 
 def _share_objects(cache: Path, objects: Path) -> None:
@@ -146,12 +214,20 @@ def _text(figures: dict[str, Any]) -> str:
     ]
     for stage, seconds in figures["stage_seconds_per_network"].items():
         lines.append(f"  {stage:<9}{seconds:7.3f}")
-    naive = figures["naive_seconds_per_network"]
-    if naive:
-        rate = 3600 / median(naive)
+    lines += [
+        f"first network, kernels compiled: {figures['first_network_seconds']:.1f} s",
+        f"harness predict: {figures['predict_seconds']:.2f} s",
+    ]
+    lines += [
+        f"{pair['repeats']:.0f} timed inferences each, no layers: "
+        f"{pair['networks_per_hour']:.0f} networks an hour; a script that calls pio, pyocd and "
+        f"pyserial in a loop: {pair['script_networks_per_hour']:.0f}, so {pair['times']:.1f} times"
+        for pair in figures["naive"] or ()
+    ]
+    if command := figures["first_command"]:
         lines.append(
-            f"a script that calls pio, pyocd and pyserial in a loop: {rate:.0f} networks an hour, "
-            f"so the campaign is {figures['networks_per_hour'] / rate:.1f} times as fast"
+            f"README's first command: {command['cold_seconds']:.0f} s in a fresh clone, "
+            f"{command['warm_seconds']:.0f} s again, .venv {command['environment_mb']:.0f} MB"
         )
     return "\n".join(lines) + "\n"
 

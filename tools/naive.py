@@ -29,7 +29,14 @@ _WAIT_S = 300
 
 
 def seconds_per_network(
-    board_id: str, backbone: str, *, networks: int, seed: int, folder: Path
+    board_id: str,
+    backbone: str,
+    *,
+    networks: int,
+    seed: int,
+    repeats: int,
+    warmup: int,
+    folder: Path,
 ) -> list[float]:
     """Return the wall-clock seconds of each network; the first also compiles the kernels."""
     from harness.models.convert import convert_architecture
@@ -43,7 +50,7 @@ def seconds_per_network(
             elf = _build(board_id, content, folder)
             command = ("-m", "pyocd", "flash", "-u", board["probe"], "-t", board["target"])
             _run(*command, str(elf))
-            _infer(board["console"])
+            _infer(board["console"], repeats, warmup)
             found.append(time.perf_counter() - start)
     return found
 
@@ -84,10 +91,10 @@ def _run(*arguments: str, environment: dict[str, str] | None = None) -> None:
     )
 
 
-def _infer(console: str) -> None:
-    """Run a warm-up and three inferences by MLPerf Tiny's command."""
+def _infer(console: str, repeats: int, warmup: int) -> None:
+    """Run inferences by MLPerf Tiny's command."""
     with serial.Serial(console, 115200, timeout=_WAIT_S) as port:
-        port.write(b"infer 3 1%")
+        port.write(f"infer {repeats} {warmup}%".encode())
         while b"m-results" not in (line := port.readline()):
             if not line or line.startswith(b"e-"):
                 raise RuntimeError(f"the board answers {line!r}")
