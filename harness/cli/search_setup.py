@@ -42,6 +42,7 @@ class Baseline(StrEnum):
     """Values of --baseline."""
 
     RANDOM = "random"
+    EVOLUTION = "evolution"
     UNIFORM = "uniform"
 
 
@@ -122,13 +123,15 @@ class MethodOptions:
 
     baseline: Baseline | None = typer.Option(
         None,
-        help="Do not search: train random networks and take the best, or scale the "
-        "hand-designed network uniformly.",
+        help="Do not search: train random networks, or let them evolve, and take the best; or "
+        "scale the hand-designed network uniformly.",
     )
-    candidates: int = typer.Option(8, min=1, help="Networks that --baseline random tries.")
+    candidates: int = typer.Option(
+        8, min=1, help="Networks that --baseline random or evolution tries."
+    )
     like: Path | None = typer.Option(
         None,
-        help="Give --baseline random as much training time as this finished run had "
+        help="Give --baseline random or evolution as much training time as this finished run had "
         "(default: --retrain-epochs for each network).",
     )
     refine: int = typer.Option(
@@ -141,8 +144,8 @@ class MethodOptions:
 
         if self.refine and self.baseline is not None:
             raise ConfigError(f"--refine cannot be combined with --baseline {self.baseline}")
-        if self.like and self.baseline is not Baseline.RANDOM:
-            raise ConfigError("--like is for --baseline random only")
+        if self.like and self.baseline in (None, Baseline.UNIFORM):
+            raise ConfigError("--like is for --baseline random and evolution only")
         return Method(self.baseline or "search")
 
 

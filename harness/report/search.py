@@ -18,6 +18,7 @@ PAGE = "search.md"
 _METHODS = {
     Method.SEARCH: "differentiable search (DNAS)",
     Method.RANDOM: "best of random networks",
+    Method.EVOLUTION: "best of evolved networks",
     Method.UNIFORM: "hand-designed network, scaled uniformly",
 }
 

@@ -97,7 +97,7 @@ def differences_table(runs: Sequence[SearchRun]) -> Table | None:
     budgets = {run.budgets.text(): _size(run.budgets) for run in runs}
     rows = []
     for name in sorted(budgets, key=lambda name: budgets[name]):
-        for baseline in (Method.RANDOM, Method.UNIFORM):
+        for baseline in (method for method in Method if method is not Method.SEARCH):
             ahead = {
                 seed: 100 * (run.accuracy - by_place[name, baseline, seed].accuracy)
                 for (other, method, seed), run in sorted(by_place.items())

@@ -25,7 +25,12 @@ _OPERATORS = {
     "AVERAGE_POOL_2D": ("#009E73", "average pool"),
     "ADD": ("#CC79A7", "addition"),
 }
-_METHODS = {"search": ("#0072B2", "o"), "random": ("#D55E00", "s"), "uniform": ("#009E73", "^")}
+_METHODS = {
+    "search": ("#0072B2", "o"),
+    "random": ("#D55E00", "s"),
+    "evolution": ("#CC79A7", "D"),
+    "uniform": ("#009E73", "^"),
+}
 
 
 def plot_architecture(run: SearchRun, path: Path) -> Path:

@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from harness.backbones import Architecture
 from harness.errors import BudgetsInfeasible, SearchError
 from harness.fit import save_fit
-from harness.search.choice.baselines import random_architectures, uniform_architecture
+from harness.search.choice.baselines import (
+    evolved_architecture,
+    random_architectures,
+    uniform_architecture,
+)
 from harness.search.choice.derive import derive
 from harness.search.choice.refine import choose, fit_again, local_errors
 from harness.search.choice.trials import challenge
@@ -104,17 +108,37 @@ def _random(work: Work) -> Found:
     architectures = random_architectures(
         plan.constraint, plan.seed, plan.candidates, plan.dataset.input_shape
     )
-    options = plan.train
-    if plan.training_seconds is not None:
-        each = plan.training_seconds / plan.candidates
-        if each < LEAST_SECONDS:
-            raise SearchError(
-                f"{plan.training_seconds:.0f} s for {plan.candidates} networks",
-                expected=f"{LEAST_SECONDS:.0f} s or more for each",
-                fix="fewer candidates",
-            )
-        options = replace(options, time_limit_s=each)
-    tried = _try(work, architectures, options, "candidate")
+    return _best_of(plan, _try(work, architectures, _equal_part(plan), "candidate"))
+
+
+def _evolution(work: Work) -> Found:
+    """Begin with random networks, a third of all, and let the best of the youngest vary."""
+    plan, shape = work.plan, work.plan.dataset.input_shape
+    options, population = _equal_part(plan), max(2, plan.candidates // 3)
+    first = random_architectures(plan.constraint, plan.seed, population, shape)
+    tried = _try(work, first[: plan.candidates], options, "candidate")
+    while len(tried) < plan.candidates:
+        known = [(one.architecture, one.accuracy) for one in tried]
+        child = evolved_architecture(plan.constraint, plan.seed, known, population, shape)
+        tried.append(_train(work, child, options, f"candidate{len(tried)}"))
+    return _best_of(plan, tried)
+
+
+def _equal_part(plan: SearchPlan) -> TrainOptions:
+    """Return the training of each network that a baseline tries."""
+    if plan.training_seconds is None:
+        return plan.train
+    each = plan.training_seconds / plan.candidates
+    if each < LEAST_SECONDS:
+        raise SearchError(
+            f"{plan.training_seconds:.0f} s for {plan.candidates} networks",
+            expected=f"{LEAST_SECONDS:.0f} s or more for each",
+            fix="fewer candidates",
+        )
+    return replace(plan.train, time_limit_s=each)
+
+
+def _best_of(plan: SearchPlan, tried: Sequence[Trained]) -> Found:
     return Found(
         _best(tried),
         plan.constraint.cost_model,
@@ -126,6 +150,7 @@ def _random(work: Work) -> Found:
 METHODS: Mapping[Method, Callable[[Work], Found]] = {
     Method.SEARCH: _search,
     Method.RANDOM: _random,
+    Method.EVOLUTION: _evolution,
     Method.UNIFORM: _uniform,
 }
 

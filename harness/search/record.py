@@ -29,6 +29,7 @@ class Method(StrEnum):
 
     SEARCH = "search"
     RANDOM = "random"
+    EVOLUTION = "evolution"
     UNIFORM = "uniform"
 
 

@@ -83,22 +83,20 @@ def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(
     assert compared.code == 0, compared.err
     assert "uniform" in compared.out and Path("compared/compare.png").is_file()
 
-    # A run that learned for two seconds: the random one will take as long.
+    # A run that learned for three seconds: the others will take as long.
     record = folder / "search.json"
     run = json.loads(record.read_text())
-    run["training_seconds"] = 2.0
+    run["training_seconds"] = 3.0
     record.write_text(json.dumps(run))
-    other = ready(
-        *arguments(
-            "--baseline", "random", "--candidates", 2, "--like", "one", "--out", "tried", "--json"
-        )
-    )
-    assert other.code == 0, other.err
-    tried = other.json()
-    assert len(tried["candidates"]) == 2
-    best = max(item["validation_accuracy"] for item in tried["candidates"])
-    taken = [item for item in tried["candidates"] if item["architecture"] == tried["architecture"]]
-    assert taken[0]["validation_accuracy"] == best
+    for baseline, count in (("random", 2), ("evolution", 3)):
+        words = ("--baseline", baseline, "--candidates", count, "--like", "one")
+        other = ready(*arguments(*words, "--out", baseline, "--json"))
+        assert other.code == 0, other.err
+        tried = other.json()
+        assert tried["method"] == baseline and len(tried["candidates"]) == count
+        best = max(item["validation_accuracy"] for item in tried["candidates"])
+        taken = [one for one in tried["candidates"] if one["architecture"] == tried["architecture"]]
+        assert taken[0]["validation_accuracy"] == best
 
 
 def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness) -> None:

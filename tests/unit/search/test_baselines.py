@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
-from harness.backbones import backbone_names
+from harness.backbones import Architecture, backbone_names
 from harness.errors import BudgetsInfeasible
-from harness.search.choice.baselines import random_architectures, uniform_architecture
+from harness.search.choice.baselines import (
+    evolved_architecture,
+    random_architectures,
+    uniform_architecture,
+)
 from harness.search.choice.derive import derive
 from harness.search.cost.budgets import Budgets
 from harness.search.cost.cost_model import Constraint, CostModel
@@ -34,6 +39,30 @@ def test_random_networks_meet_the_budgets_and_depend_on_the_seed_alone(name: str
     assert again == drawn[:1]
     other = random_architectures(limits, 4, 1, SHAPES[name])
     assert other != again
+
+
+def test_evolution_finds_what_random_networks_do_not() -> None:
+    limits = Constraint(cost_model_for("ds_cnn_kws"), BUDGETS["ds_cnn_kws"])
+
+    def good(architecture: Architecture) -> float:  # as if narrow stems were accurate
+        return float(-architecture["stem"][0])
+
+    drawn = random_architectures(limits, 1, 4)
+    tried = [(architecture, good(architecture)) for architecture in drawn]
+    while len(tried) < 40:
+        child = evolved_architecture(limits, 1, tried, 4)
+        assert limits.holds(child)
+        changed = [(_values(known) - _values(child)).total() for known, _ in tried[-4:]]
+        assert min(changed) <= 1  # one decision of one of the youngest
+        tried.append((child, good(child)))
+    assert len({architecture for architecture, _ in tried}) == len(tried)
+    assert evolved_architecture(limits, 1, tried[:9], 4) == tried[9][0]
+    random_best = max(map(good, random_architectures(limits, 2, 8)))
+    assert max(value for _, value in tried) >= random_best
+
+
+def _values(architecture: Architecture) -> Counter[int]:
+    return Counter(value for _, values in architecture.decisions for value in values)
 
 
 @pytest.mark.parametrize("name", backbone_names())
