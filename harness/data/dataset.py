@@ -30,6 +30,9 @@ class Split:
     # int64 of shape (n,), which recording an input was cut from; None where every input is a
     # recording of its own. Scores of one recording are averaged.
     clip: NDArray[np.int64] | None = None
+    # str of shape (n,), whom or what an input comes from (speaker, machine, source of an image), ""
+    # where that is not known; None where nothing is known. No part of the fingerprint.
+    group: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -70,6 +73,21 @@ class Dataset:
         """Return the splits by name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Return the number of inputs of each class, by split."""
+        import numpy as np
+
+        return {
+            name: dict(
+                zip(
+                    self.classes,
+                    np.bincount(split.y, minlength=len(self.classes)).tolist(),
+                    strict=True,
+                )
+            )
+            for name, split in self.splits.items()
+        }
+
     def resized(self, height: int, width: int) -> Dataset:
         """Return the data set for networks of another input size; itself where it has that size.
 
@@ -97,7 +115,7 @@ def assemble(
 ) -> Dataset:
     """Return the data set of samples of which `splits` names the split of each.
 
-    `others` are `anomalous` and `clip` of each sample; None where there are none.
+    `others` are `anomalous`, `clip` and `group` of each sample; None where there are none.
 
     Raises:
         DataError: As `Dataset`.
@@ -115,13 +133,16 @@ def assemble(
 
 
 def _fingerprint(classes: Sequence[str], splits: Mapping[str, Split]) -> str:
+    import numpy as np
+
     digest = hashlib.sha256(json.dumps(list(classes)).encode())
     for split in splits.values():
         for array in (split.x, split.y, split.anomalous, split.clip):
             if array is None:
                 digest.update(b"none")
             else:
-                digest.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
+                digest.update(f"{array.dtype.str}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
 
 

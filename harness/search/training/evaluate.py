@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.data.metrics import Anomalies, find_anomalies
 from harness.errors import ModelError
 from harness.models.graph import read_model, require_int8
 from harness.models.reference import tflite_outputs
@@ -18,17 +18,6 @@ if TYPE_CHECKING:
     from harness.data import Split
 
 _BATCH = 256
-PARTIAL_AUC_RATE = 0.1
-"""Largest false positive rate of the partial AUC: DCASE 2020 task 2."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anomalies:
-    """How well anomalies are separated from normal sounds, by class (machine) and in the mean."""
-
-    auc: float  # area under the ROC curve, mean over the classes
-    partial_auc: float  # the same up to a false positive rate of 0.1, standardised (McClish 1989)
-    by_class: Mapping[str, tuple[float, float]]  # both by name of the class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +43,7 @@ def evaluate(
 
     Raises:
         ModelError: The model is not full int8, its input does not fit, or it does not run.
+        DataError: No machine has both normal and anomalous recordings.
     """
     import numpy as np
 
@@ -115,40 +105,3 @@ def float_logits(model: keras.Model, x: NDArray[np.float32]) -> NDArray[np.float
     ]
     found: NDArray[np.float32] = np.concatenate(parts)
     return found
-
-
-def find_anomalies(
-    logits: NDArray[np.float32], split: Split, classes: tuple[str, ...]
-) -> Anomalies | None:
-    """Return AUC and partial AUC of the scores that logits give; None without anomalies.
-
-    Raises:
-        ModelError: A class has only normal or only anomalous recordings.
-    """
-    if split.anomalous is None:
-        return None
-    import numpy as np
-    from sklearn.metrics import roc_auc_score
-
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    scores = -log_softmax[np.arange(len(split)), split.y]
-    clips = np.arange(len(split)) if split.clip is None else split.clip
-    _, first, inverse = np.unique(clips, return_index=True, return_inverse=True)
-    per_clip = np.bincount(inverse, weights=scores) / np.bincount(inverse)
-    label, truth = split.y[first], split.anomalous[first]
-    by_class = {}
-    for index, name in enumerate(classes):
-        own = label == index
-        if len(set(truth[own].tolist())) < 2:
-            raise ModelError(
-                f"class '{name}' has only {'anomalous' if truth[own].all() else 'normal'} "
-                "recordings to test with",
-                expected="both, or there is no AUC",
-            )
-        by_class[name] = (
-            float(roc_auc_score(truth[own], per_clip[own])),
-            float(roc_auc_score(truth[own], per_clip[own], max_fpr=PARTIAL_AUC_RATE)),
-        )
-    means = np.mean(list(by_class.values()), axis=0)
-    return Anomalies(auc=float(means[0]), partial_auc=float(means[1]), by_class=by_class)

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from harness.backbones import Architecture, Backbone, get_backbone
-from harness.data.dataset import Dataset, Split
+from harness.data.dataset import Dataset
 from harness.data.features import SoundFeatures
-from harness.errors import BackboneError, ModelError, SearchError
+from harness.errors import BackboneError, SearchError
 from harness.models import read_model
 from harness.models.reference import run_tflite
 from harness.search.training.augment import Augmentation, augmenter, for_features, warps
-from harness.search.training.evaluate import evaluate, find_anomalies, float_logits, int8_logits
+from harness.search.training.evaluate import evaluate, float_logits, int8_logits
 from harness.search.training.options import TrainOptions, TrainReport
 from harness.search.training.quantise import quantise, representative
 from harness.search.training.steps import cosine
@@ -236,25 +236,3 @@ def test_calibration_takes_the_classes_in_turn() -> None:
     assert sorted(np.bincount(y[chosen])) == [2, 3, 4]
     assert np.array_equal(chosen, representative(y, 9, seed=0))
     assert not np.array_equal(chosen, representative(y, 9, seed=1))
-
-
-def test_anomalies_are_told_by_the_right_machines_softmax() -> None:
-    """By hand: AUC 1 where anomalies are less surely the right machine, 0.5 where it is chance."""
-    logits = np.array([[4, 0], [3, 0], [1, 0], [0, 0], [0, 2], [0, 2], [0, 2], [0, 2]], np.float32)
-    split = Split(
-        x=np.zeros((8, 1, 1, 1), np.float32),
-        y=np.array([0, 0, 0, 0, 1, 1, 1, 1]),
-        anomalous=np.array([False, False, True, True] * 2),
-        clip=np.arange(8),
-    )
-    found = find_anomalies(logits, split, ("id_00", "id_02"))
-    assert found is not None
-    assert found.by_class["id_00"] == (1.0, 1.0)
-    assert found.by_class["id_02"][0] == 0.5
-    assert found.auc == 0.75
-    # Two inputs of a recording count as one, with their mean.
-    paired = replace(split, clip=np.array([0, 0, 1, 1, 2, 2, 3, 3]))
-    assert find_anomalies(logits, paired, ("id_00", "id_02")) is not None
-    assert find_anomalies(logits, replace(split, anomalous=None), ("a", "b")) is None
-    with pytest.raises(ModelError, match="only normal"):
-        find_anomalies(logits, replace(split, anomalous=np.zeros(8, np.bool_)), ("a", "b"))
