@@ -39,6 +39,8 @@ class SoundFeatures:
     # the recorder's own filter
     upper_hz: float = 4_000.0
     log_floor: float = 1e-2  # added to a band's magnitude before the logarithm
+    # What the bands sum: the spectrum's magnitude (MLPerf Tiny's keyword spotting) or its power
+    spectrum: Literal["magnitude", "power"] = "magnitude"
     # "peak": the clip is scaled to a peak of 1, as microphones differ in gain
     level: Literal["peak", "none"] = "peak"
     # Whether each coefficient's mean over the clip is taken off it (cepstral mean normalisation),
@@ -134,6 +136,8 @@ def _batch(
     spectrum = abs(
         signal.stft(sound, parameters.window, parameters.stride, fft_length=parameters.fft)
     )
+    if parameters.spectrum == "power":
+        spectrum = math.square(spectrum)
     found = math.log(tensorflow.tensordot(spectrum, matrix, 1) + parameters.log_floor)
     if parameters.kind == "mfcc":
         found = signal.mfccs_from_log_mel_spectrograms(found)[..., : parameters.bins]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.dataset import Dataset, assemble, listed
+from harness.data.dataset import Dataset, assemble, listed, resize
 from harness.data.divide import Division, SplitName, divide
 from harness.errors import DataError
 
@@ -19,6 +21,8 @@ _SPLIT_FOLDERS: dict[str, SplitName] = {
     "test": "test",
 }  # fmt: skip
 _MODES = {1: "L", 3: "RGB"}
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's "L"
+_REPORT_EVERY = 200
 
 
 def load_images(folder: Path, input_shape: tuple[int, int, int], options: Division) -> Dataset:
@@ -49,7 +53,7 @@ def load_images(folder: Path, input_shape: tuple[int, int, int], options: Divisi
     depth = 2 if divided else 1
     problems = [f"{name}: in no class's folder" for name in names if name.count("/") < depth]
     problems += _empty(folder, depth, names)
-    images: dict[str, NDArray[np.float32]] = {}
+    images: dict[str, NDArray[np.uint8]] = {}
     for name in names:
         try:
             images[name] = _read(folder / name, input_shape)
@@ -79,7 +83,65 @@ def load_images(folder: Path, input_shape: tuple[int, int, int], options: Divisi
             how = {"by": "folder", "validation": "part of train, by file name"}
     else:
         splits, how = divide(names, [None] * len(names), options)
-    features = {
+    x = scaled(np.stack(list(images.values())), input_shape)
+    y = [classes.index(label) for label in labels]
+    return assemble(folder.name, classes, x, y, splits, pixels(input_shape), how)
+
+
+def read_images(
+    paths: Sequence[Path],
+    input_shape: tuple[int, int, int],
+    folder: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.uint8]:
+    """Return images in the size and colours of the input, uint8 of shape (n, *input_shape).
+
+    Raises:
+        DataError: Some cannot be read; all of them are named, by their path below `folder`.
+    """
+    import numpy as np
+
+    found = np.empty((len(paths), *input_shape), np.uint8)
+
+    def read(place: int) -> str | None:
+        try:
+            found[place] = _read(paths[place], input_shape)
+        except (OSError, ValueError, SyntaxError) as failure:  # Pillow raises all of these
+            name = paths[place].relative_to(folder).as_posix()
+            return f"{name}: not a readable image ({failure})"
+        return None
+
+    problems = []
+    with ThreadPoolExecutor() as pool:  # Pillow decodes beside Python
+        for place, problem in enumerate(pool.map(read, range(len(paths)))):
+            problems += [problem] if problem else []
+            if on_progress is not None and not place % _REPORT_EVERY:
+                on_progress(place + 1, len(paths))
+    if problems:
+        raise DataError(
+            listed("bad file", problems),
+            where=str(folder),
+            expected="readable images",
+            fix="replace them",
+            problems=problems,
+        )
+    return found
+
+
+def scaled(x: NDArray[np.uint8], input_shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Return images (n, height, width, 1 or 3) from 0 to 1, resized or made grey if need be."""
+    import numpy as np
+
+    found = x.astype(np.float32)
+    found /= np.float32(255)
+    if x.shape[3] > input_shape[2]:
+        found = found @ np.array(_LUMA, np.float32)[:, None]
+    return resize(found, *input_shape[:2])
+
+
+def pixels(input_shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Return how an image becomes an input of this shape."""
+    return {
         "kind": "image",
         "height": input_shape[0],
         "width": input_shape[1],
@@ -87,8 +149,6 @@ def load_images(folder: Path, input_shape: tuple[int, int, int], options: Divisi
         "resize": "bilinear",
         "scale": 1 / 255,
     }
-    x, y = np.stack(list(images.values())), [classes.index(label) for label in labels]
-    return assemble(folder.name, classes, x, y, splits, features, how)
 
 
 def has_images(folder: Path) -> bool:
@@ -96,14 +156,15 @@ def has_images(folder: Path) -> bool:
     return any(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
 
 
-def _read(path: Path, input_shape: tuple[int, int, int]) -> NDArray[np.float32]:
+def _read(path: Path, input_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     import numpy as np
     from PIL import Image
 
     height, width, channels = input_shape
     with Image.open(path) as image:
+        image.draft(None, (2 * width, 2 * height))  # a large JPEG is decoded at a fraction
         made = image.convert(_MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(made, np.float32).reshape(input_shape) / np.float32(255)
+        return np.asarray(made, np.uint8).reshape(input_shape)
 
 
 def _empty(folder: Path, depth: int, names: list[str]) -> list[str]:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.audio import Unreadable, at_speed, fit_length, read_wav, resample
-from harness.data.cache import cached
-from harness.data.dataset import Dataset, assemble, listed
+from harness.data.cache import cached, cached_arrays, stamp
+from harness.data.dataset import Dataset, assemble, listed, resize
 from harness.data.divide import SPLITS, Division, SplitName, by_hash, divide
 from harness.data.features import SoundFeatures, compute
 from harness.data.recordings import SILENCE, UNKNOWN, Recording, Recordings, find_recordings
+from harness.data.subset import thin
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class SoundOptions:
     # they are.
     speeds: tuple[float, ...] = ()
     division: Division = field(default_factory=Division)
+    # Features of a named task; None: those of the convention
+    features: SoundFeatures | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)  # what to add to `Dataset.division`
+    train_samples: int | None = None  # train on a balanced subset of so many inputs; None: on all
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,7 @@ class _Cut:
     gain: float = 1.0
     speed: float = 1.0
     anomalous: bool | None = None
+    group: str = ""  # who speaks, or which machine
 
 
 def load_sounds(
@@ -79,7 +85,7 @@ def load_sounds(
     Raises:
         DataError: Names, rates, contents or counts are wrong; every file at fault is named.
     """
-    height, width, channels = input_shape
+    channels = input_shape[2]
     if channels != 1:
         raise DataError(
             f"sound gives one channel, the network takes {channels}",
@@ -87,32 +93,71 @@ def load_sounds(
             expected="a backbone for one channel",
         )
     found = find_recordings(folder, options.pattern, options.words)
+    return load_recordings(found, folder, input_shape, options, on_progress)
+
+
+def load_recordings(
+    found: Recordings,
+    folder: Path,
+    input_shape: tuple[int, int, int],
+    options: SoundOptions,
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    name: str | None = None,
+) -> Dataset:
+    """Return the data set of the recordings `found` below `folder`, called `name` or as the folder.
+
+    Raises:
+        DataError: As `load_sounds`.
+    """
+    height, width, _ = input_shape
+    name = name or folder.name
     found, splits, division = _divided(found, options.division)
     files = [file.path for file in found.files] + list(found.noise)
     rate, digests, lengths = _examine(files, options, folder)
-    machines = found.convention == "machines"
-    parameters = replace(
+    machines = found.convention in ("machines", "motors")
+    parameters = options.features or replace(
         _MACHINE_FEATURES if machines else SoundFeatures(),
-        sample_rate_hz=rate,
         frames=height,
         bins=width,
         images_stride=max(1, height // 2) if machines else None,
     )
+    parameters = replace(parameters, sample_rate_hz=rate)
     parameters.check()
     cuts = _cuts(found, splits, parameters, lengths, options.speeds)
+    kept, thinned = thin(
+        [cut.label for cut in cuts],
+        [cut.split for cut in cuts],
+        [f"{cut.path.name} {cut.start} {cut.speed}" for cut in cuts],
+        options.train_samples,
+    )
+    cuts = [cuts[index] for index in kept]
     key = _key(cuts, parameters, digests)
     x = cached(f"features-{key}", lambda: _features(cuts, parameters, on_progress))
-    x, normalisation = _normalised(x, cuts, folder.name)
+    x = resize(x, height, width)
+    x, normalisation = normalised(x, [cut.split for cut in cuts], name)
+    grouped = any(cut.group for cut in cuts)
+    resized = (
+        {}
+        if (height, width) == (parameters.frames, parameters.bins)
+        else {"resized": [height, width]}
+    )
     return assemble(
-        folder.name,
+        name,
         found.classes,
         x,
         [found.classes.index(cut.label) for cut in cuts],
         [cut.split for cut in cuts],
-        {**parameters.as_json(), **normalisation, "training_speeds": list(options.speeds)},
-        division,
+        {
+            **parameters.as_json(),
+            **resized,
+            **normalisation,
+            "training_speeds": list(options.speeds),
+        },
+        {**options.about, **division, **thinned},
         anomalous=[bool(cut.anomalous) for cut in cuts] if machines else None,
         clip=[cut.clip for cut in cuts] if machines else None,
+        group=[cut.group for cut in cuts] if grouped else None,
     )
 
 
@@ -135,6 +180,9 @@ def _divided(
         how = {"by": "the data set's lists" if listed_ones else "file name"}
         chosen = replace(found, files=tuple(files[index] for index in kept))
         return chosen, [splits[index] for index in kept], how
+    given = [file.split for file in files if file.split is not None]
+    if len(given) == len(files):
+        return found, given, {"by": "the data set's index"}
     names, speakers = [file.name for file in files], [file.speaker for file in files]
     return found, *divide(names, speakers, options)
 
@@ -167,14 +215,9 @@ def _examine(
     Raises:
         DataError: Files cannot be read or have another rate; all of them are named.
     """
-    sounds: dict[Path, tuple[str, int, int]] = {}
-    problems = []
-    for path in files:
-        try:
-            sound = read_wav(path)
-            sounds[path] = sound.digest, sound.rate_hz, len(sound.samples)
-        except Unreadable as failure:
-            problems.append(f"{path.relative_to(folder)}: {failure}")
+    problems: list[str] = []
+    read = _read(files, folder, problems)
+    sounds = {path: facts for path, facts in zip(files, read, strict=True) if facts is not None}
     usual = Counter(own for _, own, _ in sounds.values()).most_common(1)
     rate = options.sample_rate_hz or (usual[0][0] if usual else 16_000)
     if not options.resample:
@@ -196,6 +239,29 @@ def _examine(
     return rate, digests, {path: count * rate // own for path, (_, own, count) in sounds.items()}
 
 
+def _read(
+    files: Sequence[Path], folder: Path, problems: list[str]
+) -> list[tuple[str, int, int] | None]:
+    """Return digest, rate and length of each file, and None where `problems` says why not."""
+    import numpy as np
+
+    def read() -> dict[str, NDArray[Any]]:
+        facts = []
+        for path in files:
+            try:
+                sound = read_wav(path)
+                facts.append((sound.digest, sound.rate_hz, len(sound.samples), ""))
+            except Unreadable as failure:
+                facts.append(("", 0, 0, f"{path.relative_to(folder)}: {failure}"))
+        names = ("digest", "rate", "length", "problem")
+        return dict(zip(names, map(np.array, zip(*facts, strict=True)), strict=True))
+
+    found = cached_arrays(f"recordings-{stamp(files)}", read)
+    problems += [text for text in found["problem"].tolist() if text]
+    rows = zip(*(found[name].tolist() for name in ("digest", "rate", "length")), strict=True)
+    return [(digest, rate, length) if digest else None for digest, rate, length in rows]
+
+
 def _cuts(
     found: Recordings,
     splits: Sequence[SplitName],
@@ -205,7 +271,8 @@ def _cuts(
 ) -> list[_Cut]:
     cuts = []
     for index, (file, split) in enumerate(zip(found.files, splits, strict=True)):
-        plain = _Cut(file.path, file.label, split, index, anomalous=file.anomalous)
+        group = file.label if file.anomalous is not None else file.speaker or ""
+        plain = _Cut(file.path, file.label, split, index, anomalous=file.anomalous, group=group)
         if parameters.images_stride is None:
             cuts.append(plain)
             continue
@@ -280,13 +347,17 @@ def _clip(cut: _Cut, parameters: SoundFeatures) -> NDArray[np.float32]:
     return fit_length(samples, parameters.samples)
 
 
-def _normalised(
-    x: NDArray[np.float32], cuts: Sequence[_Cut], name: str
+def normalised(
+    x: NDArray[np.float32], splits: Sequence[str], name: str
 ) -> tuple[NDArray[np.float32], dict[str, list[float]]]:
-    """Return inputs normalised by the training split, and how."""
+    """Return inputs (n, height, width, 1) normalised by column over the training split, and how.
+
+    Raises:
+        DataError: The training split is empty.
+    """
     import numpy as np
 
-    train = x[np.array([cut.split for cut in cuts]) == "train"]
+    train = x[np.array(splits) == "train"]
     if not len(train):
         raise DataError("nothing is left to train on", where=name)
     # A coefficient that never varies (the mean of a centred clip) stays as it is.
