@@ -13,6 +13,7 @@ import typer.core
 from harness.cli import search_setup as setup
 from harness.cli.options import Json, grouped
 from harness.cli.output import note, print_json, print_ready_table, print_table
+from harness.cli.search_data import DataOptions
 from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -22,29 +23,41 @@ THREADS = "2"
 
 
 class _RunByDefault(typer.core.TyperGroup):
-    """Takes `search BACKBONE ...` as `search run BACKBONE ...`."""
+    """Takes `search BACKBONE ...` and `search --task ...` as `search run ...`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands:
             args = ["run", *args]
         return super().resolve_command(ctx, args)  # click's types are typer's own in some releases
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # The group itself has no option but --help: `search --task kws` names no backbone.
+        if args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
+            args = ["run", *args]
+        found: list[str] = super().parse_args(ctx, args)
+        return found
+
 
 commands = typer.Typer(
     cls=_RunByDefault,
     no_args_is_help=True,
     help="Find a network that meets budgets and verify it on the board; compare runs. "
-    "`harness search BACKBONE` is short for `harness search run BACKBONE`.",
+    "`harness search BACKBONE` is short for `harness search run BACKBONE`, and "
+    "`harness search --task TASK` takes the task's backbone.",
 )
 
 
 @commands.command("run")
 @grouped
 def run(
-    backbone: Annotated[str, typer.Argument(help="Backbone, see `harness sample`.")],
+    *,
+    backbone: Annotated[
+        str | None,
+        typer.Argument(help="Backbone, see `harness sample` (default: that of --task)."),
+    ] = None,
     budgets: setup.BudgetOptions,
     fit: setup.FitOptions,
-    data: setup.DataOptions,
+    data: DataOptions,
     training: setup.TrainingOptions,
     method: setup.MethodOptions,
     verify: setup.VerifyOptions,
@@ -65,7 +78,9 @@ def run(
     # Training may take the cores that converting leaves to a firmware build.
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
     with open_store(verify.db) as store:
-        plan = setup.make_plan(backbone, budgets, fit, training, method, data, store, out)
+        plan = setup.make_plan(
+            data.backbone(backbone), budgets, fit, training, method, data, store, out
+        )
         try:
             with SearchWatcher() as watcher:
                 measure = None

@@ -13,6 +13,7 @@ import typer
 
 from harness.cli.options import BenchFile, Database, Kernels, Libraries, Runtime, StationName
 from harness.cli.output import note
+from harness.cli.search_data import DataOptions
 from harness.errors import ConfigError, FitError
 from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
 from harness.runtimes import KernelSet, RuntimeName
@@ -20,15 +21,12 @@ from harness.runtimes import KernelSet, RuntimeName
 if TYPE_CHECKING:
     from harness.backbones import Architecture
     from harness.cli.progress import SearchWatcher
-    from harness.data import Dataset
     from harness.fit import Fit
     from harness.results.record import Measurement
     from harness.results.store import Store
     from harness.search.cost.budgets import Budgets
     from harness.search.plan import Measure, SearchPlan
     from harness.search.record import Method
-
-_SLOWEST, _FASTEST = 0.5, 2.0
 
 
 class MarginChoice(StrEnum):
@@ -150,58 +148,6 @@ class MethodOptions:
 
 
 @dataclass(frozen=True)
-class DataOptions:
-    """The data and how it is read."""
-
-    data: str = typer.Option(..., help="Folder of WAV files or images, a .npz file, or 'digits'.")
-    pattern: str | None = typer.Option(
-        None, help="How names carry label and speaker: {label}_{speaker}_{index}.wav"
-    )
-    words: str | None = typer.Option(
-        None, help="Words of Speech Commands, separated by commas (default: its ten)."
-    )
-    test_speakers: str | None = typer.Option(
-        None, help="Speakers to test on, separated by commas (default: by hash)."
-    )
-    validation_speakers: str | None = typer.Option(
-        None, help="Speakers to validate on, separated by commas (default: by hash)."
-    )
-    sample_rate: int | None = typer.Option(
-        None, min=1000, help="Sample rate in Hz (default: the files')."
-    )
-    resample: bool = typer.Option(False, "--resample", help="Convert recordings of another rate.")
-    speeds: str | None = typer.Option(
-        None,
-        help="Also train on recordings played at these speeds, separated by commas: 0.87,1.15 "
-        "makes three voices of one, and an epoch three times as long.",
-    )
-
-    def load(self, input_shape: tuple[int, int, int]) -> Dataset:
-        """Load the data set, with a progress bar; raise `DataError` if training cannot use it."""
-        from harness.cli.progress import make_progress
-        from harness.data import Division, SoundOptions, load
-
-        options = SoundOptions(
-            pattern=self.pattern,
-            words=_split(self.words),
-            sample_rate_hz=self.sample_rate,
-            resample=self.resample,
-            speeds=_speeds(self.speeds),
-            division=Division(
-                test_speakers=_split(self.test_speakers),
-                validation_speakers=_split(self.validation_speakers),
-            ),
-        )
-        with make_progress() as progress:
-            task = progress.add_task("features", total=None, rate="", visible=False)
-
-            def show(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total, visible=True)
-
-            return load(self.data, input_shape=input_shape, options=options, on_progress=show)
-
-
-@dataclass(frozen=True)
 class VerifyOptions:
     """Where the result is measured."""
 
@@ -282,7 +228,7 @@ def make_plan(
     if method.refine:
         rows = tuple(store.best((*fit.keys, *fit.holdout_keys)))
         require_rows(fit, rows, store.url)
-    dataset = data.load(space.input_shape)
+    dataset = data.load(space)
     space = space.with_classes(len(dataset.classes))
     board, seed = fit.fingerprint.board, training.seed
     name = "-".join((backbone, dataset.name, board, limits.text(), chosen, f"seed{seed}"))
@@ -344,19 +290,3 @@ def make_measure(
             )
 
     return measure
-
-
-def _split(text: str | None) -> tuple[str, ...]:
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
-
-
-def _speeds(text: str | None) -> tuple[float, ...]:
-    try:
-        found = tuple(float(part) for part in _split(text))
-    except ValueError:
-        found = (0.0,)
-    if any(not _SLOWEST <= speed <= _FASTEST for speed in found):
-        raise ConfigError(
-            f"--speeds is '{text}'", expected="numbers from 0.5 to 2, separated by commas"
-        )
-    return found

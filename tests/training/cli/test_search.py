@@ -18,6 +18,7 @@ from harness.search.choice.baselines import uniform_architecture
 from harness.search.cost.budgets import Budgets
 from harness.search.cost.cost_model import Constraint, CostModel, Margin
 from harness.testing import fake_measurement
+from support import layouts
 
 Harness = Callable[..., Any]
 
@@ -161,3 +162,41 @@ def test_the_former_name_of_no_verify_still_works(
     monkeypatch.setattr("harness.search.run.run_search", stop)
     ready(*[item if item != "--no-verify" else "--no-proof" for item in arguments()])
     assert measures == [None]
+
+
+def test_a_task_brings_its_backbone_features_and_splits(ready: Harness, tmp_path: Path) -> None:
+    folder = layouts.log_mel_pictures(tmp_path / "kws")
+    kernels = fake_measurement(0)
+    found = ready(
+        "search", "--task", "kws", "--data", folder, "--train-samples", 24, "--no-verify",
+        "--latency-ms", 30, "--runtime", kernels.runtime, "--kernels", kernels.kernels,
+        "--batch", 8, "--retrain-epochs", 1, "--margin", "none", "--baseline", "uniform",
+        "--out", "run", "--json",
+    )  # fmt: skip
+    assert found.code == 0, found.err
+    run = found.json()
+    assert run["backbone"] == "ds_cnn_kws"
+    assert run["dataset"]["samples"] == {"train": 24, "validation": 12, "test": 12}
+    assert run["dataset"]["division"]["task"] == "kws"
+    assert "to train 24 of 36, 2 of each class" in " ".join(found.err.split())
+
+
+def test_options_that_do_not_belong_to_a_task_are_refused(ready: Harness, tmp_path: Path) -> None:
+    people = layouts.people_index(tmp_path / "people")
+    for options, message in (
+        (["--data", people], "no backbone is named"),
+        (["--task", "ic", "--data", people], "the task 'ic' has no backbone of its own"),
+        (["ds_cnn_kws", "--data", people, "--train-samples", 5], "--train-samples without --task"),
+        (["--task", "kws", "--data", people, "--words", "yes"], "--words cannot be combined"),
+        (["--task", "kws", "--data", people, "--size", 64], "its features have one size"),
+        (["ds_cnn_kws", "--task", "vww", "--data", people], "resolution 96"),
+        (["--task", "kws", "--data", people], "no data for the task 'kws' here"),
+        (["--task", "kws", "--data", "nowhere"], "no such folder: nowhere"),
+    ):
+        kernels = fake_measurement(0)
+        refused = ready(
+            "search", *options, "--no-verify", "--latency-ms", 30, "--runtime", kernels.runtime,
+            "--kernels", kernels.kernels,
+        )  # fmt: skip
+        assert refused.code == 2, refused.err
+        assert message in " ".join(refused.err.split())
