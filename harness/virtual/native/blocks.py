@@ -27,6 +27,11 @@ BLOCK = np.dtype(
         ("epoch", np.int64),  # when prediction and target were last set up
         ("access", np.int64),  # first of its accesses
         ("access_count", np.int64),
+        ("planned", np.uint32),  # whether `plan` has sorted them, into:
+        ("groups", np.uint32),
+        ("loads", np.uint32),  # first steps, of groups: only what they load is to be kept
+        ("steps", np.uint32),
+        ("split", np.int64),  # what each execution adds to `events.SPLIT_LOAD`
         ("fills", np.int64),  # `caches.icache_fills` when all its code was in the cache
         ("recent_word", np.int64),  # what fetching it then does to `caches.icache_recent`
         ("recent_mask", np.int64, 2),

@@ -136,7 +136,7 @@ def fetch_block(caches: Any, block: Any, at: Any, end: Any, jumped: Any) -> None
 def in_dcache(caches: Any, line: Any, ignored: Any) -> Any:
     """Tell whether a line is in the M7's data cache and changed (but for tag bits `ignored`)."""
     start = np.uint64(line & (caches.dcache_sets - 1)) * np.uint64(_WAYS)
-    tag, found = (line << 1 | 1) | ignored, False
+    tag, found = np.int32((line << 1 | 1) | ignored), False  # 32 bits, as vectors of tags are
     for way in range(_WAYS):
         found |= caches.dcache_tags[start + np.uint64(way)] | ignored == tag
     return found

@@ -21,9 +21,9 @@ from harness.virtual.native import called, inlined
 from harness.virtual.native.blocks import TABLE, find_block
 from harness.virtual.native.caches import empty, fetch_accelerated, fetch_block
 from harness.virtual.native.callbacks import BLOCK, call, callback, pointer
+from harness.virtual.native.plan import plan, plan_singly
 from harness.virtual.native.watch import (
     FIRST_KEPT,
-    NOTHING,
     WATCH,
     hits,
     look_up,
@@ -73,42 +73,71 @@ def _load(at: Any) -> Any:  # pragma: no cover
 
 
 @called
-def _look_up_slowly(watch: Any, access: Any, address: Any, block: Any) -> Any:  # pragma: no cover
-    """Look up an access and keep what it loads; return the kind of its region."""
+def _look_up_slowly(watch: Any, access: Any, address: Any, block: Any) -> None:  # pragma: no cover
+    """Look up an access and keep what it loads."""
     index = look_up(watch, access, address, block.events)
     if access.keep != 0:
         watch.values[access.keep] = 0
         if index >= 0 and address & 3 == 0:
             region = watch.regions[index]
             watch.values[access.keep] = _load(address + region.content - region.start)
-    return watch.regions[index].kind if index >= 0 else np.int64(NOTHING)
+
+
+@inlined
+def _plain_sum(watch: Any, what: Any) -> Any:  # pragma: no cover
+    one, two = np.int64(watch.values[what.one]), np.int64(watch.values[what.two])
+    return np.int64(what.constant) + one + two & 0xFFFF_FFFF
+
+
+@inlined
+def _sum(watch: Any, access: Any, n: Any) -> Any:  # pragma: no cover
+    if access.summed == 0:
+        return _plain_sum(watch, access)
+    address = np.int64(access.constant)
+    found = watch.sums[n]
+    for t in range(found.terms):
+        address += np.int64(watch.values[found.values[t]]) * found.factors[t]
+    return address & 0xFFFF_FFFF
+
+
+@inlined
+def _groups_hold(watch: Any, block: Any) -> Any:  # pragma: no cover
+    """Tell whether the groups of a block are where its plan has them, and aligned."""
+    hold = block.planned != 0
+    for n in range(np.uint64(block.access), np.uint64(block.access + block.groups)):
+        group = watch.groups[n]
+        offset = _plain_sum(watch, group)
+        hold &= (offset < group.width) & (offset & group.alignment == 0)
+    return hold
 
 
 @inlined
 def _run_accesses(engine: Any, watch: Any, block: Any) -> None:  # pragma: no cover
     """Compute the addresses of a block and look each up."""
     _read_registers(engine, watch)
-    previous = np.int64(NOTHING)
-    split = np.int64(0)
-    for n in range(np.uint64(block.access), np.uint64(block.access + block.access_count)):
+    if not _groups_hold(watch, block):
+        plan_singly(block, watch.steps)
+        watch.changed = 1
+    step = np.uint64(block.access)
+    ordered = np.uint64(block.access + block.loads)
+    while step < ordered:
+        access = watch.accesses[watch.steps[step]]
+        watch.values[access.keep] = _load(_plain_sum(watch, access) + access.offset)
+        step += np.uint64(1)
+    end = np.uint64(block.access + block.steps)
+    while step < end:
+        n = watch.steps[step]
         access = watch.accesses[n]
-        address = np.int64(access.constant)
-        if access.summed == 0:
-            address += np.int64(watch.values[access.one]) + np.int64(watch.values[access.two])
-        else:
-            found = watch.sums[n]
-            for t in range(found.terms):
-                address += np.int64(watch.values[found.values[t]]) * found.factors[t]
-        address &= 0xFFFF_FFFF
-        if hits(watch, access, address):
-            kind = np.int64(access.kind)
-            if access.keep != 0:  # as later addresses of the block depend on it
-                watch.values[access.keep] = _load(address + access.offset)
-        else:
-            kind = _look_up_slowly(watch, access, address, block)
-        split += (access.chained != 0) & (kind != previous)
-        previous = kind
-    block.events[SPLIT_LOAD] += split
+        address = _sum(watch, access, n)
+        if not hits(watch, access, address):
+            _look_up_slowly(watch, access, address, block)
+        elif access.keep != 0:  # as later addresses of the block depend on it
+            watch.values[access.keep] = _load(address + access.offset)
+        step += np.uint64(1)
+    if watch.changed != 0:
+        watch.changed = 0
+        plan(watch, block)
+    block.events[SPLIT_LOAD] += block.split
 
 
 @callback(BLOCK)

@@ -66,11 +66,25 @@ ACCESS = np.dtype(
         # What its last look-up found: the region that it was in.
         ("kind", np.uint8),
         ("region", np.uint8),
+        ("unaligned", np.uint8),  # whether it ever was
         ("last", np.uint8),  # offset in a line that it may start at and end in that line
         ("ignored", np.int32),  # bits of a tag: that of changes for a load, all without a cache
         ("start", np.uint32),
         ("width", np.uint32),  # addresses that it may start at
         ("offset", np.int64),  # from an address to the host's
+    ],
+    align=True,
+)
+#: Accesses whose addresses differ in a constant, all in one region without a cache.
+GROUP = np.dtype(
+    [
+        ("constant", np.uint32),  # lowest address = start of the region + `one` + `two` + this
+        ("width", np.uint32),  # offsets in the region that the lowest address may have
+        ("span", np.uint32),  # bytes from there to the end of the highest
+        ("one", np.uint8),
+        ("two", np.uint8),
+        ("alignment", np.uint8),  # mask of the address bits that are zero if all are aligned
+        ("region", np.uint8),
     ],
     align=True,
 )
@@ -92,6 +106,10 @@ WATCH = np.dtype(
         ("access_count", np.int64),
         ("accesses", ACCESS, MAX_ACCESSES),
         ("sums", SUM, MAX_ACCESSES),
+        # How the accesses of each block are looked up (`plan`), at the indices of its accesses.
+        ("groups", GROUP, MAX_ACCESSES),
+        ("steps", np.uint32, MAX_ACCESSES),  # indices of accesses
+        ("changed", np.int64),  # whether the plan of the block no longer holds
     ],
     align=True,
 )
@@ -139,6 +157,8 @@ def hits(watch: Any, access: Any, address: Any) -> Any:
 def look_up(watch: Any, access: Any, address: Any, events: Any) -> Any:
     """Count what an access at `address` meets, and return its region (-1 for none)."""
     if access.alignment & address != 0:
+        watch.changed |= access.unaligned == 0
+        access.unaligned = 1
         events[UNALIGNED] += access.elements
         if access.element_bytes == 4 and address & 1 != 0:
             events[ODD] += access.elements
@@ -146,6 +166,8 @@ def look_up(watch: Any, access: Any, address: Any, events: Any) -> Any:
     if (address - access.start) & 0xFFFF_FFFF >= access.width:
         index = find_region(watch, address)
         if index < 0:
+            watch.changed |= access.kind != NOTHING
+            access.kind, access.width = NOTHING, 0
             return index
         _remember(watch, access, index)
     kind = watch.regions[index].kind
@@ -166,6 +188,7 @@ def _remember(watch: Any, access: Any, index: Any) -> None:
     """Note the region of an access."""
     region = watch.regions[index]
     cached = region.kind in (CACHED_FLASH, CACHED_RAM)
+    watch.changed = 1
     access.region, access.kind = index, region.kind
     access.ignored = -1 if region.kind in (TCM, PLAIN_RAM) else 1 - access.store
     access.last = max(_LINE - access.bytes, 0) if cached else _LINE - 1

@@ -162,6 +162,18 @@ def test_unaligned_loads_cost_three_cycles(tmp_path: Path) -> None:
 
 
 @needs.compiler
+@pytest.mark.parametrize(("step", "unaligned"), [(4, 0), (2, 64)])
+def test_loads_that_walk_into_another_memory(step: int, unaligned: int, tmp_path: Path) -> None:
+    """From DTCM into cached RAM: what an address met before says nothing about the next one."""
+    loads = f"l: ldr r3, [r2]; ldr r4, [r2, #8]; adds r2, #{step}; subs r0, #1; bne.n l"
+    walk = f"ldr r2, ={SRAM - 64}; movs r0, #{128 // step}; {loads}"
+    ran = run(f"{CACHES_ON}; {walk}", F746, tmp_path)
+    assert ran.counts[events.UNALIGNED] == unaligned
+    assert ran.counts[events.SPLIT_LOAD] == 8 // step
+    assert ran.counts[events.DCACHE_RAM] == 3
+
+
+@needs.compiler
 def test_m4_pays_the_refill_only_where_a_branch_is_taken(tmp_path: Path) -> None:
     # [T]: 1 + P where taken (P = 2), 1 where not.
     loop = "movs r0, #{0}; .balign 4; l: subs r0, #1; bne.n l"
