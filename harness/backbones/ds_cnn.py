@@ -17,10 +17,12 @@ from functools import cached_property
 from harness.backbones.architecture import Architecture
 from harness.backbones.draw import Draw
 from harness.backbones.layers import LayerChain, LayerSpec, Shape
+from harness.backbones.skeleton import Skeleton, SuperBlock, SuperConv
 from harness.backbones.space import FULL_SCALE, Decisions, Slot
 from harness.errors import BackboneError
 
 MAX_WIDTH = 276
+_DEPTHS = (4, 5)  # DS-CNN S and M have four blocks, L has five (Zhang et al. 2017)
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,32 @@ class DsCnnSpace:
         """Return height, width, channels: the same for every architecture."""
         return self.shape
 
+    def skeleton(self, input_shape: Shape) -> Skeleton:
+        """Return the layers that all networks share; every block may be skipped."""
+        if input_shape != self.shape:
+            raise BackboneError(f"inputs of {input_shape}", expected=str(self.shape))
+        blocks = tuple(
+            SuperBlock(
+                index,
+                (
+                    SuperConv(f"block{index}_dw", None, (3, 3), stride, "relu"),
+                    SuperConv(f"block{index}_pw", ("blocks", index), activation="relu"),
+                ),
+                ("blocks",),
+                optional=True,
+                stride=stride,
+            )
+            for index, stride in enumerate(self.strides)
+        )
+        stem = SuperConv("stem", ("stem", 0), self.kernel, 1, "relu")
+        return Skeleton(self.shape, stem, blocks, None, self.classes)
+
+    def hand_designed(self) -> tuple[frozenset[int], ...]:
+        """Return the depths of DS-CNN S, M and L: as many blocks, those with a stride first."""
+        strided = [index for index, stride in enumerate(self.strides) if stride > 1]
+        plain = [index for index, stride in enumerate(self.strides) if stride == 1]
+        return tuple(frozenset([*strided, *plain[: depth - len(strided)]]) for depth in _DEPTHS)
+
     def _stages(self) -> list[tuple[int, int]]:
         starts = [0, *(i for i, stride in enumerate(self.strides) if stride > 1 and i)]
         return list(zip(starts, [*starts[1:], len(self.strides)], strict=True))
@@ -132,6 +160,14 @@ KWS = DsCnnSpace(shape=(49, 10, 1), classes=12, strides=(2, 1, 1, 1, 1, 1, 1, 1)
 AD = DsCnnSpace(shape=(32, 32, 1), classes=4, strides=(2, 1, 1, 1, 2, 1, 2, 1), min_blocks=3)
 """Anomaly detection by machine-id classification, on 32×32 log-mel images.
 
-MicroNet-AD-L is ``blocks=(248, 276, 276, 0, 248, 0, 248, 0)``: strides 2, 1, 1, 2, 2. One further
-block of stride 1 at each resolution leaves the search room in depth.
+Strides 2, 1, 1, 2, 2 as MicroNet-AD; one further block of stride 1 at each resolution leaves the
+search room in depth. The first convolution is that of DS-CNN (10×4).
 """
+
+AD_3X3 = replace(AD, kernel=(3, 3))
+"""The same with the first convolution of MicroNet-AD-S, -M and -L (table 5), which is 3×3."""
+
+IC = DsCnnSpace(
+    shape=(32, 32, 3), classes=10, strides=(2, 1, 2, 1, 1, 1, 2, 1), min_blocks=4, kernel=(3, 3)
+)
+"""Image classification on CIFAR-10, in colour: DS-CNN's blocks, at 16×16, 8×8 and 4×4."""

@@ -14,6 +14,7 @@ from functools import cached_property
 from harness.backbones.architecture import Architecture
 from harness.backbones.draw import Draw
 from harness.backbones.layers import LayerChain, LayerSpec, Shape
+from harness.backbones.skeleton import Skeleton, SuperBlock, SuperConv
 from harness.backbones.space import FULL_SCALE, Decisions, Slot
 from harness.errors import BackboneError
 
@@ -56,7 +57,8 @@ BLOCKS = _blocks()
 
 
 def _slot(width: int, *, optional: bool = False) -> Slot:
-    return Slot(-(-width // 10), width, optional)
+    # The published networks have widths of 10 % that were rounded down as well.
+    return Slot(-(-width // 10), width, optional, bounds=(1, width))
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,9 @@ class MobileNetV2Space:
     """A convolution, 17 inverted bottlenecks, a 1×1 convolution.
 
     Decisions: ``resolution``; ``stem``; ``expansions`` and ``outputs``, the channels of each
-    block; ``head``. The first bottleneck has no expansion (0). Every block but the first of its
-    stage may be skipped (0 in both). The input is added where stride is 1 and widths are equal.
+    block; ``head``. The first bottleneck has no expansion (0) where networks are sampled and
+    searched; MicroNets' own have one. Every block but the first of its stage may be skipped (0 in
+    both). The input is added where stride is 1 and widths are equal.
     """
 
     classes: int = 2  # number of logits
@@ -78,7 +81,9 @@ class MobileNetV2Space:
             "resolution": (Slot(min(RESOLUTIONS), max(RESOLUTIONS)),),
             "stem": (_slot(STEM_WIDTH),),
             "expansions": tuple(
-                _slot(block.expansion, optional=not block.first) if block.expansion else Slot(0, 0)
+                _slot(block.expansion, optional=not block.first)
+                if block.expansion
+                else Slot(0, 0, bounds=(0, STEM_WIDTH))
                 for block in BLOCKS
             ),
             "outputs": tuple(_slot(block.output, optional=not block.first) for block in BLOCKS),
@@ -179,6 +184,38 @@ class MobileNetV2Space:
         """Return height, width, channels."""
         side = max(RESOLUTIONS) if architecture is None else architecture["resolution"][0]
         return (side, side, 1)
+
+    def skeleton(self, input_shape: Shape) -> Skeleton:
+        """Return the layers that all networks share; all but the first block of a stage may go."""
+        side, slot = input_shape[0], self.slots["resolution"][0]
+        if input_shape != (side, side, 1) or not slot.allows(side):
+            raise BackboneError(f"inputs of {input_shape}", expected=f"(n, n, 1) with n of {slot}")
+        blocks = []
+        for index, block in enumerate(BLOCKS):
+            expand = SuperConv(f"block{index}_expand", ("expansions", index), activation="relu6")
+            convs = (
+                *((expand,) if block.expansion else ()),
+                SuperConv(f"block{index}_dw", None, (3, 3), block.stride, "relu6"),
+                SuperConv(f"block{index}_project", ("outputs", index)),
+            )
+            blocks.append(
+                SuperBlock(
+                    index,
+                    convs,
+                    ("expansions", "outputs"),
+                    optional=not block.first,
+                    stride=block.stride,
+                    residual=block.stride == 1 and index > 0,
+                )
+            )
+        stem = SuperConv("stem", ("stem", 0), (3, 3), 2, "relu6")
+        head = SuperConv("head", ("head", 0), activation="relu6")
+        return Skeleton(input_shape, stem, tuple(blocks), head, self.classes)
+
+    def hand_designed(self) -> tuple[frozenset[int], ...]:
+        """Return one block a stage, then all of them."""
+        optional = (index for index, block in enumerate(BLOCKS) if not block.first)
+        return frozenset(), frozenset(optional)
 
 
 VWW = MobileNetV2Space()

@@ -1,14 +1,15 @@
-"""The interface of a search space, and bounds for samples."""
+"""The interfaces of a search space, and bounds for samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from harness.backbones.architecture import Architecture
 from harness.backbones.draw import Draw
 from harness.backbones.layers import Cost, LayerSpec, Shape
+from harness.backbones.skeleton import Skeleton
 
 Decisions = dict[str, tuple[int, ...]]
 
@@ -40,10 +41,14 @@ class Slot:
     minimum: int  # smallest value
     maximum: int  # largest value: the backbone's own width
     optional: bool = False  # whether 0 (the block is skipped) is allowed too
+    # Bounds of what an architecture may have, where they are wider than what is sampled and
+    # searched: published networks lie there.
+    bounds: tuple[int, int] | None = None
 
     def allows(self, value: int) -> bool:
         """Return whether the decision may be `value`."""
-        return self.minimum <= value <= self.maximum or (self.optional and value == 0)
+        low, high = self.bounds or (self.minimum, self.maximum)
+        return low <= value <= high or (self.optional and value == 0)
 
     def at(self, scale: int, step: int) -> int:
         """Return the width at `scale` / `FULL_SCALE` of the maximum, on the grid of `step`."""
@@ -59,11 +64,16 @@ class Slot:
         return (0, *widths) if self.optional else widths
 
     def __str__(self) -> str:
-        return f"{self.minimum}..{self.maximum}" + (" or 0 (skipped)" if self.optional else "")
+        low, high = self.bounds or (self.minimum, self.maximum)
+        return f"{low}..{high}" + (" or 0 (skipped)" if self.optional else "")
 
 
 class Space(Protocol):
-    """A family of networks: its decisions, its layers, how to propose one of a wanted size."""
+    """A family of networks: its decisions, its layers, how to propose one of a wanted size.
+
+    Enough to sample networks, count, write, predict, measure and fit them. Frozen: methods that
+    change something return another space.
+    """
 
     @property
     def slots(self) -> Mapping[str, tuple[Slot, ...]]:
@@ -97,3 +107,24 @@ class Space(Protocol):
 
     def input_shape(self, architecture: Architecture | None) -> Shape:
         """Return height, width, channels; for None those of the largest input."""
+
+
+@runtime_checkable
+class SearchSpace(Space, Protocol):
+    """A space that can be searched as well: a supernet of all its networks can be built."""
+
+    def skeleton(self, input_shape: Shape) -> Skeleton:
+        """Return the layers that all networks share, for inputs of one shape.
+
+        For any decisions it has to describe the same layers as `layers`, by the same names.
+
+        Raises:
+            BackboneError: The networks do not take inputs of this shape; `expected` says which.
+        """
+
+    def hand_designed(self) -> tuple[frozenset[int], ...]:
+        """Return the depths of hand-designed networks, the deepest last.
+
+        Each is the set of optional blocks that are kept. Scaled to one share of the largest widths
+        they are the baseline that a search starts from and has to beat.
+        """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.backbones import Architecture, Limits, get_backbone
+from harness.backbones import Architecture, Limits, get_backbone, own_names
 from harness.campaign.config import CampaignConfig
 from harness.errors import CampaignError
 
@@ -27,7 +27,8 @@ class ModelSpec:
     def identity(self) -> dict[str, Any]:
         """Return what decides the network's bits."""
         if self.architecture is not None:
-            return {"architecture": self.architecture.to_json(), "seed": self.seed}
+            known = {"architecture": self.architecture.to_json(), "seed": self.seed}
+            return {**known, **_layers_of(self.architecture)}
         return {"sha256": self.sha256, "seed": self.seed}
 
 
@@ -55,6 +56,14 @@ def file_spec(path: Path, seed: int) -> ModelSpec:
         ) from None
     digest = hashlib.sha256(content).hexdigest()
     return ModelSpec(name=path.stem, seed=seed, path=path, sha256=digest)
+
+
+def _layers_of(architecture: Architecture) -> dict[str, str]:
+    """Return the layers of a package's backbone: an update of the package may change them."""
+    if architecture.backbone in own_names():
+        return {}
+    layers = repr(get_backbone(architecture.backbone).layers(architecture))
+    return {"layers": hashlib.sha256(layers.encode()).hexdigest()}
 
 
 def _architectures(config: CampaignConfig) -> Iterator[tuple[Architecture, int | None]]:

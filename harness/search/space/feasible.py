@@ -14,9 +14,7 @@ from harness.errors import BudgetsInfeasible
 from harness.search.cost.budgets import FIGURES, show
 from harness.search.cost.cost_model import Constraint, Margin
 from harness.search.space.grid import Grid, Point, full_grid, thinned
-from harness.search.space.skeleton import Key, width_name
-
-_DS_CNN_DEPTHS = (4, 5)  # DS-CNN S and M have four blocks, L has five (Zhang et al. 2017)
+from harness.search.space.skeleton import Key, search_space, width_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,15 +166,8 @@ def _at(grid: Grid, kept: Mapping[int, bool], scale: int) -> Architecture:
 
 def _references(grid: Grid) -> Iterator[dict[int, bool]]:
     """Iterate over the hand-designed depths, deepest last."""
-    strided = [block.index for block in grid.optional if block.stride > 1]
-    plain = [block.index for block in grid.optional if block.stride == 1]
-    if strided:  # DS-CNN: every block may be skipped
-        for depth in _DS_CNN_DEPTHS:
-            kept = {*strided, *plain[: depth - len(strided)]}
-            yield {block.index: block.index in kept for block in grid.optional}
-        return
-    for every in (False, True):  # MobileNetV2: one block of each stage, then all of them
-        yield dict.fromkeys(plain, every)
+    for kept in search_space(grid.backbone).hand_designed():
+        yield {block.index: block.index in kept for block in grid.optional}
 
 
 def _up(name: str, value: float) -> float:
