@@ -89,6 +89,12 @@ def shadowed() -> tuple[BackboneError, ...]:
     )
 
 
+def forget() -> None:
+    """Look for packages again: one was installed or removed in this process."""
+    _offered.cache_clear()
+    get_backbone.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _offered() -> dict[str, tuple[EntryPoint, ...]]:
     found: dict[str, tuple[EntryPoint, ...]] = {}

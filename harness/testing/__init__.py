@@ -29,6 +29,7 @@ Example:
 """
 
 from harness.models.writer import ModelWriter
+from harness.testing.backbones import check_backbone
 from harness.testing.device import FakeDevice, FakePort, FakeTarget
 from harness.testing.models import tiny_network
 from harness.testing.rows import fake_failure, fake_measurement
@@ -38,6 +39,7 @@ __all__ = [
     "FakePort",
     "FakeTarget",
     "ModelWriter",
+    "check_backbone",
     "fake_failure",
     "fake_measurement",
     "tiny_network",

@@ -10,7 +10,13 @@ from harness.fit.features import FEATURES
 from harness.fit.model import SCHEMA_VERSION
 from harness.search.cost.cost_model import CostModel, Margin
 
-SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
+SHAPES = {
+    "ds_cnn_kws": (49, 10, 1),
+    "ds_cnn_ad": (32, 32, 1),
+    "ds_cnn_ad_3x3": (32, 32, 1),
+    "ds_cnn_ic": (32, 32, 3),
+    "mobilenet_v2_vww": (50, 50, 1),
+}
 """Input of each backbone in the tests."""
 
 _METRICS = Metrics(

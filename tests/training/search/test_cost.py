@@ -20,7 +20,13 @@ from harness.search.space.skeleton import width_name
 from harness.search.supernet.expected import expected_counts
 from harness.search.supernet.network import Supernet
 
-SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
+SHAPES = {
+    "ds_cnn_kws": (49, 10, 1),
+    "ds_cnn_ad": (32, 32, 1),
+    "ds_cnn_ad_3x3": (32, 32, 1),
+    "ds_cnn_ic": (32, 32, 3),
+    "mobilenet_v2_vww": (50, 50, 1),
+}
 GRIDS = {name: full_grid(get_backbone(name), SHAPES[name]) for name in backbone_names()}
 
 

@@ -11,7 +11,13 @@ from harness.search.space.grid import full_grid, thinned
 from harness.search.supernet.decisions import Branch, Choice, Mask, Width
 from harness.search.supernet.network import Supernet
 
-SHAPES = {"ds_cnn_kws": (49, 10, 1), "ds_cnn_ad": (32, 32, 1), "mobilenet_v2_vww": (50, 50, 1)}
+SHAPES = {
+    "ds_cnn_kws": (49, 10, 1),
+    "ds_cnn_ad": (32, 32, 1),
+    "ds_cnn_ad_3x3": (32, 32, 1),
+    "ds_cnn_ic": (32, 32, 3),
+    "mobilenet_v2_vww": (50, 50, 1),
+}
 
 
 @pytest.fixture(scope="module", params=backbone_names())

@@ -15,6 +15,8 @@ FIRST_IDS = {
     "ds_cnn_kws": ["06933448d256", "9932dd4fd652", "54ffa8bbf0c0"],
     "mobilenet_v2_vww": ["88dd60a3359d", "e859921ba922", "93604c1a83c9"],
     "ds_cnn_ad": ["b49c9426e0c8", "871eb0b360db", "3d600b250a54"],
+    "ds_cnn_ad_3x3": ["f25974f95901", "a4aeab8d0bd3", "e9c1a2879d44"],
+    "ds_cnn_ic": ["b020d933c5ee", "8c81c8b38a96", "9ea73990efa9"],
 }
 
 

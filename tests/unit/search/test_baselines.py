@@ -21,6 +21,8 @@ from support.fits import SHAPES, cost_model_for
 BUDGETS = {
     "ds_cnn_kws": Budgets(40_000, 64 * 1024, 128 * 1024),
     "ds_cnn_ad": Budgets(60_000, 96 * 1024, 256 * 1024),
+    "ds_cnn_ad_3x3": Budgets(60_000, 96 * 1024, 256 * 1024),
+    "ds_cnn_ic": Budgets(40_000, 64 * 1024, 256 * 1024),
     "mobilenet_v2_vww": Budgets(60_000, 64 * 1024, 500 * 1024),
 }
 
