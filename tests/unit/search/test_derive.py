@@ -20,7 +20,7 @@ BUDGETS = {
     "ds_cnn_kws": Budgets(60_000, 64 * 1024, 128 * 1024),
     "ds_cnn_ad": Budgets(90_000, 96 * 1024, 256 * 1024),
     "ds_cnn_ad_3x3": Budgets(90_000, 96 * 1024, 256 * 1024),
-    "ds_cnn_ic": Budgets(60_000, 64 * 1024, 128 * 1024),
+    "ds_cnn_ic": Budgets(60_000, 96 * 1024, 256 * 1024),
     "mobilenet_v2_vww": Budgets(50_000, 64 * 1024, 400 * 1024),
 }
 
