@@ -76,11 +76,11 @@ def test_a_search_finds_a_network_within_the_budget(
     answer = harness(
         "search", "own", "--data", "two.npz", "--fit", "fit.json", "--no-verify",
         "--runtime", fingerprint.runtime, "--kernels", fingerprint.kernels,
-        "--latency-ms", 15, "--epochs", 2, "--trial-epochs", 1, "--retrain-epochs", 1,
+        "--latency-ms", 30, "--epochs", 2, "--trial-epochs", 1, "--retrain-epochs", 1,
         "--batch", 8, "--json",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     run = answer.json()
     assert run["backbone"] == run["architecture"]["backbone"] == "own"
-    assert run["predicted"]["latency_bound_us"] <= 15_000
+    assert run["predicted"]["latency_bound_us"] <= 30_000
     own.with_classes(2).validate(own.from_json(run["architecture"]))
