@@ -22,7 +22,7 @@ seed = 7
 boards = ["nucleo_f746zg"]
 [[backbones]]
 name = "own"
-samples = 8
+samples = 12
 max_working_memory_bytes = 26000
 [measure]
 repeats = 1
@@ -76,7 +76,7 @@ def test_it_is_predicted(run: Run) -> None:
 def test_it_is_measured_and_fitted_by_a_campaign(run: Run) -> None:
     run("run", "own.toml")
     rows = json.loads(run("results", "--json"))
-    assert [row["status"] for row in rows] == ["valid"] * 8
+    assert [row["status"] for row in rows] == ["valid"] * 12
     assert all(row["bit_exact"] for row in rows)
     assert predicted(run, rows[0]["architecture"])["latency_us"] == pytest.approx(
         rows[0]["latency_us"], rel=0.2
