@@ -11,10 +11,11 @@ import typer
 import typer.core
 
 from harness.cli import search_setup as setup
-from harness.cli.options import Json, grouped
+from harness.cli.options import Database, Json, grouped
 from harness.cli.output import note, print_json, print_ready_table, print_table
 from harness.cli.search_data import DataOptions
 from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED
+from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.search.record import SearchRun
@@ -101,6 +102,57 @@ def run(
         _print(found, page)
     if found.measured is not None and not all(found.holds.values()):
         raise typer.Exit(EXIT_FAILED)
+
+
+@commands.command("rank")
+@grouped
+def rank(
+    backbone: Annotated[str, typer.Argument(help="Backbone, see `harness sample`.")],
+    budgets: setup.BudgetOptions,
+    fit: setup.FitOptions,
+    data: setup.DataOptions,
+    training: setup.TrainingOptions,
+    networks: int = typer.Option(24, min=3, help="Random networks that meet the budgets."),
+    seeds: int = typer.Option(1, min=1, help="Seeds that each network is trained with."),
+    out: Path | None = typer.Option(None, "--out", "-o", help="Folder of the run, see `run`."),
+    db: Database = DEFAULT_STORE,
+    json: Json = False,
+) -> None:
+    """Compare the supernet's ranking of networks with training each of them (--trial-epochs).
+
+    With the options and the folder of a search its supernet is not trained again.
+    """
+    from harness.cli.progress import SearchWatcher
+    from harness.report.search_plot import plot_ranking
+    from harness.results import open_store
+    from harness.search.choice.ranking import save_ranking
+    from harness.search.methods import rank as rank_networks
+    from harness.search.plan import Work
+    from harness.strict import to_json
+
+    os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
+    method = setup.MethodOptions(baseline=None, candidates=1, like=None, refine=0)
+    with open_store(db) as store:
+        plan = setup.make_plan(backbone, budgets, fit, training, method, data, store, out)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with SearchWatcher() as watcher:
+        found = rank_networks(Work(plan, None, watcher), networks, seeds)
+    save_ranking(found, plan.folder)
+    plot = plot_ranking(found, plan.folder / "ranking.png")
+    if json:
+        print_json({**to_json(found), "plot": str(plot)})
+        return
+    low, high = found.interval
+    facts = [
+        ("networks", len(found.networks)),
+        ("Kendall's tau, supernet against training alone", f"{found.tau:.2f}"),
+        ("95 % interval", f"{low:.2f} to {high:.2f}"),
+        ("tau of operations alone", f"{found.ops_tau:.2f}"),
+    ]
+    if found.seed_tau is not None:
+        facts.append(("tau between two seeds of training alone", f"{found.seed_tau:.2f}"))
+    print_table("Ranking", ("fact", "value"), facts)
+    note(f"  plot: {plot}")
 
 
 @commands.command("compare")

@@ -105,11 +105,26 @@ def differences_table(runs: Sequence[SearchRun]) -> Table | None:
             }
             if ahead:
                 each = ", ".join(f"{value:+.2f}" for value in ahead.values())
-                rows.append((name, baseline, f"{mean(ahead.values()):+.2f}", each))
+                between = paired_interval(list(ahead.values()))
+                shown = "–" if between is None else f"{between[0]:+.2f} to {between[1]:+.2f}"
+                rows.append((name, baseline, f"{mean(ahead.values()):+.2f}", shown, each))
     if not rows:
         return None
-    heads = ("budgets", "against", "mean difference", "by seed")
+    heads = ("budgets", "against", "mean difference", "95 % interval", "by seed")
     return Table("The search's int8 accuracy, in points", heads, tuple(rows))
+
+
+def paired_interval(differences: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % confidence interval of a mean of paired differences (Student's t).
+
+    None for fewer than two, which say nothing about their spread.
+    """
+    from scipy.stats import ttest_1samp  # type: ignore[import-untyped]  # ships no types
+
+    if len(differences) < 2:
+        return None
+    found = ttest_1samp(differences, 0.0).confidence_interval(0.95)
+    return float(found.low), float(found.high)
 
 
 def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:

@@ -12,6 +12,7 @@ from harness.backbones import get_backbone
 from harness.errors import ResultsError
 from harness.report import text
 from harness.report.style import MUTED, drawing
+from harness.search.choice.ranking import Ranking
 from harness.search.cost.budgets import FIGURES
 from harness.search.record import SearchRun
 
@@ -112,6 +113,26 @@ def plot_trajectory(run: SearchRun, path: Path) -> Path:
             _cost(axes, run, name, divisor)
             _finish(axes, f"expected {label} ({unit})")
             axes.set_xlabel("epoch")
+    return path
+
+
+def plot_ranking(found: Ranking, path: Path) -> Path:
+    """Draw each network's loss with the supernet's weights against its accuracy alone.
+
+    Raises:
+        ResultsError: The file cannot be written.
+    """
+    with drawing(path, (6.4, 4.8), ResultsError) as figure:
+        axes = figure.subplots()
+        for network in found.networks:
+            each = [100 * accuracy for accuracy in network.accuracies]
+            at = [network.supernet_loss] * len(each)
+            axes.plot(at, each, color="#0072B2", marker="o", ms=4, lw=0.8)
+        low, high = found.interval
+        axes.set_title(f"tau {found.tau:.2f} ({low:.2f} to {high:.2f})", fontsize=10)
+        axes.set_xlabel("validation loss with the supernet's weights")
+        axes.set_ylabel(f"validation accuracy after {found.epochs} epochs alone (%)")
+        axes.grid(alpha=0.3)
     return path
 
 

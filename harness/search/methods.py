@@ -14,13 +14,14 @@ from harness.search.choice.baselines import (
     uniform_architecture,
 )
 from harness.search.choice.derive import derive
+from harness.search.choice.ranking import LEAST, Ranked, Ranking, ranking
 from harness.search.choice.refine import choose, fit_again, local_errors
 from harness.search.choice.trials import challenge
 from harness.search.cost.cost_model import Constraint, CostModel
 from harness.search.plan import Measure, SearchPlan, Work
 from harness.search.record import Candidate, Method, Refinement
 from harness.search.supernet.options import SearchResult
-from harness.search.supernet.search import search
+from harness.search.supernet.search import learn, search
 from harness.search.training.evaluate import float_logits
 from harness.search.training.logs import tensorboard
 from harness.search.training.options import TrainOptions, TrainReport
@@ -145,6 +146,52 @@ def _best_of(plan: SearchPlan, tried: Sequence[Trained]) -> Found:
         sum(one.seconds for one in tried),
         candidates=_candidates(tried, plan.constraint.cost_model),
     )
+
+
+def rank(work: Work, networks: int, seeds: int) -> Ranking:
+    """Compare how the plan's supernet ranks random networks with training each on its own.
+
+    Each trains for `plan.trial_epochs`, with `seeds` seeds from the plan's on. What was trained
+    before, the supernet by `harness search run` with the same options as well, is not trained
+    again.
+
+    Raises:
+        SearchError: Fewer than three networks, or trials of no epoch.
+    """
+    plan = work.plan
+    if networks < LEAST or plan.trial_epochs < 1:
+        raise SearchError(
+            f"{networks} networks, trained for {plan.trial_epochs} epochs",
+            expected=f"{LEAST} or more networks, 1 or more epochs",
+        )
+    with work.stage("search"):
+        learned = learn(
+            plan.constraint,
+            plan.dataset,
+            plan.search,
+            on_epoch=work.watcher.searched,
+            checkpoint_dir=plan.folder / CHECKPOINTS,
+            log_dir=plan.folder / LOGS / "search",
+        )
+    drawn = random_architectures(plan.constraint, plan.seed, networks, plan.dataset.input_shape)
+    plain = replace(work, plan=replace(plan, distill=False))
+    found = []
+    for index, architecture in enumerate(drawn):
+        accuracies = []
+        for seed in range(plan.seed, plan.seed + seeds):
+            options = replace(plan.train, epochs=plan.trial_epochs, seed=seed)
+            accuracies.append(
+                _train(plain, architecture, options, f"rank{index}-seed{seed}").accuracy
+            )
+        found.append(
+            Ranked(
+                architecture=architecture,
+                ops=plan.constraint.backbone.cost(architecture).ops,
+                supernet_loss=learned.training.validation_loss(architecture),
+                accuracies=tuple(accuracies),
+            )
+        )
+    return ranking(found, plan.trial_epochs)
 
 
 METHODS: Mapping[Method, Callable[[Work], Found]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 _DEFAULTS = SearchOptions()
 
 
-def search(
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A supernet that has learned weights and decisions."""
+
+    training: SupernetTraining
+    grid: Grid  # its choices
+    options: SearchOptions  # with the augmentation that was used
+    trajectory: tuple[EpochReport, ...]  # one report for each epoch
+
+
+def learn(
     constraint: Constraint,
     dataset: Dataset,
     options: SearchOptions = _DEFAULTS,
@@ -36,23 +46,8 @@ def search(
     on_epoch: Callable[[EpochReport], None] | None = None,
     checkpoint_dir: Path | None = None,
     log_dir: Path | None = None,
-) -> SearchResult:
-    """Search the network that is most accurate within the budgets.
-
-    Weights are trained on the training split and decisions on the validation split, which the
-    weights never see, one step each in turns, after epochs in which only weights are trained. Both
-    see inputs varied as for the final training. The same arguments give the same
-    result on one machine, interrupted or not.
-
-    Args:
-        on_epoch: Called after every epoch; of a resumed search only the new ones.
-        checkpoint_dir: Where to save the state after every epoch, and to continue from.
-
-    Raises:
-        BudgetsInfeasible: No network meets the budgets; raised before anything is trained.
-        SearchError: The data does not suit the backbone, a checkpoint is of another search, or
-            the loss is not finite.
-    """
+) -> Learned:
+    """Train the weights and decisions of a supernet: the arguments and errors are `search`'s."""
     backbone, shape = constraint.backbone, dataset.input_shape
     check_classes(backbone, dataset)
     grid = search_grid(
@@ -83,11 +78,44 @@ def search(
             folder=checkpoint_dir,
             on_epoch=told,
         )
+    return Learned(training, grid, options, trajectory)
+
+
+def search(
+    constraint: Constraint,
+    dataset: Dataset,
+    options: SearchOptions = _DEFAULTS,
+    *,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    checkpoint_dir: Path | None = None,
+    log_dir: Path | None = None,
+) -> SearchResult:
+    """Search the network that is most accurate within the budgets.
+
+    Weights are trained on the training split and decisions on the validation split, which the
+    weights never see, one step each in turns, after epochs in which only weights are trained. Both
+    see inputs varied as for the final training. The same arguments give the same
+    result on one machine, interrupted or not.
+
+    Args:
+        on_epoch: Called after every epoch; of a resumed search only the new ones.
+        checkpoint_dir: Where to save the state after every epoch, and to continue from.
+
+    Raises:
+        BudgetsInfeasible: No network meets the budgets; raised before anything is trained.
+        SearchError: The data does not suit the backbone, a checkpoint is of another search, or
+            the loss is not finite.
+    """
+    learned = learn(
+        constraint, dataset, options,
+        on_epoch=on_epoch, checkpoint_dir=checkpoint_dir, log_dir=log_dir,
+    )  # fmt: skip
+    training, grid, options = learned.training, learned.grid, learned.options
     started = time.perf_counter()
     ranked = _ranked(training, grid, constraint, options)
     derived = ranked[0]
     return SearchResult(
-        backbone=backbone.name,
+        backbone=constraint.backbone.name,
         architecture=derived.architecture,
         predicted=derived.predicted,
         argmax=derived.argmax,
@@ -97,11 +125,13 @@ def search(
         grown=derived.grown,
         budgets=constraint.budgets,
         options=options,
-        trajectory=trajectory,
+        trajectory=learned.trajectory,
         logits=training.logits(),
         choices={width_name(key): widths for key, widths in grid.widths.items()},
         dataset_fingerprint=dataset.fingerprint,
-        seconds=sum(report.seconds for report in trajectory) + time.perf_counter() - started,
+        seconds=sum(report.seconds for report in learned.trajectory)
+        + time.perf_counter()
+        - started,
     )
 
 

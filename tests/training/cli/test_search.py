@@ -200,3 +200,17 @@ def test_options_that_do_not_belong_to_a_task_are_refused(ready: Harness, tmp_pa
         )  # fmt: skip
         assert refused.code == 2, refused.err
         assert message in " ".join(refused.err.split())
+
+
+def test_a_ranking_reuses_the_supernet_of_the_search(ready: Harness) -> None:
+    options = ("--epochs", 2, "--trial-epochs", 1, "--out", "ranked")
+    words = [word for word in arguments(*options) if word != "--no-verify"]
+    found = ready("search", "rank", *words[1:], "--networks", 3, "--seeds", 2, "--json")
+    assert found.code == 0, found.err
+    data = found.json()
+    assert len(data["networks"]) == 3 and -1 <= data["tau"] <= 1
+    assert all(len(network["accuracies"]) == 2 for network in data["networks"])
+    assert Path("ranked/ranking.json").is_file() and Path("ranked/ranking.png").is_file()
+    assert (Path("ranked") / "checkpoints" / "search-state.npz").is_file()
+    few = ready("search", "rank", *words[1:], "--trial-epochs", 0)
+    assert few.code == 2 and "trained for 0 epochs" in few.err
