@@ -107,10 +107,14 @@ def run(
 @commands.command("rank")
 @grouped
 def rank(
-    backbone: Annotated[str, typer.Argument(help="Backbone, see `harness sample`.")],
+    *,
+    backbone: Annotated[
+        str | None,
+        typer.Argument(help="Backbone, see `harness sample` (default: that of --task)."),
+    ] = None,
     budgets: setup.BudgetOptions,
     fit: setup.FitOptions,
-    data: setup.DataOptions,
+    data: DataOptions,
     training: setup.TrainingOptions,
     networks: int = typer.Option(24, min=3, help="Random networks that meet the budgets."),
     seeds: int = typer.Option(1, min=1, help="Seeds that each network is trained with."),
@@ -133,7 +137,9 @@ def rank(
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
     method = setup.MethodOptions(baseline=None, candidates=1, like=None, refine=0)
     with open_store(db) as store:
-        plan = setup.make_plan(backbone, budgets, fit, training, method, data, store, out)
+        plan = setup.make_plan(
+            data.backbone(backbone), budgets, fit, training, method, data, store, out
+        )
     plan.folder.mkdir(parents=True, exist_ok=True)
     with SearchWatcher() as watcher:
         found = rank_networks(Work(plan, None, watcher), networks, seeds)

@@ -77,10 +77,8 @@ class DataOptions:
         if (found := named or own) is not None:
             return found
         raise ConfigError(
-            f"the task '{self.task}' has no backbone of its own"
-            if self.task
-            else "no backbone is named",
-            expected="a backbone, or --task kws, vww or ad",
+            "no backbone is named",
+            expected="a backbone, or --task kws, vww, ad or ic",
             fix="name one, see `harness sample`",
         )
 

@@ -50,7 +50,7 @@ _ALL = (
     Task(
         name="ic",
         title="image classification: the ten classes of CIFAR-10",
-        backbone=None,
+        backbone="ds_cnn_ic",
         input_shape=(32, 32, 3),
         metric=Top1(),
         layouts=ic.LAYOUTS,

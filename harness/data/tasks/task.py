@@ -32,7 +32,7 @@ class Task:
 
     name: str
     title: str
-    backbone: str | None  # default backbone; None: there is none for it yet
+    backbone: str  # default backbone
     input_shape: tuple[int, int, int]  # height, width, channels
     metric: Metric
     layouts: str  # what the folder may hold, for messages

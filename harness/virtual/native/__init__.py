@@ -5,8 +5,8 @@ interpreter lock whenever another thread computes. They are numba cfuncs, regist
 anything but the everyday case they hand to the Python model. A callback gets one pointer: to a
 record of a NumPy dtype that Python reads and writes by the same names (`shared`).
 
-`hooks` is called for every block; `blocks`, `caches`, `watch` and `plan` are what it works on, and none
-needs the emulator or a compiler (`.py_func`). `flash` and `console` are called for registers.
+`hooks` is called for every block; `blocks`, `caches`, `watch` and `plan` are what it works on, and
+none needs the emulator or a compiler (`.py_func`). `flash` and `console` are called for registers.
 """
 
 from __future__ import annotations

@@ -185,7 +185,6 @@ def test_options_that_do_not_belong_to_a_task_are_refused(ready: Harness, tmp_pa
     people = layouts.people_index(tmp_path / "people")
     for options, message in (
         (["--data", people], "no backbone is named"),
-        (["--task", "ic", "--data", people], "the task 'ic' has no backbone of its own"),
         (["ds_cnn_kws", "--data", people, "--train-samples", 5], "--train-samples without --task"),
         (["--task", "kws", "--data", people, "--words", "yes"], "--words cannot be combined"),
         (["--task", "kws", "--data", people, "--size", 64], "its features have one size"),
