@@ -1,4 +1,4 @@
-"""`harness search`: find a network that meets budgets and verify it on the board; compare runs."""
+"""`harness search`: find a network that meets budgets, verify it on the board, compare runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import typer
 import typer.core
 
 from harness.cli import search_setup as setup
-from harness.cli.options import Database, Json, grouped
+from harness.cli.options import BenchFile, Database, Json, Libraries, StationName, grouped
 from harness.cli.output import note, print_json, print_ready_table, print_table
 from harness.cli.search_data import DataOptions
 from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from harness.paths import DEFAULT_STORE
+from harness.strict import to_json
 
 if TYPE_CHECKING:
     from harness.search.record import SearchRun
@@ -132,7 +133,6 @@ def rank(
     from harness.search.choice.ranking import save_ranking
     from harness.search.methods import rank as rank_networks
     from harness.search.plan import Work
-    from harness.strict import to_json
 
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
     method = setup.MethodOptions(baseline=None, candidates=1, like=None, refine=0)
@@ -159,6 +159,44 @@ def rank(
         facts.append(("tau between two seeds of training alone", f"{found.seed_tau:.2f}"))
     print_table("Ranking", ("fact", "value"), facts)
     note(f"  plot: {plot}")
+
+
+@commands.command("verify")
+def verify(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    board: str | None = typer.Option(None, "--board", "-b", help="Board id (default: the run's)."),
+    station: StationName = None,
+    library: Libraries = None,
+    bench: BenchFile = None,
+    json: Json = False,
+) -> None:
+    """Check the hashes of a run, build and measure its network again; exit 1 if a budget breaks.
+
+    Nothing but the folder is needed. On another board it says which budgets hold there.
+    """
+    from harness.cli.progress import SearchWatcher
+    from harness.report.search import check_table
+    from harness.search.record import MODEL, Measured, check_sums, held, read_run
+
+    checked = check_sums(folder)
+    run = read_run(folder)
+    with SearchWatcher() as watcher:
+        row = setup.measure_again(
+            folder / MODEL, run.fit.fingerprint, board, station, library, bench, run.seed, watcher
+        )
+    now = Measured.of_row(row)
+    holds = held(run.budgets, now)
+    if json:
+        print_json({"files": checked, "board": row.board, "measured": to_json(now), "holds": holds})
+    else:
+        print_ready_table(check_table(run, now, row.board))
+        note(f"  hashes agree: {', '.join(checked)}")
+        if now.message:
+            note(f"  {now.message}")
+        if now.source == "emulated":
+            note("emulated board: cycles are modelled, not measured on hardware")
+    if not all(holds.values()):
+        raise typer.Exit(EXIT_FAILED)
 
 
 @commands.command("compare")

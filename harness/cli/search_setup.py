@@ -21,7 +21,7 @@ from harness.runtimes import KernelSet, RuntimeName
 if TYPE_CHECKING:
     from harness.backbones import Architecture
     from harness.cli.progress import SearchWatcher
-    from harness.fit import Fit
+    from harness.fit import Fingerprint, Fit
     from harness.results.record import Measurement
     from harness.results.store import Store
     from harness.search.cost.budgets import Budgets
@@ -290,3 +290,47 @@ def make_measure(
             )
 
     return measure
+
+
+def measure_again(
+    model: Path,
+    fingerprint: Fingerprint,
+    board: str | None,
+    station: str | None,
+    library: Sequence[str] | None,
+    bench_file: Path | None,
+    seed: int,
+    watcher: SearchWatcher,
+) -> Measurement:
+    """Return a new row of a model, measured as a fit's rows were, there or on another board."""
+    from dataclasses import replace
+    from tempfile import TemporaryDirectory
+
+    from harness.bench import load_bench
+    from harness.campaign.networks import measure_networks, sweep_of
+    from harness.firmware.toolchain import ensure_toolchain
+    from harness.results import open_store
+
+    ensure_toolchain()
+    bench = load_bench(bench_file)
+    if board is None and station is not None:
+        board = bench.station(station).board
+    if board is not None and board != fingerprint.board:
+        # Caches are switched as is usual there.
+        fingerprint = replace(fingerprint, board=board, icache=None, dcache=None, art=None)
+    # In a store of its own, as a store has a row of this job already.
+    with (
+        TemporaryDirectory(prefix="harness-verify-") as folder,
+        open_store(Path(folder) / "rows.sqlite") as store,
+        watcher.bench("verify") as listener,
+    ):
+        return measure_networks(
+            [model],
+            fingerprint,
+            bench,
+            store,
+            listener,
+            station=station,
+            runtime=sweep_of(fingerprint, library),
+            seed=seed,
+        )[0]

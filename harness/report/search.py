@@ -11,7 +11,7 @@ from harness.report import text
 from harness.report.table import Column, Table, table_of
 from harness.search.choice.refine import LocalError
 from harness.search.cost.budgets import FIGURES
-from harness.search.record import Candidate, Method, Refinement, SearchRun
+from harness.search.record import Candidate, Measured, Method, Refinement, SearchRun, held
 from harness.search.training.evaluate import Evaluation
 
 PAGE = "search.md"
@@ -100,6 +100,25 @@ def cost_table(run: SearchRun, name: str = "Cost") -> Table:
     verb = text.verb(run.measured.source) if run.measured else "measured"
     heads = ("", "budget", "bound", "predicted", verb, "predicted − " + verb, "budget as measured")
     return Table(name, heads, rows)
+
+
+def check_table(run: SearchRun, now: Measured, board: str) -> Table:
+    """Return a line for latency, SRAM and flash: budget, as recorded, as measured now, verdict."""
+    budgets, holds = dict(run.budgets.items()), held(run.budgets, now)
+    verdicts = {True: "holds", False: "BROKEN", None: "not measured"}
+    rows = [
+        (
+            f"{label} ({unit})",
+            *(
+                text.number(figure, digits, per=scale)
+                for figure in (budgets.get(name), run.measured_of(name), getattr(now, name))
+            ),
+            verdicts[holds[name]] if name in budgets else "no budget",
+        )
+        for name, (label, scale, unit, digits) in FIGURES.items()
+    ]
+    heads = ("", "budget", f"recorded on {run.board}", f"{now.source} {board}", "budget")
+    return Table(f"{run.architecture.id} measured again", heads, rows)
 
 
 _ACCURACY: tuple[Column[tuple[str, Evaluation]], ...] = (

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from harness.backbones import Architecture
 from harness.errors import BudgetsInfeasible, SearchError
-from harness.fit import save_fit
 from harness.search.choice.baselines import (
     evolved_architecture,
     random_architectures,
@@ -279,7 +278,6 @@ def _refine(
     constraint = replace(plan.constraint, cost_model=replace(cost_model, fit=after))
     grid = result.grid(cost_model.backbone, plan.dataset.input_shape)
     derived = derive(grid, constraint, result.logits, grow=plan.search.grow)
-    save_fit(after, plan.folder / "fit-refined.json")
     refinement = Refinement(
         asked=chosen,
         added=len(added),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from harness.backbones import Architecture
 from harness.errors import SearchError
+from harness.files import draft_of
 from harness.fit import Fingerprint
 from harness.results.record import Measurement
 from harness.search.choice.refine import LocalError
@@ -22,6 +24,9 @@ from harness.strict import from_json, to_json
 
 SCHEMA_VERSION = 2
 FILE = "search.json"
+MODEL = "model.tflite"
+SUMS = "SHA256SUMS"
+"""Hashes of what a run is made of, which `sha256sum -c` reads as well."""
 
 
 class Method(StrEnum):
@@ -155,11 +160,7 @@ class SearchRun:
     @property
     def holds(self) -> dict[str, bool | None]:
         """Return whether each budget that is set holds as measured; None: not measured."""
-        values = {name: self.measured_of(name) for name, _ in self.budgets.items()}
-        return {
-            name: None if (value := values[name]) is None else value <= limit
-            for name, limit in self.budgets.items()
-        }
+        return held(self.budgets, self.measured)
 
     def measured_of(self, budget: str) -> float | None:
         """Return the measured figure that a budget is about, None where there is none."""
@@ -169,6 +170,57 @@ class SearchRun:
     def to_json(self) -> dict[str, Any]:
         """Return every field by name, and `holds`."""
         return {**to_json(self), "holds": self.holds}
+
+
+def held(budgets: Budgets, measured: MeasuredCost | None) -> dict[str, bool | None]:
+    """Return whether each budget that is set holds as measured; None: not measured."""
+    values = {name: getattr(measured, name, None) for name, _ in budgets.items()}
+    return {
+        name: None if (value := values[name]) is None else value <= limit
+        for name, limit in budgets.items()
+    }
+
+
+def write_sums(folder: Path, names: Sequence[str]) -> None:
+    """Write the hashes of files of a run."""
+    lines = [f"{_sha256(folder / name)}  {name}\n" for name in names]
+    with draft_of(folder / SUMS, what="run", error=SearchError) as draft:
+        draft.write_text("".join(lines), encoding="utf-8")
+
+
+def check_sums(folder: Path) -> tuple[str, ...]:
+    """Return the files of a run whose hashes were checked.
+
+    Raises:
+        SearchError: Files are missing or are not what the run left, or it left no hashes.
+    """
+    again = "get the folder again from where the run was made, or run the search again"
+    try:
+        pairs = [line.split("  ", 1) for line in (folder / SUMS).read_text("utf-8").splitlines()]
+        listed = {name: known for known, name in pairs}
+    except (OSError, ValueError):
+        raise SearchError(
+            f"{folder / SUMS} cannot be read",
+            expected="the hashes that `harness search` leaves in the folder of a run",
+            fix=again,
+        ) from None
+    wrong = [name for name, known in listed.items() if _sha256(folder / name) != known]
+    wrong += [f"{name} (without a hash)" for name in (FILE, MODEL) if name not in listed]
+    if wrong:
+        raise SearchError(
+            f"not what the run left: {', '.join(wrong)}",
+            where=str(folder),
+            expected=f"the hashes in {SUMS}",
+            fix=again,
+        )
+    return tuple(listed)
+
+
+def _sha256(file: Path) -> str | None:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def read_run(path: Path) -> SearchRun:

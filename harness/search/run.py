@@ -16,16 +16,26 @@ from typing import Any
 from harness import __version__
 from harness.errors import SearchError
 from harness.files import draft_of
+from harness.fit import save_fit
 from harness.paths import git_revision
 from harness.search.choice.refine import require_rows
 from harness.search.methods import METHODS, Found
 from harness.search.plan import Measure, SearchPlan, Watcher, Work
-from harness.search.record import FILE, DataFacts, FitFacts, Measured, SearchRun, TrainingFacts
+from harness.search.record import (
+    FILE,
+    MODEL,
+    DataFacts,
+    FitFacts,
+    Measured,
+    SearchRun,
+    TrainingFacts,
+    write_sums,
+)
 from harness.search.training.evaluate import Evaluation, evaluate
 from harness.search.training.quantise import quantise
 
-MODEL = "model.tflite"
 FEATURES = "features.json"
+FIT = "fit.json"
 
 
 def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> SearchRun:
@@ -69,8 +79,10 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
     if measure is not None:
         with work.stage("verify"):
             measured = Measured.of_row(measure([model], "verify")[0])
+    save_fit(found.cost_model.fit, plan.folder / FIT)
     run = _record(plan, found, evaluation, measured, work.seconds)
     _write_json(plan.folder / FILE, run.to_json())
+    write_sums(plan.folder, (MODEL, FEATURES, FIT, FILE))
     return run
 
 

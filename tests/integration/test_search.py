@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -61,3 +62,21 @@ def test_a_search_on_digits_keeps_its_budgets_as_measured(harness: Harness) -> N
     assert proof["bit_exact"] and proof["source"] == "emulated"
     assert run["refinement"]["added"] == 2
     assert run["evaluation"]["test"]["accuracy"] > 0.3  # a tenth is chance
+
+    # The folder is all that another needs: here a copy elsewhere, without store, fit or data.
+    shutil.move(run["folder"], "sent")
+    shutil.rmtree("results")
+    again = harness("search", "verify", "sent", "--json")
+    assert again.code == 0, again.err
+    assert again.json()["measured"]["latency_us"] == proof["latency_us"]
+    assert again.json()["holds"] == {"latency_us": True, "sram_bytes": True, "flash_bytes": True}
+    slower = harness("search", "verify", "sent", "--station", "virtual-nucleo_l4r5zi")
+    holds = harness("search", "verify", "sent", "--board", "nucleo_l4r5zi", "--json").json()
+    assert holds["board"] == "nucleo_l4r5zi" and holds["measured"]["latency_us"] > 1000 * LATENCY_MS
+    assert slower.code == 1 and "BROKEN" in slower.out and "holds" in slower.out
+    model = Path("sent/model.tflite")
+    content = bytearray(model.read_bytes())
+    content[len(content) // 2] ^= 1
+    model.write_bytes(content)
+    refused = harness("search", "verify", "sent")
+    assert refused.code == 2 and "not what the run left: model.tflite" in refused.err

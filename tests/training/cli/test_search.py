@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,8 @@ def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(
     folder = Path("one")
     for name in ("search.json", "search.md", "model.tflite", "features.json", "architecture.png"):
         assert (folder / name).is_file()
+    subprocess.run(["sha256sum", "-c", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+    assert load_fit(folder / "fit.json") == load_fit(Path("results/demo/fit-demo.json"))
     assert (folder / "checkpoints" / "network").is_dir()
     assert "fit: results/demo/fit-demo.json" in found.err
     compared = ready("search", "compare", "one", "--out", "compared")
