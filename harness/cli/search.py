@@ -16,7 +16,6 @@ from harness.cli.output import note, print_json, print_ready_table, print_table
 from harness.cli.search_data import DataOptions
 from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from harness.paths import DEFAULT_STORE
-from harness.strict import to_json
 
 if TYPE_CHECKING:
     from harness.search.record import SearchRun
@@ -133,6 +132,7 @@ def rank(
     from harness.search.choice.ranking import save_ranking
     from harness.search.methods import rank as rank_networks
     from harness.search.plan import Work
+    from harness.strict import to_json
 
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
     method = setup.MethodOptions(baseline=None, candidates=1, like=None, refine=0)
@@ -177,6 +177,7 @@ def verify(
     from harness.cli.progress import SearchWatcher
     from harness.report.search import check_table
     from harness.search.record import MODEL, Measured, check_sums, held, read_run
+    from harness.strict import to_json
 
     checked = check_sums(folder)
     run = read_run(folder)
