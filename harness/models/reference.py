@@ -19,9 +19,11 @@ which one was used.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import util
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -152,15 +154,23 @@ def tflite_outputs(model: TFLiteModel, inputs: NDArray[np.int8]) -> NDArray[np.i
     """
     import numpy as np
 
-    def all_of_them(interpreter: Any) -> NDArray[np.int8]:
+    def outputs_of(interpreter: Any, part: NDArray[np.int8]) -> list[NDArray[np.int8]]:
         source = interpreter.get_input_details()[0]["index"]
         target = interpreter.get_output_details()[0]["index"]
         outputs = []
-        for sample in inputs:
+        for sample in part:
             interpreter.set_tensor(source, sample[None])
-            interpreter.invoke()
+            interpreter.invoke()  # without the interpreter lock of Python
             outputs.append(interpreter.get_tensor(target)[0])
-        return np.stack(outputs)
+        return outputs
+
+    def all_of_them(first: Any) -> NDArray[np.int8]:
+        # The reference kernels have no threads of their own.
+        parts = np.array_split(inputs, min(os.cpu_count() or 1, len(inputs)))
+        interpreters = [first, *(_tflite_interpreter_of(model) for _ in parts[1:])]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            found = list(pool.map(outputs_of, interpreters, parts))
+        return np.stack([output for part in found for output in part])
 
     return _with_tflite(model, all_of_them)
 
@@ -242,21 +252,22 @@ def _tflm_interpreter(model: TFLiteModel) -> Any:
 
 def _with_tflite(model: TFLiteModel, use: Callable[[Any], _T]) -> _T:
     """Return what `use` makes of an interpreter of `model` with reference kernels."""
-    interpreter_class, resolver = _tflite_interpreter()
-
-    def run() -> _T:
-        interpreter = interpreter_class(
-            model_content=model.content,
-            experimental_op_resolver_type=resolver.BUILTIN_REF,
-            num_threads=1,
-        )
-        interpreter.allocate_tensors()
-        return use(interpreter)
-
+    _tflite_interpreter()  # whether there is one, before stderr is captured
     with warnings.catch_warnings():
         # It advises to move to ai-edge-litert, which is used where it is installed.
         warnings.filterwarnings("ignore", message=r"(?s).*tf\.lite\.Interpreter is deprecated")
-        return _guarded("TensorFlow Lite", model, run)[0]
+        return _guarded("TensorFlow Lite", model, lambda: use(_tflite_interpreter_of(model)))[0]
+
+
+def _tflite_interpreter_of(model: TFLiteModel) -> Any:
+    interpreter_class, resolver = _tflite_interpreter()
+    interpreter = interpreter_class(
+        model_content=model.content,
+        experimental_op_resolver_type=resolver.BUILTIN_REF,
+        num_threads=1,
+    )
+    interpreter.allocate_tensors()
+    return interpreter
 
 
 def _tflite_interpreter() -> tuple[Any, Any]:
