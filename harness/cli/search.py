@@ -69,7 +69,8 @@ def run(
 ) -> None:
     """Search a network, train it, quantise it, measure it; write everything into one folder.
 
-    The same command run again continues where it was.
+    With several budgets of latency one supernet gives a network, and a folder, for each. The same
+    command run again continues where it was.
     """
     from harness.cli.progress import SearchWatcher
     from harness.report.search import write_search_page
@@ -79,28 +80,36 @@ def run(
     # Training may take the cores that converting leaves to a firmware build.
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
     with open_store(verify.db) as store:
-        plan = setup.make_plan(
+        plans = setup.make_plans(
             data.backbone(backbone), budgets, fit, training, method, data, store, out
         )
+        found = []
         try:
             with SearchWatcher() as watcher:
                 measure = None
                 if verify.wanted:
-                    model = plan.constraint.cost_model.fit
+                    model = plans[0].constraint.cost_model.fit
                     measure = setup.make_measure(model, verify, store, training.seed, watcher)
-                found = run_search(plan, measure, watcher)
-                page = write_search_page(found, plan.folder)
+                for plan in plans:
+                    one = run_search(plan, measure, watcher)
+                    found.append((one, plan.folder, write_search_page(one, plan.folder)))
         except KeyboardInterrupt:
             note(
-                f"interrupted: finished epochs and rows are kept in {plan.folder}; the same "
-                "command continues after them"
+                "interrupted: finished epochs and rows are kept in "
+                f"{', '.join(str(plan.folder) for plan in plans)}; the same command continues "
+                "after them"
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if json:
-        print_json({**found.to_json(), "folder": str(plan.folder), "page": str(page)})
+        records = [
+            {**one.to_json(), "folder": str(folder), "page": str(page)}
+            for one, folder, page in found
+        ]
+        print_json(records[0] if len(records) == 1 else {"runs": records})
     else:
-        _print(found, page)
-    if found.measured is not None and not all(found.holds.values()):
+        for one, _, page in found:
+            _print(one, page)
+    if any(one.measured is not None and not all(one.holds.values()) for one, _, _ in found):
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -137,7 +146,7 @@ def rank(
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
     method = setup.MethodOptions(baseline=None, candidates=1, like=None, refine=0)
     with open_store(db) as store:
-        plan = setup.make_plan(
+        plan, *_ = setup.make_plans(
             data.backbone(backbone), budgets, fit, training, method, data, store, out
         )
     plan.folder.mkdir(parents=True, exist_ok=True)

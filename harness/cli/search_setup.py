@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,27 +49,49 @@ class Baseline(StrEnum):
 class BudgetOptions:
     """Upper bounds."""
 
-    latency_ms: float | None = typer.Option(None, min=0, help="Budget of one inference.")
+    latency_ms: str | None = typer.Option(
+        None,
+        metavar="MS[,MS...]",
+        help="Budget of one inference. Several, separated by commas: a network for each, from one "
+        "supernet.",
+    )
     sram_kib: float | None = typer.Option(
         None, min=0, help="Budget of arena, static RAM and stack."
     )
     flash_kib: float | None = typer.Option(None, min=0, help="Budget of the whole image.")
 
-    def budgets(self) -> Budgets:
-        """Return the budgets; raise `ConfigError` if none is given."""
+    def budgets(self) -> tuple[Budgets, ...]:
+        """Return the budgets, the largest latency first; raise `ConfigError` if none is given."""
         from harness.search.cost.budgets import Budgets
 
-        found = Budgets(
-            latency_us=None if self.latency_ms is None else self.latency_ms * 1000,
-            sram_bytes=None if self.sram_kib is None else int(self.sram_kib * 1024),
-            flash_bytes=None if self.flash_kib is None else int(self.flash_kib * 1024),
+        found = tuple(
+            Budgets(
+                latency_us=None if latency is None else latency * 1000,
+                sram_bytes=None if self.sram_kib is None else int(self.sram_kib * 1024),
+                flash_bytes=None if self.flash_kib is None else int(self.flash_kib * 1024),
+            )
+            for latency in self._latencies()
         )
-        if not found.items():
+        if not found[0].items():
             raise ConfigError(
                 "no budget is given",
                 expected="one or more of --latency-ms, --sram-kib and --flash-kib",
             )
         return found
+
+    def _latencies(self) -> list[float] | list[None]:
+        if self.latency_ms is None:
+            return [None]
+        try:
+            found = {float(part) for part in self.latency_ms.split(",")}
+        except ValueError:
+            found = {math.nan}
+        if not all(math.isfinite(latency) and latency > 0 for latency in found):
+            raise ConfigError(
+                f"--latency-ms is '{self.latency_ms}'",
+                expected="milliseconds above 0, several separated by commas",
+            )
+        return sorted(found, reverse=True)
 
 
 @dataclass(frozen=True)
@@ -201,7 +224,7 @@ def choose_fit(options: FitOptions, backbone: str) -> tuple[Path, Fit]:
     )
 
 
-def make_plan(
+def make_plans(
     backbone: str,
     budgets: BudgetOptions,
     fitting: FitOptions,
@@ -210,18 +233,21 @@ def make_plan(
     data: DataOptions,
     store: Store,
     out: Path | None,
-) -> SearchPlan:
-    """Return the plan of a search; raise if options, data, fit or finished run cannot be used."""
+) -> tuple[SearchPlan, ...]:
+    """Return the plan of each budget of latency, the largest first.
+
+    Raises if options, data, fit or finished run cannot be used.
+    """
     from harness.backbones import get_backbone
     from harness.search.choice.refine import require_rows
     from harness.search.cost.cost_model import Constraint, CostModel, Margin
     from harness.search.plan import SearchPlan
-    from harness.search.record import read_run
+    from harness.search.record import Method, read_run
     from harness.search.supernet.options import SearchOptions
     from harness.search.training.augment import NO_AUGMENTATION
     from harness.search.training.options import TrainOptions
 
-    chosen, limits = method.method(), budgets.budgets()
+    chosen, (limits, *smaller) = method.method(), budgets.budgets()
     space = get_backbone(backbone)
     fit_file, fit = choose_fit(fitting, backbone)
     rows: tuple[Measurement, ...] = ()
@@ -231,11 +257,19 @@ def make_plan(
     dataset = data.load(space)
     space = space.with_classes(len(dataset.classes))
     board, seed = fit.fingerprint.board, training.seed
-    name = "-".join((backbone, dataset.name, board, limits.text(), chosen, f"seed{seed}"))
+
+    def folder(limits: Budgets) -> Path:
+        if out is not None:
+            return out / f"{(limits.latency_us or 0) / 1000:g}ms" if smaller else out
+        name = "-".join((backbone, dataset.name, board, limits.text(), chosen, f"seed{seed}"))
+        return Path("results/search") / re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
+
     varied = None if training.augment else NO_AUGMENTATION
-    return SearchPlan(
+    cost_model = CostModel.of(fit, space, margin=Margin(fitting.margin))
+    plan = SearchPlan(
         method=chosen,
-        constraint=Constraint(CostModel.of(fit, space, margin=Margin(fitting.margin)), limits),
+        constraint=Constraint(cost_model, limits),
+        also=tuple(Constraint(cost_model, one) for one in smaller),
         dataset=dataset,
         source=data.data,
         fit_file=fit_file,
@@ -260,8 +294,14 @@ def make_plan(
         candidates=method.candidates,
         training_seconds=read_run(method.like).training_seconds if method.like else None,
         refine=method.refine,
-        folder=out or Path("results/search") / re.sub(r"[^A-Za-z0-9_.-]+", "-", name),
+        folder=folder(limits),
     )
+    supernet = plan if chosen == Method.SEARCH else None
+    others = (
+        replace(plan, constraint=one, also=(), supernet=supernet, folder=folder(one.budgets))
+        for one in plan.also
+    )
+    return (plan, *others)
 
 
 def make_measure(
@@ -303,7 +343,6 @@ def measure_again(
     watcher: SearchWatcher,
 ) -> Measurement:
     """Return a new row of a model, measured as a fit's rows were, there or on another board."""
-    from dataclasses import replace
     from tempfile import TemporaryDirectory
 
     from harness.bench import load_bench

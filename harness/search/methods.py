@@ -20,7 +20,7 @@ from harness.search.cost.cost_model import Constraint, CostModel
 from harness.search.plan import Measure, SearchPlan, Work
 from harness.search.record import Candidate, Method, Refinement
 from harness.search.supernet.options import SearchResult
-from harness.search.supernet.search import learn, search
+from harness.search.supernet.search import Learned, learn, search
 from harness.search.training.evaluate import float_logits
 from harness.search.training.logs import tensorboard
 from harness.search.training.options import TrainOptions, TrainReport
@@ -47,14 +47,7 @@ class Found:
 def _search(work: Work) -> Found:
     plan = work.plan
     with work.stage("search"):
-        result = search(
-            plan.constraint,
-            plan.dataset,
-            plan.search,
-            on_epoch=work.watcher.searched,
-            checkpoint_dir=plan.folder / CHECKPOINTS,
-            log_dir=plan.folder / LOGS / "search",
-        )
+        result = search(_learn(work), plan.constraint)
     constraint, contenders, refinement = plan.constraint, list(result.finalists), None
     if plan.refine and work.measure is not None:
         with work.stage("refine"):
@@ -71,6 +64,19 @@ def _search(work: Work) -> Found:
         search=result,
         candidates=_candidates(tried, constraint.cost_model),
         refinement=refinement,
+    )
+
+
+def _learn(work: Work) -> Learned:
+    plan = work.plan.supernet or work.plan
+    return learn(
+        plan.constraint,
+        plan.dataset,
+        plan.search,
+        also=plan.also,
+        on_epoch=work.watcher.searched,
+        checkpoint_dir=plan.folder / CHECKPOINTS,
+        log_dir=plan.folder / LOGS / "search",
     )
 
 
@@ -164,14 +170,7 @@ def rank(work: Work, networks: int, seeds: int) -> Ranking:
             expected=f"{LEAST} or more networks, 1 or more epochs",
         )
     with work.stage("search"):
-        learned = learn(
-            plan.constraint,
-            plan.dataset,
-            plan.search,
-            on_epoch=work.watcher.searched,
-            checkpoint_dir=plan.folder / CHECKPOINTS,
-            log_dir=plan.folder / LOGS / "search",
-        )
+        learned = _learn(work)
     drawn = random_architectures(plan.constraint, plan.seed, networks, plan.dataset.input_shape)
     plain = replace(work, plan=replace(plan, distill=False))
     found = []

@@ -40,6 +40,10 @@ class SearchPlan:
     candidates: int = 8  # networks that the random baseline tries
     # What the random baseline may spend on training in all; each network gets an equal part
     training_seconds: float | None = None
+    # The plan whose supernet gives the network, where that is not this one: so one supernet gives
+    # networks for several budgets. `also` are the smaller ones that it is to serve.
+    supernet: SearchPlan | None = None
+    also: tuple[Constraint, ...] = ()
     refine: int = 0  # networks to measure near the optimum before the network is derived; 0: none
     folder: Path = field(default_factory=Path)  # where everything of the run goes
 

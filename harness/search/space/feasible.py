@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.backbones import WIDTH_STEP, Architecture
@@ -81,6 +81,7 @@ def search_grid(
     width_room: float = 1.5,
     width_floor: float = 0.25,
     width_step: int = WIDTH_STEP,
+    also: Sequence[Constraint] = (),
 ) -> Grid:
     """Return the choices of a search.
 
@@ -89,14 +90,15 @@ def search_grid(
     for networks that are wide in one place and starved everywhere else. Widths below
     `width_floor` of the largest that is left are dropped for the same reason (MicroNets searches
     10 % to 100 %), unless the budgets need less: then the floor is halved until they hold.
-    A decision has at most `width_choices` choices, on the grid of `width_step`.
+    A decision has at most `width_choices` choices, on the grid of `width_step`. Networks for the
+    smaller budgets of `also` are on the grid as well.
 
     Raises:
-        BudgetsInfeasible: No network meets the budgets.
+        BudgetsInfeasible: No network meets the budgets, or those of one of `also`.
         SearchError: The data does not suit the backbone.
     """
     grid = full_grid(constraint.backbone, input_shape, width_step)
-    smallest = smallest_feasible(grid, constraint)
+    smallest, *_ = [smallest_feasible(grid, one) for one in (constraint, *also)]
     scale = max((found.scale for found in uniform(constraint, input_shape)), default=0)
     caps: dict[Key, int] = {}
     for key, choices in grid.widths.items():
@@ -106,7 +108,8 @@ def search_grid(
     while width_floor > 0.01:
         chosen = thinned(grid, caps, width_choices, width_floor)
         try:
-            smallest_feasible(chosen, constraint)
+            for one in (constraint, *also):
+                smallest_feasible(chosen, one)
             return chosen
         except BudgetsInfeasible:
             width_floor /= 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ class Learned:
 
     training: SupernetTraining
     grid: Grid  # its choices
+    dataset: Dataset  # that it has seen
     options: SearchOptions  # with the augmentation that was used
     trajectory: tuple[EpochReport, ...]  # one report for each epoch
 
@@ -43,17 +44,34 @@ def learn(
     dataset: Dataset,
     options: SearchOptions = _DEFAULTS,
     *,
+    also: Sequence[Constraint] = (),
     on_epoch: Callable[[EpochReport], None] | None = None,
     checkpoint_dir: Path | None = None,
     log_dir: Path | None = None,
 ) -> Learned:
-    """Train the weights and decisions of a supernet: the arguments and errors are `search`'s."""
+    """Train a supernet's weights and decisions in turns.
+
+    Weights are trained on the training split and decisions on the validation split, which the
+    weights never see, one step each in turns, after epochs in which only weights are trained. Both
+    see inputs varied as for the final training. The same arguments give the same
+    result on one machine, interrupted or not.
+
+    Args:
+        also: Smaller budgets that networks are to be derived for.
+        on_epoch: Called after every epoch; of a resumed search only the new ones.
+        checkpoint_dir: Where to save the state after every epoch, and to continue from.
+
+    Raises:
+        BudgetsInfeasible: No network meets the budgets; raised before anything is trained.
+        SearchError: The data does not suit the backbone, a checkpoint is of another search, or
+            the loss is not finite.
+    """
     backbone, shape = constraint.backbone, dataset.input_shape
     check_classes(backbone, dataset)
     grid = search_grid(
         constraint, shape,
         width_choices=options.width_choices, width_room=options.width_room,
-        width_floor=options.width_floor,
+        width_floor=options.width_floor, also=also,
     )  # fmt: skip
     varied = options.augmentation or for_features(dataset.features, shape)
     options = replace(options, augmentation=varied)
@@ -78,38 +96,18 @@ def learn(
             folder=checkpoint_dir,
             on_epoch=told,
         )
-    return Learned(training, grid, options, trajectory)
+    return Learned(training, grid, dataset, options, trajectory)
 
 
-def search(
-    constraint: Constraint,
-    dataset: Dataset,
-    options: SearchOptions = _DEFAULTS,
-    *,
-    on_epoch: Callable[[EpochReport], None] | None = None,
-    checkpoint_dir: Path | None = None,
-    log_dir: Path | None = None,
-) -> SearchResult:
-    """Search the network that is most accurate within the budgets.
+def search(learned: Learned, constraint: Constraint) -> SearchResult:
+    """Derive the network that is most accurate within the budgets of `constraint`.
 
-    Weights are trained on the training split and decisions on the validation split, which the
-    weights never see, one step each in turns, after epochs in which only weights are trained. Both
-    see inputs varied as for the final training. The same arguments give the same
-    result on one machine, interrupted or not.
-
-    Args:
-        on_epoch: Called after every epoch; of a resumed search only the new ones.
-        checkpoint_dir: Where to save the state after every epoch, and to continue from.
+    They may be smaller than those that the supernet has learned under: one supernet gives networks
+    for several budgets.
 
     Raises:
-        BudgetsInfeasible: No network meets the budgets; raised before anything is trained.
-        SearchError: The data does not suit the backbone, a checkpoint is of another search, or
-            the loss is not finite.
+        BudgetsInfeasible: No network of the supernet meets the budgets.
     """
-    learned = learn(
-        constraint, dataset, options,
-        on_epoch=on_epoch, checkpoint_dir=checkpoint_dir, log_dir=log_dir,
-    )  # fmt: skip
     training, grid, options = learned.training, learned.grid, learned.options
     started = time.perf_counter()
     ranked = _ranked(training, grid, constraint, options)
@@ -128,7 +126,7 @@ def search(
         trajectory=learned.trajectory,
         logits=training.logits(),
         choices={width_name(key): widths for key, widths in grid.widths.items()},
-        dataset_fingerprint=dataset.fingerprint,
+        dataset_fingerprint=learned.dataset.fingerprint,
         seconds=sum(report.seconds for report in learned.trajectory)
         + time.perf_counter()
         - started,

@@ -216,3 +216,24 @@ def test_a_ranking_reuses_the_supernet_of_the_search(ready: Harness) -> None:
     assert (Path("ranked") / "checkpoints" / "search-state.npz").is_file()
     few = ready("search", "rank", *words[1:], "--trial-epochs", 0)
     assert few.code == 2 and "trained for 0 epochs" in few.err
+
+
+def test_one_supernet_gives_a_network_for_each_latency(ready: Harness) -> None:
+    words = arguments("--epochs", 2, "--trial-epochs", 0, "--out", "front", "--json")
+    words[words.index("--latency-ms") + 1] = "18,30"
+    found = ready(*words)
+    assert found.code == 0, found.err
+    large, small = found.json()["runs"]
+    assert (large["folder"], small["folder"]) == ("front/30ms", "front/18ms")
+    assert small["predicted"]["latency_us"] <= 18_000 < large["predicted"]["latency_us"] <= 30_000
+    assert small["search"]["trajectory"] == large["search"]["trajectory"]  # learned once
+    assert not Path("front/18ms/checkpoints/search-state.npz").exists()
+    compared = ready("search", "compare", "front", "--out", "compared")
+    assert compared.code == 0, compared.err
+    words[words.index("--latency-ms") + 1] = "0.1,30"
+    refused = ready(*words)
+    assert refused.code == 2 and "smallest feasible" in refused.err  # before anything is trained
+    for text in ("15,x", "0", "-3,5"):
+        words[words.index("--latency-ms") + 1] = text
+        refused = ready(*words)
+        assert refused.code == 2 and f"--latency-ms is '{text}'" in refused.err

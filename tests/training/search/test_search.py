@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from harness.search.choice.derive import derive
 from harness.search.cost.budgets import Budgets
 from harness.search.cost.cost_model import Constraint, CostModel
 from harness.search.supernet.options import EpochReport, SearchOptions, SearchResult
-from harness.search.supernet.search import search
+from harness.search.supernet.search import learn, search
 from harness.search.training.checkpoint import FILE
 from harness.strict import from_json, to_json
 from support.fits import cost_model_for
@@ -24,6 +25,13 @@ BUDGETS = Budgets(26_000, 20 * 1024, 48 * 1024)
 QUICK = SearchOptions(
     epochs=6, warmup_epochs=2, batch_size=30, learning_rate=0.015, width_choices=4, candidates=4
 )
+
+
+def searched(
+    constraint: Constraint, dataset: Dataset, options: SearchOptions = QUICK, **more: Any
+) -> SearchResult:
+    """Learn and derive under the same budgets."""
+    return search(learn(constraint, dataset, options, **more), constraint)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +52,7 @@ def whole(
         if report.epoch == QUICK.epochs - 1:
             shutil.copytree(folder / "state", folder / "killed")
 
-    result = search(
+    result = searched(
         Constraint(model, BUDGETS), some_digits, QUICK,
         on_epoch=told, checkpoint_dir=folder / "state", log_dir=folder / "logs",
     )  # fmt: skip
@@ -88,7 +96,7 @@ def test_resumed_is_uninterrupted(
     expected, _, _, killed = whole
 
     def run(told: Callable[[EpochReport], None], budgets: Budgets = BUDGETS) -> SearchResult:
-        return search(
+        return searched(
             Constraint(model, budgets), some_digits, QUICK,
             on_epoch=told, checkpoint_dir=killed,
         )  # fmt: skip
@@ -125,7 +133,7 @@ def test_the_same_seed_gives_the_same_search(
             raise Enough
 
     with pytest.raises(Enough):
-        search(Constraint(model, BUDGETS), some_digits, QUICK, on_epoch=told)
+        searched(Constraint(model, BUDGETS), some_digits, QUICK, on_epoch=told)
     assert len(again) == QUICK.warmup_epochs + 1
     assert again == [_timeless(report) for report in whole[1][: len(again)]]
 
@@ -140,7 +148,7 @@ def test_what_cannot_be_searched_is_said_before_anything_is_learned(
     def run(
         model: CostModel = model, budgets: Budgets = BUDGETS, data: Dataset = some_digits
     ) -> SearchResult:
-        return search(Constraint(model, budgets), data)
+        return searched(Constraint(model, budgets), data)
 
     with pytest.raises(BudgetsInfeasible, match="no ds_cnn_kws network"):
         run(budgets=Budgets(latency_us=5_000))
@@ -166,4 +174,4 @@ def test_an_option_out_of_range_is_refused(name: str, value: float) -> None:
 def test_a_loss_that_is_no_number_stops_the_search(model: CostModel, some_digits: Dataset) -> None:
     options = replace(QUICK, epochs=2, warmup_epochs=1, learning_rate=1e30)
     with pytest.raises(SearchError, match="the loss is"):
-        search(Constraint(model, BUDGETS), some_digits, options)
+        searched(Constraint(model, BUDGETS), some_digits, options)
