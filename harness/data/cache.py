@@ -47,7 +47,7 @@ def cached_arrays(key: str, make: Callable[[], Mapping[str, NDArray[Any]]]) -> d
     arrays = dict(make())
     try:
         with draft_of(file) as draft, draft.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
+            np.savez(stream, **arrays)  # type: ignore[arg-type]  # numpy's stub
     except OSError as failure:
         _LOG.warning("%s cannot be kept: %s", file, failure)
     return arrays

@@ -211,7 +211,8 @@ def _predictor(line: LinearModel) -> Predict:
 
 
 def _line(x: Array, y: Array, target: str, feature: str) -> LinearModel:
-    from scipy.special import stdtrit  # type: ignore[import-untyped]  # ships no types
+    from scipy.stats import t as student  # type: ignore[import-untyped]  # ships no types
+    from sklearn.linear_model import LinearRegression
 
     sizes = len(np.unique(x))
     if sizes < 2 or len(x) < 3:
@@ -220,10 +221,10 @@ def _line(x: Array, y: Array, target: str, feature: str) -> LinearModel:
             expected="at least two values in three rows",
             fix="measure networks of different sizes",
         )
-    # Ops of 10^6 to 10^8: centred, so that no digits are lost beside the intercept.
-    mean = x.mean()
-    slope = float(np.linalg.lstsq((x - mean)[:, np.newaxis], y - y.mean(), rcond=None)[0][0])
-    intercept = float(y.mean() - slope * mean)
+    # Ops of 10^6 to 10^8 beside an intercept: scaled, so that no digits are lost.
+    scale = float(x.max())
+    regression = LinearRegression().fit((x / scale).reshape(-1, 1), y)
+    slope, intercept = float(regression.coef_[0]) / scale, float(regression.intercept_)
     freedom = len(x) - 2
     return LinearModel(
         target=target,
@@ -234,9 +235,9 @@ def _line(x: Array, y: Array, target: str, feature: str) -> LinearModel:
         n=len(x),
         feature_min=float(x.min()),
         feature_max=float(x.max()),
-        feature_mean=float(mean),
-        feature_sxx=float(((x - mean) ** 2).sum()),
+        feature_mean=float(x.mean()),
+        feature_sxx=float(((x - x.mean()) ** 2).sum()),
         level=LEVEL,
-        t_quantile=float(stdtrit(freedom, 0.5 + LEVEL / 2)),
+        t_quantile=float(student.ppf(0.5 + LEVEL / 2, freedom)),
         train=Metrics(n=0, architectures=0),  # until it is scored
     )

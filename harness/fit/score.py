@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from heapq import heapreplace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -51,17 +50,11 @@ class Split:
 
     @cached_property
     def _folds(self) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
-        # The folds of scikit-learn's GroupKFold, which takes longer to import than to fit them: the
-        # largest group first, each to the fold with the fewest rows.
-        _, index, sizes = np.unique(self.groups[~self.out], return_inverse=True, return_counts=True)
-        filled = [(0, number) for number in range(min(FOLDS, len(sizes)))]
-        fold_of = np.empty_like(sizes)
-        for group in np.argsort(sizes, kind="stable")[::-1]:
-            rows, number = filled[0]
-            heapreplace(filled, (rows + sizes[group], number))
-            fold_of[group] = number
-        fold = fold_of[index]
-        return [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(len(filled))]
+        from sklearn.model_selection import GroupKFold
+
+        groups = self.groups[~self.out]
+        folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
+        return list(folds.split(groups, groups=groups))
 
 
 def score(predicted: Array, half: Array, y: Array, groups: npt.NDArray[Any]) -> Metrics:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache
 from statistics import median
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -306,7 +305,6 @@ def summarise_cycles(
     return median_us, ordered[rank] * 1e6 / clock_hz, ordered[n - 1 - rank] * 1e6 / clock_hz
 
 
-@cache
 def _interval_rank(n: int, confidence: float) -> int:
     """Return the largest rank r (from 0) whose pair (r, n-1-r) covers the median."""
     tail = 0.0

@@ -29,9 +29,6 @@ class SearchOptions:
     batch_size: int = 64  # of both kinds of steps
     learning_rate: float = 2e-3  # of the weights (Adam), with a cosine decay to a hundredth
     architecture_learning_rate: float = 0.03  # of the decisions (Adam)
-    # Whether weights learn from single networks, one drawn for each step, as they are compared at
-    # the end; else from the relaxed mixtures that decisions learn from
-    discrete: bool = False
     architecture_every: int = 1  # weight steps for each architecture step
     temperature_start: float = 4.0  # of the Gumbel-softmax, until warm-up is over
     temperature_end: float = 0.3  # at the last epoch; the decay is exponential

@@ -173,11 +173,6 @@ class SupernetTraining:
     def _train_weights(self, x: Any, y: Any, temperature: Any, seed: Any) -> tuple[Any, Any]:
         variables = self._net.network_variables
         weights, varied = self._sample(temperature, seed), self._augment(x, seed)
-        if self._options.discrete:
-            weights = {
-                name: tf.one_hot(tf.argmax(value), value.shape[0])
-                for name, value in weights.items()
-            }
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([variable.value for variable in variables])
             loss, accuracy = _loss(self._net(varied, weights, training=True), y)

@@ -94,33 +94,6 @@ def test_the_interval_is_the_textbook_one() -> None:
     assert fit.latency.holdout is None and fit.holdout_keys == ()
 
 
-def test_line_and_folds_are_those_of_scikit_learn() -> None:
-    import numpy as np
-    from sklearn.linear_model import LinearRegression
-    from sklearn.model_selection import GroupKFold
-
-    from harness.fit.score import FOLDS, Split
-
-    rows = rows_on_a_line(60)
-    line = fit_rows(rows, holdout_share=0).latency
-    x = np.array([[row.ops] for row in rows], dtype=float)
-    expected = LinearRegression().fit(x, np.array([row.latency_us for row in rows]))
-    assert line.slope == pytest.approx(expected.coef_[0], rel=1e-12)
-    assert line.intercept == pytest.approx(expected.intercept_, rel=1e-12)
-
-    chance = np.random.default_rng(0)
-    for groups in (2, 7, 50):
-        ids = [f"network {number}" for number in chance.integers(0, groups, 200)]
-        out = chance.random(200) < 0.2
-        split = Split(ids, out)
-        kept = split.groups[~out]
-        number = min(FOLDS, len(np.unique(kept)))
-        for mine, theirs in zip(
-            split._folds, GroupKFold(number).split(kept, groups=kept), strict=True
-        ):
-            assert [part.tolist() for part in mine] == [part.tolist() for part in theirs]
-
-
 def test_a_prediction_is_never_below_zero_and_refuses_nonsense() -> None:
     fit = fit_rows(rows_on_a_line(intercept=0.0, noise=0.2))
     assert fit.predict(0).low == 0.0
