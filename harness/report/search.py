@@ -15,6 +15,7 @@ from harness.search.record import Candidate, Measured, Method, Refinement, Searc
 from harness.search.training.evaluate import Evaluation
 
 PAGE = "search.md"
+_VERDICTS = {True: "holds", False: "BROKEN", None: "not measured"}  # of a budget
 _METHODS = {
     Method.SEARCH: "differentiable search (DNAS)",
     Method.RANDOM: "best of random networks",
@@ -83,7 +84,6 @@ def error_pct(run: SearchRun, budget: str) -> float | None:
 def cost_table(run: SearchRun, name: str = "Cost") -> Table:
     """Return a line for latency, SRAM and flash: budget, bound, predicted, measured, verdict."""
     bounds, budgets = run.predicted.bounds(), dict(run.budgets.items())
-    verdicts = {True: "holds", False: "BROKEN", None: "not measured"}
     rows = []
     for budget, (label, scale, unit, digits) in FIGURES.items():
         predicted, measured = getattr(run.predicted, budget), run.measured_of(budget)
@@ -94,7 +94,7 @@ def cost_table(run: SearchRun, name: str = "Cost") -> Table:
                 f"{label} ({unit})",
                 *(text.number(figure, digits, per=scale) for figure in figures),
                 text.number(off, 1, sign=True, unit=" %"),
-                verdicts[run.holds[budget]] if budget in budgets else "no budget",
+                _VERDICTS[run.holds[budget]] if budget in budgets else "no budget",
             )
         )
     verb = text.verb(run.measured.source) if run.measured else "measured"
@@ -105,7 +105,6 @@ def cost_table(run: SearchRun, name: str = "Cost") -> Table:
 def check_table(run: SearchRun, now: Measured, board: str) -> Table:
     """Return a line for latency, SRAM and flash: budget, as recorded, as measured now, verdict."""
     budgets, holds = dict(run.budgets.items()), held(run.budgets, now)
-    verdicts = {True: "holds", False: "BROKEN", None: "not measured"}
     rows = [
         (
             f"{label} ({unit})",
@@ -113,7 +112,7 @@ def check_table(run: SearchRun, now: Measured, board: str) -> Table:
                 text.number(figure, digits, per=scale)
                 for figure in (budgets.get(name), run.measured_of(name), getattr(now, name))
             ),
-            verdicts[holds[name]] if name in budgets else "no budget",
+            _VERDICTS[holds[name]] if name in budgets else "no budget",
         )
         for name, (label, scale, unit, digits) in FIGURES.items()
     ]

@@ -20,9 +20,9 @@ from harness.data.dataset import Dataset, assemble, listed, resize
 from harness.data.divide import SplitName
 from harness.data.features import SoundFeatures
 from harness.data.recordings import Recording, Recordings, find_recordings
-from harness.data.sounds import SoundOptions, load_recordings, normalised
+from harness.data.sounds import normalised
 from harness.data.subset import thin
-from harness.data.tasks.task import Request, division
+from harness.data.tasks.task import Request, division, load_sounds
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def load(request: Request) -> Dataset | None:
         return _spectra(request, folder / _ARCHIVE)
     motors = [path for path in sorted(folder.glob("*.wav")) if _MOTOR.match(path.name)]
     if motors:
-        return _sounds(request, _motors(motors), "motors, by name")
+        return load_sounds(request, _motors(motors), FEATURES, "ad", "motors, by name")
     names = {path.name for path in folder.iterdir() if path.is_dir()}
     if "train" not in names and "test" not in names:
         types = sorted(
@@ -92,27 +92,10 @@ def load(request: Request) -> Dataset | None:
     found = find_recordings(folder, None, ())
     if found.convention != "machines":
         raise DataError("files have other names", where=str(folder), expected=LAYOUTS)
-    return _sounds(request, found, "DCASE 2020 task 2")
+    return load_sounds(request, found, FEATURES, "ad", "DCASE 2020 task 2")
 
 
 _PARTS = ("train", "test")
-
-
-def _sounds(request: Request, found: Recordings, layout: str) -> Dataset:
-    options = SoundOptions(
-        sample_rate_hz=FEATURES.sample_rate_hz,
-        features=FEATURES,
-        train_samples=request.train_samples,
-        about={"task": "ad", "layout": layout},
-    )
-    return load_recordings(
-        found,
-        request.folder,
-        request.input_shape,
-        options,
-        request.on_progress,
-        name=request.name,
-    )
 
 
 def hold_out(

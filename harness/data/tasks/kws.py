@@ -30,9 +30,9 @@ from harness.data.recordings import (
     Recordings,
     find_recordings,
 )
-from harness.data.sounds import SoundOptions, load_recordings, normalised
+from harness.data.sounds import normalised
 from harness.data.subset import thin
-from harness.data.tasks.task import Request, division
+from harness.data.tasks.task import Request, division, load_sounds
 from harness.errors import DataError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def load(request: Request) -> Dataset | None:
         return _pictures(request, archives)
     if (folder / _INDEX).is_file():
         found = _indexed(folder)
-        return _sounds(request, found, "index")
+        return load_sounds(request, found, FEATURES, "kws", "index")
     has_words = any((folder / word).is_dir() for word in SPEECH_COMMANDS_WORDS)
     if not has_words and not any((folder / name).is_file() for name in _LISTS):
         return None
@@ -93,7 +93,9 @@ def load(request: Request) -> Dataset | None:
             f"{NOISE_FOLDER}, {' and '.join(_LISTS)}",
             fix="unpack the whole data set",
         )
-    return _sounds(request, find_recordings(folder, None, ()), "Speech Commands")
+    return load_sounds(
+        request, find_recordings(folder, None, ()), FEATURES, "kws", "Speech Commands"
+    )
 
 
 def grey_to_ln(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -110,23 +112,6 @@ def mfcc_of(log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
 
     cosines: NDArray[np.float32] = dct(log_mel, type=2, axis=-1)[..., : FEATURES.bins]
     return cosines / np.float32((2 * log_mel.shape[-1]) ** 0.5)
-
-
-def _sounds(request: Request, found: Recordings, layout: str) -> Dataset:
-    options = SoundOptions(
-        sample_rate_hz=FEATURES.sample_rate_hz,
-        features=FEATURES,
-        train_samples=request.train_samples,
-        about={"task": "kws", "layout": layout},
-    )
-    return load_recordings(
-        found,
-        request.folder,
-        request.input_shape,
-        options,
-        request.on_progress,
-        name=request.name,
-    )
 
 
 def _indexed(folder: Path) -> Recordings:

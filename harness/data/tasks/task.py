@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.dataset import Dataset
+from harness.data.features import SoundFeatures
 from harness.data.metrics import Metric
+from harness.data.recordings import Recordings
+from harness.data.sounds import SoundOptions, load_recordings
 from harness.errors import DataError
 
 Progress = Callable[[int, int], None]
@@ -55,6 +58,26 @@ class Task:
                 if self.has_images
                 else f"{height}×{width}×{channels}: its features have one size",
             )
+
+
+def load_sounds(
+    request: Request, found: Recordings, features: SoundFeatures, task: str, layout: str
+) -> Dataset:
+    """Load recordings with the features of a task."""
+    options = SoundOptions(
+        sample_rate_hz=features.sample_rate_hz,
+        features=features,
+        train_samples=request.train_samples,
+        about={"task": task, "layout": layout},
+    )
+    return load_recordings(
+        found,
+        request.folder,
+        request.input_shape,
+        options,
+        request.on_progress,
+        name=request.name,
+    )
 
 
 def division(task: str, layout: str, by: str, **more: Any) -> Mapping[str, Any]:
