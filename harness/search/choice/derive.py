@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.backbones import Architecture
+from harness.backbones.skeleton import width_name
 from harness.search.cost.budgets import PredictedCost
 from harness.search.cost.cost_model import Constraint
 from harness.search.space.feasible import smallest_feasible
 from harness.search.space.grid import Grid, Point
-from harness.search.space.skeleton import width_name
 
 Logits = Mapping[str, Sequence[float]]
 """Logits of each decision's options, by the decision's name."""

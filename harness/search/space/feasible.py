@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from harness.backbones import WIDTH_STEP, Architecture
 from harness.backbones.layers import Shape
+from harness.backbones.skeleton import Key, width_name
 from harness.backbones.space import FULL_SCALE
 from harness.errors import BudgetsInfeasible
 from harness.search.cost.budgets import FIGURES, show
 from harness.search.cost.cost_model import Constraint, Margin
 from harness.search.space.grid import Grid, Point, full_grid, thinned
-from harness.search.space.skeleton import Key, search_space, width_name
+from harness.search.space.skeleton import search_space
 
 
 @dataclass(frozen=True, slots=True)

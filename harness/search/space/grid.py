@@ -9,8 +9,9 @@ from itertools import product
 
 from harness.backbones import Architecture, Backbone
 from harness.backbones.layers import Shape
+from harness.backbones.skeleton import Key, Skeleton, SuperBlock
 from harness.errors import BackboneError, SearchError
-from harness.search.space.skeleton import Key, Skeleton, SuperBlock, skeleton_of
+from harness.search.space.skeleton import skeleton_of
 
 
 @dataclass(frozen=True, slots=True)

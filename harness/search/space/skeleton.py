@@ -4,25 +4,9 @@ from __future__ import annotations
 
 from harness.backbones import Backbone
 from harness.backbones.layers import Shape
-from harness.backbones.skeleton import (
-    Key,
-    Skeleton,
-    SuperBlock,
-    SuperConv,
-    width_name,
-)
+from harness.backbones.skeleton import Skeleton
 from harness.backbones.space import SearchSpace
 from harness.errors import BackboneError, SearchError
-
-__all__ = [
-    "Key",
-    "Skeleton",
-    "SuperBlock",
-    "SuperConv",
-    "search_space",
-    "skeleton_of",
-    "width_name",
-]
 
 
 def search_space(backbone: Backbone) -> SearchSpace:

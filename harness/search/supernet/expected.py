@@ -14,10 +14,10 @@ from typing import Any
 
 from keras import ops
 
+from harness.backbones.skeleton import SuperBlock, SuperConv, width_name
 from harness.fit.features import ALIGNMENT, FEATURES
 from harness.search.cost.counts import Counts
 from harness.search.space.grid import Grid
-from harness.search.space.skeleton import SuperBlock, SuperConv, width_name
 from harness.search.supernet.decisions import agreement, padded
 
 

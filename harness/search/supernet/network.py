@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from harness.backbones import Architecture
 from harness.backbones.draw import Draw, key_of
+from harness.backbones.skeleton import SuperBlock, SuperConv, width_name
 from harness.search.space.grid import Grid
-from harness.search.space.skeleton import SuperBlock, SuperConv, width_name
 from harness.search.supernet.decisions import Branch, Choice, Mask, Width, agreement, padded
 
 _BATCH_NORM_EPSILON = 1e-3  # as in the networks that backbones build

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from harness.backbones import Architecture, Backbone
 from harness.backbones.layers import Shape
+from harness.backbones.skeleton import width_name
 from harness.search.cost.budgets import Budgets, PredictedCost
 from harness.search.space.grid import Grid
-from harness.search.space.skeleton import skeleton_of, width_name
+from harness.search.space.skeleton import skeleton_of
 from harness.search.training.augment import Augmentation
 from harness.search.training.options import Report, check_options
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.backbones.skeleton import width_name
 from harness.data import Dataset
 from harness.search.choice.derive import Derived, derive
 from harness.search.cost.budgets import FIGURES
 from harness.search.cost.cost_model import Constraint
 from harness.search.space.feasible import search_grid
 from harness.search.space.grid import Grid
-from harness.search.space.skeleton import width_name
 from harness.search.supernet.options import EpochReport, SearchOptions, SearchResult
 from harness.search.training.augment import for_features
 from harness.search.training.checkpoint import run_epochs

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.backbones import backbone_names, get_backbone
+from harness.backbones.skeleton import width_name
 from harness.fit.features import FEATURES
 from harness.search.cost.counts import Counts, counts_of
 from harness.search.space.grid import Grid, Point, full_grid
-from harness.search.space.skeleton import width_name
 from harness.search.supernet.expected import expected_counts
 from harness.search.supernet.network import Supernet
 
