@@ -238,8 +238,7 @@ def _hand_designed(plan: SearchPlan, constraint: Constraint) -> Architecture | N
 def _train(work: Work, architecture: Architecture, options: TrainOptions, name: str) -> Trained:
     plan = work.plan
     if plan.distill:
-        doubled = replace(plan.constraint, budgets=plan.constraint.budgets.times(2))
-        teacher = uniform_architecture(doubled, plan.dataset.input_shape)
+        teacher = uniform_architecture(plan.constraint.times(2), plan.dataset.input_shape)
         options = replace(options, distill_from=teacher)
     logs = plan.folder / LOGS / f"train-{name}"
     with work.stage(f"train {name}", "train"), tensorboard(logs) as log:

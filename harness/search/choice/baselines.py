@@ -84,7 +84,7 @@ def evolved_architecture(
         if children:
             return draw.choice(children)
     raise SearchError(
-        f"every neighbour of a network within {constraint.budgets.text()} has been tried",
+        f"every neighbour of a network within {constraint.text()} has been tried",
         expected=f"more than the {len(tried)} networks tried so far",
         fix="fewer candidates, or larger budgets",
     )

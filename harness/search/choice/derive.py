@@ -23,7 +23,7 @@ class Derived:
 
     argmax: Architecture  # the likeliest option everywhere, whatever it costs
     architecture: Architecture  # the network that meets the budgets
-    predicted: PredictedCost  # of `architecture`
+    predicted: PredictedCost  # of `architecture`, on the (first) board
     shrunk: int  # steps that were taken to meet the budgets
     grown: int  # steps that were taken to use what was left of them
 
@@ -32,7 +32,7 @@ class Derived:
 class _State:
     point: Point
     architecture: Architecture
-    cost: PredictedCost
+    costs: tuple[PredictedCost, ...]  # on each board
 
 
 def derive(grid: Grid, constraint: Constraint, logits: Logits, *, grow: bool = True) -> Derived:
@@ -49,24 +49,23 @@ def derive(grid: Grid, constraint: Constraint, logits: Logits, *, grow: bool = T
     state = chooser.start()
     argmax = state.architecture
     shrunk = grown = 0
-    while state.cost.broken(constraint.budgets):
+    while not constraint.meets(state.costs):
         smaller = chooser.shrink(state)
         if smaller is None:  # a corner with nothing left to shrink
             network = grid.network(last)
-            state = _State(last, network, constraint.cost_model.predict(network))
+            state = _State(last, network, constraint.predict(network))
             break
         state, shrunk = smaller, shrunk + 1
     while grow and (larger := chooser.grow(state)) is not None:
         state, grown = larger, grown + 1
-    return Derived(argmax, state.architecture, state.cost, shrunk, grown)
+    return Derived(argmax, state.architecture, state.costs[0], shrunk, grown)
 
 
 class _Chooser:
     """Weigh the moves from one point to its neighbours."""
 
     def __init__(self, grid: Grid, constraint: Constraint, logits: Logits) -> None:
-        self._grid, self._budgets = grid, constraint.budgets
-        self._predict = constraint.cost_model.predict
+        self._grid, self._constraint = grid, constraint
         self._log = {key: _log_softmax(logits[width_name(key)]) for key in grid.widths}
         self._log_gate = {block.index: _log_softmax(logits[block.gate]) for block in grid.optional}
 
@@ -92,11 +91,13 @@ class _Chooser:
     def state(self, point: Point) -> _State | None:
         """Return a point with its network and cost, None where it is no network."""
         network = self._grid.architecture(point)
-        return None if network is None else _State(point, network, self._predict(network))
+        return (
+            None if network is None else _State(point, network, self._constraint.predict(network))
+        )
 
     def shrink(self, state: _State) -> _State | None:
         """Return the neighbour that is cheapest to lose for what it saves, None without any."""
-        excess, size = self._excess(state.cost), self._size(state)
+        excess, size = self._constraint.excess(state.costs), self._size(state)
         best: tuple[bool, float] | None = None
         chosen = None
         for point in self._neighbours(state.point, -1):
@@ -104,7 +105,7 @@ class _Chooser:
             if smaller is None:
                 continue
             lost = max(0.0, self._likelihood(state.point) - self._likelihood(point))
-            saved = excess - self._excess(smaller.cost)
+            saved = excess - self._constraint.excess(smaller.costs)
             less = size - self._size(smaller)
             if saved <= 1e-12 and less <= 1e-12:
                 continue
@@ -124,7 +125,9 @@ class _Chooser:
             if gain <= best:
                 continue
             larger = self.state(point)
-            if larger and larger.cost.meets(self._budgets) and larger.cost.ops > state.cost.ops:
+            if larger is None or larger.costs[0].ops <= state.costs[0].ops:
+                continue
+            if self._constraint.meets(larger.costs):
                 best, chosen = gain, larger
         return chosen
 
@@ -146,13 +149,6 @@ class _Chooser:
                 log = self._log[key]
                 total += log[choices.index(point.widths[key])] - max(log)
         return total
-
-    def _excess(self, cost: PredictedCost) -> float:
-        bounds = cost.bounds()
-        return sum(
-            max(0.0, (bounds[name] or math.inf) / limit - 1)
-            for name, limit in self._budgets.items()
-        )
 
     def _size(self, state: _State) -> float:
         cost = self._grid.backbone.cost(state.architecture)

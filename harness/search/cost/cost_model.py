@@ -7,14 +7,15 @@ that the derived network is checked with.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from harness.backbones import Architecture, Backbone
 from harness.errors import FitError, SearchError
 from harness.fit import Fit, LinearModel
-from harness.search.cost.budgets import Budgets, PredictedCost
+from harness.search.cost.budgets import FIGURES, Budgets, PredictedCost
 from harness.search.cost.counts import Counts, counts_of
 
 
@@ -120,7 +121,7 @@ class CostModel:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """Budgets, and the cost model that predicts whether a network keeps them.
+    """Budgets, and the cost model that predicts whether a network keeps them: on every board.
 
     Raises:
         FitError: The fit has no model for one of the budgets.
@@ -129,6 +130,7 @@ class Constraint:
 
     cost_model: CostModel
     budgets: Budgets
+    others: tuple[Self, ...] = ()  # what has to hold on further boards as well, each alone
 
     def __post_init__(self) -> None:
         fit = self.cost_model.fit
@@ -149,9 +151,74 @@ class Constraint:
         """Return the search space."""
         return self.cost_model.backbone
 
+    @property
+    def board(self) -> str:
+        """Return the (first) board."""
+        return self.cost_model.fit.fingerprint.board
+
+    @property
+    def boards(self) -> tuple[Self, ...]:
+        """Return this, for the first board, and those of the further boards."""
+        return (self, *self.others)
+
+    @classmethod
+    def on_all(cls, boards: Sequence[Self]) -> Self:
+        """Return the constraint that holds where those of every board hold."""
+        first, *others = boards
+        return replace(first, others=tuple(others))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the budgets that are set on any board."""
+        found = {name for one in self.boards for name, _ in one.budgets.items()}
+        return tuple(name for name in FIGURES if name in found)
+
+    def text(self) -> str:
+        """Return the budgets that are set, in ms and KiB, by board where there are several."""
+        if not self.others:
+            return self.budgets.text()
+        return "; ".join(f"{one.budgets.text()} on {one.board}" for one in self.boards)
+
+    def times(self, factor: int) -> Self:
+        """Return the constraint with every budget multiplied."""
+        others = tuple(one.times(factor) for one in self.others)
+        return replace(self, budgets=self.budgets.times(factor), others=others)
+
+    def predict(self, architecture: Architecture) -> tuple[PredictedCost, ...]:
+        """Return the predicted cost of a network on each board."""
+        models = [one.cost_model for one in self.boards]
+        by_layers = any(model.fit.layers is not None for model in models)
+        counts = counts_of(self.backbone, architecture, features=by_layers)
+        return tuple(model.of_counts(counts) for model in models)
+
+    def meets(self, costs: Sequence[PredictedCost]) -> bool:
+        """Return whether what `predict` returned keeps every budget on every board."""
+        return all(cost.meets(one.budgets) for one, cost in zip(self.boards, costs, strict=True))
+
     def holds(self, architecture: Architecture) -> bool:
-        """Return whether a network is predicted to keep every budget."""
-        return self.cost_model.predict(architecture).meets(self.budgets)
+        """Return whether a network is predicted to keep every budget on every board."""
+        return self.meets(self.predict(architecture))
+
+    def excess(self, costs: Sequence[PredictedCost]) -> float:
+        """Return the sum of the shares by which budgets are exceeded, each on its worst board."""
+        worst = dict.fromkeys(self.names, 0.0)
+        for one, cost in zip(self.boards, costs, strict=True):
+            bounds = cost.bounds()
+            for name, limit in one.budgets.items():
+                worst[name] = max(worst[name], (bounds[name] or math.inf) / limit - 1)
+        return sum(worst.values())
+
+    def shares(self, counts: Counts) -> dict[str, list[Any]]:
+        """Return the share of each budget that is used, on each board that has the budget.
+
+        The values are numbers or tensors, as those of `counts` are.
+        """
+        shares: dict[str, list[Any]] = {name: [] for name in self.names}
+        for one in self.boards:
+            bounds = one.cost_model.bounds(counts)
+            for name, limit in one.budgets.items():
+                shares[name].append(bounds[name] / limit)
+        return shares
 
 
 def _whole(value: float | None) -> int | None:

@@ -39,19 +39,25 @@ def smallest_feasible(grid: Grid, constraint: Constraint) -> Point:
     Raises:
         BudgetsInfeasible: No network meets them; names the smallest feasible value of each.
     """
-    predict, budgets = constraint.cost_model.predict, constraint.budgets
-    candidates = [(predict(network), point) for network, point in grid.depths().items()]
-    fitting = [pair for pair in candidates if pair[0].meets(budgets)]
+    candidates = [(constraint.predict(network), point) for network, point in grid.depths().items()]
+    fitting = [pair for pair in candidates if constraint.meets(pair[0])]
     if fitting:
-        return min(fitting, key=lambda pair: (pair[0].ops, pair[0].parameters))[1]
+        return min(fitting, key=lambda pair: (pair[0][0].ops, pair[0][0].parameters))[1]
     smallest = {
-        name: min(cost.bounds()[name] or math.inf for cost, _ in candidates)
-        for name, _ in budgets.items()
+        one.board: {
+            name: min(costs[place].bounds()[name] or math.inf for costs, _ in candidates)
+            for name, _ in one.budgets.items()
+        }
+        for place, one in enumerate(constraint.boards)
     }
-    alone = [show(name, _up(name, value)) for name, value in smallest.items()]
+    alone = [
+        show(name, _up(name, value)) + (f" on {board}" if constraint.others else "")
+        for board, values in smallest.items()
+        for name, value in values.items()
+    ]
     wide = constraint.cost_model.margin is Margin.INTERVAL
     raise BudgetsInfeasible(
-        f"no {grid.backbone.name} network meets the budgets: {budgets.text()}",
+        f"no {grid.backbone.name} network meets the budgets: {constraint.text()}",
         expected=f"at least {', '.join(alone)}, the smallest feasible value of each alone",
         fix="raise the budgets"
         + (", or measure more networks: a fit of more rows has a narrower prediction interval"

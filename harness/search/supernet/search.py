@@ -155,14 +155,23 @@ def _ranked(
 def _identity(
     grid: Grid, dataset: Dataset, constraint: Constraint, options: SearchOptions
 ) -> dict[str, Any]:
-    fit = constraint.cost_model.fit
-    models = {"latency": fit.latency, "arena": fit.arena, "flash": fit.flash}
+    others = [_limits(one) for one in constraint.others]
     return {
         "backbone": grid.backbone.name,
         "grid": [[*key, *widths] for key, widths in grid.widths.items()],
         "data": dataset.fingerprint,
-        "budgets": to_json(constraint.budgets),
         "options": to_json(options),
+        **_limits(constraint),
+        **({"other boards": others} if others else {}),
+    }
+
+
+def _limits(constraint: Constraint) -> dict[str, Any]:
+    """Return the identity of what has to hold on one board."""
+    fit = constraint.cost_model.fit
+    models = {"latency": fit.latency, "arena": fit.arena, "flash": fit.flash}
+    return {
+        "budgets": to_json(constraint.budgets),
         "fit": {name: [model.intercept, model.slope, model.residual_std]
                 for name, model in models.items() if model is not None},
         "layers": None if fit.layers is None else [

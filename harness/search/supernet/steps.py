@@ -33,12 +33,11 @@ class SupernetTraining:
     def __init__(
         self, grid: Grid, dataset: Dataset, constraint: Constraint, options: SearchOptions
     ) -> None:
-        self._grid, self._cost_model, self._options = grid, constraint.cost_model, options
+        self._grid, self._constraint, self._options = grid, constraint, options
         self._train, self._validation = dataset.train, dataset.validation
         self._augment = augmenter(
             tf, options.augmentation or NO_AUGMENTATION, dataset.input_shape, dataset.features
         )
-        self._limits = dict(constraint.budgets.items())
         start = prior(grid, constraint, options.prior)
         self._net = Supernet(grid, options.seed, start)
         self._weight_optimizer = keras.optimizers.Adam(options.learning_rate)
@@ -47,7 +46,7 @@ class SupernetTraining:
             options.architecture_learning_rate, beta_1=0.5
         )
         self._architecture_optimizer.build(self._net.architecture_variables)
-        self._multipliers = dict.fromkeys(self._limits, 0.0)
+        self._multipliers = dict.fromkeys(constraint.names, 0.0)
         self._step = 0
         self._weight_step = tf.function(self._train_weights, autograph=False)
         self._validate = tf.function(self._judge, autograph=False)
@@ -93,7 +92,7 @@ class SupernetTraining:
             architecture_loss=None if means is None else float(means[0]),
             architecture_accuracy=None if means is None else float(means[1]),
             temperature=options.temperature(epoch),
-            expected=self._cost_model.of_counts(counts),
+            expected=self._constraint.cost_model.of_counts(counts),
             multipliers=dict(self._multipliers),
             seconds=time.perf_counter() - started,
         )
@@ -138,7 +137,7 @@ class SupernetTraining:
         for variable, array in zip(self._variables(), values, strict=True):
             variable.assign(array)
         self._step = int(rest[0])
-        self._multipliers = dict(zip(self._limits, map(float, rest[1:]), strict=True))
+        self._multipliers = dict(zip(self._multipliers, map(float, rest[1:]), strict=True))
 
     def _variables(self) -> list[Any]:
         # By layer, because a model's own list of variables depends on how it was traced.
@@ -195,19 +194,20 @@ class SupernetTraining:
         return loss, accuracy
 
     def _penalty(self, counts: Counts, multipliers: Any, penalty: Any) -> Any:
-        """Return the augmented Lagrangian's term (Nocedal and Wright 2006, section 17.4)."""
-        bounds = self._cost_model.bounds(counts)
+        """Return the augmented Lagrangian's term (Nocedal and Wright 2006, section 17.4).
+
+        Of several boards the one that exceeds a budget the most counts.
+        """
         total = tf.constant(0.0, tf.float64)
-        for place, (name, limit) in enumerate(self._limits.items()):
-            excess = bounds[name] / limit - 1.0
+        for place, shares in enumerate(self._constraint.shares(counts).values()):
+            excess = tf.reduce_max(shares) - 1.0
             pushed = tf.nn.relu(multipliers[place] + penalty * excess)
             total += (pushed**2 - multipliers[place] ** 2) / (2 * penalty)
         return total
 
     def _raise_multipliers(self, counts: Counts, penalty: float) -> None:
-        bounds = self._cost_model.bounds(counts)
-        for name, limit in self._limits.items():
-            excess = bounds[name] / limit - 1
+        for name, shares in self._constraint.shares(counts).items():
+            excess = max(shares) - 1
             self._multipliers[name] = max(0.0, self._multipliers[name] + penalty * excess)
 
 

@@ -111,12 +111,47 @@ def test_shrinking_takes_what_is_cheapest_to_lose() -> None:
     assert kept["blocks"][2] < widest
 
 
+def two_boards(slow_ms: float, flash_kib: float) -> Constraint:
+    """Return a budget of latency on a slower board, and one of flash on the usual one."""
+    model = cost_model_for("ds_cnn_kws")
+    line = model.fit.latency
+    slow_fit = replace(
+        model.fit,
+        fingerprint=replace(model.fit.fingerprint, board="nucleo_l4r5zi"),
+        latency=replace(line, intercept=3 * line.intercept, slope=3 * line.slope),
+    )
+    slow = Constraint(replace(model, fit=slow_fit), Budgets(latency_us=1000 * slow_ms))
+    fast = Constraint(model, Budgets(60_000, flash_bytes=int(1024 * flash_kib)))
+    return Constraint.on_all([fast, slow])
+
+
+@pytest.mark.parametrize(("slow_ms", "flash_kib", "worst"), [(90, 128, 1), (300, 56, 0)])
+def test_of_two_boards_the_one_with_less_room_decides(
+    slow_ms: float, flash_kib: float, worst: int
+) -> None:
+    limits = two_boards(slow_ms, flash_kib)
+    grid = search_grid(limits, SHAPES["ds_cnn_kws"])
+    derived = derive(grid, limits, logits_of(grid, 0, 3.0))
+    costs = limits.predict(derived.architecture)
+    assert derived.shrunk and limits.holds(derived.architecture)
+    used = [
+        max((cost.bounds()[name] or 0) / limit for name, limit in one.budgets.items())
+        for one, cost in zip(limits.boards, costs, strict=True)
+    ]
+    assert max(used) == used[worst] > 0.9
+
+
+def test_budgets_that_one_board_cannot_meet_name_it() -> None:
+    with pytest.raises(BudgetsInfeasible, match="60 ms, 56 KiB flash on nucleo_f746zg; 1 ms on"):
+        search_grid(two_boards(1, 56), SHAPES["ds_cnn_kws"])
+
+
 @pytest.mark.parametrize("name", backbone_names())
 def test_an_infeasible_budget_is_said_with_what_is_feasible(name: str) -> None:
     model = cost_model_for(name)
     with pytest.raises(BudgetsInfeasible) as caught:
         grid_of(name, model, Budgets(10_000, 1_000, 10_000))
-    smallest = caught.value.data["smallest"]
+    smallest = caught.value.data["smallest"]["nucleo_f746zg"]
     assert set(smallest) == {"latency_us", "sram_bytes", "flash_bytes"}
     # Each of these values can be reached, and nothing below it.
     grid = full_grid(get_backbone(name), SHAPES[name])
