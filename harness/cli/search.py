@@ -88,8 +88,10 @@ def run(
             with SearchWatcher() as watcher:
                 measure = None
                 if verify.wanted:
-                    model = plans[0].constraint.cost_model.fit
-                    measure = setup.make_measure(model, verify, store, training.seed, watcher)
+                    fits = [one.cost_model.fit for one in plans[0].constraint.boards]
+                    measure = setup.make_measure(
+                        [fit.fingerprint for fit in fits], verify, store, training.seed, watcher
+                    )
                 for plan in plans:
                     one = run_search(plan, measure, watcher)
                     found.append((one, plan.folder, write_search_page(one, plan.folder)))
@@ -109,7 +111,7 @@ def run(
     else:
         for one, _, page in found:
             _print(one, page)
-    if any(one.measured is not None and not all(one.holds.values()) for one, _, _ in found):
+    if any(one.measured is not None and not one.verdict for one, _, _ in found):
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -249,7 +251,9 @@ def _folders(paths: Sequence[Path]) -> list[Path]:
 def _print(run: SearchRun, page: Path) -> None:
     from harness.report.search import cost_table, title
 
-    print_ready_table(cost_table(run, title(run)))
+    for one in run.boards:
+        place = f" on {one.board}" if run.others else ""
+        print_ready_table(cost_table(one, title(run) + place))
     found = run.evaluation["test"]
     facts = [
         ("int8 accuracy on the test split", f"{100 * found.accuracy:.2f} %"),

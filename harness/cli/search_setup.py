@@ -272,7 +272,7 @@ def make_plans(
         also=tuple(Constraint(cost_model, one) for one in smaller),
         dataset=dataset,
         source=data.data,
-        fit_file=fit_file,
+        fit_files=(fit_file,),
         fit_rows=rows,
         seed=seed,
         search=SearchOptions(
@@ -305,27 +305,33 @@ def make_plans(
 
 
 def make_measure(
-    fit: Fit, options: VerifyOptions, store: Store, seed: int, watcher: SearchWatcher
+    fingerprints: Sequence[Fingerprint],
+    options: VerifyOptions,
+    store: Store,
+    seed: int,
+    watcher: SearchWatcher,
 ) -> Measure:
-    """Return a function that measures networks as the fit's rows were measured."""
+    """Return a function that measures networks as the rows of these fits were measured."""
     from harness.bench import load_bench
     from harness.campaign.networks import measure_networks, sweep_of
     from harness.firmware.toolchain import ensure_toolchain
 
     ensure_toolchain()
-    runtime = sweep_of(fit.fingerprint, options.library)
+    runtimes = {one.board: sweep_of(one, options.library) for one in fingerprints}
     bench = load_bench(options.bench)
 
-    def measure(networks: Sequence[Path] | Sequence[Architecture], title: str) -> list[Measurement]:
+    def measure(
+        networks: Sequence[Path] | Sequence[Architecture], fingerprint: Fingerprint, title: str
+    ) -> list[Measurement]:
         with watcher.bench(title) as listener:
             return measure_networks(
                 networks,
-                fit.fingerprint,
+                fingerprint,
                 bench,
                 store,
                 listener,
                 station=options.station,
-                runtime=runtime,
+                runtime=runtimes[fingerprint.board],
                 seed=seed,
             )
 

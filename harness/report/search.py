@@ -11,7 +11,15 @@ from harness.report import text
 from harness.report.table import Column, Table, table_of
 from harness.search.choice.refine import LocalError
 from harness.search.cost.budgets import FIGURES
-from harness.search.record import Candidate, Measured, Method, Refinement, SearchRun, held
+from harness.search.record import (
+    Candidate,
+    Measured,
+    Method,
+    OnBoard,
+    Refinement,
+    SearchRun,
+    held,
+)
 from harness.search.training.evaluate import Evaluation
 
 PAGE = "search.md"
@@ -32,7 +40,10 @@ def write_search_page(run: SearchRun, folder: Path) -> Path:
     """
     from harness.report.search_plot import plot_architecture, plot_trajectory
 
-    parts = [f"# {text.markdown(title(run))}\n", _verdict(run), cost_table(run).markdown()]
+    parts = [f"# {text.markdown(title(run))}\n"]
+    for one in run.boards:
+        parts += [f"## On {one.board}\n"] if run.others else []
+        parts += [_verdict(one), cost_table(one).markdown()]
     parts.append(
         "*predicted* is the fit's prediction, *bound* the value compared with the budget (the "
         "upper end of the prediction interval, where the run kept a margin). SRAM is arena, other "
@@ -46,8 +57,10 @@ def write_search_page(run: SearchRun, folder: Path) -> Path:
         parts += ["## The search\n", _search(run), "![The search](<trajectory.png>)\n"]
     if run.candidates:
         parts += ["## Networks tried\n", _candidate_table(run).markdown()]
-    if run.refinement:
-        parts += ["## Measured near the optimum\n", _refinement(run.refinement)]
+    for one in run.boards:
+        if one.refinement:
+            place = f" on {one.board}" if run.others else ""
+            parts += [f"## Measured near the optimum{place}\n", _refinement(one.refinement)]
     parts += ["## Where the time went\n", _time_table(run).markdown()]
     parts += ["## Made with\n", _made_with(run)]
     return write_page(folder / PAGE, parts)
@@ -67,12 +80,17 @@ def write_page(file: Path, parts: Sequence[str]) -> Path:
 def title(run: SearchRun) -> str:
     """Return one line that names a run."""
     return (
-        f"{run.backbone} on {run.dataset.name} for {run.board}, seed {run.seed}: "
+        f"{run.backbone} on {run.dataset.name} for {boards_text(run)}, seed {run.seed}: "
         f"{_METHODS[run.method]}"
     )
 
 
-def error_pct(run: SearchRun, budget: str) -> float | None:
+def boards_text(run: SearchRun) -> str:
+    """Return the boards of a run."""
+    return " and ".join(one.board for one in run.boards)
+
+
+def error_pct(run: OnBoard, budget: str) -> float | None:
     """Return predicted against measured in percent of the measured figure; None: not known."""
     predicted = getattr(run.predicted, budget)
     measured = run.measured_of(budget)
@@ -81,7 +99,7 @@ def error_pct(run: SearchRun, budget: str) -> float | None:
     return float(100 * (predicted - measured) / measured)
 
 
-def cost_table(run: SearchRun, name: str = "Cost") -> Table:
+def cost_table(run: OnBoard, name: str = "Cost") -> Table:
     """Return a line for latency, SRAM and flash: budget, bound, predicted, measured, verdict."""
     bounds, budgets = run.predicted.bounds(), dict(run.budgets.items())
     rows = []
@@ -102,7 +120,7 @@ def cost_table(run: SearchRun, name: str = "Cost") -> Table:
     return Table(name, heads, rows)
 
 
-def check_table(run: SearchRun, now: Measured, board: str) -> Table:
+def check_table(run: OnBoard, now: Measured, board: str) -> Table:
     """Return a line for latency, SRAM and flash: budget, as recorded, as measured now, verdict."""
     budgets, holds = dict(run.budgets.items()), held(run.budgets, now)
     rows = [
@@ -117,7 +135,7 @@ def check_table(run: SearchRun, now: Measured, board: str) -> Table:
         for name, (label, scale, unit, digits) in FIGURES.items()
     ]
     heads = ("", "budget", f"recorded on {run.board}", f"{now.source} {board}", "budget")
-    return Table(f"{run.architecture.id} measured again", heads, rows)
+    return Table("Measured again", heads, rows)
 
 
 _ACCURACY: tuple[Column[tuple[str, Evaluation]], ...] = (
@@ -147,7 +165,7 @@ def _accuracy_table(run: SearchRun) -> Table:
     return table_of("Accuracy", list(run.evaluation.items()), columns)
 
 
-def _verdict(run: SearchRun) -> str:
+def _verdict(run: OnBoard) -> str:
     lines = []
     if run.measured is None:
         lines.append("Not measured: the run was not verified on a board.")
@@ -223,7 +241,10 @@ def _candidate_table(run: SearchRun) -> Table:
     columns: tuple[Column[Candidate], ...] = (
         Column("taken", lambda item: "✓" if item.architecture == run.architecture else ""),
         Column("Mop", lambda item: text.number(item.predicted.ops, 2, per=1e6)),
-        Column("predicted ms", lambda item: text.number(item.predicted.latency_us, 2, per=1000)),
+        Column(
+            "predicted ms" + (f" on {run.board}" if run.others else ""),
+            lambda item: text.number(item.predicted.latency_us, 2, per=1000),
+        ),
         Column("epochs", lambda item: text.number(item.epochs)),
         Column("s", lambda item: text.number(item.seconds)),
         Column("validation accuracy (float)", lambda item: _percent(item.validation_accuracy)),
@@ -257,7 +278,7 @@ def _made_with(run: SearchRun) -> str:
     facts = {
         "created": run.created_at,
         "data": f"{run.dataset.source} ({run.dataset.fingerprint})",
-        "fit": run.fit.file,
+        "fit": ", ".join(one.fit.file for one in run.boards),
         **run.versions,
     }
     return "".join(

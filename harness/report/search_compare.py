@@ -9,7 +9,7 @@ from statistics import mean, pstdev
 
 from harness.errors import ResultsError
 from harness.report import text
-from harness.report.search import error_pct, write_page
+from harness.report.search import boards_text, error_pct, write_page
 from harness.report.table import Column, Table, table_of
 from harness.search.cost.budgets import FIGURES, Budgets
 from harness.search.record import Method, SearchRun
@@ -28,7 +28,7 @@ def check_comparable(runs: Sequence[SearchRun]) -> None:
         raise ResultsError("no runs to compare")
     facts = {
         "backbone": {run.backbone for run in runs},
-        "board": {run.board for run in runs},
+        "board": {boards_text(run) for run in runs},
         "data": {_data_text(run) for run in runs},
         "source": {run.measured.source for run in runs if run.measured},
     }
@@ -48,7 +48,7 @@ def check_comparable(runs: Sequence[SearchRun]) -> None:
 _RUN: tuple[Column[SearchRun], ...] = (
     Column("method", lambda run: run.method),
     Column("seed", lambda run: str(run.seed)),
-    Column("budgets", lambda run: run.budgets.text()),
+    Column("budgets", lambda run: run.budgets_text()),
     Column("Mop", lambda run: text.number(run.predicted.ops, 2, per=1e6)),
     Column("predicted ms", lambda run: text.number(run.predicted.latency_us, 2, per=1000)),
     Column("measured ms", lambda run: _measured(run, "latency_us")),
@@ -61,7 +61,7 @@ _RUN: tuple[Column[SearchRun], ...] = (
     Column("training s", lambda run: text.number(run.training_seconds)),
 )
 _MEAN: tuple[Column[list[SearchRun]], ...] = (
-    Column("budgets", lambda runs: runs[0].budgets.text()),
+    Column("budgets", lambda runs: runs[0].budgets_text()),
     Column("method", lambda runs: runs[0].method),
     Column("seeds", lambda runs: str(len(runs))),
     Column("mean int8 accuracy %", lambda runs: f"{mean(100 * run.accuracy for run in runs):.2f}"),
@@ -73,7 +73,7 @@ _MEAN: tuple[Column[list[SearchRun]], ...] = (
 
 
 def _place(run: SearchRun) -> tuple[float, str, str]:
-    return _size(run.budgets), run.budgets.text(), run.method
+    return _size(run.budgets), run.budgets_text(), run.method
 
 
 def runs_table(runs: Sequence[SearchRun]) -> Table:
@@ -93,8 +93,8 @@ def differences_table(runs: Sequence[SearchRun]) -> Table | None:
     Where each seed tests on another speaker, this says more than the means: speakers differ more
     than methods do.
     """
-    by_place = {(run.budgets.text(), run.method, run.seed): run for run in runs}
-    budgets = {run.budgets.text(): _size(run.budgets) for run in runs}
+    by_place = {(run.budgets_text(), run.method, run.seed): run for run in runs}
+    budgets = {run.budgets_text(): _size(run.budgets) for run in runs}
     rows = []
     for name in sorted(budgets, key=lambda name: budgets[name]):
         for baseline in (method for method in Method if method is not Method.SEARCH):
@@ -138,7 +138,7 @@ def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:
     check_comparable(runs)
     plot_runs(runs, folder / "compare.png")
     first = runs[0]
-    name = f"{first.backbone} on {first.dataset.name} for {first.board}"
+    name = f"{first.backbone} on {first.dataset.name} for {boards_text(first)}"
     parts = [f"# {text.markdown(name)}\n"]
     if any(run.measured and run.measured.source == "emulated" for run in runs):
         parts.append("**Emulated:** cycles are modelled, not measured on hardware.\n")
@@ -157,14 +157,19 @@ def write_comparison(runs: Sequence[SearchRun], folder: Path) -> Path:
 
 def _holds(run: SearchRun) -> str:
     """Return whether the budgets hold as measured; names those that do not."""
-    broken = [name.split("_")[0] for name, holds in run.holds.items() if holds is False]
+    broken = [
+        name.split("_")[0] + (f" on {one.board}" if run.others else "")
+        for one in run.boards
+        for name, holds in one.holds.items()
+        if holds is False
+    ]
     if broken:
         return f"NO: {', '.join(broken)}"
-    return "yes" if all(run.holds.values()) else "not measured"
+    return "yes" if run.verdict else "not measured"
 
 
 def _holding(runs: Sequence[SearchRun]) -> str:
-    return f"{sum(all(run.holds.values()) for run in runs)} of {len(runs)}"
+    return f"{sum(run.verdict is True for run in runs)} of {len(runs)}"
 
 
 def _mean_latency(runs: Sequence[SearchRun]) -> str:

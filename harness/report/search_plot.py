@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from harness.backbones import get_backbone
 from harness.errors import ResultsError
 from harness.report import text
+from harness.report.search import boards_text
 from harness.report.style import MUTED, drawing
 from harness.search.choice.ranking import Ranking
 from harness.search.cost.budgets import FIGURES
@@ -99,6 +100,7 @@ def plot_trajectory(run: SearchRun, path: Path) -> Path:
         ("accuracy of sampled networks (%)", "training", "accuracy", "validation",
          "architecture_accuracy", 100),
     )  # fmt: skip
+    place = f" on {run.board}" if run.others else ""
     with drawing(path, (9.6, 6.4), ResultsError) as figure:
         panels = figure.subplots(2, 3, sharex=True)
         for axes, (name, first, one, second, other, scale) in zip(panels[0], pairs, strict=False):
@@ -111,7 +113,7 @@ def plot_trajectory(run: SearchRun, path: Path) -> Path:
         _finish(panels[0][2], "temperature")
         for axes, (name, (label, divisor, unit, _)) in zip(panels[1], FIGURES.items(), strict=True):
             _cost(axes, run, name, divisor)
-            _finish(axes, f"expected {label} ({unit})")
+            _finish(axes, f"expected {label} ({unit}){place}")
             axes.set_xlabel("epoch")
     return path
 
@@ -167,13 +169,14 @@ def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
             axes.axvline(limit / 1000, color=MUTED, lw=0.8, ls=":", zorder=1)
         source = next((run.measured.source for run in runs if run.measured), None)
         verb = text.verb(source) if source else "predicted"
-        axes.set_xlabel(f"{verb} latency (ms); dotted: the budgets; hollow: predicted only")
+        place = f" on {runs[0].board}" if runs[0].others else ""
+        axes.set_xlabel(f"{verb} latency{place} (ms); dotted: the budgets; hollow: predicted only")
         axes.set_ylabel("int8 accuracy on the test split (%)")
         axes.grid(visible=True)
         axes.legend(frameon=False, fontsize=9)
         first = runs[0]
         axes.set_title(
-            f"{first.backbone} on {first.dataset.name} for {first.board}",
+            f"{first.backbone} on {first.dataset.name} for {boards_text(first)}",
             loc="left",
             fontsize=11,
             parse_math=False,

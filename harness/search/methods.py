@@ -37,21 +37,22 @@ class Found:
     """The network that a method found, trained."""
 
     trained: Trained
-    cost_model: CostModel  # predicts its cost; with the refined fit if there is one
+    constraint: Constraint  # predicts its cost; with the refined fits if there are any
     training_s: float  # all time spent on training
     search: SearchResult | None = None  # None for a baseline
     candidates: tuple[Candidate, ...] = ()  # networks that were trained to choose among them
-    refinement: Refinement | None = None  # what measuring near the optimum changed
+    refinements: tuple[Refinement, ...] = ()  # what measuring near the optimum changed, by board
 
 
 def _search(work: Work) -> Found:
     plan = work.plan
     with work.stage("search"):
         result = search(_learn(work), plan.constraint)
-    constraint, contenders, refinement = plan.constraint, list(result.finalists), None
+    constraint, contenders = plan.constraint, list(result.finalists)
+    refinements: tuple[Refinement, ...] = ()
     if plan.refine and work.measure is not None:
         with work.stage("refine"):
-            constraint, derived, refinement = _refine(plan, work.measure, result)
+            constraint, derived, refinements = _refine(plan, work.measure, result)
         contenders = [derived, *filter(constraint.holds, contenders)]
     architecture, tried = contenders[0], list[Trained]()
     if plan.trial_epochs:
@@ -59,11 +60,11 @@ def _search(work: Work) -> Found:
     trained = _train(work, architecture, plan.train, "network")
     return Found(
         trained,
-        constraint.cost_model,
+        constraint,
         result.seconds + sum(one.seconds for one in (trained, *tried)),
         search=result,
         candidates=_candidates(tried, constraint.cost_model),
-        refinement=refinement,
+        refinements=refinements,
     )
 
 
@@ -106,7 +107,7 @@ def _uniform(work: Work) -> Found:
     plan = work.plan
     architecture = uniform_architecture(plan.constraint, plan.dataset.input_shape)
     trained = _train(work, architecture, plan.train, "network")
-    return Found(trained, plan.constraint.cost_model, trained.seconds)
+    return Found(trained, plan.constraint, trained.seconds)
 
 
 def _random(work: Work) -> Found:
@@ -147,7 +148,7 @@ def _equal_part(plan: SearchPlan) -> TrainOptions:
 def _best_of(plan: SearchPlan, tried: Sequence[Trained]) -> Found:
     return Found(
         _best(tried),
-        plan.constraint.cost_model,
+        plan.constraint,
         sum(one.seconds for one in tried),
         candidates=_candidates(tried, plan.constraint.cost_model),
     )
@@ -266,16 +267,26 @@ def _train(work: Work, architecture: Architecture, options: TrainOptions, name: 
 
 def _refine(
     plan: SearchPlan, measure: Measure, result: SearchResult
-) -> tuple[Constraint, Architecture, Refinement]:
+) -> tuple[Constraint, Architecture, tuple[Refinement, ...]]:
     """Measure near the optimum, fit again, and derive again from what the search has learned."""
-    cost_model = plan.constraint.cost_model
+    again = [_fit_again(plan, one, measure, result) for one in plan.constraint.boards]
+    constraint = Constraint.on_all([one for one, _ in again])
+    grid = result.grid(constraint.backbone, plan.dataset.input_shape)
+    derived = derive(grid, constraint, result.logits, grow=plan.search.grow)
+    return constraint, derived.architecture, tuple(refinement for _, refinement in again)
+
+
+def _fit_again(
+    plan: SearchPlan, constraint: Constraint, measure: Measure, result: SearchResult
+) -> tuple[Constraint, Refinement]:
+    """Measure near the optimum on one board, and fit again."""
+    cost_model = constraint.cost_model
     before = cost_model.fit
     chosen = choose(cost_model, result.architecture, plan.refine, plan.seed)
-    after, fitted, added = fit_again(before, plan.fit_rows, measure(chosen, "refine"))
+    known = {*before.keys, *before.holdout_keys}
+    rows = [row for row in plan.fit_rows if row.key in known]
+    after, fitted, added = fit_again(before, rows, measure(chosen, before.fingerprint, "refine"))
     errors = local_errors(before, fitted, added) if added else (None, None)
-    constraint = replace(plan.constraint, cost_model=replace(cost_model, fit=after))
-    grid = result.grid(cost_model.backbone, plan.dataset.input_shape)
-    derived = derive(grid, constraint, result.logits, grow=plan.search.grow)
     refinement = Refinement(
         asked=chosen,
         added=len(added),
@@ -285,4 +296,4 @@ def _refine(
         latency_fit_before=(before.latency.intercept, before.latency.slope),
         latency_fit_after=(after.latency.intercept, after.latency.slope),
     )
-    return constraint, derived.architecture, refinement
+    return replace(constraint, cost_model=replace(cost_model, fit=after)), refinement

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from harness.backbones import Architecture
 from harness.data import Dataset
+from harness.fit import Fingerprint
 from harness.results.record import Measurement
 from harness.search.cost.cost_model import Constraint
 from harness.search.record import Method
@@ -26,11 +27,11 @@ class SearchPlan:
     constraint: Constraint  # budgets, cost model and backbone, with as many classes as the data
     dataset: Dataset
     source: str  # where the data came from, for the record
-    fit_file: Path  # for the record
+    fit_files: tuple[Path, ...]  # of each board, for the record
     seed: int  # decides every random choice
     search: SearchOptions
     train: TrainOptions  # of the final training
-    # The rows that the fit was made of, as far as they are at hand; `refine` needs all
+    # The rows that the fits were made of, as far as they are at hand; `refine` needs all
     fit_rows: tuple[Measurement, ...] = ()
     distill: bool = False  # distil from the hand-designed network of twice the budgets
     # The search's finalists and the hand-designed network are trained for so many epochs; a
@@ -44,20 +45,25 @@ class SearchPlan:
     # networks for several budgets. `also` are the smaller ones that it is to serve.
     supernet: SearchPlan | None = None
     also: tuple[Constraint, ...] = ()
-    refine: int = 0  # networks to measure near the optimum before the network is derived; 0: none
+    # Networks to measure on each board near the optimum before the network is derived; 0: none
+    refine: int = 0
     folder: Path = field(default_factory=Path)  # where everything of the run goes
 
 
 class Measure(Protocol):
-    """Measures networks on a board, exactly as the fit's own rows were measured."""
+    """Measures networks on a board, exactly as the rows of its fit were measured."""
 
     def __call__(
-        self, networks: Sequence[Path] | Sequence[Architecture], title: str
+        self,
+        networks: Sequence[Path] | Sequence[Architecture],
+        fingerprint: Fingerprint,
+        title: str,
     ) -> list[Measurement]:
         """Return a row of each network, in their order.
 
         Args:
             networks: Full-int8 .tflite files, or architectures of the fit's backbone.
+            fingerprint: What the fit is valid for: board and configuration.
 
         Raises:
             BenchError: The station is not ready, or failed.

@@ -16,7 +16,13 @@ from harness.files import draft_of
 from harness.fit import Fingerprint
 from harness.results.record import Measurement
 from harness.search.choice.refine import LocalError
-from harness.search.cost.budgets import Budgets, MeasuredCost, PredictedCost, measured_cost
+from harness.search.cost.budgets import (
+    Budgets,
+    MeasuredCost,
+    PredictedCost,
+    by_board,
+    measured_cost,
+)
 from harness.search.supernet.options import SearchResult
 from harness.search.training.evaluate import Evaluation
 from harness.search.training.options import TrainOptions, TrainReport
@@ -127,35 +133,15 @@ class Refinement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SearchRun:
-    """One run: its settings, its result, and what it was made with."""
+class OnBoard:
+    """A run's network on one board: what it may cost, what was predicted, what was measured."""
 
-    method: Method
-    backbone: str
     board: str
-    seed: int
     budgets: Budgets
-    dataset: DataFacts
     fit: FitFacts
-    architecture: Architecture
     predicted: PredictedCost
-    search: SearchResult | None  # None for a baseline
-    candidates: tuple[Candidate, ...]  # networks that the method chose among by training them
-    training: TrainingFacts
-    evaluation: Mapping[str, Evaluation]  # accuracy by split
     measured: Measured | None  # None where the run was not verified
-    refinement: Refinement | None  # None where nothing was measured
-    seconds: Mapping[str, float]  # wall-clock time by stage
-    # All time spent on training: search and final training, or every candidate
-    training_seconds: float
-    versions: Mapping[str, str | None]  # of the harness and of the libraries that it computes with
-    created_at: str  # UTC, ISO 8601
-    schema_version: int = SCHEMA_VERSION
-
-    @property
-    def accuracy(self) -> float:
-        """Return the accuracy of the int8 network on the test split."""
-        return self.evaluation["test"].accuracy
+    refinement: Refinement | None  # None where nothing was measured near the optimum
 
     @property
     def holds(self) -> dict[str, bool | None]:
@@ -167,9 +153,54 @@ class SearchRun:
         value: float | None = getattr(self.measured, budget, None)
         return value
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRun(OnBoard):
+    """One run: its settings, its result on the (first) board, and what it was made with."""
+
+    method: Method
+    backbone: str
+    seed: int
+    dataset: DataFacts
+    architecture: Architecture
+    search: SearchResult | None  # None for a baseline
+    candidates: tuple[Candidate, ...]  # networks that the method chose among by training them
+    training: TrainingFacts
+    evaluation: Mapping[str, Evaluation]  # accuracy by split
+    seconds: Mapping[str, float]  # wall-clock time by stage
+    # All time spent on training: search and final training, or every candidate
+    training_seconds: float
+    versions: Mapping[str, str | None]  # of the harness and of the libraries that it computes with
+    created_at: str  # UTC, ISO 8601
+    others: tuple[OnBoard, ...] = ()  # the same network on the further boards of the run
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def accuracy(self) -> float:
+        """Return the accuracy of the int8 network on the test split."""
+        return self.evaluation["test"].accuracy
+
+    @property
+    def boards(self) -> tuple[OnBoard, ...]:
+        """Return the result on each board, first this one."""
+        return (self, *self.others)
+
+    @property
+    def verdict(self) -> bool | None:
+        """Return whether every budget holds on every board as measured; None: not measured."""
+        verdicts = [holds for one in self.boards for holds in one.holds.values()]
+        return False if False in verdicts else None if None in verdicts else True
+
+    def budgets_text(self) -> str:
+        """Return the budgets that are set, by board where there are several."""
+        return by_board([(one.board, one.budgets) for one in self.boards])
+
     def to_json(self) -> dict[str, Any]:
-        """Return every field by name, and `holds`."""
-        return {**to_json(self), "holds": self.holds}
+        """Return every field by name, and `holds` of each board."""
+        data = to_json(self)
+        for one, facts in zip(self.boards, (data, *data["others"]), strict=True):
+            facts["holds"] = one.holds
+        return data
 
 
 def held(budgets: Budgets, measured: MeasuredCost | None) -> dict[str, bool | None]:
@@ -248,7 +279,8 @@ def read_run(path: Path) -> SearchRun:
             expected=str(SCHEMA_VERSION),
             fix="run the search again with this harness",
         )
-    data.pop("holds", None)
+    for facts in (data, *data.get("others", ())):
+        facts.pop("holds", None)
     return from_json(
         SearchRun,
         data,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -27,6 +28,7 @@ from harness.search.record import (
     DataFacts,
     FitFacts,
     Measured,
+    OnBoard,
     SearchRun,
     TrainingFacts,
     write_sums,
@@ -53,7 +55,8 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
     if plan.refine:
         if measure is None:
             raise SearchError("--refine measures, --no-verify does not", expected="one of them")
-        require_rows(plan.constraint.cost_model.fit, plan.fit_rows)
+        for one in plan.constraint.boards:
+            require_rows(one.cost_model.fit, plan.fit_rows)
     work = Work(plan, measure, watcher)
     plan.folder.mkdir(parents=True, exist_ok=True)
     found = METHODS[plan.method](work)
@@ -75,31 +78,64 @@ def run_search(plan: SearchPlan, measure: Measure | None, watcher: Watcher) -> S
         "features": dict(plan.dataset.features),
     }
     _write_json(plan.folder / FEATURES, features)
-    measured = None
+    fits = [one.cost_model.fit for one in found.constraint.boards]
+    measured: list[Measured | None] = [None] * len(fits)
     if measure is not None:
         with work.stage("verify"):
-            measured = Measured.of_row(measure([model], "verify")[0])
-    save_fit(found.cost_model.fit, plan.folder / FIT)
+            measured = [
+                Measured.of_row(measure([model], fit.fingerprint, "verify")[0]) for fit in fits
+            ]
+    names = [FIT, *(f"fit-{one.board}.json" for one in found.constraint.others)]
+    for fit, name in zip(fits, names, strict=True):
+        save_fit(fit, plan.folder / name)
     run = _record(plan, found, evaluation, measured, work.seconds)
     _write_json(plan.folder / FILE, run.to_json())
-    write_sums(plan.folder, (MODEL, FEATURES, FIT, FILE))
+    write_sums(plan.folder, (MODEL, FEATURES, *names, FILE))
     return run
+
+
+def _boards(plan: SearchPlan, found: Found, measured: Sequence[Measured | None]) -> list[OnBoard]:
+    """Return the result on each board."""
+    boards = found.constraint.boards
+    refinements = found.refinements or (None,) * len(boards)
+    predicted = found.constraint.predict(found.trained.architecture)
+    return [
+        OnBoard(
+            board=one.board,
+            budgets=one.budgets,
+            fit=FitFacts(
+                file=str(file),
+                refined=refinement is not None,
+                fingerprint=one.cost_model.fit.fingerprint,
+                sram_overhead_bytes=one.cost_model.fit.sram_overhead_bytes,
+                margin=one.cost_model.margin.value,
+                predictor=one.cost_model.fit.predictor,
+            ),
+            predicted=cost,
+            measured=row,
+            refinement=refinement,
+        )
+        for one, file, refinement, cost, row in zip(
+            boards, plan.fit_files, refinements, predicted, measured, strict=True
+        )
+    ]
 
 
 def _record(
     plan: SearchPlan,
     found: Found,
     evaluation: Mapping[str, Evaluation],
-    measured: Measured | None,
+    measured: Sequence[Measured | None],
     seconds: Mapping[str, float],
 ) -> SearchRun:
-    data, fit = plan.dataset, found.cost_model.fit
+    data = plan.dataset
+    first, *others = _boards(plan, found, measured)
     return SearchRun(
+        **{spec.name: getattr(first, spec.name) for spec in fields(first)},
+        others=tuple(others),
         method=plan.method,
         backbone=plan.constraint.backbone.name,
-        board=fit.fingerprint.board,
         seed=plan.seed,
-        budgets=plan.constraint.budgets,
         dataset=DataFacts(
             name=data.name,
             source=plan.source,
@@ -108,16 +144,7 @@ def _record(
             samples={name: len(split) for name, split in data.splits.items()},
             division=data.division,
         ),
-        fit=FitFacts(
-            file=str(plan.fit_file),
-            refined=found.refinement is not None,
-            fingerprint=fit.fingerprint,
-            sram_overhead_bytes=fit.sram_overhead_bytes,
-            margin=found.cost_model.margin.value,
-            predictor=fit.predictor,
-        ),
         architecture=found.trained.architecture,
-        predicted=found.cost_model.predict(found.trained.architecture),
         search=found.search,
         candidates=found.candidates,
         training=TrainingFacts(
@@ -128,8 +155,6 @@ def _record(
             history=found.trained.history,
         ),
         evaluation=evaluation,
-        measured=measured,
-        refinement=found.refinement,
         seconds=dict(seconds),
         training_seconds=found.training_s,
         versions=_versions(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Self
 
@@ -58,6 +59,13 @@ class Budgets:
     def text(self) -> str:
         """Return the budgets that are set, in ms and KiB."""
         return ", ".join(show(name, value) for name, value in self.items()) or "none"
+
+
+def by_board(budgets: Sequence[tuple[str, Budgets]]) -> str:
+    """Return budgets as text, with their boards where there are several."""
+    if len(budgets) == 1:
+        return budgets[0][1].text()
+    return "; ".join(f"{one.text()} on {board}" for board, one in budgets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import Any, Self
 from harness.backbones import Architecture, Backbone
 from harness.errors import FitError, SearchError
 from harness.fit import Fit, LinearModel
-from harness.search.cost.budgets import FIGURES, Budgets, PredictedCost
+from harness.search.cost.budgets import FIGURES, Budgets, PredictedCost, by_board
 from harness.search.cost.counts import Counts, counts_of
 
 
@@ -175,9 +175,7 @@ class Constraint:
 
     def text(self) -> str:
         """Return the budgets that are set, in ms and KiB, by board where there are several."""
-        if not self.others:
-            return self.budgets.text()
-        return "; ".join(f"{one.budgets.text()} on {one.board}" for one in self.boards)
+        return by_board([(one.board, one.budgets) for one in self.boards])
 
     def times(self, factor: int) -> Self:
         """Return the constraint with every budget multiplied."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from harness.search.record import (
     FitFacts,
     Measured,
     Method,
+    OnBoard,
     SearchRun,
     TrainingFacts,
     read_run,
@@ -146,6 +147,25 @@ def test_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert read_run(tmp_path) == run
     assert run.to_json()["holds"] == {"latency_us": True, "sram_bytes": True, "flash_bytes": True}
     assert error_pct(run, "latency_us") == pytest.approx(100 * (50 - 52) / 52)
+
+
+def test_a_run_on_two_boards_has_a_verdict_for_each(tmp_path: Path) -> None:
+    run = make_run()
+    names = {spec.name for spec in fields(OnBoard)}
+    facts = {name: getattr(run, name) for name in names}
+    slow = replace(run.measured, latency_us=61_000.0) if run.measured else None
+    other = OnBoard(**{**facts, "board": "nucleo_l4r5zi", "measured": slow})
+    both = replace(run, others=(other,))
+    (tmp_path / FILE).write_text(json.dumps(both.to_json()), encoding="utf-8")
+    assert read_run(tmp_path) == both
+    assert both.to_json()["others"][0]["holds"]["latency_us"] is False
+    assert run.verdict is True and both.verdict is False
+    page = write_search_page(both, tmp_path).read_text(encoding="utf-8")
+    first, second = page.split("## On nucleo_f746zg")[1].split("## On nucleo_l4r5zi")
+    assert "Every budget holds as measured" in first and "BROKEN" not in first
+    assert "Budgets broken as measured: latency" in second.split("## Accuracy")[0]
+    (row,) = runs_table([both]).rows
+    assert "NO: latency on nucleo_l4r5zi" in row
 
 
 def test_records_that_cannot_be_read_say_so(tmp_path: Path) -> None:
