@@ -124,6 +124,12 @@ class TrainingOptions:
         help="Trial epochs per finalist; the hand-designed network wins unless clearly beaten "
         "on the validation split (0: no trials, the search decides).",
     )
+    qat_epochs: int = typer.Option(
+        0,
+        min=0,
+        help="Quantisation-aware training: in the last epochs of every training, at most half of "
+        "them, networks round as int8 does.",
+    )
     batch: int = typer.Option(64, min=2, help="Batch size.")
     label_smoothing: float = typer.Option(
         0.1, min=0, max=0.9, help="Share of a label that is spread over all classes."
@@ -286,6 +292,7 @@ def make_plans(
             augmentation=varied,
             seed=seed,
             epochs=training.retrain_epochs,
+            qat_epochs=training.qat_epochs,
             batch_size=training.batch,
             label_smoothing=training.label_smoothing,
         ),

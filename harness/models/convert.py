@@ -93,12 +93,13 @@ def load_tensorflow() -> Any:
     return tensorflow
 
 
-def to_int8_tflite(model: keras.Model, representative: NDArray[np.float32]) -> bytes:
+def to_int8_tflite(model: keras.Model, representative: NDArray[np.float32] | None) -> bytes:
     """Convert `model` to a .tflite with int8 weights, activations, inputs and outputs.
 
     Args:
         model: One input, one output, batch size 1.
-        representative: Calibration inputs, shape (count, *input shape without the batch*).
+        representative: Calibration inputs, shape (count, *input shape without the batch*); None
+            for a model whose activations are fake-quantised and so have their ranges.
 
     Raises:
         ModelError: The model or the calibration inputs do not fit, or the converter refuses it.
@@ -116,7 +117,9 @@ def to_int8_tflite(model: keras.Model, representative: NDArray[np.float32]) -> b
             expected="a batch size of 1",
             fix="give its Input layer batch_size=1",
         )
-    if len(representative) == 0 or tuple(representative.shape[1:]) != shape[1:]:
+    if representative is not None and (
+        len(representative) == 0 or tuple(representative.shape[1:]) != shape[1:]
+    ):
         raise ModelError(
             f"calibration inputs for '{model.name}' have shape {tuple(representative.shape)}",
             expected=f"(count, {', '.join(map(str, shape[1:]))}) with a count from 1",
@@ -125,10 +128,11 @@ def to_int8_tflite(model: keras.Model, representative: NDArray[np.float32]) -> b
     with captured_stderr() as log, _without_advice():
         converter = tensorflow.lite.TFLiteConverter.from_concrete_functions([function])
         converter.optimizations = [tensorflow.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: (
-            [sample[None].astype("float32")] for sample in representative
-        )
-        converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        if representative is not None:
+            converter.representative_dataset = lambda: (
+                [sample[None].astype("float32")] for sample in representative
+            )
+            converter.target_spec.supported_ops = [tensorflow.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tensorflow.int8
         converter.inference_output_type = tensorflow.int8
         try:

@@ -26,7 +26,7 @@ class Evaluation:
 
     samples: int  # inputs of the split
     accuracy: float  # of the int8 network, from 0 to 1
-    float_accuracy: float  # of the Keras model
+    float_accuracy: float  # of the Keras model; after quantisation-aware training it rounds, too
     agreement: float  # share of inputs that both put into the same class
     anomalies: Anomalies | None = None  # of the int8 network; None where the data has no anomalies
     float_anomalies: Anomalies | None = None  # of the Keras model

@@ -46,6 +46,8 @@ class TrainOptions:
     epochs: int = 60  # passes over the training split
     batch_size: int = 64  # of a step; an incomplete last batch is dropped
     learning_rate: float = 3e-3  # highest one (AdamW); it rises to it and falls as half a cosine
+    # The last of them, in which the network rounds as int8 does; at most half of `epochs`
+    qat_epochs: int = 0
     warmup_epochs: int = 3  # in which it rises; at most a quarter of `epochs`
     weight_decay: float = 1e-3  # decoupled (Loshchilov and Hutter 2019)
     label_smoothing: float = 0.1  # share of a label that is spread over all classes
@@ -94,8 +96,8 @@ class Report:
 class TrainReport(Report):
     """Report of a training.
 
-    `phase` is "train", or "teacher" for the larger network; `accuracy` is that of the float
-    network on the validation split.
+    `phase` is "train", or "teacher" for the larger network; `accuracy` is that on the
+    validation split of the float network, in the last `qat_epochs` of the network that rounds.
     """
 
     learning_rate: float  # at the epoch's last step

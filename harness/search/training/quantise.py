@@ -21,12 +21,17 @@ CALIBRATION_SAMPLES = 200
 def quantise(model: keras.Model, dataset: Dataset, *, seed: int = 0) -> bytes:
     """Convert a trained model to a .tflite with int8 weights, activations, inputs and outputs.
 
-    Activation ranges come from the training split, the same number of each class as far as there
-    are enough. The file depends on model, data and `seed` alone.
+    Activation ranges are those of quantisation-aware training. Without it they come from the
+    training split, the same number of each class as far as there are enough. The file depends on
+    model, data and `seed` alone.
 
     Raises:
         ModelError: The converter refuses the model.
     """
+    from harness.search.training.qat import is_fake_quantised
+
+    if is_fake_quantised(model):
+        return to_int8_tflite(model, None)
     shape: tuple[Any, ...] = tuple(model.inputs[0].shape)
     fitting = dataset.resized(int(shape[1]), int(shape[2]))
     chosen = representative(fitting.train.y, CALIBRATION_SAMPLES, seed)

@@ -13,9 +13,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from harness.backbones.layers import LayerSpec
 from harness.data import Dataset
 from harness.search.training.augment import NO_AUGMENTATION, augmenter
 from harness.search.training.options import TrainOptions, TrainReport
+from harness.search.training.qat import fake_quantised
 
 _EVALUATION_BATCH = 256
 _TIMED_STEPS = 5
@@ -29,9 +31,15 @@ class NetworkTraining:
     """A network in training, epoch by epoch."""
 
     def __init__(
-        self, model: keras.Model, dataset: Dataset, options: TrainOptions, teacher: Any | None
+        self,
+        model: keras.Model,
+        layers: tuple[LayerSpec, ...],
+        dataset: Dataset,
+        options: TrainOptions,
+        teacher: Any | None,
     ) -> None:
-        self.model = model
+        self.model, self._trainable = model, model.trainable_variables
+        self._rounding = fake_quantised(model, layers) if options.qat_epochs else None
         self._data, self._options, self._teacher = dataset, options, teacher
         _prepare(model)
         self._optimizer = keras.optimizers.AdamW(
@@ -39,9 +47,10 @@ class NetworkTraining:
         )
         # Scales and biases are few and do not overfit (He et al. 2019, "Bag of tricks").
         self._optimizer.exclude_from_weight_decay(
-            var_list=[item for item in model.trainable_variables if len(item.shape) < 2]
+            var_list=[item for item in self._trainable if len(item.shape) < 2]
         )
-        self._optimizer.build(model.trainable_variables)
+        self._optimizer.build(self._trainable)
+        self._variables = (*(self._rounding or model).weights, *self._optimizer.variables)
         self._augment = augmenter(
             tf, options.augmentation or NO_AUGMENTATION, dataset.input_shape, dataset.features
         )
@@ -69,6 +78,7 @@ class NetworkTraining:
     def epoch(self, epoch: int, epochs: int) -> TrainReport:
         """Train for one epoch, counted from 0."""
         started, options = time.perf_counter(), self._options
+        self.use_network_of(epoch, epochs)
         generator = np.random.default_rng([options.seed, epoch])
         order = generator.permutation(len(self._data.train))
         warmup = min(options.warmup_epochs, epochs // 4) * self.steps
@@ -88,6 +98,14 @@ class NetworkTraining:
             accuracy=self.validate(),
             seconds=time.perf_counter() - started,
         )
+
+    def use_network_of(self, epoch: int, epochs: int) -> None:
+        """Let `model` be what an epoch trains: in the last ones the network that rounds."""
+        quantised = min(self._options.qat_epochs, epochs // 2)
+        if self._rounding and epoch >= epochs - quantised and self.model is not self._rounding:
+            self.model = self._rounding
+            for traced in ("_learn", "_forward"):
+                vars(self).pop(traced, None)
 
     def validate(self) -> float:
         """Return the accuracy on the validation split."""
@@ -117,12 +135,11 @@ class NetworkTraining:
 
     def arrays(self) -> list[NDArray[Any]]:
         """Return every variable's value, in a fixed order."""
-        return [np.asarray(item) for item in (*self.model.weights, *self._optimizer.variables)]
+        return [np.asarray(item) for item in self._variables]
 
     def restore(self, arrays: Sequence[NDArray[Any]]) -> None:
         """Set the variables to what `arrays` returned."""
-        variables = (*self.model.weights, *self._optimizer.variables)
-        for variable, array in zip(variables, arrays, strict=True):
+        for variable, array in zip(self._variables, arrays, strict=True):
             variable.assign(array)
 
     def _step(self, rows: Any, rate: Any, seed: Any) -> Any:
@@ -134,7 +151,6 @@ class NetworkTraining:
         if self._teacher is not None:
             soft = self._teacher(x, training=False) / options.distill_temperature
         self._optimizer.learning_rate.assign(rate)
-        variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             logits = self.model(x, training=True)
             loss = _cross_entropy(labels, logits)
@@ -144,8 +160,8 @@ class NetworkTraining:
                 distilled = _cross_entropy(tf.nn.softmax(soft), cooled)
                 distilled *= options.distill_temperature**2
                 loss = (1 - options.distill_weight) * loss + options.distill_weight * distilled
-        gradients = tape.gradient(loss, [item.value for item in variables])
-        self._optimizer.apply(gradients, variables)
+        gradients = tape.gradient(loss, [item.value for item in self._trainable])
+        self._optimizer.apply(gradients, self._trainable)
         return loss
 
 

@@ -30,7 +30,9 @@ class Trained:
     """A trained network."""
 
     architecture: Architecture
-    model: keras.Model  # Keras model for a batch of one, as the converter wants it
+    # Keras model for a batch of one, as the converter wants it; after quantisation-aware training
+    # the one that rounds
+    model: keras.Model
     history: tuple[TrainReport, ...]  # one report for each epoch
     # Sum over the epochs, of earlier runs as well where the training was resumed; with that of the
     # larger network that was distilled from
@@ -38,7 +40,7 @@ class Trained:
 
     @property
     def accuracy(self) -> float:
-        """Return the accuracy of the float network on the validation split, from 0 to 1."""
+        """Return the accuracy of `model` on the validation split, from 0 to 1."""
         return self.history[-1].accuracy
 
 
@@ -79,7 +81,7 @@ def train(
             backbone,
             options.distill_from,
             dataset,
-            replace(options, distill_from=None, time_limit_s=None),
+            replace(options, distill_from=None, time_limit_s=None, qat_epochs=0),
             on_epoch=lambda report: told(replace(report, phase="teacher")),
             checkpoint_dir=checkpoint_dir and checkpoint_dir / "teacher",
         )
@@ -93,6 +95,7 @@ def train(
 
     training = NetworkTraining(
         backbone.build(architecture, options.seed),
+        backbone.layers(architecture),
         resized,
         options,
         teacher.model if teacher else None,
@@ -110,6 +113,7 @@ def train(
         folder=checkpoint_dir,
         on_epoch=told,
     )
+    training.use_network_of(len(history) - 1, len(history))  # where there was nothing to resume
     seconds = sum(report.seconds for report in history) + (teacher.seconds if teacher else 0.0)
     return Trained(architecture, training.model, history, seconds)
 

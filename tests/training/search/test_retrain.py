@@ -95,11 +95,11 @@ def test_the_network_is_the_architecture_for_ten_classes(
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(
     backbone: Backbone, few: Dataset, tmp_path: Path
 ) -> None:
-    options = TrainOptions(epochs=3, seed=5)
+    options = TrainOptions(epochs=4, qat_epochs=2, seed=5)
     state, killed = tmp_path / "state", tmp_path / "killed"
 
     def told(report: TrainReport) -> None:
-        if report.epoch == 2:
+        if report.epoch == 3:
             shutil.copytree(state, killed)
 
     def run(folder: Path, told: Callable[[TrainReport], None] | None = None) -> Trained:
