@@ -1,7 +1,8 @@
 """Speed of the timing models beside counting alone, bare Unicorn and QEMU, on the same network.
 
-Rates are instructions per second of *processor* time, so that a busy machine changes them little.
-The difference of a long and a short run leaves out start-up, translation and decoding.
+Rates are instructions per second of *processor* time. The difference of a long and a short run
+leaves out start-up, translation and decoding. Other work on the machine still slows a processor
+down, so the ways take turns in every round and each is compared with bare Unicorn of its round.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from harness.boards import load_board
@@ -42,26 +44,31 @@ class Rate:
     Attributes:
         name: The way.
         instructions: Between the short and the long run.
-        seconds: Processor time of these.
+        seconds: Processor time of these, by round.
     """
 
     name: str
     instructions: int
-    seconds: float
+    seconds: tuple[float, ...]
 
     @property
     def per_second(self) -> float:
-        """Million instructions per second of processor time."""
-        return self.instructions / self.seconds / 1e6
+        """Million instructions per second of processor time, the median of the rounds."""
+        return self.instructions / median(self.seconds) / 1e6
+
+    def relative_to(self, other: Rate) -> list[float]:
+        """Return this rate divided by `other`'s of the same round, lowest first."""
+        return sorted(o / s for o, s in zip(other.seconds, self.seconds, strict=True))
 
 
-def rates(kernels: Path, model: Path, board_id: str) -> Iterator[Rate]:
-    """Measure each way once.
+def rates(kernels: Path, model: Path, board_id: str, rounds: int) -> list[Rate]:
+    """Measure each way once a round; the first one is bare Unicorn.
 
     Args:
         kernels: CMSIS-NN tree.
         model: The network.
         board_id: A virtual board with a Cortex-M7 (QEMU's machine has one).
+        rounds: How often.
     """
     board = load_board(board_id)
     source, _ = network_source(read_model(model.read_bytes(), name=model.stem))
@@ -80,17 +87,24 @@ def rates(kernels: Path, model: Path, board_id: str) -> Iterator[Rate]:
         sys.stdout.write(
             f"costs of {len(blocks)} blocks: {1e3 * first:.1f} ms, then {1e3 * again:.2f} ms\n"
         )
-        ways: list[tuple[str, Callable[[Path], float]]] = [
-            ("Unicorn without hooks", _bare),
-            ("counting of blocks alone", lambda elf: _virtual(elf, board, None)),
-            ("timing model 'issue'", lambda elf: _virtual(elf, board, "issue")),
-            ("timing model 'pipeline'", lambda elf: _virtual(elf, board, "pipeline")),
+        at_flash = short, long
+        ways: list[tuple[str, Callable[[Path], float], tuple[Path, Path]]] = [
+            ("Unicorn without hooks", _bare, at_flash),
+            ("counting of blocks alone", lambda elf: _virtual(elf, board, None), at_flash),
+            ("timing model 'issue'", lambda elf: _virtual(elf, board, "issue"), at_flash),
+            ("timing model 'pipeline'", lambda elf: _virtual(elf, board, "pipeline"), at_flash),
         ]
         if shutil.which(QEMU) is not None:
             at_zero = build(_SHORT, 0), build(_LONG, 0)
-            yield Rate(f"{QEMU} -M mps2-an500", instructions, _qemu(at_zero[1]) - _qemu(at_zero[0]))
-        for way, measure in ways:
-            yield Rate(way, instructions, measure(long) - measure(short))
+            ways.append((f"{QEMU} -M mps2-an500", _qemu, at_zero))
+        taken = [
+            [measure(long) - measure(short) for _, measure, (short, long) in ways]
+            for _ in range(rounds)
+        ]
+        return [
+            Rate(name, instructions, seconds)
+            for (name, *_), seconds in zip(ways, zip(*taken, strict=True), strict=True)
+        ]
 
 
 def _qemu(elf: Path) -> float:
@@ -192,18 +206,20 @@ def main() -> None:
     network = MODELS / "micronets/kws_micronet_m_int8.tflite"
     parser.add_argument("--model", type=Path, default=network)
     parser.add_argument("--board", default="nucleo_f746zg")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each way is measured")
     options = parser.parse_args()
     sys.stdout.write(
         f"{options.model.stem} on {options.board}, {os.cpu_count()} processors, "
         f"load {os.getloadavg()[0]:.1f}\n"
     )
     try:
-        for rate in rates(options.kernels, options.model, options.board):
+        measured = rates(options.kernels, options.model, options.board, options.rounds)
+        for rate in measured:
+            ratios = rate.relative_to(measured[0])
             sys.stdout.write(
-                f"{rate.name:<30}{rate.per_second:8.1f} million instructions per second of "
-                f"processor time ({rate.instructions / 1e6:.0f} million in {rate.seconds:.2f} s)\n"
+                f"{rate.name:<34}{rate.per_second:8.1f} million instructions per second, "
+                f"{median(ratios):.2f} of bare Unicorn ({ratios[0]:.2f} to {ratios[-1]:.2f})\n"
             )
-            sys.stdout.flush()
     except HarnessError as error:
         sys.exit(str(error))
 
