@@ -19,6 +19,7 @@ BLOCK = np.dtype(
         ("bytes", np.uint32),
         ("next", np.uint32),  # slot of a block of another size at the same address; 0 for none
         ("count", np.int64),  # executions
+        ("followers", np.uint32, 2),  # slots of what was executed next: behind it, by a jump
         # From here on for `hooks.watch_block` alone.
         ("branch", np.int64),  # what ends it, one of `events.BRANCH_*`
         ("initial", np.int64),  # first state of its branch's prediction

@@ -24,9 +24,13 @@ FETCH_SHIFT = 3  # a fetch without a cache, 64 bits
 _FLASH_LINES = (2 << 20) >> 3  # of 8 bytes or more
 _WAYS = 4  # of the data cache, at most
 _SETS = 128
-_WORD = 5  # log2 of the sets that share a word of `icache_recent`
-_WORDS = 8
-_EMPTY = -2  # in `dcache_tags`
+_WORD = 6  # log2 of the sets that share a word of `icache_recent`
+_WORDS = 4
+MEMORY_END = 0x4000_0000  # of code and SRAM (ARMv7-M ARM B3.1)
+
+# What `dcache_kept` says of a line: it is in the data cache, it was changed there.
+KEPT, CHANGED = 1, 2
+ALWAYS = 0xFF  # of memory without a cache
 
 _KEPT = np.dtype([("line", np.int64), ("used", np.int64)])  # -1 for none, and when it was used last
 CACHES = np.dtype(
@@ -40,7 +44,7 @@ CACHES = np.dtype(
         ("dcache_on", np.int64),
         ("dcache_sets", np.int64),
         ("dcache_ways", np.int64),
-        ("dcache_tags", np.int32, _SETS * _WAYS),  # twice the line, plus 1 if it was changed
+        ("dcache_lines", np.int32, _SETS * _WAYS),  # by set and way, -1 for none
         ("victim", np.int64),  # counts over the ways of the data cache
         # The accelerator.
         ("line_shift", np.int64),  # log2 of the bytes of a line
@@ -51,6 +55,11 @@ CACHES = np.dtype(
         ("code_lines", _KEPT, 128),
         ("data_lines", _KEPT, 32),
         ("place", np.int64, _FLASH_LINES),  # index in `code_lines` (from 1) by line of flash
+        (
+            "dcache_kept",
+            np.uint8,
+            MEMORY_END >> LINE_SHIFT,
+        ),  # by line; what no memory is at costs none
     ],
     align=True,
 )
@@ -65,13 +74,23 @@ def empty(caches: Any) -> None:
     caches.icache_lines[:] = -1
     caches.icache_recent[:] = 0
     caches.icache_fills += 1
-    caches.dcache_tags[:] = _EMPTY
+    for n in range(len(caches.dcache_lines)):
+        if caches.dcache_lines[n] >= 0:
+            caches.dcache_kept[caches.dcache_lines[n]] = 0
+        caches.dcache_lines[n] = -1
     for n in range(len(caches.code_lines)):
         caches.code_lines[n].line = -1
         caches.code_lines[n].used = 0
     for n in range(len(caches.data_lines)):
         caches.data_lines[n].line = -1
         caches.data_lines[n].used = 0
+
+
+@inlined
+def _use(caches: Any, word: Any, mask: Any, ways: Any) -> None:
+    """Note the ways that were used last, of the sets that `mask` has a bit for."""
+    word = np.uint64(word)
+    caches.icache_recent[word] = caches.icache_recent[word] & ~mask | ways
 
 
 @inlined
@@ -100,7 +119,7 @@ def fetch(caches: Any, at: Any, end: Any, jumped: Any, events: Any) -> None:
                 caches.icache_lines[index, way] = line
                 caches.icache_fills += 1
                 events[FETCH_JUMP if first and jumped else FETCH_NEXT] += 1
-            caches.icache_recent[word] = caches.icache_recent[word] & ~(1 << bit) | way << bit
+            _use(caches, word, np.int64(1) << bit, way << bit)
             caches.fetched = line
         first = False
         line += 1
@@ -110,10 +129,10 @@ def fetch(caches: Any, at: Any, end: Any, jumped: Any, events: Any) -> None:
 def fetch_block(caches: Any, block: Any, at: Any, end: Any, jumped: Any) -> None:
     """Fetch a block, in a few steps if no line was replaced since it was fetched last."""
     if block.fills == caches.icache_fills:
-        for n in range(2):
-            word = (block.recent_word + n) & (_WORDS - 1)
-            kept = caches.icache_recent[word] & ~block.recent_mask[n]
-            caches.icache_recent[word] = kept | block.recent_ways[n]
+        _use(caches, block.recent_word, block.recent_mask[0], block.recent_ways[0])
+        if block.recent_mask[1] != 0:
+            word = (block.recent_word + 1) & (_WORDS - 1)
+            _use(caches, word, block.recent_mask[1], block.recent_ways[1])
         caches.fetched = (end - 1) >> LINE_SHIFT
         return
     fetch(caches, at, end, jumped, block.events)
@@ -128,18 +147,8 @@ def fetch_block(caches: Any, block: Any, at: Any, end: Any, jumped: Any) -> None
         index = line & (caches.icache_sets - 1)
         n = 0 if index >> _WORD == block.recent_word else 1
         bit = index & ((1 << _WORD) - 1)
-        block.recent_mask[n] |= 1 << bit
+        block.recent_mask[n] |= np.int64(1) << bit
         block.recent_ways[n] |= np.int64(caches.icache_lines[index, 1] == line) << bit
-
-
-@inlined
-def in_dcache(caches: Any, line: Any, ignored: Any) -> Any:
-    """Tell whether a line is in the M7's data cache and changed (but for tag bits `ignored`)."""
-    start = np.uint64(line & (caches.dcache_sets - 1)) * np.uint64(_WAYS)
-    tag, found = np.int32((line << 1 | 1) | ignored), False  # 32 bits, as vectors of tags are
-    for way in range(_WAYS):
-        found |= caches.dcache_tags[start + np.uint64(way)] | ignored == tag
-    return found
 
 
 @inlined
@@ -149,25 +158,27 @@ def load_or_store(caches: Any, line: Any, store: Any, flash: Any, events: Any) -
     if caches.dcache_on == 0:
         events[miss] += 1
         return
-    ways = caches.dcache_ways
-    start = (line & (caches.dcache_sets - 1)) * _WAYS
-    for at in range(start, start + ways):
-        if caches.dcache_tags[at] >> 1 == line:
-            if store:
-                caches.dcache_tags[at] |= 1
-            return
+    if caches.dcache_kept[line] & KEPT != 0:
+        if store:
+            caches.dcache_kept[line] |= CHANGED
+        return
     events[miss] += 1
     if store and flash:
         return
+    ways = caches.dcache_ways
+    start = (line & (caches.dcache_sets - 1)) * _WAYS
     way = np.int64(0)
-    while way < ways and caches.dcache_tags[start + way] != _EMPTY:
+    while way < ways and caches.dcache_lines[start + way] >= 0:
         way += 1
     if way == ways:
         way = caches.victim & (ways - 1)
         caches.victim += 1
-    if caches.dcache_tags[start + way] & 1 != 0:
-        events[WRITE_BACK] += 1
-    caches.dcache_tags[start + way] = line << 1 | (1 if store else 0)
+        old = caches.dcache_lines[start + way]
+        if caches.dcache_kept[old] & CHANGED != 0:
+            events[WRITE_BACK] += 1
+        caches.dcache_kept[old] = 0
+    caches.dcache_lines[start + way] = line
+    caches.dcache_kept[line] = KEPT | CHANGED if store else KEPT
 
 
 @inlined

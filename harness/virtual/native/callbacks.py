@@ -13,7 +13,7 @@ import numpy as np
 import unicorn
 import unicorn.unicorn_py3.unicorn as unicorn_api
 from llvmlite import binding, ir  # type: ignore[import-untyped]  # ships no stubs
-from numba import config, types
+from numba import types
 from numba.core import cgutils
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
@@ -87,12 +87,7 @@ def callback(signature: Any) -> Callable[[Any], Any]:
     def compiled(function: Any) -> Any:
         found: Any = CFunc(function, normalize_signature(signature), locals={}, options={})
         found._cache = _Cache(function)
-        before = config.SLP_VECTORIZE
-        config.SLP_VECTORIZE = 1  # compare the ways of a cache at once
-        try:
-            found.compile()
-        finally:
-            config.SLP_VECTORIZE = before
+        found.compile()
         return found
 
     return compiled

@@ -23,7 +23,6 @@ from harness.virtual.native.caches import empty, fetch_accelerated, fetch_block
 from harness.virtual.native.callbacks import BLOCK, call, callback, pointer
 from harness.virtual.native.plan import plan, plan_singly
 from harness.virtual.native.watch import (
-    FIRST_KEPT,
     WATCH,
     hits,
     look_up,
@@ -54,17 +53,10 @@ def count_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pra
         table.blocks[abs(slot)].count += 1
 
 
-@inlined
+@called
 def _read_registers(engine: Any, watch: Any) -> None:  # pragma: no cover
-    if watch.registers == 0:
-        for n in range(len(_REGISTERS)):
-            _reg_read(engine, _REGISTERS[n], pointer(watch.values.ctypes.data + 4 * n))
-        return
-    count = FIRST_KEPT // 2  # two at once
-    registers = carray(pointer(watch.registers), (count,), dtype=np.uint64)
-    values = carray(pointer(watch.values.ctypes.data), (count,), dtype=np.uint64)
-    for n in range(np.uint64(count)):
-        values[n] = registers[n]
+    for n in range(len(_REGISTERS)):
+        _reg_read(engine, _REGISTERS[n], pointer(watch.values.ctypes.data + 4 * n))
 
 
 @inlined
@@ -84,37 +76,39 @@ def _look_up_slowly(watch: Any, access: Any, address: Any, block: Any) -> None: 
 
 
 @inlined
-def _plain_sum(watch: Any, what: Any) -> Any:  # pragma: no cover
-    one, two = np.int64(watch.values[what.one]), np.int64(watch.values[what.two])
-    return np.int64(what.constant) + one + two & 0xFFFF_FFFF
+def _plain_sum(what: Any) -> Any:  # pragma: no cover
+    return np.int64(what.constant) + _load(what.one) + _load(what.two) & 0xFFFF_FFFF
 
 
 @inlined
 def _sum(watch: Any, access: Any, n: Any) -> Any:  # pragma: no cover
     if access.summed == 0:
-        return _plain_sum(watch, access)
+        return _plain_sum(access)
     address = np.int64(access.constant)
     found = watch.sums[n]
     for t in range(found.terms):
-        address += np.int64(watch.values[found.values[t]]) * found.factors[t]
+        address += np.int64(_load(found.values[t])) * found.factors[t]
     return address & 0xFFFF_FFFF
 
 
 @inlined
 def _groups_hold(watch: Any, block: Any) -> Any:  # pragma: no cover
     """Tell whether the groups of a block are where its plan has them, and aligned."""
-    hold = block.planned != 0
-    for n in range(np.uint64(block.access), np.uint64(block.access + block.groups)):
+    n, end = np.uint64(block.access), np.uint64(block.access + block.groups)
+    while n < end:
         group = watch.groups[n]
-        offset = _plain_sum(watch, group)
-        hold &= (offset < group.width) & (offset & group.alignment == 0)
-    return hold
+        offset = _plain_sum(group)
+        if offset >= group.width or offset & group.alignment != 0:
+            return False
+        n += np.uint64(1)
+    return block.planned != 0
 
 
 @inlined
 def _run_accesses(engine: Any, watch: Any, block: Any) -> None:  # pragma: no cover
     """Compute the addresses of a block and look each up."""
-    _read_registers(engine, watch)
+    if watch.registers == 0:
+        _read_registers(engine, watch)
     if not _groups_hold(watch, block):
         plan_singly(block, watch.steps)
         watch.changed = 1
@@ -122,7 +116,7 @@ def _run_accesses(engine: Any, watch: Any, block: Any) -> None:  # pragma: no co
     ordered = np.uint64(block.access + block.loads)
     while step < ordered:
         access = watch.accesses[watch.steps[step]]
-        watch.values[access.keep] = _load(_plain_sum(watch, access) + access.offset)
+        watch.values[access.keep] = _load(_plain_sum(access) + access.offset)
         step += np.uint64(1)
     end = np.uint64(block.access + block.steps)
     while step < end:
@@ -149,24 +143,28 @@ def watch_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pra
         _emu_stop(engine)
         return
     at = np.int64(address)
-    slot = find_block(table, at, size)
-    if slot == 0:
-        return
-    if slot < 0:
-        slot = -slot
-        call(watch.describe, types.int64, (slot,))
-    block = table.blocks[slot]
-    block.count += 1
-    last = watch.last
     end = at + np.int64(size)
+    jumped = at != watch.last_end
+    last = watch.last
+    before = table.blocks[np.uint64(last)]
+    slot = np.int64(before.followers[np.uint64(jumped)])  # most often what followed last time
+    block = table.blocks[np.uint64(slot)]
+    if block.address != at or block.bytes != size:
+        slot = find_block(table, at, size)
+        if slot == 0:
+            return
+        if slot < 0:
+            slot = -slot
+            call(watch.describe, types.int64, (slot,))
+        before.followers[np.uint64(jumped)] = slot
+        block = table.blocks[np.uint64(slot)]
+    block.count += 1
     if watch.cold != 0:
         watch.cold = 0
         watch.epoch += 1
         empty(watch.caches)
         last = np.int64(0)
-    jumped = at != watch.last_end
     if last != 0:
-        before = table.blocks[last]
         predict(watch, before, at, jumped)
         if jumped:
             before.events[TAKEN] += 1

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness.virtual.native import called, inlined
-from harness.virtual.native.watch import FIRST_KEPT, NOTHING, PLAIN_RAM, TCM, ZERO
+from harness.virtual.native.watch import NOTHING, PLAIN_RAM, TCM
 
 _MAX_SPAN = 1 << 10  # bytes of a group, so that most addresses of a memory suit it
 
@@ -63,9 +63,7 @@ def plan(watch: Any, block: Any) -> None:
 def _any_order(access: Any) -> Any:
     """Tell whether an access meets no state, at an address that depends on registers alone."""
     stateless = (access.kind == TCM) | (access.kind == PLAIN_RAM)
-    one = (access.one < FIRST_KEPT) | (access.one == ZERO)
-    two = (access.two < FIRST_KEPT) | (access.two == ZERO)
-    return stateless & one & two & (access.summed == 0) & (access.unaligned == 0)
+    return stateless & (access.dependent == 0) & (access.summed == 0) & (access.unaligned == 0)
 
 
 @inlined

@@ -8,9 +8,11 @@ import numpy as np
 
 from harness.virtual.native import inlined
 from harness.virtual.native.caches import (
+    ALWAYS,
     CACHES,
+    CHANGED,
+    KEPT,
     LINE_SHIFT,
-    in_dcache,
     load_accelerated,
     load_or_store,
 )
@@ -28,7 +30,7 @@ MAX_TERMS = 6
 FIRST_KEPT = 16  # values from here on are what the block itself has loaded
 MAX_KEPT = 8
 ZERO = FIRST_KEPT + MAX_KEPT  # the value that is always zero
-_LINE = 1 << LINE_SHIFT
+NUMBERS = range(ZERO + 1)  # of all values
 
 # What a region of memory is to a data access.
 NOTHING, TCM, CACHED_RAM, CACHED_FLASH, ACCELERATED, PLAIN_RAM = range(6)
@@ -44,17 +46,19 @@ _REGION = np.dtype(
 SUM = np.dtype(
     [
         ("terms", np.uint8),
-        ("values", np.uint8, MAX_TERMS),
+        ("values", np.int64, MAX_TERMS),
         ("factors", np.int32, MAX_TERMS),
     ],
     align=True,
 )
-#: An access of a block: its address is `constant` plus the values `one` and `two`.
+#: An access of a block: its address is `constant` plus the values at `one` and `two`, which are
+#: host addresses of registers, of the zero or of what the block itself has loaded.
 ACCESS = np.dtype(
     [
+        ("one", np.int64),
+        ("two", np.int64),
         ("constant", np.uint32),
-        ("one", np.uint8),
-        ("two", np.uint8),
+        ("dependent", np.uint8),  # whether its address depends on what the block has loaded
         ("summed", np.uint8),  # whether its address is `constant` plus what its SUM says instead
         ("chained", np.uint8),  # a load that the core pipelines with the load before it
         ("keep", np.uint8),  # index of the value that it loads; 0 for none
@@ -63,12 +67,15 @@ ACCESS = np.dtype(
         ("element_bytes", np.uint8),  # of aligned units; 0 where alignment costs nothing
         ("elements", np.uint8),
         ("alignment", np.uint8),  # mask of the address bits that are zero if it is aligned
+        ("needed", np.uint8),  # as `needed` has it
         # What its last look-up found: the region that it was in.
         ("kind", np.uint8),
         ("region", np.uint8),
         ("unaligned", np.uint8),  # whether it ever was
-        ("last", np.uint8),  # offset in a line that it may start at and end in that line
-        ("ignored", np.int32),  # bits of a tag: that of changes for a load, all without a cache
+        (
+            "offsets",
+            np.uint32,
+        ),  # bits: offsets in a line at which it is aligned and ends in the line
         ("start", np.uint32),
         ("width", np.uint32),  # addresses that it may start at
         ("offset", np.int64),  # from an address to the host's
@@ -78,11 +85,11 @@ ACCESS = np.dtype(
 #: Accesses whose addresses differ in a constant, all in one region without a cache.
 GROUP = np.dtype(
     [
+        ("one", np.int64),
+        ("two", np.int64),
         ("constant", np.uint32),  # lowest address = start of the region + `one` + `two` + this
         ("width", np.uint32),  # offsets in the region that the lowest address may have
         ("span", np.uint32),  # bytes from there to the end of the highest
-        ("one", np.uint8),
-        ("two", np.uint8),
         ("alignment", np.uint8),  # mask of the address bits that are zero if all are aligned
         ("region", np.uint8),
     ],
@@ -113,7 +120,9 @@ WATCH = np.dtype(
     ],
     align=True,
 )
-COLD_AT: int = WATCH.fields["cold"][1]  # type: ignore[index]  # None for dtypes without fields
+# Offsets in it; `fields` is None for dtypes without.
+COLD_AT: int = WATCH.fields["cold"][1]  # type: ignore[index]
+VALUES_AT: int = WATCH.fields["values"][1]  # type: ignore[index]
 
 
 @inlined
@@ -144,13 +153,22 @@ def find_region(watch: Any, address: Any) -> Any:
     return -1
 
 
+def needed(size: int, store: bool) -> int:
+    """Return the bits of `dcache_kept` that both the first and the last line of a hit have."""
+    if size > 1 << LINE_SHIFT:
+        return ALWAYS  # there may be a line in between
+    return KEPT | CHANGED if store else KEPT
+
+
 @inlined
 def hits(watch: Any, access: Any, address: Any) -> Any:
     """Tell whether an access at `address` meets nothing: no event, no change of the cache."""
-    kept = in_dcache(watch.caches, address >> LINE_SHIFT, access.ignored)
-    inside = (address - access.start) & 0xFFFF_FFFF < access.width
-    fits = (address & access.alignment == 0) & (address & (_LINE - 1) <= access.last)
-    return kept & inside & fits
+    if (address - access.start) & 0xFFFF_FFFF >= access.width or address & access.alignment != 0:
+        return False
+    first, last = np.uint64(address), np.uint64(address + access.bytes - 1)
+    lines = watch.caches.dcache_kept
+    kept = lines[first >> np.uint64(LINE_SHIFT)] & lines[last >> np.uint64(LINE_SHIFT)]
+    return kept & access.needed == access.needed
 
 
 @inlined
@@ -187,11 +205,8 @@ def look_up(watch: Any, access: Any, address: Any, events: Any) -> Any:
 def _remember(watch: Any, access: Any, index: Any) -> None:
     """Note the region of an access."""
     region = watch.regions[index]
-    cached = region.kind in (CACHED_FLASH, CACHED_RAM)
     watch.changed = 1
     access.region, access.kind = index, region.kind
-    access.ignored = -1 if region.kind in (TCM, PLAIN_RAM) else 1 - access.store
-    access.last = max(_LINE - access.bytes, 0) if cached else _LINE - 1
     access.start = region.start
     access.width = max(region.bytes - access.bytes + 1, 0)
     access.offset = region.content - region.start

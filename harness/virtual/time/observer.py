@@ -11,6 +11,7 @@ from unicorn.unicorn_const import UC_HOOK_BLOCK
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.memory import Memory, MemoryMap
 from harness.virtual.native import hooks, shared, watch
+from harness.virtual.native.caches import ALWAYS, MEMORY_END
 from harness.virtual.native.callbacks import add_hook
 from harness.virtual.native.registers import find_registers
 from harness.virtual.time.addresses import Access, derive
@@ -79,11 +80,16 @@ class Observer:
         regions = [(origin, m) for m in self._memory.memories for origin in m.origins]
         if len(regions) > watch.MAX_REGIONS:
             raise VirtualError(f"more than {watch.MAX_REGIONS} regions of memory")
+        if any(origin + m.bytes > MEMORY_END for origin, m in regions):
+            raise VirtualError(f"the timing models know no memory from {MEMORY_END:#x} on")
         self._watch["region_count"] = len(regions)
         # RAM first, as most accesses go there.
         for n, (origin, memory) in enumerate(sorted(regions, key=lambda r: -r[0])):
             kind = self._kind(origin, memory)
             self._watch["regions"][n] = (origin, memory.bytes, kind, memory.address)
+            if kind in (watch.TCM, watch.PLAIN_RAM):
+                lines = slice(origin // _LINE_BYTES, (origin + memory.bytes) // _LINE_BYTES)
+                self._watch["caches"]["dcache_kept"][lines] = ALWAYS
 
     def _kind(self, origin: int, memory: Memory) -> int:
         """Return what a data access to `memory` at `origin` goes through."""
@@ -157,8 +163,11 @@ class Observer:
         accesses = derive(code, address, merge=self._cortex_m7)
         packed = np.zeros(len(accesses), dtype=watch.ACCESS)
         sums = np.zeros(len(accesses), dtype=watch.SUM)
+        values = int(self._state.ctypes.data) + watch.VALUES_AT
+        registers = int(self._watch["registers"]) or values
+        places = [(registers if n < watch.FIRST_KEPT else values) + 4 * n for n in watch.NUMBERS]
         for each in zip(accesses, packed, sums, strict=True):
-            _pack(*each)
+            _pack(*each, places)
         return *branch_of(list(decode_block(code))), packed, sums
 
 
@@ -178,18 +187,20 @@ def branch_of(block: list[Instruction]) -> tuple[int, int]:
     return BRANCH_INDIRECT, 0
 
 
-def _pack(access: Access, record: Any, total: Any) -> None:
-    """Fill in the records of the compiled code."""
+def _pack(access: Access, record: Any, total: Any, places: list[int]) -> None:
+    """Fill in the records of the compiled code, with the host addresses of the values."""
     terms = access.address.terms
     total["terms"] = len(terms)
     for n, (value, factor) in enumerate(terms):
-        total["values"][n], total["factors"][n] = value, factor
+        total["values"][n], total["factors"][n] = places[value], factor
     record["summed"] = len(terms) > 2 or any(factor != 1 for _, factor in terms)
     for name, (value, _) in zip(("one", "two"), [*terms, *[(watch.ZERO, 1)] * 2], strict=False):
-        record[name] = value
+        record[name] = places[value]
+    record["dependent"] = any(value >= watch.FIRST_KEPT for value, _ in terms)
     record["constant"] = access.address.constant & 0xFFFF_FFFF
     record["bytes"] = min(access.bytes, 0xFF)
     record["element_bytes"], record["elements"] = access.element_bytes, access.elements
     record["alignment"] = max(access.element_bytes - 1, 0)
     record["store"], record["chained"] = access.store, access.chained
+    record["needed"] = watch.needed(access.bytes, access.store)
     record["keep"] = access.keep

@@ -11,6 +11,7 @@ import pytest
 from harness.virtual.native import shared
 from harness.virtual.native.blocks import BLOCK, TABLE, find_block
 from harness.virtual.native.caches import (
+    ALWAYS,
     CACHES,
     empty,
     fetch,
@@ -27,6 +28,7 @@ from harness.virtual.native.watch import (
     find_region,
     hits,
     look_up,
+    needed,
     predict,
 )
 from harness.virtual.time import events
@@ -193,6 +195,7 @@ def ram() -> Any:
     watch.region_count = 2
     watch.regions[0] = (0x2002_0000, 0x1000, CACHED_RAM, 0)
     watch.regions[1] = (0x2000_0000, 0x1000, TCM, 0)
+    watch.caches.dcache_kept[0x2000_0000 >> 5 : 0x2000_1000 >> 5] = ALWAYS
     return watch
 
 
@@ -200,11 +203,11 @@ def test_what_is_said_to_meet_nothing_meets_nothing() -> None:
     watch, random = ram(), Random(0)
     watch.caches.dcache_on, watch.caches.dcache_sets, watch.caches.dcache_ways = 1, 2, 4
     _empty(watch.caches)
-    accesses = []
-    for size, alignment, store in ((1, 0, 0), (4, 3, 0), (4, 0, 1), (16, 3, 0)):
+    accesses, lines = [], slice(0x2002_0000 >> 5, 0x2002_1000 >> 5)
+    for size, alignment, store in ((1, 0, 0), (4, 3, 0), (4, 0, 1), (16, 3, 0), (40, 3, 0)):
         access = record(ACCESS)
         access.bytes, access.element_bytes, access.elements = size, alignment + 1, 1
-        access.alignment, access.store = alignment, store
+        access.alignment, access.store, access.needed = alignment, store, needed(size, store)
         accesses.append(access)
     said = 0
     for _ in range(3000):
@@ -213,10 +216,11 @@ def test_what_is_said_to_meet_nothing_meets_nothing() -> None:
             random.choice((0x2002_0000, 0x2002_0000, 0x2000_0000)),
         )
         address = np.int64(start + random.randrange(0x180))
-        nothing, before = hits.py_func(watch, access, address), watch.caches.copy()
+        nothing, kept = hits.py_func(watch, access, address), watch.caches.dcache_kept[lines]
+        before = kept.copy()
         counts = np.zeros(EVENTS, dtype=np.int64)
         look_up.py_func(watch, access, address, counts)
-        changed = counts.any() or not np.array_equal(watch.caches.dcache_tags, before.dcache_tags)
+        changed = counts.any() or not np.array_equal(kept, before)
         assert not (nothing and changed)
         said += bool(nothing)
     assert said > 500
