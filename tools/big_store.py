@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -43,36 +44,51 @@ def main() -> None:
     """Fill the store and print a line per command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--db", help="an empty store, file or URL [a temporary SQLite file]")
+    parser.add_argument(
+        "--db",
+        action="append",
+        help="an empty store, file or URL; may be repeated [a temporary SQLite file]",
+    )
     parser.add_argument("--boards", type=int, default=1, choices=range(1, len(_BOARDS) + 1))
     parser.add_argument("--only", default="", help="only commands that contain this text")
-    parser.add_argument("--runs", type=int, default=2, help="runs of a command; the fastest counts")
+    parser.add_argument("--runs", type=int, default=3, help="runs of a command; the median counts")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="harness-big-store-") as folder:
-        url = options.db or f"{folder}/rows.sqlite"
-        # In a process of its own: a child's peak memory counts what its parent had at the start.
-        filler = multiprocessing.get_context("spawn").Process(
-            target=fill, args=(url, options.rows, options.boards)
-        )
-        filler.start()
-        filler.join()
-        if filler.exitcode:
-            sys.exit(f"{url} cannot be filled")
-        costs = [
-            min(
-                (cost_of(name, command, Path(folder)) for _ in range(options.runs)),
-                key=lambda cost: cost.seconds,
-            )
-            for name, command in commands(url, Path(folder))
-            if options.only in name
-        ]
+        costs = {
+            url: costs_of(url, options, Path(folder))
+            for url in options.db or [f"{folder}/rows.sqlite"]
+        }
     if options.json:
-        sys.stdout.write(json.dumps([cost._asdict() for cost in costs], indent=2) + "\n")
+        plain = {url: [cost._asdict() for cost in found] for url, found in costs.items()}
+        sys.stdout.write(json.dumps(plain, indent=2) + "\n")
         return
-    sys.stdout.write(f"{options.rows} rows\n{'s':>7}{'CPU s':>7}{'peak MB':>9}  command\n")
-    for name, seconds, cpu, peak in costs:
-        sys.stdout.write(f"{seconds:7.2f}{cpu:7.2f}{peak:9.0f}  {name}\n")
+    for url in costs:
+        sys.stdout.write(f"{url.rpartition('@')[2]}, {options.rows} rows\n")
+    sys.stdout.write(f"{'s':>7}{'CPU s':>7}{'peak MB':>9}" * len(costs) + "  command\n")
+    for same in zip(*costs.values(), strict=True):
+        for cost in same:
+            sys.stdout.write(f"{cost.seconds:7.2f}{cost.cpu_seconds:7.2f}{cost.peak_mb:9.0f}")
+        sys.stdout.write(f"  {same[0].name}\n")
+
+
+def costs_of(url: str, options: argparse.Namespace, folder: Path) -> list[Cost]:
+    """Fill a store unless it is filled, and return what each command costs there."""
+    # In a process of its own: a child's peak memory counts what its parent had at the start.
+    filler = multiprocessing.get_context("spawn").Process(
+        target=fill, args=(url, options.rows, options.boards)
+    )
+    filler.start()
+    filler.join()
+    if filler.exitcode:
+        sys.exit(f"{url} cannot be filled")
+    found = []
+    for name, command in commands(url, folder):
+        if options.only in name:
+            runs = [cost_of(name, command, folder) for _ in range(options.runs)]
+            columns = zip(*(run[1:] for run in runs), strict=True)
+            found.append(Cost(name, *map(median, columns)))
+    return found
 
 
 def fill(url: str, rows: int, boards: int = 1) -> None:
@@ -163,6 +179,7 @@ def commands(url: str, folder: Path) -> Iterator[tuple[str, list[str]]]:
         "results --compare": ["--compare"],
         "results --arena": ["--arena"],
         "results KEY": [_KEY],
+        "results --plot": ["--plot", str(folder / "memory.png")],
         "compare, 990 pairs": [f"{small}a", f"{small}b"],
         "compare, all pairs": [f"{large}a", f"{large}b"],
         "fit": ["--out", str(folder / "fit")],

@@ -30,6 +30,8 @@ _LOOKS = {
 }
 _SPARE = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#7A5C00", "X"))
 _POOLED = "#444444"
+_MOST_MARKS = 2000  # of a fit; of more, those that would cover each other are drawn once
+_SPOTS = (150, 60)  # across and upwards, about half a mark each
 
 
 def plot_latency(
@@ -41,6 +43,8 @@ def plot_latency(
     log: bool | None = None,
 ) -> Path:
     """Draw latency against ops: one colour per backbone, hollow marks for held-out networks.
+
+    Where a fit has thousands of networks, those at one spot share a mark, which the legend says.
 
     Args:
         path: Ends in ``.png``, ``.svg`` or ``.pdf``; returned.
@@ -62,7 +66,8 @@ def plot_latency(
         "plot them one by one",
     )
     by_key = {row.key: row for row in best_per_key(rows)}
-    points = [_points(fit, by_key) for fit in fits]
+    everyone = [_points(fit, by_key) for fit in fits]
+    points = [_thinned(fit, some) for fit, some in zip(fits, everyone, strict=True)]
     if log is None:
         largest = [fit.latency.feature_max for fit in fits]
         log = max(largest) > 8 * min(largest)
@@ -98,6 +103,10 @@ def plot_latency(
             held = "hollow: held-out architecture, not fitted on"
             hollow: Any = {"ls": "none", "marker": "o", "mfc": "white", "mec": MUTED, "mew": 1.6}
             handles.append(Line2D([], [], label=held, **hollow))
+        if points != everyone:
+            shown, all_of = (sum(map(len, some)) for some in (points, everyone))
+            fewer = f"{shown:,} marks for {all_of:,} networks: those at one spot share a mark"
+            handles.append(Line2D([], [], ls="none", label=fewer))
         level = f"{100 * fits[0].latency.level:.0f} % prediction interval"
         handles.append(Patch(color=MUTED, alpha=0.2, lw=0, label=level))
         # Below the panels, where it hides no data.
@@ -126,6 +135,21 @@ def _points(fit: Fit, by_key: Mapping[str, Measurement]) -> list[tuple[float, fl
             fix="plot with the results store that the fit was made from, or fit again",
         )
     return found
+
+
+def _thinned(
+    fit: Fit, points: Sequence[tuple[float, float, bool]]
+) -> Sequence[tuple[float, float, bool]]:
+    """Return one of the points at each spot, if they are many; both panels have spots."""
+    if len(points) <= _MOST_MARKS:
+        return points
+    ops, latency, held = np.array(points).T
+    error = (fit.latency.intercept + fit.latency.slope * ops) / latency
+    places = np.column_stack([ops, error])
+    ranges = np.maximum(np.ptp(places, axis=0), 1e-3)
+    spots = np.rint((places - places.min(axis=0)) / ranges * _SPOTS)
+    _, first = np.unique(np.column_stack([spots, held]), axis=0, return_index=True)
+    return [points[index] for index in sorted(first)]
 
 
 def _looks(backbones: Sequence[str | None]) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from harness.fit.regress import fit_all, fit_rows
 from harness.report.plot import plot_latency
 from harness.results.record import Measurement
 from harness.testing import fake_measurement
+from harness.testing.rows import key_of
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +117,22 @@ def test_sources_and_boards_do_not_share_a_plot(
 def test_a_fit_without_holdout_can_be_plotted(rows: list[Measurement], tmp_path: Path) -> None:
     fit = fit_rows(rows[:30], holdout_share=0)
     assert plot_latency([fit], rows, tmp_path / "plot.png").is_file()
+
+
+def test_thousands_of_networks_share_marks_and_the_legend_says_so(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    rows = [fake_measurement(index % 60, key=key_of(index)) for index in range(2400)]
+    rows[7] = replace(rows[7], latency_us=3e4)
+    fit = fit_rows(rows)
+    plot_latency([fit], rows, tmp_path / "plot.png")
+    (figure,) = figures
+    marks = [line for line in figure.axes[0].lines if line.get_linestyle() == "None"]
+    drawn = {(x, y) for line in marks for x, y in zip(*line.get_data(), strict=True)}
+    everyone = {(row.ops / 1e6, row.latency_us / 1e3) for row in rows if row.ops and row.latency_us}
+    assert drawn == everyone and sum(len(line.get_xdata()) for line in marks) == len(drawn) == 61
+    captions = [item.get_text() for item in figure.legends[0].get_texts()]
+    assert "61 marks for 2,400 networks: those at one spot share a mark" in captions
 
 
 def test_what_cannot_be_drawn_is_refused(
