@@ -9,6 +9,7 @@ import keras
 
 from harness.backbones.draw import Draw
 from harness.backbones.layers import LayerSpec, Shape
+from harness.backbones.normalisation import BatchNormalization
 from harness.backbones.weights import BATCH_NORM_EPSILON, draw_weights
 
 
@@ -56,9 +57,7 @@ def _apply(layer: LayerSpec, tensor: Any, outputs: dict[str, Any]) -> Any:
         case "RESHAPE":
             tensor = make.Reshape((prod(layer.output_shape),), name=layer.name)(tensor)
     if layer.normalized:
-        tensor = make.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=f"{layer.name}_bn")(
-            tensor
-        )
+        tensor = BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=f"{layer.name}_bn")(tensor)
     if layer.activation != "linear":
         limit = 6.0 if layer.activation == "relu6" else None
         tensor = make.ReLU(max_value=limit, name=f"{layer.name}_{layer.activation}")(tensor)

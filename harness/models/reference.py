@@ -169,7 +169,8 @@ def tflite_outputs(model: TFLiteModel, inputs: NDArray[np.int8]) -> NDArray[np.i
         parts = np.array_split(inputs, min(os.cpu_count() or 1, len(inputs)))
         interpreters = [first, *(_tflite_interpreter_of(model) for _ in parts[1:])]
         with ThreadPoolExecutor(len(parts)) as pool:
-            found = list(pool.map(outputs_of, interpreters, parts))
+            others = pool.map(outputs_of, interpreters[1:], parts[1:])
+            found = [outputs_of(first, parts[0]), *others]  # the first on this thread
         return np.stack([output for part in found for output in part])
 
     return _with_tflite(model, all_of_them)

@@ -16,7 +16,12 @@ MODULES = sorted(
     if path.name != "__main__.py" and path.parent.name != "versions"
 )
 # What imports the emulator, its compiler or TensorFlow at once; everything else does it when used.
-HEAVY = ("harness.virtual.", "harness.search.", "harness.backbones.keras_model")
+HEAVY = (
+    "harness.virtual.",
+    "harness.search.",
+    "harness.backbones.keras_model",
+    "harness.backbones.normalisation",
+)
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if not name.startswith(HEAVY)])

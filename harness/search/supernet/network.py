@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from harness.backbones import Architecture
 from harness.backbones.draw import Draw, key_of
+from harness.backbones.normalisation import BatchNormalization
 from harness.backbones.skeleton import SuperBlock, SuperConv, width_name
 from harness.search.space.grid import Grid
 from harness.search.supernet.decisions import Branch, Choice, Mask, Width, agreement, padded
@@ -167,7 +168,7 @@ class Supernet(keras.Model):
             widths = self.grid.widths[conv.width or ("", 0)]
             self.out_widths[conv.name] = Width(widths, widths[-1])
         layer.build((None, None, None, channels))
-        norm = keras.layers.BatchNormalization(
+        norm = BatchNormalization(
             epsilon=_BATCH_NORM_EPSILON, momentum=_BATCH_NORM_MOMENTUM, name=f"{conv.name}_bn"
         )
         norm.build((None, None, None, channels if conv.depthwise else self._most(conv)))
