@@ -146,7 +146,7 @@ def rank(
     from harness.strict import to_json
 
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
-    method = setup.MethodOptions(baseline=None, candidates=1, like=None, refine=0)
+    method = setup.MethodOptions(baseline=None, candidates=1, like=None, published=None, refine=0)
     with open_store(db) as store:
         plan, *_ = setup.make_plans(
             data.backbone(backbone), budgets, fit, training, method, data, store, out

@@ -158,12 +158,33 @@ class MethodOptions:
     )
     like: Path | None = typer.Option(
         None,
-        help="Give --baseline random or evolution as much training time as this finished run had "
-        "(default: --retrain-epochs for each network).",
+        help="Give --baseline random or evolution the time that this finished run had for "
+        "choosing, then --retrain-epochs for the best (default: --retrain-epochs for each).",
+    )
+    published: str | None = typer.Option(
+        None,
+        metavar="NAME",
+        help="Do not search: train this published network, see `harness sample --list-named`; "
+        "the budgets are only judged.",
     )
     refine: int = typer.Option(
         0, min=0, help="Measure this many networks near the optimum and fit again."
     )
+
+    def network(self, backbone: str) -> Architecture | None:
+        """Return the published network; raise `ConfigError` if it is of another backbone."""
+        from harness.backbones import get_named
+
+        if self.published is None:
+            return None
+        found = get_named(self.published)
+        if found.backbone != backbone:
+            raise ConfigError(
+                f"--published {found.name} is a network of {found.backbone}",
+                expected=f"one of {backbone}",
+                fix="`harness sample --list-named` lists them",
+            )
+        return found.architecture
 
     def method(self) -> Method:
         """Return the method; raise `ConfigError` if an option cannot be combined with it."""
@@ -171,9 +192,11 @@ class MethodOptions:
 
         if self.refine and self.baseline is not None:
             raise ConfigError(f"--refine cannot be combined with --baseline {self.baseline}")
+        if self.published and (self.baseline or self.refine):
+            raise ConfigError("--published cannot be combined with --baseline and --refine")
         if self.like and self.baseline in (None, Baseline.UNIFORM):
             raise ConfigError("--like is for --baseline random and evolution only")
-        return Method(self.baseline or "search")
+        return Method.PUBLISHED if self.published else Method(self.baseline or "search")
 
 
 @dataclass(frozen=True)
@@ -299,7 +322,8 @@ def make_plans(
         distill=training.distill,
         trial_epochs=training.trial_epochs,
         candidates=method.candidates,
-        training_seconds=read_run(method.like).training_seconds if method.like else None,
+        training_seconds=None if method.like is None else read_run(method.like).choosing_seconds,
+        published=method.network(backbone),
         refine=method.refine,
         folder=folder(limits),
     )

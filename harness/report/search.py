@@ -29,6 +29,7 @@ _METHODS = {
     Method.RANDOM: "best of random networks",
     Method.EVOLUTION: "best of evolved networks",
     Method.UNIFORM: "hand-designed network, scaled uniformly",
+    Method.PUBLISHED: "published network",
 }
 
 

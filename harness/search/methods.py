@@ -110,12 +110,20 @@ def _uniform(work: Work) -> Found:
     return Found(trained, plan.constraint, trained.seconds)
 
 
+def _published(work: Work) -> Found:
+    plan = work.plan
+    if plan.published is None:
+        raise SearchError("no published network is named", expected="`published` of the plan")
+    trained = _train(work, plan.published, plan.train, "network")
+    return Found(trained, plan.constraint, trained.seconds)
+
+
 def _random(work: Work) -> Found:
     plan = work.plan
     architectures = random_architectures(
         plan.constraint, plan.seed, plan.candidates, plan.dataset.input_shape
     )
-    return _best_of(plan, _try(work, architectures, _equal_part(plan), "candidate"))
+    return _best_of(work, _try(work, architectures, _equal_part(plan), "candidate"))
 
 
 def _evolution(work: Work) -> Found:
@@ -128,7 +136,7 @@ def _evolution(work: Work) -> Found:
         known = [(one.architecture, one.accuracy) for one in tried]
         child = evolved_architecture(plan.constraint, plan.seed, known, population, shape)
         tried.append(_train(work, child, options, f"candidate{len(tried)}"))
-    return _best_of(plan, tried)
+    return _best_of(work, tried)
 
 
 def _equal_part(plan: SearchPlan) -> TrainOptions:
@@ -145,11 +153,16 @@ def _equal_part(plan: SearchPlan) -> TrainOptions:
     return replace(plan.train, time_limit_s=each)
 
 
-def _best_of(plan: SearchPlan, tried: Sequence[Trained]) -> Found:
+def _best_of(work: Work, tried: Sequence[Trained]) -> Found:
+    plan, best = work.plan, _best(tried)
+    seconds = sum(one.seconds for one in tried)
+    if plan.training_seconds is not None:
+        best = _train(work, best.architecture, plan.train, "network")
+        seconds += best.seconds
     return Found(
-        _best(tried),
+        best,
         plan.constraint,
-        sum(one.seconds for one in tried),
+        seconds,
         candidates=_candidates(tried, plan.constraint.cost_model),
     )
 
@@ -198,6 +211,7 @@ METHODS: Mapping[Method, Callable[[Work], Found]] = {
     Method.RANDOM: _random,
     Method.EVOLUTION: _evolution,
     Method.UNIFORM: _uniform,
+    Method.PUBLISHED: _published,
 }
 
 

@@ -38,9 +38,11 @@ class SearchPlan:
     # finalist that is clearly better on the validation split is the result, else the hand-designed
     # network. 0: the supernet decides.
     trial_epochs: int = 0
-    candidates: int = 8  # networks that the random baseline tries
-    # What the random baseline may spend on training in all; each network gets an equal part
+    candidates: int = 8  # networks that a baseline tries
+    # What a baseline may spend on trying networks, each of which gets an equal part; the best is
+    # then trained as a search's result is. None: each is trained like that at once.
     training_seconds: float | None = None
+    published: Architecture | None = None  # the network of that method
     # The plan whose supernet gives the network, where that is not this one: so one supernet gives
     # networks for several budgets. `also` are the smaller ones that it is to serve.
     supernet: SearchPlan | None = None

@@ -42,6 +42,7 @@ class Method(StrEnum):
     RANDOM = "random"
     EVOLUTION = "evolution"
     UNIFORM = "uniform"
+    PUBLISHED = "published"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +180,11 @@ class SearchRun(OnBoard):
     def accuracy(self) -> float:
         """Return the accuracy of the int8 network on the test split."""
         return self.evaluation["test"].accuracy
+
+    @property
+    def choosing_seconds(self) -> float:
+        """Return the time of all training but the final one."""
+        return self.training_seconds - self.training.seconds
 
     @property
     def boards(self) -> tuple[OnBoard, ...]:

@@ -87,10 +87,10 @@ def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(
     assert compared.code == 0, compared.err
     assert "uniform" in compared.out and Path("compared/compare.png").is_file()
 
-    # A run that learned for three seconds: the others will take as long.
+    # A run that took three seconds to choose: the others will take as long.
     record = folder / "search.json"
     run = json.loads(record.read_text())
-    run["training_seconds"] = 3.0
+    run["training_seconds"] = 3.0 + run["training"]["seconds"]
     record.write_text(json.dumps(run))
     for baseline, count in (("random", 2), ("evolution", 3)):
         words = ("--baseline", baseline, "--candidates", count, "--like", "one")
@@ -101,6 +101,11 @@ def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(
         best = max(item["validation_accuracy"] for item in tried["candidates"])
         taken = [one for one in tried["candidates"] if one["architecture"] == tried["architecture"]]
         assert taken[0]["validation_accuracy"] == best
+        assert tried["training"]["epochs"] == run["training"]["epochs"]  # the best, once more
+    published = ready(*arguments("--published", "ds-cnn-s", "--out", "published", "--json"))
+    assert published.code == 0, published.err
+    assert published.json()["method"] == "published"
+    assert published.json()["architecture"]["decisions"]["stem"] == [64]
 
 
 def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness) -> None:
@@ -133,6 +138,8 @@ def test_refusals_say_what_to_do(ready: Harness) -> None:
         (("--refine", 2), 2, "--no-verify"),
         (("--refine", 2, "--baseline", "uniform"), 2, "--refine cannot be combined with"),
         (("--like", "one"), 2, "--like is for --baseline random"),
+        (("--published", "micronet-kws-x"), 2, "micronet-kws-s"),
+        (("--published", "micronet-ad-s"), 2, "a network of ds_cnn_ad_3x3"),
         (("--board", "nucleo_f446re"), 1, "harness fit --backbone ds_cnn_kws"),
     ):
         found = ready(*arguments(*more))
