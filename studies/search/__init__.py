@@ -1,0 +1,1 @@
+"""Does the search win? Search and baselines on a task's real data, seed by seed."""

@@ -1,0 +1,108 @@
+"""Run what is missing of a task's study side by side; write its tables.
+
+    python -m studies.search kws --data DIR --seeds 5 --jobs 2
+
+Needs a fit of the task's backbone below results/, as any search does. A finished run leaves its
+record, without what was noted by epoch, in studies/search/TASK/ and is not run again; a run that
+was interrupted continues where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.report.search_compare import (
+    check_comparable,
+    differences_table,
+    means_table,
+    runs_table,
+)
+from harness.search.record import FILE, SearchRun, read_run
+from studies.search.settings import STUDIES, Study
+from studies.tables import replace_tables
+
+_HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Run the study, then write or print the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("task", choices=sorted(STUDIES))
+    parser.add_argument("--data", help="folder of the task's data; without it nothing is run")
+    parser.add_argument("--seeds", type=int, default=2, help="seeds from 0 on [%(default)s]")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side [%(default)s]")
+    parser.add_argument("--runs", type=Path, default=Path("results/search-study"),
+                        help="where the folders of the runs go [%(default)s]")  # fmt: skip
+    parser.add_argument("--write", action="store_true", help="replace the tables of the page")
+    options = parser.parse_args()
+    kept = _HERE / options.task
+    if options.data:
+        _run_all(options, STUDIES[options.task], kept)
+    try:
+        page = _page(_HERE / f"{options.task}.md", kept)
+    except HarnessError as error:
+        sys.exit(str(error))
+    if options.write:
+        (_HERE / f"{options.task}.md").write_text(page, encoding="utf-8")
+    else:
+        sys.stdout.write(page)
+
+
+def _run_all(options: argparse.Namespace, study: Study, kept: Path) -> None:
+    kept.mkdir(exist_ok=True)
+
+    def run(method: str, seed: int) -> None:
+        name = f"{method}-{seed}"
+        if (kept / f"{name}.json").exists():
+            return
+        folder, search = (options.runs / options.task / one for one in (name, f"search-{seed}"))
+        words = ["--task", options.task, "--data", options.data, "--out", str(folder)]
+        words += study.options(method, seed, str(search))
+        with (kept.parent / f"{options.task}-{name}.log").open("w") as log:
+            done = subprocess.run(
+                [sys.executable, "-m", "harness", "search", *words],
+                env={**os.environ, "HARNESS_TF_THREADS": "1"}, stdout=log, stderr=log, check=False,
+            )  # fmt: skip
+        sys.stderr.write(f"{name}: exit {done.returncode}\n")
+        if (folder / FILE).exists():
+            _keep(read_run(folder), kept / f"{name}.json")
+            Path(log.name).unlink()
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        runs = [pool.submit(run, *one) for one in study.runs(options.seeds)]
+        # A baseline needs its seed's search, which was submitted before all of them.
+        for one in runs:
+            one.result()
+
+
+def _keep(run: SearchRun, file: Path) -> None:
+    small = replace(
+        run,
+        search=run.search and replace(run.search, trajectory=()),
+        training=replace(run.training, history=()),
+    )
+    file.write_text(json.dumps(small.to_json(), indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def _page(page: Path, kept: Path) -> str:
+    runs = [read_run(file) for file in sorted(kept.glob("*-*.json"))]
+    check_comparable(runs)
+    differences = differences_table(runs)
+    tables = {
+        "means": means_table(runs).markdown(),
+        "differences": "" if differences is None else differences.markdown(),
+        "runs": runs_table(runs).markdown(),
+    }
+    return replace_tables(page.read_text(encoding="utf-8"), tables)
+
+
+if __name__ == "__main__":
+    main()
