@@ -12,6 +12,8 @@ from harness.errors import FitError, ResultsError
 from harness.results.record import Measurement, best_per_key
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from harness.fit import Fingerprint, Fit
     from harness.fit.model import Predictor
 
@@ -23,14 +25,14 @@ class Outcome:
     """What was written.
 
     Attributes:
-        rows: Rows that it is about.
+        rows: Rows that it is about, where they were given as records.
         fits: One per backbone and configuration.
         pooled: One across the backbones of a configuration that has several, for comparison only.
         files: Paths by description.
         notes: What could not be made, and why.
     """
 
-    rows: Sequence[Measurement]
+    rows: Sequence[Measurement] = ()
     fits: list[Fit] = field(default_factory=list)
     pooled: list[Fit] = field(default_factory=list)
     files: dict[str, Path] = field(default_factory=dict)
@@ -53,7 +55,10 @@ def write_outcome(
     from harness.report.summary import write_summary
 
     rows = best_per_key(rows)
-    outcome = write_fits(rows, folder, predictor=predictor) if predictor else Outcome(rows)
+    outcome = Outcome(rows)
+    if predictor:
+        outcome = write_fits(rows, folder, predictor=predictor)
+        outcome.rows = [row for row in rows if row.backbone is not None]
     plot = next((path for label, path in outcome.files.items() if label.startswith("plot")), None)
     memory = _draw_memory(rows, folder, outcome)
     outcome.files["summary"] = write_summary(
@@ -87,7 +92,7 @@ def _draw_memory(rows: Sequence[Measurement], folder: Path, outcome: Outcome) ->
 
 
 def write_fits(
-    rows: Sequence[Measurement],
+    rows: Sequence[Measurement] | pd.DataFrame,
     folder: Path,
     *,
     degraded: bool = False,
@@ -95,15 +100,18 @@ def write_fits(
 ) -> Outcome:
     """Fit every configuration among the rows; write each fit, and a plot per configuration.
 
-    A configuration that cannot be fitted is a note, not a failure.
+    Rows are records or a frame, see `harness.fit.select`. A configuration that cannot be fitted
+    is a note, not a failure.
     """
     from harness.fit import save_fit
     from harness.fit.regress import fit_all
+    from harness.fit.select import select_rows
     from harness.report.plot import plot_latency
 
-    rows = [row for row in best_per_key(rows) if row.backbone is not None]
-    outcome = Outcome(rows)
-    outcome.fits, failures = fit_all(rows, degraded=degraded, predictor=predictor)
+    table, _ = select_rows(rows, degraded=degraded)
+    table = table[table["backbone"].notna()]
+    outcome = Outcome()
+    outcome.fits, failures = fit_all(table, degraded=degraded, predictor=predictor)
     for failure in failures:
         name = _label(failure.fingerprint, failure.fingerprint)
         outcome.notes.append(f"no fit of {name} ({failure.rows} rows): {failure.error.what}")
@@ -114,16 +122,14 @@ def write_fits(
     for fit in outcome.fits:
         configurations.setdefault(replace(fit.fingerprint, backbone=None), []).append(fit)
     for fingerprint, fits in configurations.items():
-        pooled = _pool(fits, rows, outcome, degraded=degraded)
+        pooled = _pool(fits, table, outcome, degraded=degraded)
         label = _label(fingerprint, outcome.fits[0].fingerprint)
         path = folder / f"latency-{_slug(label)}.png"
-        outcome.files[f"plot {label}"] = plot_latency(fits, rows, path, pooled=pooled)
+        outcome.files[f"plot {label}"] = plot_latency(fits, table, path, pooled=pooled)
     return outcome
 
 
-def _pool(
-    fits: list[Fit], rows: Sequence[Measurement], outcome: Outcome, *, degraded: bool
-) -> Fit | None:
+def _pool(fits: list[Fit], table: pd.DataFrame, outcome: Outcome, *, degraded: bool) -> Fit | None:
     """Fit across the backbones of a configuration, where there are several."""
     from harness.fit.regress import fit_rows
 
@@ -131,7 +137,7 @@ def _pool(
         return None
     keys = {key for fit in fits for key in (*fit.keys, *fit.holdout_keys)}
     try:
-        pooled = fit_rows([row for row in rows if row.key in keys], pooled=True, degraded=degraded)
+        pooled = fit_rows(table[table["key"].isin(keys)], pooled=True, degraded=degraded)
     except FitError as failure:
         outcome.notes.append(f"no pooled fit: {failure.what}")
         return None

@@ -35,8 +35,9 @@ def fit(
 
     where = replace(rows.where(), runtime=runtime, kernels=kernels)
     with many_rows(), open_store(rows.db, create=False) as store:
-        found = list(store.stream(where, columns=COLUMNS))
-        outcome = write_fits(found, out, degraded=degraded, predictor=predictor)
+        outcome = write_fits(
+            store.cells(where, COLUMNS), out, degraded=degraded, predictor=predictor
+        )
     if json:
         print_json(outcome.as_json())
     else:

@@ -6,15 +6,18 @@ coefficient below zero, as work takes time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from harness.backbones import get_backbone
 from harness.errors import BackboneError, FitError
 from harness.fit.features import FEATURES, count_features
 from harness.fit.model import LayerModel
 from harness.fit.score import LEVEL, Array, Predict, Split, score
+from harness.fit.select import numbers, rows_table
 from harness.results.record import Measurement
 
 
@@ -24,31 +27,41 @@ def row_features(row: Measurement) -> Mapping[str, float]:
     Raises:
         FitError: The row has no architecture of a known backbone.
     """
-    if row.architecture is None or row.backbone is None:
-        raise FitError(
-            f"row {row.key[:12]} has no architecture", expected="rows of sampled networks"
-        )
-    try:
-        backbone = get_backbone(row.backbone)
-        return count_features(backbone.layers(backbone.from_json(row.architecture)))
-    except BackboneError as failure:
-        raise FitError(
-            f"row {row.key[:12]}: {failure.what}", expected="an architecture of its backbone"
-        ) from None
+    return dict(zip(FEATURES, map(float, _features(rows_table([row]))[0]), strict=True))
 
 
-def fit_layers(rows: Sequence[Measurement], split: Split) -> LayerModel:
+def _features(table: pd.DataFrame) -> Array:
+    """Return `FEATURES` of each row's network, shape (rows, features)."""
+    networks = list(zip(table["backbone"], table["architecture"], strict=True))
+    counted: dict[tuple[str | None, str | None], list[float]] = {}
+    for (name, text), key in zip(networks, table["key"], strict=True):
+        if (name, text) in counted:
+            continue
+        if text is None or name is None:
+            raise FitError(
+                f"row {key[:12]} has no architecture", expected="rows of sampled networks"
+            )
+        try:
+            backbone = get_backbone(name)
+            found = count_features(backbone.layers(backbone.from_json(json.loads(text))))
+        except BackboneError as failure:
+            raise FitError(
+                f"row {key[:12]}: {failure.what}", expected="an architecture of its backbone"
+            ) from None
+        counted[name, text] = [found[feature] for feature in FEATURES]
+    return np.array([counted[network] for network in networks])
+
+
+def fit_layers(rows: pd.DataFrame, split: Split) -> LayerModel:
     """Fit latency_us to `FEATURES`.
 
     Raises:
         FitError: A row has no architecture, or no latency above zero.
     """
-    latencies = [row.latency_us or 0.0 for row in rows]
-    if min(latencies) <= 0:
+    y = numbers(rows, "latency_us")[:, 0]
+    if not (y > 0).all():
         raise FitError("a row has no latency", expected="a latency above zero in every row")
-    counts = [row_features(row) for row in rows]
-    x: Array = np.array([[count[name] for name in FEATURES] for count in counts])
-    y: Array = np.array(latencies)
+    x = _features(rows)
     fitted = ~split.out
     groups = split.groups[fitted]
     intercept, coefficients = _coefficients(x[fitted], y[fitted])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 
 from harness import __version__
 from harness.errors import FitError
@@ -23,10 +24,11 @@ from harness.fit.model import (
 from harness.fit.score import LEVEL, Array, Predict, Split, score
 from harness.fit.select import (
     HOLDOUT_SHARE,
-    architecture_id,
+    architecture_ids,
     common_fingerprint,
     group_rows,
     held_out,
+    numbers,
     select_rows,
 )
 from harness.results.record import Measurement
@@ -46,7 +48,7 @@ class FitFailure:
 
 
 def fit_all(
-    rows: Iterable[Measurement],
+    rows: Iterable[Measurement] | pd.DataFrame,
     *,
     degraded: bool = False,
     min_rows: int = MIN_ROWS,
@@ -65,7 +67,7 @@ def fit_all(
 
 
 def fit_rows(
-    rows: Iterable[Measurement],
+    rows: Iterable[Measurement] | pd.DataFrame,
     *,
     degraded: bool = False,
     pooled: bool = False,
@@ -80,7 +82,7 @@ def fit_rows(
     also cross-validated in folds that keep an architecture together.
 
     Args:
-        rows: Measurements; only ``valid`` ones are used.
+        rows: Measurements, or a frame of `COLUMNS`; only ``valid`` ones are used.
         degraded: Use ``degraded`` rows as well.
         pooled: Mix backbones, only to compare with the fits per backbone.
         min_rows: Fewest distinct architectures to fit on (three at the very least).
@@ -92,7 +94,7 @@ def fit_rows(
             latency, or a latency that does not grow with ops.
     """
     used, statuses = select_rows(rows, degraded=degraded)
-    if not used:
+    if used.empty:
         wanted = " or ".join(statuses)
         raise FitError(
             "there are no rows to fit",
@@ -101,12 +103,13 @@ def fit_rows(
             + ("" if degraded else ", or take degraded rows as well with --degraded"),
         )
     fingerprint = common_fingerprint(used, pooled)
-    ids = [architecture_id(row) for row in used]
-    out = np.array([held_out(name, holdout_share) for name in ids])
-    fitted_on = sorted({name for name, held in zip(ids, out, strict=True) if not held})
+    ids = architecture_ids(used)
+    holdout = {name: held_out(name, holdout_share) for name in ids}
+    fitted_on = len(holdout) - sum(holdout.values())
     needed = max(3, min_rows)
-    if len(fitted_on) < needed:
-        raise _too_few(len(fitted_on), len(set(ids)), needed, holdout_share, fingerprint)
+    if fitted_on < needed:
+        raise _too_few(fitted_on, len(holdout), needed, holdout_share, fingerprint)
+    out = np.array([holdout[name] for name in ids])
     split = Split(ids, out)
     latency = _fit_linear(used, split, "latency_us", "ops")
     if latency.slope <= 0:
@@ -125,23 +128,21 @@ def fit_rows(
         from harness.fit.layers import fit_layers
 
         layers = _try(notes, "layers", lambda: fit_layers(used, split))
+    overhead = numbers(used, "ram_other_bytes", "stack_bytes").sum(axis=1)
     return Fit(
         schema_version=SCHEMA_VERSION,
         created_by=f"tinyml-harness {__version__}",
         fingerprint=fingerprint,
-        backbones=tuple(sorted({row.backbone for row in used if row.backbone is not None})),
+        backbones=tuple(sorted(used["backbone"].dropna().unique())),
         statuses=statuses,
         latency=latency,
         arena=arena,
         flash=flash,
         notes=tuple(notes),
-        keys=tuple(row.key for row, held in zip(used, out, strict=True) if not held),
-        holdout_keys=tuple(row.key for row, held in zip(used, out, strict=True) if held),
+        keys=tuple(used["key"][~out]),
+        holdout_keys=tuple(used["key"][out]),
         layers=layers,
-        sram_overhead_bytes=max(
-            (row.sram_overhead_bytes for row in used if row.sram_overhead_bytes is not None),
-            default=None,
-        ),
+        sram_overhead_bytes=None if np.isnan(overhead).all() else int(np.nanmax(overhead)),
     )
 
 
@@ -163,10 +164,10 @@ def _too_few(
     )
 
 
-def _fit_arena(rows: Sequence[Measurement], split: Split) -> LinearModel:
+def _fit_arena(rows: pd.DataFrame, split: Split) -> LinearModel:
     # One kind of figure for all rows: a verified minimum and a planner's figure do not mix.
     for target in ("arena_min_bytes", "arena_used_bytes", "arena_planned_bytes"):
-        if all(getattr(row, target) is not None for row in rows):
+        if rows[target].notna().all():
             return _fit_linear(rows, split, target, "working_memory_bytes")
     raise FitError("no arena figure that all rows have")
 
@@ -179,11 +180,9 @@ def _try(notes: list[str], name: str, make: Callable[[], _Model]) -> _Model | No
         return None
 
 
-def _fit_linear(
-    rows: Sequence[Measurement], split: Split, target: str, feature: str
-) -> LinearModel:
-    pairs = [(getattr(row, feature), getattr(row, target)) for row in rows]
-    lacking = [row.key[:12] for row, pair in zip(rows, pairs, strict=True) if None in pair]
+def _fit_linear(rows: pd.DataFrame, split: Split, target: str, feature: str) -> LinearModel:
+    x, y = numbers(rows, feature, target).T
+    lacking = [key[:12] for key in rows["key"][np.isnan(x + y)]]
     if lacking:
         raise FitError(
             f"{len(lacking)} of {len(rows)} rows lack {feature} or {target}",
@@ -191,9 +190,6 @@ def _fit_linear(
             expected="both in every row",
             fix="measure these again",
         )
-    x: Array
-    y: Array
-    x, y = np.array(pairs, dtype=np.float64).T
     fitted = ~split.out
     line = partial(_line, target=target, feature=feature)
     model = line(x[fitted], y[fitted])

@@ -1,17 +1,26 @@
-"""Select the rows of a fit: one configuration, one row per job, a fixed holdout."""
+"""Select the rows of a fit: one configuration, one row per job, a fixed holdout.
+
+Here rows are a frame of `COLUMNS`: a record of each of a hundred thousand takes longer than the
+fit. Cells are as the store has them, lists and mappings as JSON text.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import FitError
 from harness.fit.model import Fingerprint
-from harness.results.record import Measurement, Status, best_per_key
+from harness.results.record import Measurement, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
 
 HOLDOUT_SHARE = 0.2
 
@@ -24,8 +33,26 @@ COLUMNS = (
 """Fields of a row that a fit and its plot use."""
 
 _NEEDED = ("runtime", "kernels", "clock_hz", "optimization")
-_configuration = attrgetter(*_CONFIGURATION)
+_cells = attrgetter(*COLUMNS)
 _sorted_json = json.JSONEncoder(sort_keys=True).encode
+
+
+def rows_table(rows: Iterable[Measurement] | pd.DataFrame) -> pd.DataFrame:
+    """Return `COLUMNS` of the rows as a frame; a frame is returned as it is."""
+    import pandas as pd
+
+    if isinstance(rows, pd.DataFrame):
+        return rows
+    table = pd.DataFrame([_cells(row) for row in rows], columns=list(COLUMNS), dtype=object)
+    for name in ("architecture", "flags"):
+        texts = [None if item is None else _sorted_json(item) for item in table[name]]
+        table[name] = pd.Series(texts, dtype=object)
+    return table
+
+
+def numbers(table: pd.DataFrame, *names: str) -> npt.NDArray[np.float64]:
+    """Return columns as floats, shape (rows, columns); NaN where a value is not known."""
+    return table[list(names)].to_numpy(dtype=float, na_value=float("nan"))
 
 
 def architecture_id(row: Measurement) -> str:
@@ -37,14 +64,28 @@ def architecture_id(row: Measurement) -> str:
     Raises:
         FitError: The row names neither.
     """
-    if row.architecture is not None:
-        return network_id(row.backbone, row.architecture)
-    if row.model_sha256 is None:
-        raise FitError(
-            f"row {row.key[:12]} names neither an architecture nor a model",
-            expected="rows of measured models",
-        )
-    return row.model_sha256
+    return architecture_ids(rows_table([row]))[0]
+
+
+def architecture_ids(table: pd.DataFrame) -> list[str]:
+    """Return `architecture_id` of each row."""
+    names = ["backbone", "architecture", "model_sha256", "key"]
+    networks = list(zip(*(table[name] for name in names), strict=True))
+    known = {
+        (backbone, text): network_id(backbone, json.loads(text))
+        for backbone, text in {network[:2] for network in networks}
+        if text is not None
+    }
+    ids = []
+    for backbone, text, sha256, key in networks:
+        identity = known.get((backbone, text), sha256)
+        if identity is None:
+            raise FitError(
+                f"row {key[:12]} names neither an architecture nor a model",
+                expected="rows of measured models",
+            )
+        ids.append(identity)
+    return ids
 
 
 def network_id(backbone: str | None, architecture: Mapping[str, Any]) -> str:
@@ -63,36 +104,50 @@ def held_out(architecture: str, share: float = HOLDOUT_SHARE) -> bool:
 
 
 def select_rows(
-    rows: Iterable[Measurement], *, degraded: bool = False
-) -> tuple[list[Measurement], tuple[str, ...]]:
+    rows: Iterable[Measurement] | pd.DataFrame, *, degraded: bool = False
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the rows a fit may use, one per job in the order of their keys, and their statuses."""
     statuses = (Status.VALID, Status.DEGRADED) if degraded else (Status.VALID,)
-    kept = best_per_key(row for row in rows if row.status in statuses)
-    # The order in which a bench finished its jobs must not change a bit of the fit.
-    return sorted(kept, key=lambda row: row.key), tuple(status.value for status in statuses)
+    table = rows_table(rows)
+    table = table[table["status"].isin(statuses)]
+    # Valid after degraded, as in the alphabet, then the newest; the last of a key is kept. The
+    # order in which a bench finished its jobs must not change a bit of the fit.
+    marks = list(zip(table["key"], table["status"], table["created_at"], strict=True))
+    last = {marks[place][0]: place for place in sorted(range(len(marks)), key=marks.__getitem__)}
+    return table.iloc[list(last.values())], tuple(status.value for status in statuses)
 
 
 def group_rows(
-    rows: Iterable[Measurement], *, degraded: bool = False
-) -> dict[Fingerprint, list[Measurement]]:
+    rows: Iterable[Measurement] | pd.DataFrame, *, degraded: bool = False
+) -> dict[Fingerprint, pd.DataFrame]:
     """Return the usable rows by the configuration they were measured in."""
-    groups: dict[object, list[Measurement]] = {}
-    for row in select_rows(rows, degraded=degraded)[0]:
-        groups.setdefault(_configuration(row), []).append(row)
-    return {Fingerprint.of(members[0]): members for members in groups.values()}
+    table, _ = select_rows(rows, degraded=degraded)
+    places: dict[tuple[Any, ...], list[int]] = {}
+    for place, configuration in enumerate(_configurations(table)):
+        places.setdefault(configuration, []).append(place)
+    return {_fingerprint(found): table.iloc[some] for found, some in places.items()}
 
 
-def common_fingerprint(rows: Sequence[Measurement], pooled: bool) -> Fingerprint:
-    """Return the configuration that all `rows`, at least one, were measured in.
+def _configurations(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    return zip(*(table[name] for name in _CONFIGURATION), strict=True)
+
+
+def _fingerprint(configuration: tuple[Any, ...]) -> Fingerprint:
+    values = dict(zip(_CONFIGURATION, configuration, strict=True))
+    flags = tuple(json.loads(values["flags"]))
+    return Fingerprint(**{**values, "flags": flags, "source": str(values["source"])})
+
+
+def common_fingerprint(table: pd.DataFrame, pooled: bool) -> Fingerprint:
+    """Return the configuration that all rows, at least one, were measured in.
 
     Where `pooled`, the backbone may differ; the result then names none.
 
     Raises:
         FitError: They differ, or lack a fact that every fit needs.
     """
-    distinct = {_configuration(row): row for row in rows}
     first = shared_fingerprint(
-        map(Fingerprint.of, distinct.values()),
+        map(_fingerprint, dict.fromkeys(_configurations(table))),
         pooled,
         "these rows were measured in different configurations",
         "choose one, for example with --board, --backbone, --runtime or --kernels",

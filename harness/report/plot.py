@@ -13,12 +13,13 @@ from matplotlib.patches import Patch
 
 from harness.errors import FitError
 from harness.fit.model import Fingerprint, Fit
-from harness.fit.select import shared_fingerprint
+from harness.fit.select import numbers, select_rows, shared_fingerprint
 from harness.report import text
 from harness.report.style import MUTED, drawing, scale_in_steps
-from harness.results.record import Measurement, best_per_key
+from harness.results.record import Measurement
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 # Okabe and Ito's palette, which any colour vision can tell apart. A backbone keeps its colour in
@@ -36,7 +37,7 @@ _SPOTS = (150, 60)  # across and upwards, about half a mark each
 
 def plot_latency(
     fits: Sequence[Fit],
-    rows: Iterable[Measurement],
+    rows: Iterable[Measurement] | pd.DataFrame,
     path: str | Path,
     *,
     pooled: Fit | None = None,
@@ -65,7 +66,8 @@ def plot_latency(
         "fits of different configurations do not share a plot",
         "plot them one by one",
     )
-    by_key = {row.key: row for row in best_per_key(rows)}
+    table, _ = select_rows(rows, degraded=True)
+    by_key = dict(zip(table["key"], numbers(table, "ops", "latency_us").tolist(), strict=True))
     everyone = [_points(fit, by_key) for fit in fits]
     points = [_thinned(fit, some) for fit, some in zip(fits, everyone, strict=True)]
     if log is None:
@@ -118,15 +120,13 @@ def plot_latency(
     return file
 
 
-def _points(fit: Fit, by_key: Mapping[str, Measurement]) -> list[tuple[float, float, bool]]:
+def _points(fit: Fit, by_key: Mapping[str, Sequence[float]]) -> list[tuple[float, float, bool]]:
     """Return (ops, latency in µs, held out) of the fit's rows that are in `by_key`."""
-    held = set(fit.holdout_keys)
     found = [
-        (float(row.ops), row.latency_us, key in held)
-        for key in (*fit.keys, *fit.holdout_keys)
-        if (row := by_key.get(key)) is not None
-        and row.ops is not None
-        and row.latency_us is not None
+        (by_key[key][0], by_key[key][1], held)
+        for keys, held in ((fit.keys, False), (fit.holdout_keys, True))
+        for key in keys
+        if key in by_key
     ]
     if not found:
         raise FitError(

@@ -291,6 +291,13 @@ class Store:
 
         return frame_of(self.lines(where, table=table, columns=columns), table, columns)
 
+    def cells(self, where: Filter, columns: Sequence[str]) -> pd.DataFrame:
+        """Return columns of the matching rows as they are stored, None where nothing is known."""
+        import pandas as pd
+
+        found = [line for chunk in self.lines(where, columns=columns) for line in chunk]
+        return pd.DataFrame(found, columns=list(columns), dtype=object)
+
     def lines(
         self,
         where: Filter = EVERYTHING,

@@ -12,7 +12,7 @@ from harness.fit.features import unaligned_share
 from harness.fit.model import Fingerprint, Fit
 from harness.fit.regress import fit_rows
 from harness.fit.select import architecture_id, group_rows, held_out
-from harness.results.record import Measurement
+from harness.results.record import Measurement, best_per_key
 
 # The classifier's few MACs do not make a network unaligned, whatever the number of classes is.
 _ALIGNED_BELOW = 0.01
@@ -71,9 +71,14 @@ def study_rows(rows: Iterable[Measurement]) -> dict[Fingerprint, list[Study]]:
         FitError: A backbone has too few networks on the grid of four.
     """
     found: dict[Fingerprint, list[Study]] = defaultdict(list)
-    sampled = [row for row in rows if row.backbone is not None and row.architecture is not None]
-    for fingerprint, members in group_rows(sampled).items():
-        found[replace(fingerprint, backbone=None)].append(_study(members))
+    sampled = {
+        row.key: row
+        for row in best_per_key(rows)
+        if row.backbone is not None and row.architecture is not None
+    }
+    for fingerprint, members in group_rows(sampled.values()).items():
+        study = _study([sampled[key] for key in members["key"]])
+        found[replace(fingerprint, backbone=None)].append(study)
     return {key: sorted(found[key], key=lambda s: s.backbone) for key in sorted(found, key=str)}
 
 
