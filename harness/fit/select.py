@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -69,16 +70,11 @@ def architecture_id(row: Measurement) -> str:
 
 def architecture_ids(table: pd.DataFrame) -> list[str]:
     """Return `architecture_id` of each row."""
-    names = ["backbone", "architecture", "model_sha256", "key"]
-    networks = list(zip(*(table[name] for name in names), strict=True))
-    known = {
-        (backbone, text): network_id(backbone, json.loads(text))
-        for backbone, text in {network[:2] for network in networks}
-        if text is not None
-    }
     ids = []
-    for backbone, text, sha256, key in networks:
-        identity = known.get((backbone, text), sha256)
+    for backbone, text, sha256, key in _cells_of(
+        table, "backbone", "architecture", "model_sha256", "key"
+    ):
+        identity = sha256 if text is None else _text_id(backbone, text)
         if identity is None:
             raise FitError(
                 f"row {key[:12]} names neither an architecture nor a model",
@@ -86,6 +82,11 @@ def architecture_ids(table: pd.DataFrame) -> list[str]:
             )
         ids.append(identity)
     return ids
+
+
+@lru_cache(maxsize=100_000)  # a network is measured in many configurations
+def _text_id(backbone: str | None, text: str) -> str:
+    return network_id(backbone, json.loads(text))
 
 
 def network_id(backbone: str | None, architecture: Mapping[str, Any]) -> str:
@@ -112,7 +113,7 @@ def select_rows(
     table = table[table["status"].isin(statuses)]
     # Valid after degraded, as in the alphabet, then the newest; the last of a key is kept. The
     # order in which a bench finished its jobs must not change a bit of the fit.
-    marks = list(zip(table["key"], table["status"], table["created_at"], strict=True))
+    marks = list(_cells_of(table, "key", "status", "created_at"))
     last = {marks[place][0]: place for place in sorted(range(len(marks)), key=marks.__getitem__)}
     return table.iloc[list(last.values())], tuple(status.value for status in statuses)
 
@@ -123,13 +124,13 @@ def group_rows(
     """Return the usable rows by the configuration they were measured in."""
     table, _ = select_rows(rows, degraded=degraded)
     places: dict[tuple[Any, ...], list[int]] = {}
-    for place, configuration in enumerate(_configurations(table)):
+    for place, configuration in enumerate(_cells_of(table, *_CONFIGURATION)):
         places.setdefault(configuration, []).append(place)
     return {_fingerprint(found): table.iloc[some] for found, some in places.items()}
 
 
-def _configurations(table: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
-    return zip(*(table[name] for name in _CONFIGURATION), strict=True)
+def _cells_of(table: pd.DataFrame, *names: str) -> Iterator[tuple[Any, ...]]:
+    return zip(*(table[name].tolist() for name in names), strict=True)
 
 
 def _fingerprint(configuration: tuple[Any, ...]) -> Fingerprint:
@@ -147,7 +148,7 @@ def common_fingerprint(table: pd.DataFrame, pooled: bool) -> Fingerprint:
         FitError: They differ, or lack a fact that every fit needs.
     """
     first = shared_fingerprint(
-        map(_fingerprint, dict.fromkeys(_configurations(table))),
+        map(_fingerprint, dict.fromkeys(_cells_of(table, *_CONFIGURATION))),
         pooled,
         "these rows were measured in different configurations",
         "choose one, for example with --board, --backbone, --runtime or --kernels",
