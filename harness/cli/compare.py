@@ -41,7 +41,7 @@ def compare(
     from harness.results.read import many_rows
 
     with many_rows():
-        old, new = _rows(before), _rows(after)
+        old, new = _rows(before, metric), _rows(after, metric)
         result = compare_rows(
             old, new, metric=metric, margin=margin, across=across or (), degraded=degraded
         )
@@ -53,9 +53,9 @@ def compare(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _rows(where: str) -> list[Measurement]:
+def _rows(where: str, metric: Metric) -> list[Measurement]:
     from harness.results import open_store
-    from harness.results.equivalence import COLUMNS
+    from harness.results.equivalence import columns_of
     from harness.results.store import Filter
 
     place, _, campaign = where.partition("#")
@@ -66,7 +66,7 @@ def _rows(where: str) -> list[Measurement]:
             fix="check the path; STORE#CAMPAIGN names one campaign of a store",
         )
     with open_store(place, create=False) as store:
-        return list(store.stream(Filter(campaign=campaign or None), columns=COLUMNS))
+        return list(store.stream(Filter(campaign=campaign or None), columns=columns_of(metric)))
 
 
 def _show(result: Comparison) -> None:

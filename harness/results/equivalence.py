@@ -35,12 +35,20 @@ IDENTITY = (
 )  # fmt: skip
 """Facts in which both rows of a pair agree."""
 
-COLUMNS = (
-    *IDENTITY[1:], "status", "created_at", "model_name", "model_sha256", "architecture", "backbone",
-    "seed", "cycles", "arena_min_bytes", "arena_used_bytes", "arena_planned_bytes",
-    "ram_other_bytes", "stack_bytes", "flash_total_bytes",
-)  # fmt: skip
-"""Fields of a row that a comparison uses."""
+_ARENA = ("arena_min_bytes", "arena_used_bytes", "arena_planned_bytes")
+_FIGURES = {
+    "latency": ("cycles",),
+    "arena": ("created_at", *_ARENA),
+    "sram": ("created_at", *_ARENA, "ram_other_bytes", "stack_bytes"),
+    "flash": ("created_at", "flash_total_bytes"),
+    "stack": ("created_at", "stack_bytes"),
+}
+
+
+def columns_of(metric: str) -> tuple[str, ...]:
+    """Return the fields of a row that a comparison by this metric uses."""
+    model = ("status", "model_name", "model_sha256", "architecture", "backbone", "seed")
+    return (*IDENTITY[1:], *model, *_FIGURES[metric])
 
 
 class Verdict(StrEnum):
@@ -224,12 +232,13 @@ def _name(row: Measurement) -> str:
 
 def _judged(value: float, low: float, high: float, margin: float) -> Ratio:
     limit = 1 + margin
-    verdicts = {
-        Verdict.WORSE: low > limit,
-        Verdict.BETTER: high < 1 / limit,
-        Verdict.EQUIVALENT: low >= 1 / limit and high <= limit,
-    }
-    verdict = next((name for name, holds in verdicts.items() if holds), Verdict.UNDECIDED)
+    verdict = Verdict.UNDECIDED
+    if low > limit:
+        verdict = Verdict.WORSE
+    elif high < 1 / limit:
+        verdict = Verdict.BETTER
+    elif low >= 1 / limit and high <= limit:
+        verdict = Verdict.EQUIVALENT
     return Ratio(value, low, high, verdict)
 
 
