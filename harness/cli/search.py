@@ -13,6 +13,7 @@ import typer.core
 from harness.cli import search_setup as setup
 from harness.cli.options import BenchFile, Database, Json, Libraries, StationName, grouped
 from harness.cli.output import note, print_json, print_ready_table, print_table
+from harness.cli.search_boards import BudgetOptions, FitOptions
 from harness.cli.search_data import DataOptions
 from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from harness.paths import DEFAULT_STORE
@@ -56,8 +57,8 @@ def run(
         str | None,
         typer.Argument(help="Backbone, see `harness sample` (default: that of --task)."),
     ] = None,
-    budgets: setup.BudgetOptions,
-    fit: setup.FitOptions,
+    budgets: BudgetOptions,
+    fit: FitOptions,
     data: DataOptions,
     training: setup.TrainingOptions,
     method: setup.MethodOptions,
@@ -69,8 +70,8 @@ def run(
 ) -> None:
     """Search a network, train it, quantise it, measure it; write everything into one folder.
 
-    With several budgets of latency one supernet gives a network, and a folder, for each. The same
-    command run again continues where it was.
+    With several budgets of latency, or --per-board, one supernet gives a network, and a folder, for
+    each. The same command run again continues where it was.
     """
     from harness.cli.progress import SearchWatcher
     from harness.report.search import write_search_page
@@ -88,7 +89,8 @@ def run(
             with SearchWatcher() as watcher:
                 measure = None
                 if verify.wanted:
-                    fits = [one.cost_model.fit for one in plans[0].constraint.boards]
+                    boards = [one for plan in plans for one in plan.constraint.boards]
+                    fits = [one.cost_model.fit for one in boards]
                     measure = setup.make_measure(
                         [fit.fingerprint for fit in fits], verify, store, training.seed, watcher
                     )
@@ -123,8 +125,8 @@ def rank(
         str | None,
         typer.Argument(help="Backbone, see `harness sample` (default: that of --task)."),
     ] = None,
-    budgets: setup.BudgetOptions,
-    fit: setup.FitOptions,
+    budgets: BudgetOptions,
+    fit: FitOptions,
     data: DataOptions,
     training: setup.TrainingOptions,
     networks: int = typer.Option(24, min=3, help="Random networks that meet the budgets."),
@@ -146,7 +148,9 @@ def rank(
     from harness.strict import to_json
 
     os.environ.setdefault("HARNESS_TF_THREADS", THREADS)
-    method = setup.MethodOptions(baseline=None, candidates=1, like=None, published=None, refine=0)
+    method = setup.MethodOptions(
+        baseline=None, candidates=1, like=None, published=None, refine=0, per_board=False
+    )
     with open_store(db) as store:
         plan, *_ = setup.make_plans(
             data.backbone(backbone), budgets, fit, training, method, data, store, out
@@ -175,7 +179,9 @@ def rank(
 @commands.command("verify")
 def verify(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    board: str | None = typer.Option(None, "--board", "-b", help="Board id (default: the run's)."),
+    board: str | None = typer.Option(
+        None, "--board", "-b", help="Board id (default: the run's boards)."
+    ),
     station: StationName = None,
     library: Libraries = None,
     bench: BenchFile = None,
@@ -187,27 +193,30 @@ def verify(
     """
     from harness.cli.progress import SearchWatcher
     from harness.report.search import check_table
-    from harness.search.record import MODEL, Measured, check_sums, held, read_run
+    from harness.search.record import Measured, check_sums, held, read_run
     from harness.strict import to_json
 
     checked = check_sums(folder)
     run = read_run(folder)
     with SearchWatcher() as watcher:
-        row = setup.measure_again(
-            folder / MODEL, run.fit.fingerprint, board, station, library, bench, run.seed, watcher
-        )
-    now = Measured.of_row(row)
-    holds = held(run.budgets, now)
+        rows = setup.measure_again(folder, run, board, station, library, bench, watcher)
+    found = [(one, row.board, Measured.of_row(row)) for one, row in rows]
+    verdicts: list[dict[str, Any]] = [
+        {"board": name, "measured": to_json(now), "holds": held(one.budgets, now)}
+        for one, name, now in found
+    ]
     if json:
-        print_json({"files": checked, "board": row.board, "measured": to_json(now), "holds": holds})
+        of_all = verdicts[0] if len(verdicts) == 1 else {"boards": verdicts}
+        print_json({"files": checked, **of_all})
     else:
-        print_ready_table(check_table(run, now, row.board))
+        for one, name, now in found:
+            print_ready_table(check_table(one, now, name))
+            if now.message:
+                note(f"  {now.message}")
         note(f"  hashes agree: {', '.join(checked)}")
-        if now.message:
-            note(f"  {now.message}")
-        if now.source == "emulated":
+        if any(now.source == "emulated" for _, _, now in found):
             note("emulated board: cycles are modelled, not measured on hardware")
-    if not all(holds.values()):
+    if not all(all(verdict["holds"].values()) for verdict in verdicts):
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -1,8 +1,7 @@
-"""Options of `harness search`, and what they make: fit, data, plan, measuring function."""
+"""Options of `harness search`, and what they make: plans and measuring function."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,29 +11,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from harness.cli.options import BenchFile, Database, Kernels, Libraries, Runtime, StationName
-from harness.cli.output import note
+from harness.cli.options import BenchFile, Database, Libraries
+from harness.cli.search_boards import BudgetOptions, FitOptions, choose_fits
 from harness.cli.search_data import DataOptions
-from harness.errors import ConfigError, FitError
-from harness.paths import DEFAULT_BOARD, DEFAULT_STORE
-from harness.runtimes import KernelSet, RuntimeName
+from harness.errors import ConfigError
+from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.backbones import Architecture
     from harness.cli.progress import SearchWatcher
-    from harness.fit import Fingerprint, Fit
+    from harness.fit import Fingerprint
     from harness.results.record import Measurement
     from harness.results.store import Store
-    from harness.search.cost.budgets import Budgets
     from harness.search.plan import Measure, SearchPlan
-    from harness.search.record import Method
-
-
-class MarginChoice(StrEnum):
-    """Values of --margin, see `harness.search.Margin`."""
-
-    INTERVAL = "interval"
-    NONE = "none"
+    from harness.search.record import Method, OnBoard, SearchRun
 
 
 class Baseline(StrEnum):
@@ -43,72 +33,6 @@ class Baseline(StrEnum):
     RANDOM = "random"
     EVOLUTION = "evolution"
     UNIFORM = "uniform"
-
-
-@dataclass(frozen=True)
-class BudgetOptions:
-    """Upper bounds."""
-
-    latency_ms: str | None = typer.Option(
-        None,
-        metavar="MS[,MS...]",
-        help="Budget of one inference. Several, separated by commas: a network for each, from one "
-        "supernet.",
-    )
-    sram_kib: float | None = typer.Option(
-        None, min=0, help="Budget of arena, static RAM and stack."
-    )
-    flash_kib: float | None = typer.Option(None, min=0, help="Budget of the whole image.")
-
-    def budgets(self) -> tuple[Budgets, ...]:
-        """Return the budgets, the largest latency first; raise `ConfigError` if none is given."""
-        from harness.search.cost.budgets import Budgets
-
-        found = tuple(
-            Budgets(
-                latency_us=None if latency is None else latency * 1000,
-                sram_bytes=None if self.sram_kib is None else int(self.sram_kib * 1024),
-                flash_bytes=None if self.flash_kib is None else int(self.flash_kib * 1024),
-            )
-            for latency in self._latencies()
-        )
-        if not found[0].items():
-            raise ConfigError(
-                "no budget is given",
-                expected="one or more of --latency-ms, --sram-kib and --flash-kib",
-            )
-        return found
-
-    def _latencies(self) -> list[float] | list[None]:
-        if self.latency_ms is None:
-            return [None]
-        try:
-            found = {float(part) for part in self.latency_ms.split(",")}
-        except ValueError:
-            found = {math.nan}
-        if not all(math.isfinite(latency) and latency > 0 for latency in found):
-            raise ConfigError(
-                f"--latency-ms is '{self.latency_ms}'",
-                expected="milliseconds above 0, several separated by commas",
-            )
-        return sorted(found, reverse=True)
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """The fit that predicts, and the configuration that it is of."""
-
-    board: str = typer.Option(DEFAULT_BOARD, "--board", "-b", help="Board id.")
-    fit: Path | None = typer.Option(
-        None, help="Fit file (default: the newest that suits below results/)."
-    )
-    margin: MarginChoice = typer.Option(
-        MarginChoice.INTERVAL,
-        help="Value compared with the budgets: the upper end of the fit's prediction interval, "
-        "so that they hold as measured, or (none) the prediction itself.",
-    )
-    runtime: Runtime = RuntimeName.AOT
-    kernels: Kernels = KernelSet.CMSIS_NN
 
 
 @dataclass(frozen=True)
@@ -171,6 +95,13 @@ class MethodOptions:
         0, min=0, help="Measure this many networks near the optimum and fit again."
     )
 
+    per_board: bool = typer.Option(
+        False,
+        "--per-board",
+        help="With several boards: a network for each, from one supernet, instead of one that "
+        "meets the budgets on all.",
+    )
+
     def network(self, backbone: str) -> Architecture | None:
         """Return the published network; raise `ConfigError` if it is of another backbone."""
         from harness.backbones import get_named
@@ -203,7 +134,13 @@ class MethodOptions:
 class VerifyOptions:
     """Where the result is measured."""
 
-    station: StationName = None
+    station: str | None = typer.Option(
+        None,
+        "--station",
+        "-s",
+        help="Station of the bench; of several boards, several separated by commas (default: the "
+        "first one that has the board).",
+    )
     verify: bool = typer.Option(
         True, "--verify/--no-verify", help="Measure the network on the board."
     )
@@ -218,41 +155,6 @@ class VerifyOptions:
         return self.verify if self.proof is None else self.proof
 
 
-def choose_fit(options: FitOptions, backbone: str) -> tuple[Path, Fit]:
-    """Return the fit that was named, else the newest below results/ that suits.
-
-    Raises `FitError` with the command that makes one if there is none.
-    """
-    from harness.fit import load_fit
-
-    wanted = {
-        "backbone": backbone,
-        "board": options.board,
-        "runtime": options.runtime,
-        "kernels": options.kernels,
-    }
-    if options.fit is not None:
-        fit = load_fit(options.fit)
-        fit.require(wanted)
-        return options.fit, fit
-    files = Path("results").glob("**/fit-*.json")
-    for one in sorted(files, key=lambda item: item.stat().st_mtime, reverse=True):
-        try:
-            fit = load_fit(one)
-            fit.require(wanted)
-        except FitError:  # of another configuration, or of an older harness
-            continue
-        note(f"fit: {one}")
-        return one, fit
-    arguments = " ".join(f"--{name} {value}" for name, value in wanted.items())
-    raise FitError(
-        f"there is no fit of {backbone} on {options.board} with "
-        f"{options.runtime}/{options.kernels} below results/",
-        expected="a file results/*/fit-*.json",
-        fix=f"measure with `harness run`, then `harness fit {arguments}`; or name one with --fit",
-    )
-
-
 def make_plans(
     backbone: str,
     budgets: BudgetOptions,
@@ -263,7 +165,7 @@ def make_plans(
     store: Store,
     out: Path | None,
 ) -> tuple[SearchPlan, ...]:
-    """Return the plan of each budget of latency, the largest first.
+    """Return the plan of each network: the one whose supernet gives them all first.
 
     Raises if options, data, fit or finished run cannot be used.
     """
@@ -272,36 +174,55 @@ def make_plans(
     from harness.search.cost.cost_model import Constraint, CostModel, Margin
     from harness.search.plan import SearchPlan
     from harness.search.record import Method, read_run
+    from harness.search.space.feasible import largest_ops
     from harness.search.supernet.options import SearchOptions
     from harness.search.training.augment import NO_AUGMENTATION
     from harness.search.training.options import TrainOptions
 
-    chosen, (limits, *smaller) = method.method(), budgets.budgets()
+    chosen, limits = method.method(), budgets.budgets(fitting.boards)
     space = get_backbone(backbone)
-    fit_file, fit = choose_fit(fitting, backbone)
+    fits = choose_fits(fitting, backbone)
     rows: tuple[Measurement, ...] = ()
     if method.refine:
-        rows = tuple(store.best((*fit.keys, *fit.holdout_keys)))
-        require_rows(fit, rows, store.url)
+        for _, fit in fits.values():
+            own = store.best((*fit.keys, *fit.holdout_keys))
+            require_rows(fit, own, store.url)
+            rows += tuple(own)
     dataset = data.load(space)
     space = space.with_classes(len(dataset.classes))
-    board, seed = fit.fingerprint.board, training.seed
+    seed = training.seed
+    margin = Margin(fitting.margin)
+    models = {board: CostModel.of(fit, space, margin=margin) for board, (_, fit) in fits.items()}
+    wanted = [
+        Constraint.on_all([Constraint(models[board], one) for board, one in own.items()])
+        for own in limits
+    ]
+    if method.per_board:
+        wanted = [replace(one, others=()) for several in wanted for one in several.boards]
+        # The supernet learns under the budgets that leave the most room.
+        wanted.sort(key=lambda one: largest_ops(one, dataset.input_shape), reverse=True)
 
-    def folder(limits: Budgets) -> Path:
+    def folder(constraint: Constraint) -> Path:
         if out is not None:
-            return out / f"{(limits.latency_us or 0) / 1000:g}ms" if smaller else out
-        name = "-".join((backbone, dataset.name, board, limits.text(), chosen, f"seed{seed}"))
-        return Path("results/search") / re.sub(r"[^A-Za-z0-9_.-]+", "-", name)
+            latency = f"{(constraint.budgets.latency_us or 0) / 1000:g}ms"
+            parts = [constraint.board] * method.per_board + [latency] * (len(limits) > 1)
+            return out / "-".join(parts)
+        boards = "-".join(one.board for one in constraint.boards)
+        parts = [backbone, dataset.name, boards, constraint.text(), chosen, f"seed{seed}"]
+        return Path("results/search") / re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(parts))
+
+    def files(constraint: Constraint) -> tuple[Path, ...]:
+        return tuple(fits[one.board][0] for one in constraint.boards)
 
     varied = None if training.augment else NO_AUGMENTATION
-    cost_model = CostModel.of(fit, space, margin=Margin(fitting.margin))
+    first, *others = wanted
     plan = SearchPlan(
         method=chosen,
-        constraint=Constraint(cost_model, limits),
-        also=tuple(Constraint(cost_model, one) for one in smaller),
+        constraint=first,
+        also=tuple(others),
         dataset=dataset,
         source=data.data,
-        fit_files=(fit_file,),
+        fit_files=files(first),
         fit_rows=rows,
         seed=seed,
         search=SearchOptions(
@@ -325,14 +246,21 @@ def make_plans(
         training_seconds=None if method.like is None else read_run(method.like).choosing_seconds,
         published=method.network(backbone),
         refine=method.refine,
-        folder=folder(limits),
+        folder=folder(first),
     )
     supernet = plan if chosen == Method.SEARCH else None
-    others = (
-        replace(plan, constraint=one, also=(), supernet=supernet, folder=folder(one.budgets))
-        for one in plan.also
+    further = (
+        replace(
+            plan,
+            constraint=one,
+            fit_files=files(one),
+            also=(),
+            supernet=supernet,
+            folder=folder(one),
+        )
+        for one in others
     )
-    return (plan, *others)
+    return (plan, *further)
 
 
 def make_measure(
@@ -350,6 +278,14 @@ def make_measure(
     ensure_toolchain()
     runtimes = {one.board: sweep_of(one, options.library) for one in fingerprints}
     bench = load_bench(options.bench)
+    names = options.station.split(",") if options.station else []
+    stations = {bench.station(name).board: name for name in names}
+    if unused := sorted(stations.keys() - runtimes.keys()):
+        raise ConfigError(
+            f"--station names a station of {', '.join(unused)}",
+            expected=f"stations of {', '.join(runtimes)}",
+            fix="search for that board with --board",
+        )
 
     def measure(
         networks: Sequence[Path] | Sequence[Architecture], fingerprint: Fingerprint, title: str
@@ -361,7 +297,7 @@ def make_measure(
                 bench,
                 store,
                 listener,
-                station=options.station,
+                station=stations.get(fingerprint.board),
                 runtime=runtimes[fingerprint.board],
                 seed=seed,
             )
@@ -370,43 +306,53 @@ def make_measure(
 
 
 def measure_again(
-    model: Path,
-    fingerprint: Fingerprint,
+    folder: Path,
+    run: SearchRun,
     board: str | None,
     station: str | None,
     library: Sequence[str] | None,
     bench_file: Path | None,
-    seed: int,
     watcher: SearchWatcher,
-) -> Measurement:
-    """Return a new row of a model, measured as a fit's rows were, there or on another board."""
+) -> list[tuple[OnBoard, Measurement]]:
+    """Measure a run's network as its fits' rows were, on its boards or on another one.
+
+    Returns what the run recorded, of the first board where the board is another one, and the new
+    row.
+    """
     from tempfile import TemporaryDirectory
 
     from harness.bench import load_bench
     from harness.campaign.networks import measure_networks, sweep_of
     from harness.firmware.toolchain import ensure_toolchain
     from harness.results import open_store
+    from harness.search.record import MODEL
 
     ensure_toolchain()
     bench = load_bench(bench_file)
     if board is None and station is not None:
         board = bench.station(station).board
-    if board is not None and board != fingerprint.board:
-        # Caches are switched as is usual there.
-        fingerprint = replace(fingerprint, board=board, icache=None, dcache=None, art=None)
+    recorded = {one.board: one for one in run.boards}
+    found = []
     # In a store of its own, as a store has a row of this job already.
     with (
-        TemporaryDirectory(prefix="harness-verify-") as folder,
-        open_store(Path(folder) / "rows.sqlite") as store,
+        TemporaryDirectory(prefix="harness-verify-") as temporary,
+        open_store(Path(temporary) / "rows.sqlite") as store,
         watcher.bench("verify") as listener,
     ):
-        return measure_networks(
-            [model],
-            fingerprint,
-            bench,
-            store,
-            listener,
-            station=station,
-            runtime=sweep_of(fingerprint, library),
-            seed=seed,
-        )[0]
+        for name in recorded if board is None else [board]:
+            one = recorded.get(name, run)
+            fingerprint = one.fit.fingerprint
+            if name != one.board:  # caches are switched as is usual there
+                fingerprint = replace(fingerprint, board=name, icache=None, dcache=None, art=None)
+            (row,) = measure_networks(
+                [folder / MODEL],
+                fingerprint,
+                bench,
+                store,
+                listener,
+                station=station,
+                runtime=sweep_of(fingerprint, library),
+                seed=run.seed,
+            )
+            found.append((one, row))
+    return found

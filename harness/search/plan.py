@@ -44,7 +44,7 @@ class SearchPlan:
     training_seconds: float | None = None
     published: Architecture | None = None  # the network of that method
     # The plan whose supernet gives the network, where that is not this one: so one supernet gives
-    # networks for several budgets. `also` are the smaller ones that it is to serve.
+    # networks for several budgets. `also` are the others that it is to serve.
     supernet: SearchPlan | None = None
     also: tuple[Constraint, ...] = ()
     # Networks to measure on each board near the optimum before the network is derived; 0: none

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from harness.data import digits
+from harness.fit import save_fit
+from support.fits import fit_for
 
 pytestmark = pytest.mark.usefixtures("virtual_board")
 Harness = Callable[..., Any]
@@ -80,3 +82,26 @@ def test_a_search_on_digits_keeps_its_budgets_as_measured(harness: Harness) -> N
     model.write_bytes(content)
     refused = harness("search", "verify", "sent")
     assert refused.code == 2 and "not what the run left: model.tflite" in refused.err
+
+
+def test_a_network_for_two_boards_is_measured_on_both(harness: Harness) -> None:
+    boards = {"nucleo_f746zg": {}, "nucleo_l4r5zi": {"icache": None, "dcache": None, "art": None}}
+    for board, caches in boards.items():
+        save_fit(fit_for("ds_cnn_kws", board=board, **caches), Path(f"results/fit-{board}.json"))
+    found = harness(
+        "search", "ds_cnn_kws", "--data", "digits", "--board", ",".join(boards),
+        "--latency-ms", "nucleo_f746zg=100,nucleo_l4r5zi=30", "--baseline", "uniform",
+        "--retrain-epochs", 1, "--margin", "none", "--out", "both", "--json",
+    )  # fmt: skip
+    assert found.code == 1, found.err  # these fits know nothing of the slower board
+    run = found.json()
+    (other,) = run["others"]
+    assert (run["measured"]["station"], other["measured"]["station"]) == (
+        "virtual-nucleo_f746zg", "virtual-nucleo_l4r5zi",
+    )  # fmt: skip
+    assert (run["holds"], other["holds"]) == ({"latency_us": True}, {"latency_us": False})
+    again = harness("search", "verify", "both", "--json")
+    assert again.code == 1, again.err
+    one, two = again.json()["boards"]
+    assert (one["board"], two["board"]) == ("nucleo_f746zg", "nucleo_l4r5zi")
+    assert two["measured"]["latency_us"] == other["measured"]["latency_us"] > 30_000

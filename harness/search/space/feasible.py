@@ -51,13 +51,14 @@ def smallest_feasible(grid: Grid, constraint: Constraint) -> Point:
         for place, one in enumerate(constraint.boards)
     }
     alone = [
-        show(name, _up(name, value)) + (f" on {board}" if constraint.others else "")
+        f"{show(name, _up(name, value))} on {board}"
         for board, values in smallest.items()
         for name, value in values.items()
     ]
+    asked = "; ".join(f"{one.budgets.text()} on {one.board}" for one in constraint.boards)
     wide = constraint.cost_model.margin is Margin.INTERVAL
     raise BudgetsInfeasible(
-        f"no {grid.backbone.name} network meets the budgets: {constraint.text()}",
+        f"no {grid.backbone.name} network meets the budgets: {asked}",
         expected=f"at least {', '.join(alone)}, the smallest feasible value of each alone",
         fix="raise the budgets"
         + (", or measure more networks: a fit of more rows has a narrower prediction interval"
@@ -80,6 +81,11 @@ def uniform(constraint: Constraint, input_shape: Shape) -> tuple[Scaled, ...]:
     return tuple(scaled for scaled in found if constraint.holds(scaled.architecture))
 
 
+def largest_ops(constraint: Constraint, input_shape: Shape) -> int:
+    """Return the operations of the largest hand-designed network that fits, 0 if none does."""
+    return max((found.ops for found in uniform(constraint, input_shape)), default=0)
+
+
 def search_grid(
     constraint: Constraint,
     input_shape: Shape,
@@ -98,24 +104,25 @@ def search_grid(
     `width_floor` of the largest that is left are dropped for the same reason (MicroNets searches
     10 % to 100 %), unless the budgets need less: then the floor is halved until they hold.
     A decision has at most `width_choices` choices, on the grid of `width_step`. Networks for the
-    smaller budgets of `also` are on the grid as well.
+    budgets of `also` are on the grid as well.
 
     Raises:
         BudgetsInfeasible: No network meets the budgets, or those of one of `also`.
         SearchError: The data does not suit the backbone.
     """
     grid = full_grid(constraint.backbone, input_shape, width_step)
-    smallest, *_ = [smallest_feasible(grid, one) for one in (constraint, *also)]
-    scale = max((found.scale for found in uniform(constraint, input_shape)), default=0)
+    every = [(one, smallest_feasible(grid, one)) for one in (constraint, *also)]
+    scale = max((found.scale for one, _ in every for found in uniform(one, input_shape)), default=0)
     caps: dict[Key, int] = {}
     for key, choices in grid.widths.items():
         slot = grid.backbone.space.slots[key[0]][key[1]]
         roomy = slot.at(round(scale * width_room), width_step) if scale else slot.maximum
-        caps[key] = min(roomy, _widest(grid, smallest, key, choices, constraint))
+        widest = max(_widest(grid, smallest, key, choices, one) for one, smallest in every)
+        caps[key] = min(roomy, widest)
     while width_floor > 0.01:
         chosen = thinned(grid, caps, width_choices, width_floor)
         try:
-            for one in (constraint, *also):
+            for one, _ in every:
                 smallest_feasible(chosen, one)
             return chosen
         except BudgetsInfeasible:

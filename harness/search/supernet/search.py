@@ -57,7 +57,7 @@ def learn(
     result on one machine, interrupted or not.
 
     Args:
-        also: Smaller budgets that networks are to be derived for.
+        also: Other budgets that networks are to be derived for.
         on_epoch: Called after every epoch; of a resumed search only the new ones.
         checkpoint_dir: Where to save the state after every epoch, and to continue from.
 

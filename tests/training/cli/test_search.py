@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,66 @@ def test_refusals_say_what_to_do(ready: Harness) -> None:
     assert found.code == 2 and "no budget is given" in found.err
     found = ready("search", "compare", "few.npz")
     assert found.code == 2
+
+
+def another_board() -> None:
+    """Leave a fit of a slower board below results/."""
+    fit = load_fit(Path("results/demo/fit-demo.json"))
+    line = fit.latency
+    slow = replace(
+        fit,
+        fingerprint=replace(fit.fingerprint, board="nucleo_l4r5zi"),
+        latency=replace(line, intercept=2 * line.intercept, slope=2 * line.slope),
+    )
+    save_fit(slow, Path("results/demo/fit-slow.json"))
+
+
+BOTH = "nucleo_f746zg,nucleo_l4r5zi"
+
+
+def test_one_network_keeps_the_budgets_of_two_boards(ready: Harness) -> None:
+    another_board()
+    words = arguments("--board", BOTH, "--baseline", "uniform", "--out", "both", "--json")
+    words[words.index("--latency-ms") + 1] = "nucleo_f746zg=30,nucleo_l4r5zi=40"
+    found = ready(*words)
+    assert found.code == 0, found.err
+    run = found.json()
+    (other,) = run["others"]
+    assert (run["board"], other["board"]) == ("nucleo_f746zg", "nucleo_l4r5zi")
+    assert (run["budgets"]["latency_us"], other["budgets"]["latency_us"]) == (30_000, 40_000)
+    assert 0.8 * 40_000 < other["predicted"]["latency_us"] <= 40_000  # the slower board decides
+    assert load_fit(Path("both/fit-nucleo_l4r5zi.json")).fingerprint.board == "nucleo_l4r5zi"
+    assert "fit-nucleo_l4r5zi.json" in Path("both/SHA256SUMS").read_text()
+
+
+def test_one_supernet_gives_each_board_its_best_network(ready: Harness) -> None:
+    another_board()
+    options = ("--epochs", 2, "--trial-epochs", 0, "--out", "each", "--per-board", "--json")
+    options = ("--board", "nucleo_l4r5zi,nucleo_f746zg", "--latency-ms", 40, *options)
+    found = ready(*arguments(*options))
+    assert found.code == 0, found.err
+    fast, slow = found.json()["runs"]  # the one with more room is learned under first
+    assert (fast["folder"], slow["folder"]) == ("each/nucleo_f746zg", "each/nucleo_l4r5zi")
+    assert slow["predicted"]["ops"] < fast["predicted"]["ops"]
+    assert max(fast["predicted"]["latency_us"], slow["predicted"]["latency_us"]) <= 40_000
+    assert slow["search"]["trajectory"] == fast["search"]["trajectory"]  # learned once
+
+
+def test_refusals_of_several_boards_name_the_board(ready: Harness) -> None:
+    refused = ready(*arguments("--board", f"{BOTH},nucleo_f446re"))
+    assert "harness fit --backbone ds_cnn_kws" in refused.err
+    said = " ".join(refused.err.split())
+    assert "no fit of ds_cnn_kws on nucleo_l4r5zi and nucleo_f446re" in said
+    another_board()
+    for option, text, message in (
+        ("--latency-ms", "nucleo_f746zg=30", "no budget is given for nucleo_l4r5zi"),
+        ("--latency-ms", "nucleo_f446re=30", "once for each of nucleo_f746zg, nucleo_l4r5zi"),
+        ("--latency-ms", "nucleo_f746zg=30,60", "--latency-ms is 'nucleo_f746zg=30,60'"),
+        ("--sram-kib", "64,32", "--sram-kib has several values"),
+        ("--latency-ms", "nucleo_f746zg=30,nucleo_l4r5zi=0.1", "0.1 ms on nucleo_l4r5zi"),
+    ):
+        refused = ready(*arguments("--board", BOTH, option, text))
+        assert refused.code == 2 and message in " ".join(refused.err.split()), refused.err
 
 
 def test_an_interrupt_says_what_is_kept(ready: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
