@@ -15,6 +15,7 @@ from harness.cli.options import BenchFile, Database, Json, Libraries, StationNam
 from harness.cli.output import note, print_json, print_ready_table, print_table
 from harness.cli.search_boards import BudgetOptions, FitOptions
 from harness.cli.search_data import DataOptions
+from harness.cli.search_measure import VerifyOptions, make_measure, measure_again
 from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from harness.paths import DEFAULT_STORE
 
@@ -62,7 +63,7 @@ def run(
     data: DataOptions,
     training: setup.TrainingOptions,
     method: setup.MethodOptions,
-    verify: setup.VerifyOptions,
+    verify: VerifyOptions,
     out: Path | None = typer.Option(
         None, "--out", "-o", help="Folder of the run (default: below results/search)."
     ),
@@ -91,7 +92,7 @@ def run(
                 if verify.wanted:
                     boards = [one for plan in plans for one in plan.constraint.boards]
                     fits = [one.cost_model.fit for one in boards]
-                    measure = setup.make_measure(
+                    measure = make_measure(
                         [fit.fingerprint for fit in fits], verify, store, training.seed, watcher
                     )
                 for plan in plans:
@@ -199,7 +200,7 @@ def verify(
     checked = check_sums(folder)
     run = read_run(folder)
     with SearchWatcher() as watcher:
-        rows = setup.measure_again(folder, run, board, station, library, bench, watcher)
+        rows = measure_again(folder, run, board, station, library, bench, watcher)
     found = [(one, row.board, Measured.of_row(row)) for one, row in rows]
     verdicts: list[dict[str, Any]] = [
         {"board": name, "measured": to_json(now), "holds": held(one.budgets, now)}
