@@ -32,7 +32,7 @@ _LOOKS = {
 _SPARE = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#7A5C00", "X"))
 _POOLED = "#444444"
 _MOST_MARKS = 2000  # of a fit; of more, those that would cover each other are drawn once
-_SPOTS = (150, 60)  # across and upwards, about half a mark each
+_SPOTS = (120, 40)  # across and upwards, about a mark each
 
 
 def plot_latency(
@@ -146,7 +146,8 @@ def _thinned(
     ops, latency, held = np.array(points).T
     error = (fit.latency.intercept + fit.latency.slope * ops) / latency
     places = np.column_stack([ops, error])
-    ranges = np.maximum(np.ptp(places, axis=0), 1e-3)
+    # The lower panel spans ±12 % or more.
+    ranges = np.maximum(np.ptp(places, axis=0), (1, 0.24))
     spots = np.rint((places - places.min(axis=0)) / ranges * _SPOTS)
     _, first = np.unique(np.column_stack([spots, held]), axis=0, return_index=True)
     return [points[index] for index in sorted(first)]
