@@ -28,9 +28,10 @@ _WORD = 6  # log2 of the sets that share a word of `icache_recent`
 _WORDS = 4
 MEMORY_END = 0x4000_0000  # of code and SRAM (ARMv7-M ARM B3.1)
 
-# What `dcache_kept` says of a line: it is in the data cache, it was changed there.
-KEPT, CHANGED = 1, 2
-ALWAYS = 0xFF  # of memory without a cache
+# Bits of `lines`: in the data cache, changed there (both are set where no cache is needed), and in
+# the first region of memory (others follow).
+KEPT, CHANGED, REGION = 1, 2, 4
+_GONE = 0xFFFF & ~(KEPT | CHANGED)
 
 _KEPT = np.dtype([("line", np.int64), ("used", np.int64)])  # -1 for none, and when it was used last
 CACHES = np.dtype(
@@ -44,7 +45,8 @@ CACHES = np.dtype(
         ("dcache_on", np.int64),
         ("dcache_sets", np.int64),
         ("dcache_ways", np.int64),
-        ("dcache_lines", np.int32, _SETS * _WAYS),  # by set and way, -1 for none
+        ("dcache_lines", np.int32, (_SETS, _WAYS)),
+        ("dcache_filled", np.uint8, _SETS),  # ways that hold a line
         ("victim", np.int64),  # counts over the ways of the data cache
         # The accelerator.
         ("line_shift", np.int64),  # log2 of the bytes of a line
@@ -55,11 +57,7 @@ CACHES = np.dtype(
         ("code_lines", _KEPT, 128),
         ("data_lines", _KEPT, 32),
         ("place", np.int64, _FLASH_LINES),  # index in `code_lines` (from 1) by line of flash
-        (
-            "dcache_kept",
-            np.uint8,
-            MEMORY_END >> LINE_SHIFT,
-        ),  # by line; what no memory is at costs none
+        ("lines", np.uint16, MEMORY_END >> LINE_SHIFT),  # pages without memory cost none
     ],
     align=True,
 )
@@ -74,10 +72,10 @@ def empty(caches: Any) -> None:
     caches.icache_lines[:] = -1
     caches.icache_recent[:] = 0
     caches.icache_fills += 1
-    for n in range(len(caches.dcache_lines)):
-        if caches.dcache_lines[n] >= 0:
-            caches.dcache_kept[caches.dcache_lines[n]] = 0
-        caches.dcache_lines[n] = -1
+    for n in range(_SETS):
+        for way in range(caches.dcache_filled[n]):
+            caches.lines[caches.dcache_lines[n, way]] &= _GONE
+        caches.dcache_filled[n] = 0
     for n in range(len(caches.code_lines)):
         caches.code_lines[n].line = -1
         caches.code_lines[n].used = 0
@@ -158,27 +156,26 @@ def load_or_store(caches: Any, line: Any, store: Any, flash: Any, events: Any) -
     if caches.dcache_on == 0:
         events[miss] += 1
         return
-    if caches.dcache_kept[line] & KEPT != 0:
+    line = np.uint64(line)
+    if caches.lines[line] & KEPT != 0:
         if store:
-            caches.dcache_kept[line] |= CHANGED
+            caches.lines[line] |= CHANGED
         return
     events[miss] += 1
     if store and flash:
         return
-    ways = caches.dcache_ways
-    start = (line & (caches.dcache_sets - 1)) * _WAYS
-    way = np.int64(0)
-    while way < ways and caches.dcache_lines[start + way] >= 0:
-        way += 1
-    if way == ways:
-        way = caches.victim & (ways - 1)
+    index = line & np.uint64(caches.dcache_sets - 1)
+    way = np.int64(caches.dcache_filled[index])
+    if way < caches.dcache_ways:
+        caches.dcache_filled[index] += 1
+    else:
+        way = caches.victim & (caches.dcache_ways - 1)
         caches.victim += 1
-        old = caches.dcache_lines[start + way]
-        if caches.dcache_kept[old] & CHANGED != 0:
-            events[WRITE_BACK] += 1
-        caches.dcache_kept[old] = 0
-    caches.dcache_lines[start + way] = line
-    caches.dcache_kept[line] = KEPT | CHANGED if store else KEPT
+        old = np.uint64(caches.dcache_lines[index, np.uint64(way)])
+        events[WRITE_BACK] += caches.lines[old] & CHANGED != 0
+        caches.lines[old] &= _GONE
+    caches.dcache_lines[index, np.uint64(way)] = line
+    caches.lines[line] |= KEPT | CHANGED if store else KEPT
 
 
 @inlined

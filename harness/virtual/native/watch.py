@@ -8,11 +8,11 @@ import numpy as np
 
 from harness.virtual.native import inlined
 from harness.virtual.native.caches import (
-    ALWAYS,
     CACHES,
     CHANGED,
     KEPT,
     LINE_SHIFT,
+    REGION,
     load_accelerated,
     load_or_store,
 )
@@ -24,12 +24,14 @@ from harness.virtual.time.events import (
     UNALIGNED,
 )
 
-MAX_REGIONS = 8
+MAX_REGIONS = 8  # as many as `caches.lines` has bits for
 MAX_ACCESSES = 1 << 18  # of all blocks
 MAX_TERMS = 6
 FIRST_KEPT = 16  # values from here on are what the block itself has loaded
 MAX_KEPT = 8
 ZERO = FIRST_KEPT + MAX_KEPT  # the value that is always zero
+NEVER = 0xFFFF  # more than any line has
+_LINE = 1 << LINE_SHIFT
 NUMBERS = range(ZERO + 1)  # of all values
 
 # What a region of memory is to a data access.
@@ -58,6 +60,8 @@ ACCESS = np.dtype(
         ("one", np.int64),
         ("two", np.int64),
         ("constant", np.uint32),
+        ("clear", np.uint32),  # mask of the address bits that are zero in a hit
+        ("needed", np.uint16),  # bits of `caches.lines` that its lines have in a hit
         ("dependent", np.uint8),  # whether its address depends on what the block has loaded
         ("summed", np.uint8),  # whether its address is `constant` plus what its SUM says instead
         ("chained", np.uint8),  # a load that the core pipelines with the load before it
@@ -67,17 +71,10 @@ ACCESS = np.dtype(
         ("element_bytes", np.uint8),  # of aligned units; 0 where alignment costs nothing
         ("elements", np.uint8),
         ("alignment", np.uint8),  # mask of the address bits that are zero if it is aligned
-        ("needed", np.uint8),  # as `needed` has it
         # What its last look-up found: the region that it was in.
         ("kind", np.uint8),
         ("region", np.uint8),
         ("unaligned", np.uint8),  # whether it ever was
-        (
-            "offsets",
-            np.uint32,
-        ),  # bits: offsets in a line at which it is aligned and ends in the line
-        ("start", np.uint32),
-        ("width", np.uint32),  # addresses that it may start at
         ("offset", np.int64),  # from an address to the host's
     ],
     align=True,
@@ -153,22 +150,15 @@ def find_region(watch: Any, address: Any) -> Any:
     return -1
 
 
-def needed(size: int, store: bool) -> int:
-    """Return the bits of `dcache_kept` that both the first and the last line of a hit have."""
-    if size > 1 << LINE_SHIFT:
-        return ALWAYS  # there may be a line in between
-    return KEPT | CHANGED if store else KEPT
-
-
 @inlined
 def hits(watch: Any, access: Any, address: Any) -> Any:
     """Tell whether an access at `address` meets nothing: no event, no change of the cache."""
-    if (address - access.start) & 0xFFFF_FFFF >= access.width or address & access.alignment != 0:
+    if address & access.clear != 0:
         return False
     first, last = np.uint64(address), np.uint64(address + access.bytes - 1)
-    lines = watch.caches.dcache_kept
-    kept = lines[first >> np.uint64(LINE_SHIFT)] & lines[last >> np.uint64(LINE_SHIFT)]
-    return kept & access.needed == access.needed
+    lines = watch.caches.lines
+    found = lines[first >> np.uint64(LINE_SHIFT)] & lines[last >> np.uint64(LINE_SHIFT)]
+    return found & access.needed == access.needed
 
 
 @inlined
@@ -181,11 +171,12 @@ def look_up(watch: Any, access: Any, address: Any, events: Any) -> Any:
         if access.element_bytes == 4 and address & 1 != 0:
             events[ODD] += access.elements
     index = np.int64(access.region)  # most often the one it was in
-    if (address - access.start) & 0xFFFF_FFFF >= access.width:
+    region = watch.regions[index]
+    if access.kind == NOTHING or not 0 <= address - region.start < region.bytes:
         index = find_region(watch, address)
         if index < 0:
             watch.changed |= access.kind != NOTHING
-            access.kind, access.width = NOTHING, 0
+            access.kind, access.needed = NOTHING, NEVER
             return index
         _remember(watch, access, index)
     kind = watch.regions[index].kind
@@ -207,6 +198,7 @@ def _remember(watch: Any, access: Any, index: Any) -> None:
     region = watch.regions[index]
     watch.changed = 1
     access.region, access.kind = index, region.kind
-    access.start = region.start
-    access.width = max(region.bytes - access.bytes + 1, 0)
+    access.needed = REGION << index | (KEPT | CHANGED if access.store else KEPT)
+    if access.bytes > _LINE and region.kind in (CACHED_RAM, CACHED_FLASH):
+        access.needed = NEVER  # it may have a line between its first and its last
     access.offset = region.content - region.start

@@ -11,7 +11,7 @@ from unicorn.unicorn_const import UC_HOOK_BLOCK
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.memory import Memory, MemoryMap
 from harness.virtual.native import hooks, shared, watch
-from harness.virtual.native.caches import ALWAYS, MEMORY_END
+from harness.virtual.native.caches import CHANGED, KEPT, MEMORY_END, REGION
 from harness.virtual.native.callbacks import add_hook
 from harness.virtual.native.registers import find_registers
 from harness.virtual.time.addresses import Access, derive
@@ -87,9 +87,9 @@ class Observer:
         for n, (origin, memory) in enumerate(sorted(regions, key=lambda r: -r[0])):
             kind = self._kind(origin, memory)
             self._watch["regions"][n] = (origin, memory.bytes, kind, memory.address)
-            if kind in (watch.TCM, watch.PLAIN_RAM):
-                lines = slice(origin // _LINE_BYTES, (origin + memory.bytes) // _LINE_BYTES)
-                self._watch["caches"]["dcache_kept"][lines] = ALWAYS
+            lines = slice(origin // _LINE_BYTES, (origin + memory.bytes) // _LINE_BYTES)
+            uncached = KEPT | CHANGED if kind in (watch.TCM, watch.PLAIN_RAM) else 0
+            self._watch["caches"]["lines"][lines] = REGION << n | uncached
 
     def _kind(self, origin: int, memory: Memory) -> int:
         """Return what a data access to `memory` at `origin` goes through."""
@@ -202,5 +202,6 @@ def _pack(access: Access, record: Any, total: Any, places: list[int]) -> None:
     record["element_bytes"], record["elements"] = access.element_bytes, access.elements
     record["alignment"] = max(access.element_bytes - 1, 0)
     record["store"], record["chained"] = access.store, access.chained
-    record["needed"] = watch.needed(access.bytes, access.store)
+    record["clear"] = int(record["alignment"]) | ~(MEMORY_END - 1) & 0xFFFF_FFFF
+    record["needed"] = watch.NEVER
     record["keep"] = access.keep

@@ -11,8 +11,10 @@ import pytest
 from harness.virtual.native import shared
 from harness.virtual.native.blocks import BLOCK, TABLE, find_block
 from harness.virtual.native.caches import (
-    ALWAYS,
     CACHES,
+    CHANGED,
+    KEPT,
+    REGION,
     empty,
     fetch,
     fetch_accelerated,
@@ -23,12 +25,12 @@ from harness.virtual.native.caches import (
 from harness.virtual.native.watch import (
     ACCESS,
     CACHED_RAM,
+    NEVER,
     TCM,
     WATCH,
     find_region,
     hits,
     look_up,
-    needed,
     predict,
 )
 from harness.virtual.time import events
@@ -195,7 +197,8 @@ def ram() -> Any:
     watch.region_count = 2
     watch.regions[0] = (0x2002_0000, 0x1000, CACHED_RAM, 0)
     watch.regions[1] = (0x2000_0000, 0x1000, TCM, 0)
-    watch.caches.dcache_kept[0x2000_0000 >> 5 : 0x2000_1000 >> 5] = ALWAYS
+    watch.caches.lines[0x2002_0000 >> 5 : 0x2002_1000 >> 5] = REGION
+    watch.caches.lines[0x2000_0000 >> 5 : 0x2000_1000 >> 5] = REGION << 1 | KEPT | CHANGED
     return watch
 
 
@@ -207,7 +210,8 @@ def test_what_is_said_to_meet_nothing_meets_nothing() -> None:
     for size, alignment, store in ((1, 0, 0), (4, 3, 0), (4, 0, 1), (16, 3, 0), (40, 3, 0)):
         access = record(ACCESS)
         access.bytes, access.element_bytes, access.elements = size, alignment + 1, 1
-        access.alignment, access.store, access.needed = alignment, store, needed(size, store)
+        access.alignment, access.clear = alignment, alignment
+        access.store, access.needed = store, NEVER
         accesses.append(access)
     said = 0
     for _ in range(3000):
@@ -216,7 +220,7 @@ def test_what_is_said_to_meet_nothing_meets_nothing() -> None:
             random.choice((0x2002_0000, 0x2002_0000, 0x2000_0000)),
         )
         address = np.int64(start + random.randrange(0x180))
-        nothing, kept = hits.py_func(watch, access, address), watch.caches.dcache_kept[lines]
+        nothing, kept = hits.py_func(watch, access, address), watch.caches.lines[lines]
         before = kept.copy()
         counts = np.zeros(EVENTS, dtype=np.int64)
         look_up.py_func(watch, access, address, counts)
