@@ -4,7 +4,7 @@ pyOCD brings flash algorithms for STM32F76x, STM32F412 and STM32L475; the flash 
 STM32F74x (RM0385 chapter 3; RM0410 chapter 3 in single-bank mode) and STM32F446 (RM0390 chapter 3)
 take the same keys, commands and sector numbers. Only the memory maps differ, and those are board
 facts. The STM32L4+ takes the STM32L475's keys and commands, but its pages are twice as large
-(`_twice_pages`), and pyOCD cannot compare its pages of 1 KiB by checksum (`_L4_BUFFERS`).
+(`_twice_pages`).
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import Any
 from harness.boards import Board, all_boards
 from harness.errors import FlashError
 
-# Page buffers and algorithm live in the first 20 KiB of RAM on every board of these families.
+# Page buffers and algorithm live in the first 16 KiB of RAM on every board of these families.
 _BASES = {
     "stm32f7": ("target_STM32F767xx", "STM32F767xx"),
     "stm32f4": ("target_STM32F412xx", "STM32F412xG"),
     "stm32l4": ("target_STM32L475xx", "STM32L475xG"),
 }
-# `Flash.compute_crcs` packs address / page size into 16 bits, so pages at 0x08000000 need 4 KiB.
-_L4_PAGE = 0x1000
-_L4_BUFFERS = {"page_buffers": [0x2000_1000, 0x2000_2000], "analyzer_address": 0x2000_3000}
+# What pyOCD compares and writes at once. The algorithms take any number of words, a call costs some
+# 30 transfers, and `Flash.compute_crcs`, which packs address / page size into 16 bits, needs 4 KiB.
+_PAGE = 0x1000
+_BUFFERS = {"page_buffers": [0x2000_1000, 0x2000_2000], "analyzer_address": 0x2000_3000}
 _OURS = "_tinyml_harness"
 
 
@@ -91,10 +92,8 @@ def _make(board: Board) -> type[Any]:
     module_name, class_name = _BASES[board.family]
     module = import_module(f"pyocd.target.builtin.{module_name}")
     base: Any = getattr(module, class_name)
-    page_size = next(region for region in base.MEMORY_MAP if region.is_flash).page_size
-    algo, driver = module.FLASH_ALGO, {}
+    algo, driver = {**module.FLASH_ALGO, **_BUFFERS}, {}
     if board.family == "stm32l4":
-        page_size, algo = _L4_PAGE, {**algo, **_L4_BUFFERS}
         driver = {"flash_class": _twice_pages(board.flash.origin)}
     regions: list[Any] = []
     address = board.flash.origin
@@ -105,7 +104,7 @@ def _make(board: Board) -> type[Any]:
                 start=address,
                 length=run.count * run.bytes,
                 sector_size=run.bytes,
-                page_size=page_size,
+                page_size=_PAGE,
                 is_boot_memory=not regions,
                 algo=algo,
                 **driver,
