@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.search.supernet.steps import SupernetTraining
 
 _DEFAULTS = SearchOptions()
+_FIRST_SHARE = 0.25  # of the validation split, on which all candidates are compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +139,8 @@ def _ranked(
 ) -> list[Derived]:
     """Derive the likeliest network and samples of the decisions; return them, the best first.
 
-    All meet the budgets. They are compared on the validation split with the supernet's weights,
-    which also judges what derivation had to change.
+    All meet the budgets. They are compared with the supernet's weights, which also judges what
+    derivation had to change: all on a part of the validation split, the best of them on all of it.
     """
     likeliest = derive(grid, constraint, training.logits(), grow=options.grow)
     found = {likeliest.architecture: likeliest}
@@ -148,8 +149,13 @@ def _ranked(
         found.setdefault(sample.architecture, replace(sample, argmax=likeliest.argmax))
     if len(found) == 1:
         return [likeliest]
-    losses = {architecture: training.validation_loss(architecture) for architecture in found}
-    return sorted(found.values(), key=lambda item: losses[item.architecture])
+
+    def rank(some: Iterable[Derived], share: float) -> list[Derived]:
+        return sorted(some, key=lambda item: training.validation_loss(item.architecture, share))
+
+    ranked = rank(found.values(), _FIRST_SHARE)
+    best = 2 * options.finalists
+    return [*rank(ranked[:best], 1.0), *ranked[best:]]
 
 
 def _identity(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -114,15 +115,19 @@ class SupernetTraining:
             for name, values in self.logits().items()
         }
 
-    def validation_loss(self, architecture: Architecture) -> float:
+    def validation_loss(self, architecture: Architecture, share: float = 1.0) -> float:
         """Return the cross-entropy of one network with the supernet's weights.
 
         Normalisation uses each batch's own statistics: the moving ones are of all networks.
+
+        Args:
+            share: Share of the validation split, always the same part of it.
         """
         weights = {
             name: tf.constant(value) for name, value in self._net.one_hot(architecture).items()
         }
         batches = _batches(self._validation, self._options.batch_size, self._options.seed, 0, 3)
+        batches = batches[: math.ceil(share * len(batches))]
         losses = [self._validate(*_take(self._validation, rows), weights) for rows in batches]
         return float(np.mean([float(loss) for loss in losses]))
 
