@@ -2,7 +2,8 @@
 
 Kernels are warm (a few networks are built first), networks are not: each is sampled, written,
 generated, flashed, run and stored for the first time, in a cache and a store of its own. With
-``--naive N`` a plain script does the same for N networks, in the same run (`tools.naive`).
+``--naive N`` a plain script does the same for N networks, in the same run (`tools.naive`). Bytecode
+is cached for both, as in an installation, whatever the caller's environment says.
 
 CPU seconds a network are those of all processes, the converter's start included; on a machine that
 does other things as well they say more than the rate does.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -52,6 +54,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="harness-benchmark-") as folder:
         cache = Path(folder) / "cache"
         os.environ["HARNESS_CACHE"] = str(cache)
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = str(Path(folder) / "bytecode")
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False
         if options.objects is not None:
             _share_objects(cache, options.objects)
         figures = measure(options, Path(folder))
@@ -69,6 +74,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     _campaign(options, folder, "warm-up", networks=3, seed=options.seed + 2)
     before = sum(os.times()[:4])
     summary = _campaign(options, folder, "timed", networks=options.networks, seed=options.seed)
+    for process in multiprocessing.active_children():
+        process.join()
     cpu_seconds = sum(os.times()[:4]) - before
     measured = summary.measured
     naive = _naive(options, folder) if options.naive else None
