@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from harness import cache
 from harness.boards import Board, load_board
 from harness.errors import BuildError, ConfigError, ImageTooLarge, RuntimeUnsupported
 from harness.files import draft_of
@@ -29,7 +31,6 @@ from harness.runtimes.region import CONTENT_OFFSET, staging_bytes
 if TYPE_CHECKING:
     from harness.models.graph import TFLiteModel
 
-_own_code: dict[Any, FlashSplit] = {}  # code of images of their own, by what decides it
 _KEPT = 64  # images of single models; anyone who uses one has just made it
 _EHDR = struct.Struct("<16sHHIIIIIHHHHHH")
 _PHDR = struct.Struct("<IIIIIIII")
@@ -92,24 +93,30 @@ class SharedImage:
         )
 
     def _flash(self, model: TFLiteModel, content: bytes) -> FlashSplit:
-        """Return what the model takes as an image of its own.
-
-        An image is built for the first model with the same kernels; its code is every such model's.
-        """
+        """Return what the model takes as an image of its own."""
         weights = model.graph.weights_bytes
         sizes, graph = self.image.sizes, len(content) - weights
         parts = self.runtime.code_parts(model, self.sources)
         if parts:
-            key = (self.board.id, self.options, self.image.options, self.image.build_id, parts)
-            if key not in _own_code:
-                sources = get_runtime(self.options.runtime).generate(
-                    model, self.options, self.board
-                )
-                own = build_firmware(self.board, model, sources, self.image.options)
-                _own_code[key] = own.sizes
-            sizes, graph = _own_code[key], graph - CONTENT_OFFSET
+            sizes, graph = self._own_code(model, parts), graph - CONTENT_OFFSET
         total = weights + graph + sizes.kernels + sizes.runtime + sizes.port
         return replace(sizes, weights=weights, graph=graph, total=total)
+
+    def _own_code(self, model: TFLiteModel, parts: Sequence[str]) -> FlashSplit:
+        """Return the flash of an image with these kernels, whose code is every such model's.
+
+        One is built for the first model; what it takes is kept for later campaigns too.
+        """
+        kernels = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
+        path = cache_dir() / "shared" / f"{self.image.build_id}-{kernels}.json"
+        known = cache.read(path)
+        if known is not None:
+            return FlashSplit(**json.loads(known))
+        sources = get_runtime(self.options.runtime).generate(model, self.options, self.board)
+        sizes = build_firmware(self.board, model, sources, self.image.options).sizes
+        with draft_of(path) as draft:
+            draft.write_text(json.dumps(asdict(sizes)))
+        return sizes
 
     def _ram(
         self, model: TFLiteModel, sources: GeneratedSources, symbols: Mapping[str, int]
