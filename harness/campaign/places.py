@@ -10,6 +10,7 @@ import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -35,13 +36,14 @@ def count_places(stations: Iterable[Station]) -> Counter[str]:
     cores = max(1, (os.cpu_count() or 1) // len(jobs))
     return Counter(
         {
-            station.name: min(count, cores) if _divisible(station) else 1
+            station.name: min(count, cores) if divisible(station) else 1
             for station, count in jobs.items()
         }
     )
 
 
-def _divisible(station: Station) -> bool:
+def divisible(station: Station) -> bool:
+    """Return whether copies of a station can work in parallel, each in a process of its own."""
     return station.source == "emulated" and "faults=" not in station.serial
 
 
@@ -54,7 +56,7 @@ def opener(*, apart: bool) -> Callable[[Station], Session]:
     from harness.capture.session import BoardSession
 
     def open_session(station: Station) -> Session:
-        if apart and _divisible(station):
+        if apart and divisible(station):
             return ProcessSession(station)
         return BoardSession.open(station)
 
@@ -106,11 +108,8 @@ class ProcessSession:
         return found
 
     def close(self) -> None:
-        """End the process."""
+        """Let the process end; nobody has to wait for its interpreter to be taken down."""
         self._connection.close()
-        self._process.join(_END_S)
-        if self._process.is_alive():
-            self._process.terminate()
 
 
 def _serve(connection: Connection[Any, Any], station: Station) -> None:
@@ -119,6 +118,8 @@ def _serve(connection: Connection[Any, Any], station: Station) -> None:
 
     start_worker()
     session: BoardSession | None = None
+    with suppress(HarnessError):  # tried again with the first image, and reported then
+        session = BoardSession.open(station)
     while True:
         try:
             image, plan = connection.recv()

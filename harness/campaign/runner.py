@@ -23,7 +23,7 @@ from harness.bench import Station
 from harness.bench.disabled import disable
 from harness.campaign.converter import Converter
 from harness.campaign.measure import Built, Session, build_job, run_job
-from harness.campaign.places import count_places, opener
+from harness.campaign.places import count_places, divisible, opener
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
 from harness.campaign.retry import DISABLE_AFTER, pause_s, policy_for
@@ -139,7 +139,8 @@ class _Pipeline:
         self.places = Counter(dict.fromkeys(self.stations, 1))  # that still work, by station
         if open_session is None:
             self.places = count_places(job.station for job in jobs)
-        self.open_session = open_session or opener(apart=self.places.total() > 1)
+        self.apart = open_session is None and self.places.total() > 1
+        self.open_session = open_session or opener(apart=self.apart)
         self.queues: dict[str, queue.Queue[tuple[Job, Future[Built]] | None]] = {
             name: queue.Queue(maxsize=_LOOKAHEAD + count) for name, count in self.places.items()
         }
@@ -217,6 +218,8 @@ class _Pipeline:
     def _serve(self, station: Station) -> None:
         items = self._items(station)
         holder = _Holder(lambda: self.open_session(station))
+        if self.apart and divisible(station):
+            holder.session()  # its process starts while the first networks are written
         failed_in_a_row = 0
         try:
             for job, future in items:
