@@ -30,6 +30,9 @@ from studies.search.settings import STUDIES, Study
 from studies.tables import replace_tables
 
 _HERE = Path(__file__).parent
+_NEW = "# {}\n" + "".join(
+    f"\n<!-- table: {name} -->\n<!-- end table -->\n" for name in ("means", "differences", "runs")
+)
 
 
 def main() -> None:
@@ -86,6 +89,8 @@ def _run_all(options: argparse.Namespace, study: Study, kept: Path) -> None:
 def _keep(run: SearchRun, file: Path) -> None:
     small = replace(
         run,
+        dataset=replace(run.dataset, source=Path(run.dataset.source).name),
+        fit=replace(run.fit, file=Path(run.fit.file).name),
         search=run.search and replace(run.search, trajectory=()),
         training=replace(run.training, history=()),
     )
@@ -101,7 +106,8 @@ def _page(page: Path, kept: Path) -> str:
         "differences": "" if differences is None else differences.markdown(),
         "runs": runs_table(runs).markdown(),
     }
-    return replace_tables(page.read_text(encoding="utf-8"), tables)
+    text = page.read_text(encoding="utf-8") if page.exists() else _NEW.format(page.stem)
+    return replace_tables(text, tables)
 
 
 if __name__ == "__main__":
