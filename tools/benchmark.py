@@ -68,6 +68,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Return the figures of one benchmark run."""
+    firmware = _firmware_seconds(options.board, folder)
     started = time.perf_counter()
     _campaign(options, folder, "first", networks=1, seed=options.seed + 1)
     first = time.perf_counter() - started
@@ -90,6 +91,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "valid": summary.statuses["valid"],
         "seconds": summary.seconds,
         "networks_per_hour": summary.per_hour,
+        "firmware_seconds": firmware,
         "first_network_seconds": first,  # compiles the kernels
         "predict_seconds": _predict_seconds(options),
         "naive": naive,
@@ -129,6 +131,24 @@ def _naive(options: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
             "script_networks_per_hour": rate,
             "times": campaign.per_hour / rate,
         })  # fmt: skip
+    return found
+
+
+def _firmware_seconds(board_id: str, folder: Path) -> dict[str, float]:
+    """Time the build of aot's firmware for many models: compiled, and from compiled objects."""
+    from harness.boards import load_board
+    from harness.firmware import build
+    from harness.runtimes import RuntimeOptions, SharedFirmware, get_runtime
+
+    board, runtime, chosen = load_board(board_id), get_runtime("aot"), RuntimeOptions()
+    assert isinstance(runtime, SharedFirmware)
+    sources = runtime.generate_shared(runtime.shared_operators(chosen), chosen, board)
+    found = {}
+    for name in ("no_objects", "all_objects"):
+        _share_objects(folder / name, folder / "objects")
+        started = time.perf_counter()
+        build(board, None, sources, cache_dir=folder / name)
+        found[name] = time.perf_counter() - started
     return found
 
 
@@ -222,6 +242,8 @@ def _text(figures: dict[str, Any]) -> str:
     for stage, seconds in figures["stage_seconds_per_network"].items():
         lines.append(f"  {stage:<9}{seconds:7.3f}")
     lines += [
+        f"one firmware: {figures['firmware_seconds']['no_objects']:.1f} s, "
+        f"{figures['firmware_seconds']['all_objects']:.1f} s from compiled objects",
         f"first network, kernels compiled: {figures['first_network_seconds']:.1f} s",
         f"harness predict: {figures['predict_seconds']:.2f} s",
     ]
