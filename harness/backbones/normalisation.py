@@ -12,8 +12,8 @@ import tensorflow as tf
 class BatchNormalization(keras.layers.BatchNormalization):  # type: ignore[misc]  # has no types
     """Keras's layer for tensors of four axes, with TensorFlow's fused kernel in training.
 
-    Keras computes moments, scale and shift one after another, which is half the time of a step of a
-    DS-CNN; with the fused kernel a step takes about two thirds.
+    Keras computes moments, scale and shift in operations of their own; with the fused kernel a
+    training step of a DS-CNN takes about two thirds of the time.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:

@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,10 +80,17 @@ def _run_all(options: argparse.Namespace, study: Study, kept: Path) -> None:
             Path(log.name).unlink()
 
     with ThreadPoolExecutor(options.jobs) as pool:
-        runs = [pool.submit(run, *one) for one in study.runs(options.seeds)]
-        # A baseline needs its seed's search, which was submitted before all of them.
-        for one in runs:
-            one.result()
+        started: dict[tuple[str, int], Future[None]] = {}
+
+        def run_after_search(method: str, seed: int) -> None:
+            if method != "search":
+                started["search", seed].result()  # begun before this: searches come first
+            run(method, seed)
+
+        for one in study.runs(options.seeds):
+            started[one] = pool.submit(run_after_search, *one)
+        for done in started.values():
+            done.result()
 
 
 def _keep(run: SearchRun, file: Path) -> None:
