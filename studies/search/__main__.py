@@ -69,15 +69,15 @@ def _run_all(options: argparse.Namespace, study: Study, kept: Path) -> None:
         folder, search = (options.runs / options.task / one for one in (name, f"search-{seed}"))
         words = ["--task", options.task, "--data", options.data, "--out", str(folder)]
         words += study.options(method, seed, str(search))
-        with (kept.parent / f"{options.task}-{name}.log").open("w") as log:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder.with_suffix(".log").open("w") as log:
             done = subprocess.run(
                 [sys.executable, "-m", "harness", "search", *words],
                 env={**os.environ, "HARNESS_TF_THREADS": "1"}, stdout=log, stderr=log, check=False,
             )  # fmt: skip
-        sys.stderr.write(f"{name}: exit {done.returncode}\n")
+        sys.stderr.write(f"{name}: exit {done.returncode}, see {log.name}\n")
         if (folder / FILE).exists():
             _keep(read_run(folder), kept / f"{name}.json")
-            Path(log.name).unlink()
 
     with ThreadPoolExecutor(options.jobs) as pool:
         started: dict[tuple[str, int], Future[None]] = {}
