@@ -55,7 +55,7 @@ class SupernetTraining:
 
     def epoch(self, epoch: int, epochs: int) -> EpochReport:
         """Train for one epoch, counted from 0; every batch has the same size."""
-        options, started = self._options, time.perf_counter()
+        options, started = self._options, time.process_time()
         searching = epoch >= options.warmup_epochs
         temperature = tf.constant(options.temperature(epoch), tf.float32)
         penalty = min(
@@ -95,7 +95,7 @@ class SupernetTraining:
             temperature=options.temperature(epoch),
             expected=self._constraint.cost_model.of_counts(counts),
             multipliers=dict(self._multipliers),
-            seconds=time.perf_counter() - started,
+            seconds=time.process_time() - started,
         )
 
     def logits(self) -> dict[str, tuple[float, ...]]:

@@ -57,9 +57,9 @@ class TrainOptions:
     distill_from: Architecture | None = None
     distill_weight: float = 0.5  # share of the loss that is about the larger network's outputs
     distill_temperature: float = 2.0  # softens both outputs
-    # Train for as many epochs as fit into this time, measured on a few steps before, instead of
-    # `epochs`. The result says how many they were; with that number as `epochs` the training can be
-    # repeated exactly.
+    # Train for as many epochs as fit into this processor time, measured on a few steps before,
+    # instead of `epochs`. The result says how many they were; with that number as `epochs` the
+    # training can be repeated exactly.
     time_limit_s: float | None = None
     max_epochs: int = 1000  # upper bound on the epochs of `time_limit_s`
 
@@ -89,7 +89,7 @@ class Report:
     phase: str
     loss: float  # mean over the epoch's steps, of augmented inputs
     accuracy: float  # from 0 to 1
-    seconds: float  # of this epoch, validation included
+    seconds: float  # processor time of this epoch, validation included: other work leaves it alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

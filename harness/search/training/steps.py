@@ -77,7 +77,7 @@ class NetworkTraining:
 
     def epoch(self, epoch: int, epochs: int) -> TrainReport:
         """Train for one epoch, counted from 0."""
-        started, options = time.perf_counter(), self._options
+        started, options = time.process_time(), self._options
         self.use_network_of(epoch, epochs)
         generator = np.random.default_rng([options.seed, epoch])
         order = generator.permutation(len(self._data.train))
@@ -96,7 +96,7 @@ class NetworkTraining:
             loss=float(np.mean([float(loss) for loss in losses])),
             learning_rate=rate,
             accuracy=self.validate(),
-            seconds=time.perf_counter() - started,
+            seconds=time.process_time() - started,
         )
 
     def use_network_of(self, epoch: int, epochs: int) -> None:
@@ -124,12 +124,12 @@ class NetworkTraining:
         rate, seed = tf.constant(0.0), step_seed(self._options.seed, 0)
         self._learn(rows, rate, seed)  # tracing is not part of an epoch
         self.validate()
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(_TIMED_STEPS):
             float(self._learn(rows, rate, seed))
-        learned = time.perf_counter()
+        learned = time.process_time()
         self.validate()
-        validated = time.perf_counter() - learned
+        validated = time.process_time() - learned
         self.restore(before)
         return (learned - started) / _TIMED_STEPS * self.steps + validated
 

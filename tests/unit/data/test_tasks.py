@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from harness.data import tasks
+from harness.data.divide import Division, by_hash
 from harness.data.subset import balanced
 from harness.data.tasks import kws
 from harness.errors import DataError
@@ -19,7 +20,9 @@ from support import layouts
 
 
 def test_log_mel_pictures_become_mfcc_by_speaker(tmp_path: Path) -> None:
-    dataset = tasks.load_task("kws", layouts.log_mel_pictures(tmp_path / "kws"))
+    folder = layouts.log_mel_pictures(tmp_path / "kws")
+    (folder / "logmel_test_a.tar.xz").rename(folder / "logmel_test.tar.xz")
+    dataset = tasks.load_task("kws", folder)
     assert dataset.classes == kws.CLASSES
     assert dataset.input_shape == (49, 10, 1)
     assert [len(split) for split in dataset.splits.values()] == [36, 12, 12]
@@ -32,6 +35,24 @@ def test_log_mel_pictures_become_mfcc_by_speaker(tmp_path: Path) -> None:
     expected = (40 + 12 * dataset.test.y - 144.4) / 9.52
     assert np.allclose(first, expected, atol=0.02)
     assert np.abs(dataset.test.x[:, :, 1:]).max() < 0.2
+
+
+def test_a_part_of_the_test_pictures_is_widened_by_a_tenth_of_the_training_speakers(
+    tmp_path: Path,
+) -> None:
+    picture = layouts.jpeg(np.full(kws.PICTURE, 90, np.uint8))
+    names = [f"{speaker:08x}_nohash_0" for speaker in range(40)]
+    members = {f"{label}/{name}.x.jpg": picture for label in kws.CLASSES for name in names}
+    layouts.tar(layouts.log_mel_pictures(tmp_path) / "logmel_train.tar.xz", members)
+    dataset = tasks.load_task("kws", tmp_path)
+    train, _, test = (set(split.group or ()) for split in dataset.splits.values())
+    moved = test - {"2a", ""}
+    assert 1 <= len(moved) <= 10
+    assert not train & test
+    assert len(dataset.test) == 12 + 12 * len(moved)
+    rule = Division(validation_share=0.1, test_share=0.2)
+    assert all(by_hash(f"{speaker}_nohash_0", rule) == "test" for speaker in moved)
+    assert "a tenth of the training speakers" in dataset.division["by"]
 
 
 def test_a_subset_is_balanced_and_only_of_the_training_split(tmp_path: Path) -> None:
