@@ -18,8 +18,8 @@ FIRMWARE = Path(__file__).parent / "tiny"
 BOARDS = ("nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi")
 
 
-def build_tiny(board: Board, folder: Path) -> Path:
-    """Compile the tests' own firmware for `board`."""
+def build_tiny(board: Board, folder: Path, source: str = "tiny.c") -> Path:
+    """Compile the tests' own firmware for `board`, from a file of that folder."""
     if not has_compiler:
         pytest.skip(COMPILER)
     core = board.facts.core
@@ -32,7 +32,7 @@ def build_tiny(board: Board, folder: Path) -> Path:
         *options,
         "-T",
         str(script),
-        str(FIRMWARE / "tiny.c"),
+        str(FIRMWARE / source),
         "-o",
         str(elf),
     ]

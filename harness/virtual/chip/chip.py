@@ -28,6 +28,8 @@ class Chip:
         self.scs = Scs(to, own.boot_address, own.interrupts)
         self.dwt = Dwt(to)
         self.signature = DeviceSignature(to.board)
+        #: What may interrupt the core.
+        self.sources = (self.scs.systick,)
         self.rom_address, tables = rom_tables(to.board)
         self.bus = Bus(
             (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import unicorn
@@ -43,6 +43,8 @@ class Cpu:
         self._hit = False
         self._trap: StopKind | None = None
         self._scs = chip.scs
+        #: Saves the floating-point state that waits for it.
+        self.save_lazily: Callable[[], None] = lambda: None
         self._single = core.fpu == "fpv5-sp-d16"  # Unicorn's Cortex-M7 has double precision
         self.counter = to.counter
         # Largest first: after a smaller one, Unicorn 2.1 gives a memory internal addresses that
@@ -94,9 +96,10 @@ class Cpu:
             self._trap = StopKind.NO_COPROCESSOR
         elif double and self._single:
             self._trap = StopKind.UNDEFINED
-        elif self._scs.fpu_lazy:
-            self._trap = StopKind.LAZY_STATE
         else:
+            if self._scs.fpu_lazy:
+                # At once, as Unicorn does not stop within an IT block, where schedulers have it.
+                self.save_lazily()
             return
         self._engine.emu_stop()
 
@@ -134,6 +137,7 @@ class Cpu:
         )
         self._interrupt, self._hit, self._trap = None, False, None
         self._step_over = self.registers[PC]
+        self.counter.start()
         error: unicorn.UcError | None = None
         try:
             self._engine.emu_start(self.registers[PC] | 1, _NEVER)
@@ -154,7 +158,7 @@ class Cpu:
         if self._interrupt is not None:
             kind = INTERRUPTS.get(self._interrupt, StopKind.UNKNOWN)
             return Stop(kind, detail=f"exception {self._interrupt}")
-        if self.counter.stop_requested or stepped:
+        if self.counter.stopped or stepped:
             return Stop(StopKind.REQUESTED)
         return Stop(StopKind.SLEEP)
 

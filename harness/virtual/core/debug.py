@@ -44,6 +44,11 @@ class CoreDebug:
         return bool(self._control & C_DEBUGEN)
 
     @property
+    def masks_interrupts(self) -> bool:
+        """Whether the debugger holds interrupts back while it steps."""
+        return bool(self._control & _C_MASKINTS)
+
+    @property
     def trace_enabled(self) -> bool:
         """DEMCR.TRCENA."""
         return bool(self._demcr & _TRCENA)

@@ -1,6 +1,7 @@
 """Enter and leave exceptions as the architecture does, since Unicorn's M profile does neither.
 
-ARMv7-M ARM B1.5.6 (entry), B1.5.7 (floating-point state), B1.5.8 (return), B1.5.14 (escalation).
+ARMv7-M ARM B1.5.4 (priorities), B1.5.6 (entry), B1.5.7 (floating-point state), B1.5.8 (return),
+B1.5.12 (tail-chaining), B1.5.14 (escalation).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.chip.peripherals import scs
+from harness.virtual.chip.peripherals.nvic import HARD_FAULT, NMI, SVC
 from harness.virtual.chip.peripherals.scs import Scs
 from harness.virtual.core.cpu import Cpu
 from harness.virtual.core.registers import (
@@ -27,7 +29,7 @@ from harness.virtual.core.registers import (
 )
 from harness.virtual.core.stop import Stop, StopKind
 
-HARD_FAULT, _MEM_MANAGE, _BUS_FAULT, _USAGE_FAULT, _SVC = 3, 4, 5, 6, 11
+_MEM_MANAGE, _BUS_FAULT, _USAGE_FAULT = 4, 5, 6
 _ENABLE = {_MEM_MANAGE: 1 << 16, _BUS_FAULT: 1 << 17, _USAGE_FAULT: 1 << 18}
 _HFSR_VECTTBL, _HFSR_FORCED, _HFSR_DEBUGEVT = 1 << 1, 1 << 30, 1 << 31
 
@@ -39,6 +41,10 @@ _UNDEFINSTR, _INVSTATE, _INVPC, _NOCP = 1 << 16, 1 << 17, 1 << 18, 1 << 19
 
 # Bits of PRIMASK, BASEPRI, FAULTMASK and CONTROL together.
 _PRIMASK, _BASEPRI, _FAULTMASK = 1 << 0, 0xF000, 1 << 16
+_LOWEST = 256  # no exception is this unimportant: the priority of thread mode
+# Cycles of an interrupt's entry, return, and entry right after another's return (Cortex-M4 TRM
+# 3.9.1, without wait states; the Cortex-M7's are not published).
+_ENTRY_CYCLES, _RETURN_CYCLES, _CHAINED_CYCLES = 12, 10, 6
 _CONTROL_NPRIV, _CONTROL_SPSEL, _CONTROL_FPCA = 1 << 24, 1 << 25, 1 << 26
 _BASIC_BYTES, _EXTENDED_BYTES = 0x20, 0x68
 _FLOATS = (*range(S0, S0 + 16), FPSCR)
@@ -66,8 +72,12 @@ class Exceptions:
         self._registers = cpu.registers
         self._memory = memory
         self._scs = registers
+        self._nvic = registers.nvic
+        cpu.save_lazily = self.save_lazily
         #: Numbers of the active exceptions, the current one last; empty in thread mode.
         self.active: list[int] = []
+        #: The event register of WFE.
+        self.event = False
 
     def take(self, stop: Stop) -> int:
         """Enter the exception that `stop` calls for.
@@ -80,10 +90,9 @@ class Exceptions:
         """
         values = self._scs.values
         if stop.kind is StopKind.SVC:
-            return self._enter_or_escalate(_SVC)
+            return self._enter_or_escalate(SVC)
         if stop.kind is StopKind.BKPT:
-            values[scs.HFSR] |= _HFSR_DEBUGEVT
-            return self._enter(HARD_FAULT)
+            return self._hard_fault(_HFSR_DEBUGEVT)
         number, bits = {
             StopKind.UNDEFINED: (_USAGE_FAULT, _UNDEFINSTR),
             StopKind.NO_COPROCESSOR: (_USAGE_FAULT, _NOCP),
@@ -104,8 +113,59 @@ class Exceptions:
             values[scs.BFAR] = stop.address
         return self._enter_or_escalate(number)
 
-    def leave(self) -> None:
+    # Interrupts.
+
+    def take_pending(self) -> int | None:
+        """Enter the most urgent exception that is pending, if nothing holds it back.
+
+        Returns:
+            Its number; None if there is none.
+        """
+        number = self._nvic.first()
+        if number is None or not self._preempts(number):
+            return None
+        return self._interrupt(number, None)
+
+    def would_wake(self) -> bool:
+        """Return whether an exception is pending that ends a WFI: PRIMASK alone holds it back."""
+        number = self._nvic.first()
+        return number is not None and self._preempts(number, ~_PRIMASK)
+
+    def masked(self) -> int | None:
+        """Return the priority of a pending exception that mask registers alone hold back."""
+        number = self._nvic.first()
+        if number is None or not self._preempts(number, 0):
+            return None
+        return self._group(number)
+
+    def _interrupt(self, number: int, frame: int | None) -> int:
+        self._cpu.counter.interrupt()
+        self._cpu.counter.let_pass(_ENTRY_CYCLES if frame is None else _CHAINED_CYCLES)
+        self._nvic.unpend(number)
+        return self._enter(number, frame)
+
+    def _group(self, number: int) -> int:
+        return self._nvic.group_priority(self._nvic.priority(number))
+
+    def _preempts(self, number: int, masks: int = 0xFFFF_FFFF) -> bool:
+        return self._group(number) < self._priority(masks)
+
+    def _priority(self, masks: int = 0xFFFF_FFFF) -> int:
+        """Return the priority that the core executes at; `masks` are the mask bits that count."""
+        special = self._special & masks
+        priority = min((self._group(number) for number in self.active), default=_LOWEST)
+        if special & _FAULTMASK:
+            return min(priority, -1)
+        if special & _PRIMASK:
+            return min(priority, 0)
+        least = (special & _BASEPRI) >> 8
+        return min(priority, self._nvic.group_priority(least)) if least else priority
+
+    def leave(self) -> bool:
         """Return from an exception by the EXC_RETURN value in PC.
+
+        Returns:
+            Whether the core is in thread mode then.
 
         Raises:
             Lockup: The frame cannot be read, or the return is a fault that cannot be taken.
@@ -113,7 +173,7 @@ class Exceptions:
         code = self._registers[PC] | 1
         if code not in _RETURNS:
             self._invalid_return(code)
-            return
+            return False
         thread, on_psp, extended = bool(code & 8), bool(code & 4), not code & 0x10
         pointer = self._registers[PSP if on_psp else MSP]
         size = _EXTENDED_BYTES if extended else _BASIC_BYTES
@@ -124,11 +184,15 @@ class Exceptions:
         xpsr = words[7]
         if thread != (xpsr & EXCEPTION == 0) or thread != (len(self.active) == 1):
             self._invalid_return(code)
-            return
-        del self.active[-1:]
+            return False
+        self._deactivate()
+        number = self._nvic.first() if self._nvic.ready else None
+        if number is not None and self._preempts(number):
+            self._interrupt(number, code)
+            return False
         # The mode decides which stack pointer is in use, so it is set before the registers.
         self._registers[XPSR] = xpsr & 0xFFFF_FDFF | XPSR_THUMB
-        special = self._special & ~(_CONTROL_SPSEL | _CONTROL_FPCA | _FAULTMASK)
+        special = self._special & ~(_CONTROL_SPSEL | _CONTROL_FPCA)
         special |= _CONTROL_SPSEL if thread and on_psp else 0
         special |= _CONTROL_FPCA if extended else 0
         self._registers[SPECIAL] = special
@@ -142,6 +206,18 @@ class Exceptions:
         padding = 4 if xpsr & _XPSR_ALIGNED else 0
         self._registers[PSP if on_psp else MSP] = pointer + size + padding
         self._registers[PC] = words[6]
+        return thread
+
+    def _deactivate(self) -> None:
+        """End the current exception."""
+        number = self.active.pop() if self.active else 0
+        if number != NMI and self._special & _FAULTMASK:
+            self._registers[SPECIAL] = self._special & ~_FAULTMASK
+        if number > SVC:
+            self._nvic.finished(number)
+            self._cpu.counter.interrupt()
+            self._cpu.counter.let_pass(_RETURN_CYCLES)
+        self.event = True
 
     def save_lazily(self) -> None:
         """Save the floating-point state that waits for it (PreserveFPState)."""
@@ -162,30 +238,21 @@ class Exceptions:
     def _special(self) -> int:
         return self._registers[SPECIAL]
 
-    @property
-    def _urgent(self) -> bool:
-        """Whether the core runs at a priority that not even HardFault preempts."""
-        return HARD_FAULT in self.active or bool(self._special & _FAULTMASK)
-
-    def _masked(self, number: int) -> bool:
-        special = self._special
-        level = special & _BASEPRI
-        at_least = level and self._scs.priority(number) >= level >> 8
-        return bool(special & (_PRIMASK | _FAULTMASK) or at_least)
-
     def _enter_or_escalate(self, number: int, *, frame: int | None = None) -> int:
         enabled = _ENABLE.get(number)
         usable = enabled is None or bool(self._scs.values[scs.SHCSR] & enabled)
-        # Without a priority model any active exception is taken to be as urgent as the new one.
-        if usable and not self._masked(number) and not self.active:
+        if usable and self._preempts(number):
             return self._enter(number, frame)
-        self._scs.values[scs.HFSR] |= _HFSR_FORCED
+        return self._hard_fault(_HFSR_FORCED, frame)
+
+    def _hard_fault(self, reason: int, frame: int | None = None) -> int:
+        self._scs.values[scs.HFSR] |= reason
+        if not self._preempts(HARD_FAULT):
+            raise Lockup("a fault within the HardFault handler")
         return self._enter(HARD_FAULT, frame)
 
     def _enter(self, number: int, frame: int | None = None) -> int:
         """Enter an exception; `frame` is the EXC_RETURN value of a frame that is kept."""
-        if self._urgent:
-            raise Lockup("a fault within the HardFault handler")
         vector = self._memory.read(self._scs.values[scs.VTOR] + 4 * number, 4)
         handler = 0xFFFF_FFFF if vector is None else int.from_bytes(vector, "little")
         if self._memory.find(handler) is None or not handler & 1:
@@ -198,6 +265,7 @@ class Exceptions:
         xpsr = self._registers[XPSR] & 0xF80F_0000
         self._registers[XPSR] = xpsr | XPSR_THUMB | number
         self.active.append(number)
+        self.event = True
         self._registers[LR] = code
         self._registers[PC] = handler
         return number
@@ -241,7 +309,7 @@ class Exceptions:
             user = _LAZY_USER if not self.active and self._special & _CONTROL_NPRIV else 0
             thread = 0 if self.active else _LAZY_THREAD
             kept = values[scs.FPCCR] & 0xC000_0000
-            state = user | thread | (0 if self._urgent else _LAZY_HARD_FAULT)
+            state = user | thread | (_LAZY_HARD_FAULT if self._preempts(HARD_FAULT) else 0)
             values[scs.FPCCR] = kept | state | scs.FPCCR_LSPACT
             values[scs.FPCAR] = address & 0xFFFF_FFF8
         self._cpu.counter.request_stop()

@@ -14,10 +14,12 @@ from harness.virtual.chip.chip import Chip
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals import scs
 from harness.virtual.chip.peripherals.clocks import ResetCause
+from harness.virtual.chip.peripherals.nvic import HARD_FAULT
 from harness.virtual.core.accesses import CoreAccesses, may_exist
 from harness.virtual.core.cpu import Cpu
 from harness.virtual.core.debug import DFSR_BKPT, VC_CORERESET, VC_HARDERR, CoreDebug
-from harness.virtual.core.exceptions import HARD_FAULT, Exceptions, Lockup
+from harness.virtual.core.events import Events
+from harness.virtual.core.exceptions import Exceptions, Lockup
 from harness.virtual.core.registers import PC
 from harness.virtual.core.stop import Stop, StopKind
 
@@ -39,6 +41,7 @@ class Core:
         self.accesses = CoreAccesses(to, chip, self)
         self.cpu = Cpu(to, chip, self.accesses)
         self.exceptions = Exceptions(self.cpu, to.memory, chip.scs)
+        self._events = Events(to, chip, self.exceptions)
         self.debug = CoreDebug(self, chip.scs.values)
         self._control = threading.RLock()  # one caller at a time
         self._state = threading.Condition()
@@ -49,8 +52,11 @@ class Core:
         self._pending: HarnessError | None = None
         #: Whether the core is in debug state or held in reset.
         self.halted = True
-        #: Whether it executed WFI or WFE; nothing can wake it.
+        #: Whether it executed WFI or WFE, and nothing has woken it yet.
         self.sleeping = False
+        self._sleeps_at: int | None = None  # where it goes on when something wakes it
+        self._input = False  # whether the console has had input since the core last looked
+        to.console.notify = self.note_input
         #: Whether it is locked up or was stopped by `error`, and not halted since.
         self.locked_up = False
         #: What stopped it until the next reset: not modelled, or a lock-up.
@@ -100,8 +106,15 @@ class Core:
                 return
             self._console.interrupt(True)
             self.cpu.counter.clear_stop()
+            self._sleeps_at = None
+            before = list(self.exceptions.active)
             try:
-                self._handle(self.cpu.step())
+                if not self.debug.masks_interrupts:
+                    self._service()
+                if before == self.exceptions.active:  # else it stops at the handler's start
+                    stop = self.cpu.step()
+                    if stop.kind is not StopKind.SLEEP:
+                        self._handle(stop)
             except HarnessError as error:
                 self._fail(error)
 
@@ -168,6 +181,13 @@ class Core:
         self._pending = error
         self.cpu.counter.request_stop()
 
+    def note_input(self) -> None:
+        """Look at the console's interrupt before the next block; from any thread."""
+        with self._state:
+            self._input = True
+            self._state.notify_all()
+        self.cpu.counter.request_stop()
+
     def request_reset(self) -> None:
         """Reset by AIRCR: at the end of the block where the core wrote it, or at once."""
         if threading.get_ident() != self.thread_id:
@@ -181,7 +201,10 @@ class Core:
         self.accesses.blocked = False
         self.error = None
         self._console.fail(None)
+        self._sleeps_at = None
         self.exceptions.active.clear()
+        self.cpu.counter.watch_time(False)
+        self._console.limit_wait(None)
         self.chip.reset(cause)
         stack, entry = struct.unpack("<2I", self._vectors() or _ERASED)
         self.cpu.registers.reset(stack, entry)
@@ -222,8 +245,34 @@ class Core:
             if self._stalled:
                 self._wait_for_halt()
                 return
-            if not self._handle(self.cpu.run()):
+            self._service()
+            asleep = self._sleeps_at == self.cpu.registers[PC] and not self.accesses.blocked
+            if not self._handle(Stop(StopKind.SLEEP) if asleep else self.cpu.run()):
                 return
+
+    def _service(self) -> None:
+        """Take the interrupts that are due."""
+        try:
+            self._events.service()
+        except Lockup as lockup:
+            self._lock_up(Stop(StopKind.REQUESTED), lockup)
+
+    def _sleep(self) -> bool:
+        """Sleep until something wakes the core; False when it is to halt."""
+        self.sleeping = True
+        self._sleeps_at = self.cpu.registers[PC]
+        going_on = self._events.sleep(self._sleeps_at, self._wait_for_input)
+        if going_on:
+            self._sleeps_at = None
+        self.sleeping = False
+        return going_on
+
+    def _wait_for_input(self, seconds: float | None) -> bool:
+        with self._state:
+            self._state.notify_all()
+            self._state.wait_for(lambda: self._halt_wanted or self.closed or self._input, seconds)
+            self._input = False
+            return not (self._halt_wanted or self.closed)
 
     def _handle(self, stop: Stop) -> bool:
         """Act on the end of a run; False when the core entered debug state."""
@@ -236,10 +285,7 @@ class Core:
         if stop.kind is StopKind.REQUESTED:
             return True
         if stop.kind is StopKind.SLEEP:
-            self.sleeping = True
-            self._wait_for_halt()
-            self.sleeping = False
-            return False
+            return self._sleep()
         if stop.kind in (StopKind.BREAKPOINT, StopKind.BKPT) and self.debug.enabled:
             self.debug.stopped(DFSR_BKPT)
             return False
@@ -261,10 +307,8 @@ class Core:
             raise error
         try:
             if stop.kind is StopKind.EXCEPTION_RETURN:
-                self.exceptions.leave()
-                return True
-            if stop.kind is StopKind.LAZY_STATE:
-                self.exceptions.save_lazily()
+                if self.exceptions.leave() and self.chip.scs.values[scs.SCR] & scs.SLEEPONEXIT:
+                    return self._sleep()
                 return True
             place = self._place()
             number = self.exceptions.take(stop)

@@ -17,7 +17,6 @@ class StopKind(Enum):
     SVC = "SVC instruction"
     UNDEFINED = "undefined instruction"
     NO_COPROCESSOR = "instruction of a coprocessor that is absent or disabled"
-    LAZY_STATE = "floating-point instruction before lazy state preservation"
     INVALID_STATE = "branch to an address without the Thumb bit"
     EXCEPTION_RETURN = "exception return"
     READ_FAULT = "read from an unmapped address"

@@ -45,9 +45,21 @@ BLOCK = np.dtype(
 TABLE = np.dtype(
     [
         ("stop", np.uint32),  # set to stop the core before its next block
+        ("stopped", np.uint32),  # set when a hook did so
         ("used", np.uint32),  # slots
         ("chunks_used", np.uint32),
         ("overflow", np.uint32),  # set when there was no room
+        # For `deadline` alone.
+        ("spent", np.int64),  # modelled cycles since power-on
+        ("until", np.int64),  # stop the core when so many are spent
+        ("masked", np.int64),  # whether an interrupt waits that only a mask register holds back
+        ("priority", np.int64),  # of that interrupt: a BASEPRI of it, or below, masks it
+        ("fresh", np.int64),  # whether the core has yet to execute a block since it was started
+        ("price", np.int64),  # address of the Python callback that prices new blocks
+        ("cycles_at", np.int64),  # host addresses: cycles of each slot
+        ("event_cycles_at", np.int64),  # cycles of each event of each slot
+        ("priced_at", np.int64),  # what the events of each slot have added to `spent`
+        ("register", np.uint32, (2,)),
         ("pages", np.uint32, 1 << 20),  # chunk (from 1) of every page of 4 KiB
         ("slots", np.uint32, (1 + MAX_CHUNKS, CHUNK)),  # of the blocks by halfword of a chunk
         ("blocks", BLOCK, MAX_SLOTS),

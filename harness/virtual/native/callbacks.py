@@ -66,12 +66,23 @@ def call_unicorn(name: str, engine: Any, *arguments: Any) -> None:
         raise unicorn.UcError(status)
 
 
-def add_hook(engine: Any, kind: int, hook: int, state: int) -> None:
-    """Hook the callback at the address `hook` for every address, with its record at `state`."""
+def add_hook(engine: Any, kind: int, hook: int, state: int) -> int:
+    """Hook the callback at the address `hook` for every address, with its record at `state`.
+
+    Returns:
+        A handle for `remove_hook`.
+    """
+    handle = ctypes.c_size_t()
     call_unicorn(
-        "uc_hook_add", engine, ctypes.byref(ctypes.c_size_t()), kind, ctypes.c_void_p(hook),
+        "uc_hook_add", engine, ctypes.byref(handle), kind, ctypes.c_void_p(hook),
         ctypes.c_void_p(state), ctypes.c_uint64(1), ctypes.c_uint64(0),
     )  # fmt: skip
+    return handle.value
+
+
+def remove_hook(engine: Any, handle: int) -> None:
+    """Remove a hook that `add_hook` has added."""
+    call_unicorn("uc_hook_del", engine, ctypes.c_size_t(handle))
 
 
 class _Cache(FunctionCache):

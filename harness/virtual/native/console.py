@@ -21,6 +21,7 @@ CONSOLE = np.dtype(
         ("status", np.int64),  # the status register but RXNE
         ("polls", np.int64),  # status reads since anything else happened
         ("interrupted", np.int64),  # whether the core must not wait for input
+        ("wait_ms", np.int64),  # longest wait at once
         ("listening", np.int64),  # whether the host has the console open
         ("rx_head", np.int64),  # count of bytes put in, and of bytes taken out
         ("rx_tail", np.int64),
@@ -42,7 +43,6 @@ CONSOLE = np.dtype(
 )
 _RXNE = 1 << 5
 _POLLIN = 1
-_WAIT_MS = 50
 _SLOW_POLLS = 16  # while every access goes through the Python model, which is not only for waiting
 _MONOTONIC = 1
 
@@ -64,7 +64,7 @@ def _wait_for_input(console: Any) -> None:  # pragma: no cover
     began = _now_ns(console)
     console.poll[0].fd = console.rx_event
     console.poll[0].events = _POLLIN
-    if _poll(pointer(console.poll.ctypes.data), 1, _WAIT_MS) > 0:
+    if _poll(pointer(console.poll.ctypes.data), 1, np.int32(console.wait_ms)) > 0:
         _os_read(np.int32(console.rx_event), pointer(console.event.ctypes.data), 8)
     console.idle_ns += _now_ns(console) - began
     if console.rx_head != console.rx_tail:
@@ -83,7 +83,7 @@ def console_read(engine: Any, offset: Any, size: Any, user: Any) -> Any:  # prag
             # Status reads with no byte in between are a wait for input: two of the everyday kind.
             console.polls += 1
             polls = 1 if console.fast != 0 else _SLOW_POLLS
-            if console.polls > polls and console.interrupted == 0:
+            if console.polls > polls and console.interrupted == 0 and console.wait_ms > 0:
                 _wait_for_input(console)
         if console.fast != 0:
             received = _RXNE if console.rx_head != console.rx_tail else 0

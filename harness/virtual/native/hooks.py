@@ -35,8 +35,8 @@ _REGISTERS = np.array(
     [*(getattr(arm, f"UC_ARM_REG_R{n}") for n in range(13)), arm.UC_ARM_REG_SP, arm.UC_ARM_REG_LR],
     dtype=np.int32,
 )
-_emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
-_reg_read = types.ExternalFunction(
+emu_stop = types.ExternalFunction("uc_emu_stop", types.int32(types.voidptr))
+reg_read = types.ExternalFunction(
     "uc_reg_read", types.int32(types.voidptr, types.int32, types.voidptr)
 )
 
@@ -46,7 +46,8 @@ def count_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pra
     """Count a basic block, or stop the core before it."""
     table = carray(user, (1,), dtype=TABLE)[0]
     if table.stop != 0:
-        _emu_stop(engine)
+        table.stopped = 1
+        emu_stop(engine)
         return
     slot = find_block(table, np.int64(address), size)
     if slot != 0:
@@ -56,7 +57,7 @@ def count_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pra
 @called
 def _read_registers(engine: Any, watch: Any) -> None:  # pragma: no cover
     for n in range(len(_REGISTERS)):
-        _reg_read(engine, _REGISTERS[n], pointer(watch.values.ctypes.data + 4 * n))
+        reg_read(engine, _REGISTERS[n], pointer(watch.values.ctypes.data + 4 * n))
 
 
 @inlined
@@ -134,14 +135,9 @@ def _run_accesses(engine: Any, watch: Any, block: Any) -> None:  # pragma: no co
     block.events[SPLIT_LOAD] += block.split
 
 
-@callback(BLOCK)
-def watch_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pragma: no cover
-    """Count a basic block and its events, or stop the core before it."""
-    watch = carray(user, (1,), dtype=WATCH)[0]
-    table = carray(pointer(watch.table), (1,), dtype=TABLE)[0]
-    if table.stop != 0:
-        _emu_stop(engine)
-        return
+@inlined
+def watch_next(engine: Any, watch: Any, table: Any, address: Any, size: Any) -> Any:
+    """Count a basic block and its events."""  # pragma: no cover
     at = np.int64(address)
     end = at + np.int64(size)
     jumped = at != watch.last_end
@@ -178,3 +174,15 @@ def watch_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pra
         fetch_block(watch.caches, block, at, end, jumped)
     if block.access_count != 0:
         _run_accesses(engine, watch, block)
+
+
+@callback(BLOCK)
+def watch_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pragma: no cover
+    """Count a basic block and its events, or stop the core before it."""
+    watch = carray(user, (1,), dtype=WATCH)[0]
+    table = carray(pointer(watch.table), (1,), dtype=TABLE)[0]
+    if table.stop != 0:
+        table.stopped = 1
+        emu_stop(engine)
+        return
+    watch_next(engine, watch, table, address, size)

@@ -20,6 +20,7 @@ from harness.virtual.native.console import CONSOLE, RX_BYTES, TX_BYTES
 # The core looks at "the reader waits" right after it has stored a byte; a wake-up that is lost
 # between the two sides' caches costs one of these.
 _SLICE_S = 0.02
+_WAIT_MS = 50  # that the core waits for input at once
 
 
 class Console:
@@ -33,6 +34,11 @@ class Console:
         self.state = shared(CONSOLE)
         self._wire = self.state[0]
         self._wire["received"] = received
+        self._wire["wait_ms"] = _WAIT_MS
+        #: Called when input has come for a USART that interrupts the core; None without one.
+        self.on_input: Callable[[], None] | None = None
+        #: What `on_input` is then: the core's.
+        self.notify: Callable[[], None] = lambda: None
         self._rx_bytes = memoryview(self._wire["rx"])
         self._tx_bytes = memoryview(self._wire["tx"])
         flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC
@@ -106,6 +112,11 @@ class Console:
         self._wire["interrupted"] = int(on)
         if on and self._powered:
             os.eventfd_write(self._rx_event, 1)
+
+    def limit_wait(self, seconds: float | None) -> None:
+        """Let the core wait for input at most so long at once, as a deadline is near."""
+        limit = _WAIT_MS if seconds is None else min(_WAIT_MS, int(1000 * seconds))
+        self._wire["wait_ms"] = limit
 
     def take_idle_ns(self) -> int:
         """Return how long the core has waited for input since the last call."""
@@ -185,9 +196,11 @@ class Console:
                     self._rx_bytes[: len(data) - first] = data[first:]
                     wire["rx_head"] = head + len(data)
                     os.eventfd_write(self._rx_event, 1)
-                    return
+                    break
             self._check()
             time.sleep(_SLICE_S)  # the firmware does not keep up
+        if self.on_input is not None:
+            self.on_input()
 
     def read(self, count: int, timeout: float | None, cancelled: Callable[[], bool]) -> bytes:
         """Return up to `count` bytes; fewer when `timeout` passes (None: never) or it is closed.

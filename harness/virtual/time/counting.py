@@ -13,6 +13,7 @@ effect after the hook has run, so the block would be counted once more at the re
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from unicorn.unicorn_const import UC_HOOK_BLOCK
 
-from harness.errors import VirtualError
+from harness.errors import HarnessError, VirtualError
 from harness.virtual.native import blocks, hooks, shared
-from harness.virtual.native.callbacks import add_hook
+from harness.virtual.native.callbacks import add_hook, remove_hook
 from harness.virtual.time.events import EVENTS
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ _CUT_AT = (0, 2, _PAGE - 2)
 _REST_BYTES = 512  # at most, of what follows a cut; a block longer than that is cheap to cut
 # Units whose instructions end a block without a branch: what follows is another block anywhere.
 _ENDING = frozenset({"barrier", "system", "unknown"})
+
+_PRICE = ctypes.CFUNCTYPE(None, ctypes.c_int64)
+_NEVER = (1 << 63) - 1
 
 BlockCycles = Callable[[bytes, int], int]
 EventCycles = Callable[[bytes, int], tuple[int, ...]]
@@ -92,6 +96,18 @@ class BlockCounter:
         self._frozen = 0
         self._running = False
         self.idle = idle
+        self._engine: Any = None
+        self._hook = self._hook_state = 0
+        #: Whether the hooks know the time (`native.deadline`).
+        self.timed = False
+        self._priced = np.zeros(blocks.MAX_SLOTS, dtype=np.int64)
+        self._callback = _PRICE(self._on_new_block)
+        self._error: HarnessError | None = None
+        table = self._table
+        table["price"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
+        table["cycles_at"] = self._cycles.ctypes.data
+        table["event_cycles_at"] = self._cycles_of_events.ctypes.data
+        table["priced_at"] = self._priced.ctypes.data
 
     @property
     def address(self) -> int:
@@ -106,10 +122,11 @@ class BlockCounter:
 
     def attach(self, engine: Any) -> None:
         """Register the hook with a Unicorn engine for every address."""
-        if self._observer is not None:
-            self._observer.attach(engine)
-        else:
-            add_hook(engine, UC_HOOK_BLOCK, hooks.count_block.address, self.address)
+        self._engine = engine
+        observer = self._observer
+        self._hook_state = self.address if observer is None else observer.attach(engine)
+        hook = hooks.count_block if observer is None else hooks.watch_block
+        self._hook = add_hook(engine, UC_HOOK_BLOCK, hook.address, self._hook_state)
 
     def request_stop(self) -> None:
         """Make the core stop before its next block. Safe from any thread."""
@@ -119,10 +136,14 @@ class BlockCounter:
         """Let the core run again."""
         self._table["stop"] = 0
 
+    def start(self) -> None:
+        """Note that the core starts to run."""
+        self._table["stopped"] = 0
+
     @property
-    def stop_requested(self) -> bool:
-        """Whether a stop is pending."""
-        return bool(self._table["stop"])
+    def stopped(self) -> bool:
+        """Whether a requested stop has ended the run."""
+        return bool(self._table["stopped"])
 
     @property
     def running(self) -> bool:
@@ -137,8 +158,70 @@ class BlockCounter:
             self._frozen = self.cycles()
         self._running = value
 
+    # Deadlines.
+
+    def watch_time(self, on: bool) -> None:
+        """Let the hooks sum up the time, which costs some, or no longer; the core stands still."""
+        if on == self.timed:
+            return
+        from harness.virtual.native import deadline  # compiled only where it is needed
+
+        if on:
+            self._table["spent"], self._table["until"] = self.elapsed(), _NEVER
+            used = self._find_costs() + 1
+            costs = self._blocks["events"][:used] * self._cycles_of_events[:used]
+            self._priced[:used] = costs.sum(axis=1)
+        else:
+            spent, self.timed, self._before = self.elapsed(), False, 0
+            self._before = spent - self.elapsed()
+            self._table["masked"] = 0
+        self.timed = on
+        if self._observer is not None:
+            hook = deadline.watch_until if on else hooks.watch_block
+        else:
+            hook = deadline.count_until if on else hooks.count_block
+        remove_hook(self._engine, self._hook)
+        self._hook = add_hook(self._engine, UC_HOOK_BLOCK, hook.address, self._hook_state)
+        self._engine.ctl_flush_tb()
+
+    def stop_at(self, cycles: int | None, masked: int | None) -> None:
+        """Set when the core is to stop, None for never.
+
+        Args:
+            cycles: Stop before the first block from this time on.
+            masked: Stop when the mask registers let an interrupt of this priority through.
+        """
+        self._table["until"] = _NEVER if cycles is None else cycles
+        self._table["masked"], self._table["priority"] = masked is not None, masked or 0
+        self._table["fresh"] = 1
+
+    def let_pass(self, cycles: int, *, asleep: bool = False) -> None:
+        """Let time pass without instructions; CYCCNT does not count it while the core sleeps."""
+        self._table["spent"] += cycles
+        self._before += cycles
+        if asleep and self._running:
+            self._zero += cycles
+
+    def interrupt(self) -> None:
+        """Let the next block follow none, as an interrupt comes between."""
+        if self._observer is not None:
+            self._observer.interrupt()
+
+    def _on_new_block(self, _slot: int) -> None:
+        try:
+            self._find_costs()
+        except HarnessError as error:
+            self._error = error
+        except Exception as error:
+            self._error = VirtualError(f"bug in the timing of a block: {error!r}")
+
     def elapsed(self) -> int:
         """Return the modelled cycles since power-on."""
+        if self.timed:
+            if self._error is not None:
+                raise self._error
+            self._table["spent"] += self.idle()
+            return int(self._table["spent"])
         end = self._find_costs() + 1
         self._before += self.idle()
         cycles = int(np.dot(self._blocks["count"][:end], self._cycles[:end]))
@@ -204,6 +287,7 @@ class BlockCounter:
         table["slots"][: 1 + int(table["chunks_used"])] = 0
         table["used"] = table["chunks_used"] = 0
         used[:] = 0
+        self._priced[:] = 0
         if self._observer is not None:
             self._observer.forget()
         self._costed = 0

@@ -6,13 +6,11 @@ import ctypes
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from unicorn.unicorn_const import UC_HOOK_BLOCK
 
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.memory import Memory, MemoryMap
-from harness.virtual.native import hooks, shared, watch
+from harness.virtual.native import shared, watch
 from harness.virtual.native.caches import CHANGED, KEPT, MEMORY_END, REGION
-from harness.virtual.native.callbacks import add_hook
 from harness.virtual.native.registers import find_registers
 from harness.virtual.time.addresses import Access, derive
 from harness.virtual.time.decode import decode_block
@@ -106,10 +104,14 @@ class Observer:
         self._watch["table"] = table
         self._blocks = blocks
 
-    def attach(self, engine: Any) -> None:
-        """Hook the blocks of a Unicorn engine."""
+    def attach(self, engine: Any) -> int:
+        """Learn where a Unicorn engine has its registers; return the record for its hook."""
         self._watch["registers"] = find_registers(engine)
-        add_hook(engine, UC_HOOK_BLOCK, hooks.watch_block.address, int(self._state.ctypes.data))
+        return int(self._state.ctypes.data)
+
+    def interrupt(self) -> None:
+        """Let the next block follow none, as an interrupt comes between."""
+        self._watch["last"] = 0
 
     @property
     def cold_address(self) -> int:

@@ -158,6 +158,9 @@ void fault_c(uint32_t *frame) {
 }
 __attribute__((naked)) void fault(void) { __asm("tst lr, #4\n ite eq\n mrseq r0, msp\n mrsne r0, psp\n b fault_c"); }
 
+#ifdef OWN_VECTORS
+static void extra(char c);
+#endif
 extern uint32_t stack_top, data_load, data_start, data_end, bss_start, bss_end;
 static uint32_t boots __attribute__((section(".noinit")));
 static char after_reset[32] = "ready\r\n";
@@ -186,10 +189,16 @@ void start(void) {
       case 'c': hex(REG(RESET_FLAGS)); REG(RESET_FLAGS) |= RMVF; puts_("\r\n"); break;
       case 'i': hex(REG(UID)); hex(REG(UID + 4)); hex(REG(UID + 8)); puts_("\r\n"); break;
       case 's': REG(0x20008000) = work(1); __asm volatile("wfi"); break;
+#ifdef OWN_VECTORS
+      default: extra(c);
+#else
       default: puts_("?\r\n");
+#endif
     }
   }
   boots++;
 }
+#ifndef OWN_VECTORS
 __attribute__((section(".vectors"), used)) static void *const vectors[] = {
   &stack_top, (void *)start, 0, (void *)fault, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 };
+#endif

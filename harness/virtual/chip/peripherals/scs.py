@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from harness.virtual.chip.bus import Master, Peripheral, ignore_write
+from harness.virtual.chip.bus import Master, Peripheral
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.identity import SCS, add_ids
+from harness.virtual.chip.peripherals.nvic import FIRST, NMI, PENDSV, SYSTICK, Nvic
+from harness.virtual.chip.peripherals.systick import Systick
 from harness.virtual.core import mpu
 from harness.virtual.core.mpu import Mpu
 
@@ -18,6 +20,7 @@ VTOR, AIRCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR = (
     0xD08, 0xD0C, 0xD24, 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38,
 )  # fmt: skip
 SHPR1, FPCCR, FPCAR = 0xD18, 0xF34, 0xF38
+SCR, SLEEPONEXIT = 0xD10, 1 << 1
 CCR, CPACR, CSSELR, DHCSR, DCRSR, DCRDR, DEMCR = 0xD14, 0xD88, 0xD84, 0xDF0, 0xDF4, 0xDF8, 0xDFC
 _CCR_CACHES = 0x0003_0000
 _ICSR, _CCSIDR = 0xD04, 0xD80
@@ -25,7 +28,12 @@ _MPU_TYPE, _MPU_CTRL, _MPU_RNR, _MPU_RBAR = 0xD90, 0xD94, 0xD98, 0xD9C
 _PRIORITIES = 0xF0F0_F0F0  # four bits each (RM0385, RM0390, RM0432: 16 levels)
 FPCCR_LSPACT, FPCCR_LSPEN, _FPCCR_ASPEN = 1 << 0, 1 << 30, 1 << 31
 _RETTOBASE = 1 << 11
-_ACTIVE = {4: 1 << 0, 5: 1 << 1, 6: 1 << 3, 11: 1 << 7}  # SHCSR: MemManage to SVCall
+# SHCSR: MemManage to SVCall, DebugMonitor, PendSV, SysTick.
+_ACTIVE = {4: 1 << 0, 5: 1 << 1, 6: 1 << 3, 11: 1 << 7, 12: 1 << 8, 14: 1 << 10, 15: 1 << 11}
+# ICSR: bits that make an exception pending, and those that take that back.
+_SET_PENDING = {NMI: 1 << 31, PENDSV: 1 << 28, SYSTICK: 1 << 26}
+_CLEAR_PENDING = {PENDSV: 1 << 27, SYSTICK: 1 << 25}
+_ISRPENDING = 1 << 22
 _VECTKEY, _VECTKEY_READ = 0x05FA, 0xFA05
 _SYSRESETREQ, _VECTCLRACTIVE, _VECTRESET, _PRIGROUP = 1 << 2, 1 << 1, 1 << 0, 0x700
 
@@ -70,7 +78,9 @@ class Scs(Peripheral):
         self.caches_work = True
         self.boot_address = boot_address
         self._add_system_control()
-        self._add_systick_and_nvic()
+        changed = to.counter.request_stop
+        self.nvic = Nvic(self, interrupts, changed, lambda: to.core().exceptions.active)
+        self.systick = Systick(self, self.nvic, to.counter.elapsed, changed)
         self._add_mpu()
         self._add_fpu_and_caches()
         debug = ((DHCSR, "DHCSR"), (DCRSR, "DCRSR"), (DCRDR, "DCRDR"), (DEMCR, "DEMCR"))
@@ -85,6 +95,8 @@ class Scs(Peripheral):
         super().reset()
         self.values[DFSR] = kept
         self.mpu.enabled = False
+        self.nvic.reset()
+        self.systick.reset()
         self._follow_ccr()
 
     @property
@@ -97,50 +109,29 @@ class Scs(Peripheral):
         """Whether floating-point state of an exception waits to be saved."""
         return bool(self.values[FPCCR] & FPCCR_LSPACT)
 
-    def priority(self, exception: int) -> int:
-        """Return the configured priority of a system exception (4 to 15)."""
-        word, byte = divmod(exception - 4, 4)
-        return self.values[SHPR1 + 4 * word] >> 8 * byte & 0xFF
-
     def _add_system_control(self) -> None:
         facts = self._to.board.facts.core
         lines = (self._interrupts + 31) // 32 - 1
         self.add(0x004, "ICTR", lines, writable=0)
         self.add(0x008, "ACTLR")
         self.add(0xD00, "CPUID", facts.cpuid, writable=0)
-        refuse = 0x9400_0000, "pending of an interrupt"
-        self.add(_ICSR, "ICSR", refuse=refuse, read=self._read_icsr, write=ignore_write)
+        self.add(_ICSR, "ICSR", read=self._read_icsr, write=self._write_icsr)
         self.add(VTOR, "VTOR", self.boot_address, writable=0xFFFF_FF80)
         self.add(AIRCR, "AIRCR", _VECTKEY_READ << 16, write=self._write_aircr)
-        self.add(0xD10, "SCR", writable=0x16)
+        self.add(SCR, "SCR", writable=0x16)
         # STKALIGN reads as one; on the M7 branch prediction is always on (BP).
         ccr = 0x0004_0200 if self._m7 else 0x200
         refuse = 0x18, "trap on division by zero or unaligned access, set"
         self.add(CCR, "CCR", ccr, writable=0x0003_0303, refuse=refuse, changed=self._follow_ccr)
         shpr = ((SHPR1, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3"))
-        self.add_storage(shpr, writable=_PRIORITIES)
+        for offset, name in shpr:
+            self.add(offset, name, writable=_PRIORITIES, changed=self._to.counter.request_stop)
         self.add(SHCSR, "SHCSR", writable=0x0007_0000, read=self._read_shcsr)
         for offset, name in ((CFSR, "CFSR"), (HFSR, "HFSR"), (DFSR, "DFSR"), (0xD3C, "AFSR")):
             self.add(offset, name, write=partial(self._clear, offset))
         self.add_storage(((MMFAR, "MMFAR"), (BFAR, "BFAR")))
         for offset, name, m4, m7 in _ID_REGISTERS:
             self.add(offset, name, m7 if self._m7 else m4, writable=0)
-
-    def _add_systick_and_nvic(self) -> None:
-        start = 1, "starting of the SysTick timer"
-        self.add(0x010, "SYST_CSR", 0x4, writable=0x6, refuse=start)
-        self.add(0x014, "SYST_RVR", writable=0x00FF_FFFF)
-        self.add(0x018, "SYST_CVR", writable=0)  # any write clears it, and it does not count
-        self.add(0x01C, "SYST_CALIB", 0x4000_0000, writable=0)
-        enable = 0xFFFF_FFFF, "enabling of an interrupt"
-        for index in range(4):
-            for base, name in ((0x100, "ISER"), (0x200, "ISPR")):
-                self.add(base + 4 * index, f"NVIC_{name}{index}", writable=0, refuse=enable)
-            for base, name in ((0x180, "ICER"), (0x280, "ICPR"), (0x300, "IABR")):
-                self.add(base + 4 * index, f"NVIC_{name}{index}", writable=0)
-        ipr = ((0x400 + 4 * n, f"NVIC_IPR{n}") for n in range(28))
-        self.add_storage(ipr, writable=_PRIORITIES)
-        self.add(0xF00, "STIR", writable=0, refuse=enable)
 
     def _add_mpu(self) -> None:
         self.mpu = Mpu(self._to.board.facts.memory)
@@ -182,8 +173,18 @@ class Scs(Peripheral):
         self.values[offset] &= ~value
 
     def _read_icsr(self, _master: Master) -> int:
-        active = self._to.core().exceptions.active
-        return (active[-1] if active else 0) | (_RETTOBASE if len(active) == 1 else 0)
+        active, nvic = self._to.core().exceptions.active, self.nvic
+        value = (active[-1] if active else 0) | (_RETTOBASE if len(active) == 1 else 0)
+        value |= (nvic.first() or 0) << 12 | (_ISRPENDING if nvic.pending >> FIRST else 0)
+        return value | sum(bit for n, bit in _SET_PENDING.items() if nvic.pending >> n & 1)
+
+    def _write_icsr(self, value: int, _master: Master) -> None:
+        for number, bit in _SET_PENDING.items():
+            if value & bit:
+                self.nvic.pend(number)
+        for number, bit in _CLEAR_PENDING.items():
+            if value & bit:
+                self.nvic.unpend(number)
 
     def _read_shcsr(self, _master: Master) -> int:
         active = self._to.core().exceptions.active
@@ -193,6 +194,8 @@ class Scs(Peripheral):
         if value >> 16 != _VECTKEY:
             return
         self.values[AIRCR] = _VECTKEY_READ << 16 | value & _PRIGROUP
+        self.nvic.group = (value & _PRIGROUP) >> 8
+        self._to.counter.request_stop()
         if value & _VECTCLRACTIVE and master is Master.DEBUGGER:
             self._to.core().exceptions.active.clear()
         if value & (_SYSRESETREQ | _VECTRESET):

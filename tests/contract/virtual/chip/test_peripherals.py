@@ -218,16 +218,28 @@ class TestCore:
         assert core[0xE000_ED18] == 0xE000_0000
         assert core.machine.chip.bus.read(0xE000_ED1B, 1, Master.CORE) == 0xE0
 
-    @pytest.mark.parametrize(
-        ("address", "value"),
-        [(0xE000_E010, 1), (0xE000_E100, 1), (0xE000_ED04, 1 << 28), (0xE000_1028, 5)],
-    )
-    def test_what_would_interrupt_is_refused(
-        self, core: Registers, address: int, value: int
-    ) -> None:
+    def test_a_watchpoint_of_the_core_itself_is_refused(self, core: Registers) -> None:
         core[0xE000_1FB0] = 0xC5AC_CE55
         with pytest.raises(VirtualError, match="not modelled"):
-            core[address] = value
+            core[0xE000_1028] = 5
+
+    def test_interrupts_are_enabled_and_pended_by_bits(self, core: Registers) -> None:
+        core[0xE000_E104] = 0xFF
+        core[0xE000_E184] = 0x0F
+        assert (core[0xE000_E104], core[0xE000_E184]) == (0xF0, 0xF0)
+        core[0xE000_E10C] = 0xFFFF_FFFF  # 98 interrupts
+        assert core[0xE000_E10C] == 3
+        core[0xE000_E20C] = 0xFFFF_FFFF
+        core[0xE000_E28C] = 1
+        assert core[0xE000_E20C] == 2
+        core[0xE000_E460] = 0xFFFF_FFFF
+        assert core[0xE000_E460] == 0xF0F0
+        core[0xE000_ED04] = 1 << 31 | 1 << 28 | 1 << 26
+        assert core[0xE000_ED04] == 1 << 31 | 1 << 28 | 1 << 26 | 1 << 22 | 2 << 12
+        core[0xE000_ED04] = 1 << 27 | 1 << 25
+        assert core[0xE000_ED04] & 0xFFF << 16 == 1 << 31 & 0 | 1 << 22
+        core[0xE000_EF00] = 5
+        assert core[0xE000_E200] == 1 << 5
 
     def test_the_cycle_counter_is_locked_on_the_m7(self, core: Registers) -> None:
         core[0xE000_EDFC] = 1 << 24
