@@ -31,7 +31,7 @@ _STAGES = ("convert", "generate", "build", "flash", "run", "store")
 def main() -> None:
     """Run the benchmark and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", type=int, default=40)
+    parser.add_argument("--networks", type=int, default=160)
     parser.add_argument("--board", default="nucleo_f746zg")
     parser.add_argument("--backbone", default="ds_cnn_kws")
     parser.add_argument("--seed", type=int, default=7)

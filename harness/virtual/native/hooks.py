@@ -132,7 +132,8 @@ def _run_accesses(engine: Any, watch: Any, block: Any) -> None:  # pragma: no co
     if watch.changed != 0:
         watch.changed = 0
         plan(watch, block)
-    block.events[SPLIT_LOAD] += block.split
+    if block.split != 0:  # mostly not, and the count is on a line of memory of its own
+        block.events[SPLIT_LOAD] += block.split
 
 
 @inlined
@@ -170,7 +171,8 @@ def watch_next(engine: Any, watch: Any, table: Any, address: Any, size: Any) -> 
     if watch.accelerator != 0:
         if at < _RAM:
             fetch_accelerated(watch.caches, at, end, block.events)
-    elif at >= watch.cached_from:
+    elif at >= watch.cached_from and (slot != last or block.fills != watch.caches.icache_fills):
+        # A block that repeats itself leaves the cache as its last turn did.
         fetch_block(watch.caches, block, at, end, jumped)
     if block.access_count != 0:
         _run_accesses(engine, watch, block)
