@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
+from pathlib import Path
 
 from harness.bench.station import VIRTUAL_PROBE, Bench, Station
 from harness.boards import Board, all_boards
@@ -30,7 +31,7 @@ class SeenProbe:
 class SeenPort:
     """A serial port that pyserial lists."""
 
-    device: str  # path or name to open
+    device: str  # path or name to open, the same after the next plugging in where there is one
     serial_number: str | None = None  # of its USB device
     description: str = ""  # product
 
@@ -58,9 +59,23 @@ def list_ports() -> tuple[SeenPort, ...]:
     from serial.tools import list_ports as pyserial_ports
 
     return tuple(
-        SeenPort(port.device, port.serial_number, port.description or "")
+        SeenPort(stable_path(port.device), port.serial_number, port.description or "")
         for port in pyserial_ports.comports()
     )
+
+
+def stable_path(device: str, links: Path = Path("/dev/serial/by-id")) -> str:
+    """Return udev's link to a port, which names its USB device; `device` where there is none.
+
+    Linux numbers ``/dev/ttyACM`` in the order of plugging in, so that a number may be another board
+    tomorrow.
+    """
+    try:
+        target = Path(device).resolve(strict=True)
+        found = sorted(link for link in links.iterdir() if link.resolve() == target)
+    except OSError:
+        return device
+    return str(found[0]) if found else device
 
 
 def discover(
@@ -83,9 +98,7 @@ def discover(
         label = f"probe {probe.unique_id} ({probe.description or 'unknown kind'})"
         board = _board_of(probe, known)
         if board is None:
-            named = probe.board_name or probe.board_id
-            reason = f"says it is on '{named}'" if named else "does not report its board"
-            notes.append(f"{label} {reason}: add a [[station]] by hand if it is a known board")
+            notes.append(f"{label} {_why_unknown(probe)}")
             continue
         own = [port for port in seen_ports if _same_device(probe.unique_id, port.serial_number)]
         if not own:
@@ -109,6 +122,20 @@ def _board_of(probe: SeenProbe, boards: Sequence[Board]) -> Board | None:
     name = _plain(probe.board_name or "")
     by_name = (board for board in boards if name and name == _plain(board.id))
     return next(chain(by_id, by_name), None)
+
+
+def _why_unknown(probe: SeenProbe) -> str:
+    named = probe.board_name or probe.board_id
+    by_hand = "add a [[station]] by hand if it is a known board"
+    if named:
+        return f"says it is on '{named}': {by_hand}"
+    if "stlink" in _plain(probe.description):
+        # pyOCD's MIN_JTAG_VERSION_GET_BOARD_IDS; then only a mounted drive would tell.
+        return (
+            "does not report its board, as ST-LINK firmware before V2J36 or V3J6 does not: update "
+            f"it with STM32CubeProgrammer (or ST's STSW-LINK007) and discover again, or {by_hand}"
+        )
+    return f"does not report its board: {by_hand}"
 
 
 def _plain(name: str) -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from harness.bench.discovery import SeenPort, SeenProbe, discover
+from pathlib import Path
+
+from harness.bench.discovery import SeenPort, SeenProbe, discover, stable_path
 
 STLINK = SeenProbe("066DFF485550755187121723", "STMicroelectronics STM32 STLink", "0816", None)
 PORT = SeenPort("/dev/ttyACM0", "066DFF485550755187121723", "STM32 STLink")
@@ -40,14 +42,20 @@ def test_what_cannot_be_placed_is_said() -> None:
         SeenProbe("1111", "Segger J-Link"),
         SeenProbe("2222", "ST-LINK", "0001", "NUCLEO-UNKNOWN"),
         SeenProbe("3333", "ST-LINK", "0818"),
+        SeenProbe("4444", "STMicroelectronics STM32 STLink"),
+        SeenProbe("5555", "ST-LINK", "0781"),
     ]
     bench = discover(lambda: probes, lambda: [])
     assert bench.stations == ()
-    told, unknown, portless = bench.notes
+    told, unknown, portless, old, same_chip = bench.notes
     assert "does not report its board" in told
     assert "NUCLEO-UNKNOWN" in unknown
     assert "no serial port" in portless
     assert "nucleo_f767zi" in portless
+    assert "V2J36" not in told
+    assert "firmware before V2J36 or V3J6" in old
+    assert "update it" in old
+    assert "nucleo_l4r5zi" in same_chip  # NUCLEO-L4R5ZI-P
 
 
 def test_several_ports_take_the_first_and_say_so() -> None:
@@ -62,3 +70,15 @@ def test_names_stay_unique() -> None:
     ports = [SeenPort("/dev/ttyACM0", "A1723"), SeenPort("/dev/ttyACM1", "B1723")]
     bench = discover(lambda: twins, lambda: ports)
     assert [s.name for s in bench.stations] == ["nucleo_f746zg-1723", "nucleo_f746zg-1723-2"]
+
+
+def test_a_port_is_named_by_its_usb_device(tmp_path: Path) -> None:
+    port, other, links = tmp_path / "ttyACM0", tmp_path / "ttyACM1", tmp_path / "by-id"
+    port.touch()
+    other.touch()
+    assert stable_path(str(port), links) == str(port)  # no udev
+    links.mkdir()
+    (links / "usb-STM32_STLink_066D-if02").symlink_to("../ttyACM0")
+    assert stable_path(str(port), links) == str(links / "usb-STM32_STLink_066D-if02")
+    assert stable_path(str(other), links) == str(other)
+    assert stable_path("COM7", links) == "COM7"

@@ -111,7 +111,7 @@ def test_session_is_closed_at_the_end(opened: Callable[..., Any]) -> None:
         assert session.closed == 0
     assert session.closed == 1
     assert attempts == [
-        {"target_override": "x-True", "frequency": 4_000_000, "connect_mode": "halt"}
+        {"target_override": "x-True", "frequency": 4_600_000, "connect_mode": "halt"}
     ]
 
 
