@@ -19,7 +19,7 @@ from harness.capture.clock import HOST, Stopwatch, check_clock, read_time
 from harness.capture.console import Console
 from harness.capture.image import check_image
 from harness.capture.record import ArenaReading, Capture, CapturePlan
-from harness.errors import DeviceError
+from harness.errors import CaptureTimeout, DeviceError, HarnessError
 from harness.firmware.symbols import place_in
 
 if TYPE_CHECKING:
@@ -125,8 +125,7 @@ class BoardSession:
         for number in range(plan.boots):
             if number:
                 console.restart()
-            self._target.reset_and_run()
-            boot = console.wait_for_boot(_BOOT_S)
+            boot = self._boot(console)
             identity = answers.identify(console, boot, image, self._board, report.chip_uid)
             first = read_time(console, self._stopwatch)
             answers.set_up(console, plan, timeout_s=self._deadline(plan, 1))
@@ -174,6 +173,26 @@ class BoardSession:
             seconds=seconds,
         )
 
+    def _boot(self, console: Console) -> protocol.Boot:
+        self._target.reset_and_run()
+        try:
+            return console.wait_for_boot(_BOOT_S)
+        except CaptureTimeout as silent:
+            if not self._in_boot_loader():
+                raise
+            silent.what = f"{silent.what}; the chip runs the boot loader in its ROM"
+            silent.fix = (
+                "check that BOOT0 is low (no jumper to VDD), and the boot option bits with "
+                "STM32CubeProgrammer; power-cycle the board"
+            )
+            raise
+
+    def _in_boot_loader(self) -> bool:
+        try:
+            return bool(self._target.in_boot_loader())
+        except HarnessError:
+            return False  # the silence is what is reported
+
     def _verify_arena(
         self,
         console: Console,
@@ -183,8 +202,7 @@ class BoardSession:
     ) -> ArenaReading:
         def revive() -> None:
             console.restart()
-            self._target.reset_and_run()
-            console.wait_for_boot(_BOOT_S)
+            self._boot(console)
             answers.write_inputs(console, plan.inputs)
 
         search = ArenaSearch(console, revive, outputs=outputs, deadline_s=self._deadline(plan, 1))

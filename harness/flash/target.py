@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any
 from harness.bench.failure import UntilFailure
 from harness.bench.probe import (
     DBGMCU_IDCODE,
-    connect_error,
     is_bench_trouble,
     open_session,
     quiet_pyocd,
@@ -22,12 +21,11 @@ from harness.bench.station import Station
 from harness.boards import Board
 from harness.errors import (
     BenchError,
-    FlashError,
     HarnessError,
-    ProbeNotFound,
     TargetMismatch,
     VerifyError,
 )
+from harness.flash.failures import differs, translate
 from harness.flash.image import Checksum, Image, read_image
 from harness.flash.targets import choose
 
@@ -36,6 +34,14 @@ _log = logging.getLogger(__name__)
 # The highest of an ST-LINK/V2-1. pyOCD takes the first entry of its table (4.6, 1.8, 1.2 MHz ...)
 # that is not above what is asked for, so that 4.0 MHz would be 1.8.
 _FREQUENCY_HZ = 4_600_000
+
+# ROM with the boot loader (RM0385 2.2.2, RM0390 table 3, RM0432 2.6), on the F7 at two addresses.
+_ROM = (0x1FFF_0000, 0x1FFF_8000)
+_SYSTEM_MEMORY = {
+    "stm32f4": (_ROM,),
+    "stm32f7": ((0x1FF0_0000, 0x1FF0_F000), (0x0010_0000, 0x0010_F000)),
+    "stm32l4": (_ROM,),
+}
 
 # Unique ids of virtual chips begin with "VIRT", as a little-endian word.
 _EMULATED_UID = b"VIRT"[::-1].hex()
@@ -53,6 +59,8 @@ class FlashReport:
     """Result of programming an image."""
 
     seconds: float  # wall-clock time, verification included
+    #: Of it: ``erase``, ``write`` (comparing with what is there included) and ``verify``.
+    stages: Mapping[str, float]
     bytes_total: int  # bytes of the image
     bytes_programmed: int  # bytes of the flash pages that were written
     bytes_unchanged: int  # bytes of the pages that already held what they should
@@ -94,12 +102,20 @@ class Target:
         with self._guard(f"programming {elf.name}"):
             self._session.target.reset_and_halt()
             uid = self._read_unique_id()
-            done = self._write(image)
+            begun = time.monotonic()
+            done, erasing = self._write(image)
+            written = time.monotonic()
             self._verify(image)
+            verified = time.monotonic()
             # The flash algorithm's registers and RAM are no state to resume from.
             self._session.target.reset_and_halt()
         return FlashReport(
             seconds=time.monotonic() - started,
+            stages={
+                "erase": erasing,
+                "write": written - begun - erasing,
+                "verify": verified - written,
+            },
             bytes_total=image.bytes,
             bytes_programmed=sum(part.program_byte_count for part in done),
             bytes_unchanged=sum(part.skipped_byte_count for part in done),
@@ -132,6 +148,18 @@ class Target:
         with self._guard("halting", connect=True):
             self._session.target.halt()
 
+    def in_boot_loader(self) -> bool:
+        """Halt the core and return whether it runs the boot loader in the chip's ROM.
+
+        Raises:
+            BenchError: The chip does not answer.
+            ProbeNotFound: The probe was disconnected.
+        """
+        self.halt()
+        with self._guard("looking where the core is", connect=True):
+            pc = int(self._session.target.read_core_register("pc"))
+        return any(low <= pc < end for low, end in _SYSTEM_MEMORY[self.board.family])
+
     def close(self) -> None:
         """End the session; a halted core is let run. May be called twice."""
         try:
@@ -147,10 +175,22 @@ class Target:
             self._chip_uid = "".join(f"{word:08x}" for word in words)
         return self._chip_uid
 
-    def _write(self, image: Image) -> list[Any]:
+    def _write(self, image: Image) -> tuple[list[Any], float]:
+        """Return what pyOCD did, by region, and the seconds of erasing in it."""
+        from pyocd.core.memory_map import FlashRegion
         from pyocd.flash.loader import MemoryLoader
 
         parts: list[Any] = []
+        erasing = 0.0
+
+        def timed(erase: Callable[[int], None]) -> Callable[[int], None]:
+            def run(address: int) -> None:
+                nonlocal erasing
+                begun = time.monotonic()
+                erase(address)
+                erasing += time.monotonic() - begun
+
+            return run
 
         class Loader(MemoryLoader):
             def _log_performance(self, perf_list: list[Any]) -> None:
@@ -168,8 +208,14 @@ class Target:
         )
         for segment in image.segments:
             loader.add_data(segment.address, segment.data)
-        loader.commit()
-        return parts
+        with ExitStack() as stack:
+            for region in self._session.target.memory_map:
+                if isinstance(region, FlashRegion) and region.flash is not None:
+                    driver = region.flash
+                    driver.erase_sector = timed(type(driver).erase_sector.__get__(driver))
+                    stack.callback(driver.__dict__.pop, "erase_sector")
+            loader.commit()
+        return parts, erasing
 
     def _verify(self, image: Image) -> None:
         step = 16 * 1024
@@ -179,7 +225,7 @@ class Target:
                 address = segment.address + start
                 found = bytes(self._session.target.read_memory_block8(address, len(expected)))
                 if found != expected:
-                    raise _differs(image, address, expected, found)
+                    raise differs(image, address, expected, found)
 
     @contextmanager
     def _guard(self, doing: str, *, connect: bool = False) -> Iterator[None]:
@@ -194,7 +240,7 @@ class Target:
             except Exception as failure:
                 if not is_bench_trouble(failure):
                     raise  # a bug: it goes up with its traceback
-                translated = _translate(failure, doing, self.station, connect=connect)
+                translated = translate(failure, doing, self.station, connect=connect)
                 translated.data["log"] = list(self._log)
                 raise translated from failure
 
@@ -310,54 +356,3 @@ def _check_source(target: Target) -> None:
             fix="correct 'probe' and 'serial' of the station in bench.toml",
             station=station.name,
         )
-
-
-def _differs(image: Image, address: int, expected: bytes, found: bytes) -> VerifyError:
-    pairs = enumerate(zip(expected, found, strict=True))
-    wrong = [(i, want, got) for i, (want, got) in pairs if want != got]
-    first, want, got = wrong[0]
-    return VerifyError(
-        f"flash at 0x{address + first:08X} reads 0x{got:02X}; {image.path.name} has 0x{want:02X}",
-        where=f"{len(wrong)} of {len(expected)} bytes from 0x{address:08X} differ",
-        fix="flash again; if it fails at the same address, the sector is worn or write-protected",
-        address=address + first,
-        expected_byte=want,
-        found=got,
-    )
-
-
-def _translate(failure: Exception, doing: str, station: Station, *, connect: bool) -> HarnessError:
-    """Return the typed error for an exception that came out of pyOCD in a running session."""
-    from pyocd.core import exceptions
-
-    known = connect_error(failure, station.probe)
-    plain = type(known) is BenchError and "does not answer" in known.what
-    if not plain or connect:
-        return known
-    address = getattr(failure, "address", None) or getattr(failure, "fault_address", None)
-    at = f" at 0x{address:08X}" if address is not None else ""
-    facts: dict[str, Any] = {
-        "address": address,
-        "result_code": getattr(failure, "result_code", None),
-        "station": station.name,
-    }
-    if isinstance(failure, exceptions.FlashFailure):
-        verbs = {exceptions.FlashEraseFailure: "erasing", exceptions.FlashProgramFailure: "writing"}
-        verb = verbs.get(type(failure), "the flash algorithm")
-        return FlashError(
-            f"{doing}: {verb} failed{at}: {failure}",
-            fix="check write protection (option bytes) and supply voltage; power-cycle the board",
-            **facts,
-        )
-    if isinstance(failure, exceptions.ProbeError):
-        return ProbeNotFound(
-            f"{doing}: lost debug probe '{station.probe}': {failure}",
-            fix="check the USB cable and plug the probe in again",
-            probe=station.probe,
-            seen=(),
-        )
-    return FlashError(
-        f"{doing}: the chip stopped answering{at}: {failure or type(failure).__name__}",
-        fix="power-cycle the board and flash again; lower the SWD clock if it happens often",
-        **facts,
-    )

@@ -3,8 +3,8 @@
 pyOCD brings flash algorithms for STM32F76x, STM32F412 and STM32L475; the flash controllers of
 STM32F74x (RM0385 chapter 3; RM0410 chapter 3 in single-bank mode) and STM32F446 (RM0390 chapter 3)
 take the same keys, commands and sector numbers. Only the memory maps differ, and those are board
-facts. The STM32L4+ takes the STM32L475's keys and commands, but its pages are twice as large
-(`_twice_pages`).
+facts. The STM32L4+ takes the STM32L475's keys and commands, but its pages are twice as large.
+`harness.flash.drivers` has what the algorithms lack.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.boards import Board, all_boards
 from harness.errors import FlashError
+from harness.flash.drivers import erasing_by_words, for_large_pages
 
 # Page buffers and algorithm live in the first 16 KiB of RAM on every board of these families.
 _BASES = {
@@ -27,6 +28,8 @@ _BASES = {
 _PAGE = 0x1000
 _BUFFERS = {"page_buffers": [0x2000_1000, 0x2000_2000], "analyzer_address": 0x2000_3000}
 _OURS = "_tinyml_harness"
+# Where pyOCD has a target of the same name, ours goes by another one and is used by the harness.
+_PREFIX = "harness_"
 
 
 def register(boards: Iterable[Board] | None = None) -> tuple[str, ...]:
@@ -63,7 +66,17 @@ def choose(board: Board, *, packs: bool) -> str:
             # "STM32F746ZGTx" is the pack's name for the part "stm32f746zg" in a package.
             if re.fullmatch(rf"{re.escape(board.facts.pyocd_target)}[a-z]?x*", part.lower()):
                 return part.lower()
-    return board.facts.pyocd_target
+    from pyocd.target import TARGET, normalise_target_type_name
+
+    name = board.facts.pyocd_target
+    if board.family not in _BASES or getattr(
+        TARGET[normalise_target_type_name(name)], _OURS, False
+    ):
+        return name
+    # pyOCD's own would erase slowly, and program in smaller pages.
+    name = _PREFIX + name
+    TARGET.setdefault(name, _make(board))
+    return name
 
 
 def _installed_parts() -> Iterator[str]:
@@ -92,9 +105,9 @@ def _make(board: Board) -> type[Any]:
     module_name, class_name = _BASES[board.family]
     module = import_module(f"pyocd.target.builtin.{module_name}")
     base: Any = getattr(module, class_name)
-    algo, driver = {**module.FLASH_ALGO, **_BUFFERS}, {}
-    if board.family == "stm32l4":
-        driver = {"flash_class": _twice_pages(board.flash.origin)}
+    algo = {**module.FLASH_ALGO, **_BUFFERS}
+    large = board.family == "stm32l4"
+    driver = for_large_pages(board.flash.origin) if large else erasing_by_words(board)
     regions: list[Any] = []
     address = board.flash.origin
     for run in board.facts.flash_sectors:
@@ -107,7 +120,7 @@ def _make(board: Board) -> type[Any]:
                 page_size=_PAGE,
                 is_boot_memory=not regions,
                 algo=algo,
-                **driver,
+                flash_class=driver,
             )
         )
         address += run.count * run.bytes
@@ -140,18 +153,3 @@ def _make(board: Board) -> type[Any]:
             _OURS: True,
         },
     )
-
-
-def _twice_pages(origin: int) -> type[Any]:
-    """Return a driver of the STM32L475's algorithm for pages of 4 KiB instead of 2.
-
-    The algorithm erases page ``(address >> 11) & 0x3FF``, whose bit 8 selects the bank (BKER). Half
-    the offset gives the STM32L4+'s page number and bank (RM0432, FLASH_CR, two banks).
-    """
-    from pyocd.flash.flash import Flash
-
-    class TwicePages(Flash):
-        def erase_sector(self, address: int) -> None:
-            super().erase_sector(origin + (address - origin) // 2)
-
-    return TwicePages

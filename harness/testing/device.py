@@ -231,12 +231,17 @@ class FakeTarget:
     def __init__(self, port: FakePort) -> None:
         self._port = port
         self.programmed: list[Path] = []
+        self.loader = False  # whether the core runs the boot loader in its ROM
 
     def program(self, elf: Path) -> FakeReport:
         """Record the ELF in `programmed`."""
         self.programmed.append(elf)
         device = self._port.device
         return FakeReport(device.uid, (Checksum.of(FLASH, device.flash),))
+
+    def in_boot_loader(self) -> bool:
+        """Return `loader`."""
+        return self.loader
 
     def reset_and_run(self) -> None:
         """Reset the device."""

@@ -9,6 +9,7 @@ import random
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from harness.bench import Station, check, virtual_bench
 from harness.boards import Board, all_boards, load_board
 from harness.errors import BenchError, ProbeNotFound, TargetMismatch, VerifyError
 from harness.flash import Target, flash, open_target
+from harness.virtual.registry import discard_machine, get_machine
 from support import needs
 
 pytestmark = needs.emulator
@@ -54,8 +56,6 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _off() -> Iterator[None]:
     """Switch the boards off in the end: what some tests leave in them runs in circles."""
     yield
-    from harness.virtual.registry import discard_machine
-
     for found in EMULATED:
         discard_machine(found.id)
 
@@ -106,6 +106,38 @@ def test_only_sectors_that_differ_are_written(board: Board, target: Target, tmp_
     assert read_back(target, second, len(new)) == new
     again = target.program(tmp_path / "b.elf")
     assert (again.sectors_erased, again.bytes_programmed) == (0, 0)
+
+
+# The pages of the L4+ are erased at one speed.
+@pytest.mark.parametrize("board_id", [b.id for b in EMULATED if b.family != "stm32l4"])
+def test_sectors_are_erased_at_full_parallelism(board_id: str, tmp_path: Path) -> None:
+    board = load_board(board_id)
+    flashed: Any = get_machine(board.id).chip.flash
+    before = flashed.erased_by.copy()
+    content = program_bytes(board, 70_000, seed=8)
+    report = flash(
+        write_elf(tmp_path / "a.elf", (board.flash.origin, content)), station_of(board), board
+    )
+    assert set(flashed.erased_by - before) == {4}
+    assert set(report.stages) == {"erase", "write", "verify"}
+    assert 0 < sum(report.stages.values()) < report.seconds
+
+
+@pytest.mark.parametrize("sticks", [False, True], ids=["cleared", "options-loaded"])
+def test_a_chip_that_was_empty_runs_its_program(tmp_path: Path, sticks: bool) -> None:
+    board = load_board("nucleo_l4r5zi")
+    discard_machine(board.id)
+    chip: Any = get_machine(board.id).chip
+    chip.flash.empty_sticks = sticks
+    assert chip.flash.starts_loader
+    elf = write_elf(tmp_path / "a.elf", (board.flash.origin, program_bytes(board, 4096, seed=9)))
+    with open_target(station_of(board), board) as target:
+        target.reset_and_run()
+        assert target.in_boot_loader()
+        target.program(elf)
+        target.reset_and_run()
+        assert not target.in_boot_loader()
+    assert not chip.flash.starts_loader
 
 
 def test_last_sector_can_be_programmed(board: Board, target: Target, tmp_path: Path) -> None:

@@ -48,5 +48,7 @@ class Chip:
         for block in self.bus.peripherals:
             if not block.survives_reset:
                 block.reset()
+        if cause & (ResetCause.POWER_ON | ResetCause.BOR):
+            self.flash.power_on()
         # Reset flags survive until the firmware removes them.
         self.rcc.causes |= cause

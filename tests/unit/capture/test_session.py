@@ -109,3 +109,12 @@ def test_a_broken_session_refuses_to_go_on(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(BenchError, match="already failed"):
         session.run(Image(), PLAN)
     assert len(target.programmed) == 1
+
+
+def test_a_chip_in_its_boot_loader_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.capture.session._BOOT_S", 0.05)
+    session, target = open_session(FakeDevice(mangle=lambda line: ()))
+    target.loader = True
+    with pytest.raises(CaptureTimeout, match="boot loader in its ROM") as caught:
+        session.run(Image(), PLAN)
+    assert "BOOT0" in str(caught.value.fix)

@@ -170,7 +170,7 @@ def test_unique_id_is_24_digits(make_elf: MakeElf, monkeypatch: pytest.MonkeyPat
     chip.words |= {base: 0x11, base + 4: 0x22334455, base + 8: 0xFFFFFFFF}
     chip.memory[0x0800_0000] = b"data"
     target = make(chip)
-    monkeypatch.setattr(target, "_write", lambda image: [])
+    monkeypatch.setattr(target, "_write", lambda image: ([], 0.0))
     report = target.program(make_elf((0x0800_0000, b"data")))
     assert report.chip_uid == "0000001122334455ffffffff"
 
@@ -240,7 +240,7 @@ def test_verify_names_the_first_byte_that_differs(
     data = bytes(range(256)) * 80  # more than one read
     chip.memory[0x0800_0000] = data[:18_000] + b"\xee" + data[18_001:]
     target = make(chip)
-    monkeypatch.setattr(target, "_write", lambda image: [])
+    monkeypatch.setattr(target, "_write", lambda image: ([], 0.0))
     with pytest.raises(VerifyError) as caught:
         target.program(make_elf((0x0800_0000, data)))
     assert caught.value.data["address"] == 0x0800_0000 + 18_000

@@ -43,6 +43,11 @@ class FlashInterface(Peripheral, ABC):
         self.after_erase: Callable[[int | None, int], None] | None = None
         self.after_programming: Callable[[int, int], bool] | None = None
         self._touched: tuple[int, int] | None = None
+        #: Whether the chip starts the boot loader in its ROM, as it was empty when last powered on.
+        self.starts_loader = False
+
+    def power_on(self) -> None:
+        """Load the option bytes, and look whether there is a program."""
 
     def add_control(self, sr: int, cr: int, *, clearable: int) -> None:
         """Add SR, of which writing a one clears the bits in `clearable`, and CR."""

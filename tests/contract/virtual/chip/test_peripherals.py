@@ -272,7 +272,7 @@ class TestCore:
         assert core[0x4002_0414] == 1 << 3
 
     def test_identification(self, core: Registers) -> None:
-        assert core[0xE000_ED00] == 0x411F_C271
+        assert core[0xE000_ED00] == 0x410F_C271
         assert core[0xE004_2000] & 0xFFFF_0FFF == 0x1001_0449
         assert core.machine.chip.bus.read(0x1FF0_F442, 2, Master.CORE) == 1024
 

@@ -10,11 +10,14 @@ import pytest
 from harness.boards import load_board
 from harness.errors import VirtualError
 from harness.virtual.chip.bus import BusFault, Master
+from harness.virtual.chip.peripherals.clocks import ResetCause
+from harness.virtual.core.registers import PC
 from harness.virtual.machine import VirtualMachine
 
 FLASH, RCC, PWR = 0x4002_2000, 0x4002_1000, 0x4000_7000
 KEYR, SR, CR, OPTR = FLASH + 0x08, FLASH + 0x10, FLASH + 0x14, FLASH + 0x20
 KEYS = (0x4567_0123, 0xCDEF_89AB)
+PEMPTY = 1 << 17
 PG, PER, MER1, BKER, MER2, STRT, LOCK = 1, 2, 4, 1 << 11, 1 << 15, 1 << 16, 1 << 31
 PAGE = 4096
 
@@ -57,7 +60,9 @@ class Chip:
 def chip() -> Iterator[Chip]:
     machine = VirtualMachine(load_board("nucleo_l4r5zi"), block_cycles=lambda code, address: 1)
     machine.core.halt()
-    yield Chip(machine)
+    made = Chip(machine)
+    made[SR] = PEMPTY  # as if there were a program
+    yield made
     machine.close()
 
 
@@ -134,6 +139,24 @@ class TestFlash:
         assert not chip.flash.program_now(8, 4, 0)
         assert chip[SR] == 1 << 7
         assert bytes(chip.array[:16]) == b"\xff" * 16
+
+    def test_a_chip_that_was_empty_at_power_on_starts_its_boot_loader(self, chip: Chip) -> None:
+        core = chip.machine.core
+        core.reset(ResetCause.POWER_ON)
+        core.halt()
+        assert chip[SR] & PEMPTY
+        chip.array[:8] = bytes.fromhex("0010002009000008")
+        core.reset(ResetCause.SOFTWARE)
+        core.halt()
+        assert core.cpu.registers[PC] == 0x1FFF_0000, "programmed, but the flag is still set"
+        chip[SR] = PEMPTY
+        assert chip[SR] == 0
+        core.reset(ResetCause.SOFTWARE)
+        core.halt()
+        assert core.cpu.registers[PC] >> 24 != 0x1F
+        core.reset(ResetCause.POWER_ON)
+        core.halt()
+        assert chip[SR] == 0, "there is a program now"
 
     def test_option_bytes_say_two_banks_and_do_not_change(self, chip: Chip) -> None:
         assert chip[OPTR] & 1 << 22

@@ -5,6 +5,8 @@ RM0385 and RM0410 section 3 (STM32F7), RM0390 section 3 (STM32F446).
 
 from __future__ import annotations
 
+from collections import Counter
+
 from harness.virtual.chip.bus import Master
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface
@@ -33,6 +35,8 @@ class FlashF(FlashInterface):
         board = to.board
         self._sectors = [(a - board.flash.origin, n) for a, n in board.sectors()]
         self._fixups: list[tuple[int, bytes]] = []
+        #: Sectors that were erased, by the parallelism in bytes; the fewer, the longer it takes.
+        self.erased_by: Counter[int] = Counter()
         self._snb_mask = 0x1F if board.facts.chip.device_id == 0x451 else 0xF
         self._cr_bits = _CR_BITS[board.family]
         # The compiled callbacks read and program where nothing depends on it.
@@ -92,6 +96,7 @@ class FlashF(FlashInterface):
                 self.sr |= _SEQERR
                 return
             start, count = self._sectors[number]
+            self.erased_by[1 << (cr >> _PSIZE_SHIFT & 3)] += 1
         self.erase(start, count, None if cr & _MER else number)
 
     def program(self, offset: int, size: int, value: int) -> bool:

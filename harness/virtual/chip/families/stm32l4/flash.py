@@ -15,6 +15,7 @@ _BASE = 0x4002_2000
 _PDKEYR, _KEYR, _OPTKEYR, _SR, _CR, _ECCR, _OPTR = 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18, 0x20
 
 _PROGERR, _PGAERR, _SIZERR, _PGSERR = 1 << 3, 1 << 5, 1 << 6, 1 << 7
+_PEMPTY = 1 << 17
 _SR_CLEARABLE = 0xC3FB
 _SR_ERRORS = 0xC3FA
 _PG, _PER, _MER1, _MER2, _BKER = 1 << 0, 1 << 1, 1 << 2, 1 << 15, 1 << 11
@@ -36,10 +37,21 @@ class FlashL4(FlashInterface):
         self._bank_bytes = board.flash.bytes // 2
         self.cr = LOCK | _OPTLOCK
         self._low: tuple[int, bytes] | None = None  # a first word, and what it replaced
+        #: Whether software cannot clear PEMPTY, so that only OBL_LAUNCH does.
+        self.empty_sticks = False
         self.add(ACR, "ACR", 0x600, writable=0x7F0F)
         self.add(_PDKEYR, "PDKEYR", read=read_zero)
         self.add_keys(_KEYR, _OPTKEYR)
         self.add_control(_SR, _CR, clearable=_SR_CLEARABLE)
+        clear = self.registers[_SR].write
+
+        def write_status(value: int, master: Master) -> None:
+            if value & _PEMPTY and not self.empty_sticks:
+                self.starts_loader = not self.starts_loader
+            if clear is not None:
+                clear(value, master)
+
+        self.add(_SR, "SR", read=self.read_sr, write=write_status)
         self.add(_ECCR, "ECCR")
         self.add(_OPTR, "OPTR", _OPTR_RESET, write=self._write_options)
 
@@ -48,6 +60,14 @@ class FlashL4(FlashInterface):
         self._drop_low()
         super().reset()
         self.cr = LOCK | _OPTLOCK
+
+    def power_on(self) -> None:
+        """Set PEMPTY where the first word is erased (RM0432, FLASH_SR)."""
+        self.starts_loader = bytes(self.memory.data[:_WORD]) == bytes([ERASED]) * _WORD
+
+    def read_sr(self, master: Master) -> int:
+        """Return SR."""
+        return super().read_sr(master) | (_PEMPTY if self.starts_loader else 0)
 
     def unlock_options(self) -> None:
         """Clear OPTLOCK, where CR is unlocked."""
@@ -62,6 +82,10 @@ class FlashL4(FlashInterface):
 
     def accept_cr(self, value: int) -> int:
         """Drop a first word without a second; return what CR then reads as."""
+        if value & _OBL_LAUNCH and not self.cr & _OPTLOCK:
+            self.power_on()
+            self._core().request_reset()
+            return self.cr
         if value & (_OPTSTRT | _OBL_LAUNCH | _FSTPG):
             raise self.unmodelled(_CR, "option or fast programming by write")
         self._drop_low()
