@@ -22,6 +22,9 @@ const port_clock_t *port_clock(void);
 enum { PORT_RX_ERROR = 0x100 };
 uint32_t port_console_read(void);
 void port_console_write(uint8_t byte);
+uint32_t port_console_waiting(void); /* whether port_console_read() would return at once */
+/* Change the rate once everything has left; 0, and no change, where the divider cannot be had. */
+uint32_t port_console_rate(uint32_t baud);
 
 uint32_t port_cycles(void); /* core cycles, 32 bits, free running */
 uint32_t port_ticks(void);  /* 1 MHz, 32 bits, free running */
@@ -29,6 +32,7 @@ void port_barrier(void);    /* all memory accesses done, pipeline refilled */
 uint32_t port_lock(void);   /* interrupts off; returns what port_unlock() takes */
 void port_unlock(uint32_t state);
 
+void port_counter_ensure(void); /* start the cycle counter if a debugger has stopped it */
 const char *port_counter(void); /* name of the cycle counter: "dwt", or "none" */
 enum { PORT_ICACHE = 1, PORT_DCACHE = 2 };
 uint32_t port_caches(void);         /* which caches are on, as the core's registers say */

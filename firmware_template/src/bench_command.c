@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "bench_check.h"
 #include "bench_crc.h"
 #include "bench_mlperf.h"
 #include "bench_run.h"
@@ -85,6 +86,52 @@ static const char *hil_crc(char *rest) {
     hil_unsigned("address", address);
     hil_unsigned("bytes", bytes);
     hil_hex32("crc", &crc, 1);
+    hil_end();
+    return NULL;
+}
+
+/* The answer comes at the old rate, m-ready at the one that is agreed upon. */
+static const char *hil_baud(char *rest) {
+    uint32_t rate;
+    if (!words_number(words_next(&rest), 9600, 9999999u, &rate)) {
+        return RANGE;
+    }
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    hil_begin("baud");
+    hil_unsigned("rate", rate);
+    hil_end();
+    console_rate(rate);
+    return NULL;
+}
+
+static const char *hil_edge(char *rest) {
+    uint32_t address;
+    uint32_t tried;
+    if (!words_number(words_next(&rest), 0, 999999999u, &address) || !check_edge_is_ram(address)) {
+        return RANGE;
+    }
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    const uint32_t wrong = check_edge(address, &tried);
+    hil_begin("edge");
+    hil_unsigned("address", address);
+    hil_unsigned("tried", tried);
+    hil_unsigned("wrong", wrong);
+    hil_end();
+    return NULL;
+}
+
+/* Answers only where nothing guards the stack: otherwise the fault is reported. */
+static const char *hil_guard(char *rest) {
+    if (!words_end(&rest)) {
+        return SYNTAX;
+    }
+    check_guard();
+    hil_begin("guard");
+    hil_unsigned("held", 0);
     hil_end();
     return NULL;
 }
@@ -340,6 +387,9 @@ static const struct {
     {"hil-arena-parts", hil_arena_parts},
     {"hil-time", hil_time},
     {"hil-crc", hil_crc},
+    {"hil-baud", hil_baud},
+    {"hil-edge", hil_edge},
+    {"hil-guard", hil_guard},
 };
 
 static void refuse(const char *code, const char *command) {

@@ -1,7 +1,10 @@
 #include "bench_console.h"
 
 #include "bench_crc.h"
+#include "board_config.h"
 #include "port.h"
+
+enum { PATIENCE_US = 500000 };
 
 static const char digits[] = "0123456789abcdef";
 
@@ -35,6 +38,21 @@ char *console_command(command_state_t *state) {
         }
         command[length++] = byte;
     }
+}
+
+void console_rate(uint32_t baud) {
+    static uint32_t current = BOARD_CONSOLE_BAUD;
+    const uint32_t since = port_ticks();
+    if (!port_console_rate(baud)) {
+        return;
+    }
+    while (port_ticks() - since < PATIENCE_US) {
+        if (port_console_waiting() && port_console_read() == '%') {
+            current = baud;
+            return;
+        }
+    }
+    (void)port_console_rate(current);
 }
 
 /* --- out --------------------------------------------------------------------------------- */

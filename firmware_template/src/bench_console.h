@@ -18,6 +18,10 @@ typedef enum {
 /* Wait for one command; returns its text without terminator, in memory that may be changed. */
 char *console_command(command_state_t *state);
 
+/* Change the rate, and wait for the host's `%` at the new one. Without it the old rate is back
+ * after half a second; the host then finds the device where it was. */
+void console_rate(uint32_t baud);
+
 /* Plain text as it is, for MLPerf Tiny's lines. */
 void console_text(const char *text);
 void console_unsigned(uint32_t value);

@@ -123,6 +123,7 @@ static int invoke_timed(uint64_t *cycles) {
 const run_result_t *run_timed(uint32_t warmups, uint32_t repeats) {
     result.count = 0;
     result.rc = 0;
+    port_counter_ensure();
     for (result.warmups = 0; result.warmups < warmups && result.rc == 0; result.warmups++) {
         result.rc = run_once();
     }
@@ -143,6 +144,7 @@ const layers_result_t *run_layers(uint32_t passes) {
     const uint32_t count = model_layer_count();
     layers.count = count < RUN_LAYERS ? count : RUN_LAYERS;
     layers.rc = 0;
+    port_counter_ensure();
     /* All passes but the last warm the caches up; the last is what is reported. */
     for (uint32_t pass = 0; pass < passes && layers.rc == 0; pass++) {
         load_inputs();

@@ -70,7 +70,9 @@ def write_bench(bench: Bench, path: Path, *, overwrite: bool = False) -> None:
 
 
 def _toml(value: Any) -> str:
-    """Return a string or a tuple of strings as TOML; JSON's escapes are a subset of TOML's."""
+    """Return a number, a string or a tuple as TOML; JSON's escapes are a subset of TOML's."""
+    if isinstance(value, int):
+        return str(value)
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return "[" + ", ".join(_toml(item) for item in value) + "]"

@@ -27,6 +27,10 @@ class Station(Strict):
         probe: pyOCD unique id of the debug probe, or a part of it that no other probe shares.
         serial: pyserial URL or device of the console.
         tags: The user's words about it, as `harness bench list` shows them.
+        baud: Highest rate of the console that the wire carries; the device is asked for it after
+            each reset. None for 921,600 on hardware and the board's usual rate on virtual boards.
+        power: Command that switches the board's supply off and on again, such as
+            ``uhubctl -l 1-1 -p 2 -a cycle``; only `harness bench prove` runs it.
     """
 
     name: _Name
@@ -34,6 +38,8 @@ class Station(Strict):
     probe: _Text
     serial: _Text
     tags: tuple[str, ...] = ()
+    baud: Annotated[int, Field(ge=9600, le=9_999_999)] | None = None
+    power: _Text | None = None
 
     @property
     def source(self) -> Literal["emulated", "hardware"]:

@@ -48,11 +48,30 @@ class Reading:
     time: protocol.Time
 
 
-def read_time(console: Console, stopwatch: Stopwatch) -> Reading:
-    """Ask the device for its counters; CaptureError without a checked answer."""
+def read_time(console: Console, stopwatch: Stopwatch, *, byte_s: float = 0.0) -> Reading:
+    """Ask the device for its counters; CaptureError without a checked answer.
+
+    The device reads them after the last byte of the command and before the first of its answer, so
+    that the time on the line does not widen the bracket.
+
+    Args:
+        console: The device.
+        stopwatch: Time that is not the device's.
+        byte_s: Seconds that a byte takes on the line at the least; 0 where it takes none.
+    """
+    garbled = console.garbled
+    console.clock = stopwatch.now
     before = stopwatch.now()
-    answer = console.ask_for(protocol.TIME, protocol.Time, what="the time")
-    return Reading(before, stopwatch.now(), answer)
+    try:
+        answer = console.ask_for(protocol.TIME, protocol.Time, what="the time")
+    finally:
+        console.clock = None
+    after = stopwatch.now()
+    sent = before + len(protocol.TIME) * byte_s
+    plain = console.attempts == 1 and console.garbled == garbled
+    if plain and console.arrived is not None and console.arrived - byte_s >= sent:
+        return Reading(sent, console.arrived - byte_s, answer)
+    return Reading(before, after, answer)
 
 
 def check_clock(
@@ -63,6 +82,7 @@ def check_clock(
     clock_hz: int,
     fallback: bool,
     thorough: bool,
+    byte_s: float = 0.0,
 ) -> None:
     """Read the counters again and compare what passed since `first`, a reading of the same boot.
 
@@ -70,6 +90,7 @@ def check_clock(
         clock_hz: Clock that the device says it runs at.
         fallback: Whether that is its internal oscillator.
         thorough: Wait until the bracket is narrow enough; else the time that passed must do.
+        byte_s: As for `read_time`.
 
     Raises:
         CounterError: The counter stands still, or does not count cycles of that clock.
@@ -77,14 +98,14 @@ def check_clock(
     """
     if stopwatch.now() - first.after < _LEAST_S:
         stopwatch.wait(_LEAST_S)
-    last = read_time(console, stopwatch)
+    last = read_time(console, stopwatch, byte_s=byte_s)
     _compare_counters(first.time, last.time, clock_hz, console)
     if thorough:
         width = (first.after - first.before) + (last.after - last.before)
         missing = width / BRACKET - (last.before - first.after)
         if missing > 0:
             stopwatch.wait(min(missing, _LONGEST_WAIT_S))
-            last = read_time(console, stopwatch)
+            last = read_time(console, stopwatch, byte_s=byte_s)
             _compare_counters(first.time, last.time, clock_hz, console)
     tolerance = _FALLBACK_TOLERANCE if fallback else TOLERANCE
     seconds = (last.time.cycles - first.time.cycles) / clock_hz

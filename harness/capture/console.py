@@ -55,6 +55,10 @@ class Console:
         self._assembler = protocol.LineAssembler()
         self._log = bytearray()
         self.garbled = 0
+        #: What tells the time at the first byte after a command, and what it told.
+        self.clock: Callable[[], float] | None = None
+        self.arrived: float | None = None
+        self.attempts = 0  # how often the last command was sent
         port.timeout = _POLL_S
 
     @property
@@ -69,9 +73,9 @@ class Console:
         self.garbled = 0
         self._guard(self._port.reset_input_buffer)
 
-    def restart(self) -> None:
+    def restart(self, note: str = "reset") -> None:
         """Drop what is not read yet and keep the log: the device is about to be reset again."""
-        self._log += b"> (reset)\n"
+        self._log += f"> ({note})\n".encode("ascii")
         self._assembler.reset()
         self._guard(self._port.reset_input_buffer)
 
@@ -120,6 +124,7 @@ class Console:
         """
         refused: protocol.DeviceErr | None = None
         for attempt in range(tries):
+            self.attempts = attempt + 1
             if attempt and not (self._resynchronise() or self._resynchronise()):
                 # One lost byte may silence it once; twice is no accident of the line.
                 raise self._timeout(what, timeout_s * attempt, DeviceHang)
@@ -144,10 +149,36 @@ class Console:
         """Send a command that one record of `kind` answers; see `ask`."""
         return self.ask(command, lambda found: first(found, kind), what=what, timeout_s=timeout_s)
 
+    def tell(self, command: bytes, kind: type[T], *, timeout_s: float) -> T | None:
+        """Send a command once; return the record that answers it, before any `m-ready`.
+
+        None if it is refused or lost.
+        """
+        self._log += b"> " + command + b"\n"
+        self._guard(lambda: self._port.write(command))
+        for parsed in self._lines(time.monotonic() + timeout_s):
+            if isinstance(parsed, protocol.Ready):
+                return None
+            if isinstance(parsed, protocol.Line):
+                record = self._checked(self._decode(parsed))
+                if isinstance(record, kind):
+                    return record
+        return None
+
+    def answers(self, timeout_s: float) -> bool:
+        """Send an empty command; return whether `m-ready` comes, and drop all else."""
+        self._assembler.reset()
+        self._guard(self._port.reset_input_buffer)
+        self._log += b"> %\n"
+        self._guard(lambda: self._port.write(protocol.SYNC))
+        lines = self._lines(time.monotonic() + timeout_s)
+        return any(isinstance(parsed, protocol.Ready) for parsed in lines)
+
     def _exchange(
         self, command: bytes, collect: Callable[[list[protocol.Record]], T | None], timeout_s: float
     ) -> list[protocol.Record]:
         self._log += b"> " + command + b"\n"
+        self.arrived = None
         self._guard(lambda: self._port.write(command))
         records: list[protocol.Record] = []
         start = last = time.monotonic()
@@ -179,6 +210,8 @@ class Console:
         """Yield what arrives until the deadline, and None whenever nothing does for a moment."""
         while time.monotonic() < deadline:
             data: bytes = self._guard(lambda: self._port.read(max(1, self._port.in_waiting)))
+            if data and self.clock is not None and self.arrived is None:
+                self.arrived = self.clock()
             self._log += data
             if not data:
                 yield None

@@ -64,5 +64,7 @@ class Capture:
     # Name and version of what counted the cycles, for an emulated board.
     timing_model: str | None = None
     raw_log: str = ""  # everything that went over the wire
-    # Time of ``flash`` and ``run``, and of ``arena`` where it was verified.
+    # Time of ``flash`` and ``run``, and of ``arena`` where it was verified; what is within them has
+    # a dot: ``flash.erase``, ``flash.write``, ``flash.verify``, ``run.boot``, ``run.upload``,
+    # ``run.inference``, ``run.layers``, ``run.answers``, ``run.clock``, ``run.check``.
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -18,6 +18,7 @@ from harness.capture.arena import ArenaSearch, read_arena_parts
 from harness.capture.clock import HOST, Stopwatch, check_clock, read_time
 from harness.capture.console import Console
 from harness.capture.image import check_image
+from harness.capture.rate import FAST_BAUD, best_rate, raise_rate
 from harness.capture.record import ArenaReading, Capture, CapturePlan
 from harness.errors import CaptureTimeout, DeviceError, HarnessError
 from harness.firmware.symbols import place_in
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from harness.firmware import FirmwareImage
 
 # A crystal of 32 kHz that does not start takes the firmware of an L4 4.1 to 4.5 s to give up.
-_BOOT_S = 8.0
+_BOOT_S = {"hardware": 8.0, "emulated": 5.0}
+# Ports on which the faster console failed, so that this process does not try again.
+_SLOW_PORTS: set[str] = set()
 # Plain C on a Cortex-M4 needs under 60 cycles per MAC ...
 _CYCLES_PER_MAC = 60
 # ... and this many for each element that an operator writes (softmax in plain C).
@@ -57,6 +60,8 @@ class BoardSession:
         self._stopwatch = stopwatch
         self._clock_is_checked = False
         self._seconds_per_inference: float | None = None
+        self._usual_baud = board.facts.console.baud
+        self._wanted_baud: int | None = None  # to ask the device for after each reset
         self._station = station
         self._board = board
         self._port = port
@@ -110,36 +115,55 @@ class BoardSession:
             BenchError: An earlier run failed and left the device in an unknown state.
         """
         with self._use.use(DeviceError):
-            return self._run(image, plan)
+            try:
+                return self._run(image, plan)
+            except CaptureTimeout:
+                if self._port.baudrate != self._usual_baud:
+                    _SLOW_PORTS.add(self._station.serial)
+                raise
 
     def _run(self, image: FirmwareImage, plan: CapturePlan) -> Capture:
         start = time.perf_counter()
         self._seconds_per_inference = None
-        self._port.baudrate = plan.baud or self._board.facts.console.baud
+        self._choose_baud(plan)
         where = f"{self._station.name}, {self._station.serial}"
         console = Console(self._port, where=where, place_of=partial(place_in, image))
         report = self._target.program(image.elf)
         flashed = time.perf_counter()
         console.clear()
+        seconds: dict[str, float] = {}
+        lap = flashed
+
+        def spent(stage: str) -> None:
+            nonlocal lap
+            before, lap = lap, time.perf_counter()
+            seconds[stage] = seconds.get(stage, 0.0) + lap - before
+
         cycles: tuple[int, ...] = ()
         for number in range(plan.boots):
             if number:
                 console.restart()
             boot = self._boot(console)
             identity = answers.identify(console, boot, image, self._board, report.chip_uid)
-            first = read_time(console, self._stopwatch)
+            first = read_time(console, self._stopwatch, byte_s=self._byte_s)
+            spent("run.boot")
             answers.set_up(console, plan, timeout_s=self._deadline(plan, 1))
+            spent("run.upload")
             cycles += self._cycles(console, plan)
+            spent("run.inference")
         outputs = tuple(
             answers.output(console, index, size) for index, size in enumerate(plan.output_bytes)
         )
         memory = console.ask_for(protocol.MEM, protocol.Memory, what="memory use")
+        spent("run.answers")
         layers: tuple[protocol.Layer, ...] = ()
         total = None
         if plan.layers:
             deadline = self._deadline(plan, answers.LAYER_PASSES)
             layers, total = answers.layer_cycles(console, timeout_s=deadline)
+            spent("run.layers")
         parts = read_arena_parts(console)
+        spent("run.answers")
         # Seconds on hardware, hence once for all images; no time at all on a virtual board.
         emulated = self._station.source == "emulated"
         check_clock(
@@ -149,12 +173,16 @@ class BoardSession:
             clock_hz=identity.clock_hz,
             fallback=identity.clock_source not in protocol.TRUSTED_CLOCKS,
             thorough=emulated or not self._clock_is_checked,
+            byte_s=self._byte_s,
         )
         self._clock_is_checked = True
+        spent("run.clock")
         # Last, so that it covers everything that was measured.
         check_image(console, report.checksums)
+        spent("run.check")
         measured = time.perf_counter()
-        seconds = {"flash": flashed - start, "run": measured - flashed}
+        seconds |= {"flash": flashed - start, "run": measured - flashed}
+        seconds |= {f"flash.{stage}": value for stage, value in report.stages.items()}
         arena = None
         if plan.verify_arena:
             arena = self._verify_arena(console, plan, memory, outputs)
@@ -173,10 +201,36 @@ class BoardSession:
             seconds=seconds,
         )
 
+    def _choose_baud(self, plan: CapturePlan) -> None:
+        self._usual_baud = plan.baud or self._board.facts.console.baud
+        wanted = self._station.baud
+        if wanted is None and self._station.source == "hardware":
+            wanted = FAST_BAUD
+        faster = wanted is not None and wanted > self._usual_baud
+        self._wanted_baud = best_rate(self._board, wanted) if wanted and faster else None
+
+    @property
+    def _byte_s(self) -> float:
+        """Seconds of a byte on the line; 0 on a virtual board, which moves bytes in no time."""
+        emulated = self._station.source == "emulated"
+        # At most 2 % faster than the nominal rate.
+        return 0.0 if emulated else 10 / self._port.baudrate * 0.98
+
     def _boot(self, console: Console) -> protocol.Boot:
+        """Reset the device, wait for it, and let it talk as fast as the wire allows."""
+        self._port.baudrate = self._usual_baud
+        boot = self._reset(console)
+        wanted = self._wanted_baud
+        if wanted is None or self._station.serial in _SLOW_PORTS:
+            return boot
+        if not raise_rate(console, self._port, wanted):
+            _SLOW_PORTS.add(self._station.serial)
+        return boot
+
+    def _reset(self, console: Console) -> protocol.Boot:
         self._target.reset_and_run()
         try:
-            return console.wait_for_boot(_BOOT_S)
+            return console.wait_for_boot(_BOOT_S[self._station.source])
         except CaptureTimeout as silent:
             if not self._in_boot_loader():
                 raise

@@ -25,7 +25,7 @@ def board_config(board: Board, options: BuildOptions) -> str:
     facts = board.facts
     clock, console, caches = facts.clock, facts.console, facts.caches
     _check_timer(board)
-    _check_baud(board, options.baud)
+    check_baud(board, options.baud)
     values: list[tuple[str, str]] = [
         ("BOARD_ID", f'"{board.id}"'),
         ("BOARD_HSI_HZ", f"{clock.hsi_hz}u"),
@@ -136,8 +136,8 @@ def _check_timer(board: Board) -> None:
         )
 
 
-def _check_baud(board: Board, baud: int) -> None:
-    """Refuse a rate that the UART misses by more than 2 %."""
+def check_baud(board: Board, baud: int) -> None:
+    """Raise `BoardError` for a rate that the console's UART misses by more than 2 %."""
     console, clock = board.facts.console, board.facts.clock
     peripheral_hz = clock.apb1_hz if console.bus == "apb1" else clock.apb2_hz
     scale = _scale(console)

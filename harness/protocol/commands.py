@@ -23,6 +23,10 @@ CYCLES = b"hil-cycles%"
 ARENA_PARTS = b"hil-arena-parts%"
 
 
+GUARD = b"hil-guard%"
+"""Touch the guard of the stack: the device faults, or says that nothing guards it."""
+
+
 def _command(*words: object) -> bytes:
     return (" ".join(str(word) for word in words) + TERMINATOR).encode("ascii")
 
@@ -63,6 +67,22 @@ def encode_crc(address: int, size: int) -> bytes:
     _check("address", address, 0, 999_999_999)
     _check("size", size, 1, 999_999_999)
     return _command("hil-crc", address, size)
+
+
+def encode_baud(rate: int) -> bytes:
+    """Encode `hil-baud`, which changes the console's rate; ValueError beyond what it takes.
+
+    The device answers at the old rate, and then waits half a second for an empty command at the new
+    one; without it the old rate is back.
+    """
+    _check("rate", rate, 9600, 9_999_999)
+    return _command("hil-baud", rate)
+
+
+def encode_edge(address: int) -> bytes:
+    """Encode `hil-edge`, unaligned accesses across an address; ValueError beyond nine digits."""
+    _check("address", address, 0, 999_999_999)
+    return _command("hil-edge", address)
 
 
 def encode_layers(passes: int = 1) -> bytes:

@@ -275,6 +275,29 @@ class FlashCrc(Record, kind="crc"):
 
 
 @dataclass(frozen=True)
+class Baud(Record, kind="baud"):
+    """Answer to `hil-baud`, at the rate that was: the rate that follows."""
+
+    rate: int
+
+
+@dataclass(frozen=True)
+class Edge(Record, kind="edge"):
+    """Answer to `hil-edge`: of `tried` unaligned accesses across `address`, how many went wrong."""
+
+    address: int
+    tried: int
+    wrong: int
+
+
+@dataclass(frozen=True)
+class Guard(Record, kind="guard"):
+    """Answer to `hil-guard` where the guard of the stack does not hold."""
+
+    held: int
+
+
+@dataclass(frozen=True)
 class Time(Record, kind="time"):
     """Answer to `hil-time`: both counters at one moment, since boot."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -223,6 +223,7 @@ class FakeReport:
 
     chip_uid: str
     checksums: tuple[Checksum, ...]
+    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 class FakeTarget:

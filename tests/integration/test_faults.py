@@ -113,6 +113,12 @@ CASES = (
     Case(
         "the external clock does not start", "hse:off", "src=hsi", "degraded", ("clock-fallback",)
     ),
+    Case(
+        "the supply does not get ready for full speed",
+        "overdrive:off",
+        "src=hsi",
+        "degraded", ("clock-fallback", "clock-differs"),
+    ),
     Case("the caches stay off", "caches:off", "icache=0", "degraded", ("caches-differ",)),
     Case(
         "the cycle counter stands still",
@@ -249,7 +255,13 @@ def test_a_fault_leaves_a_row_that_says_so(
             elif row.status.value == "invalid":
                 assert row.cycles == () and row.latency_us is None
     kind = re.split("[:@]", case.faults)[0]
-    if kind not in ("clock", "hse", "counter", "caches"):  # these last and are not counted
+    if kind not in (
+        "clock",
+        "hse",
+        "overdrive",
+        "counter",
+        "caches",
+    ):  # these last and are not counted
         injector = get_machine(BOARD).faults.injector
         assert injector is not None and injector.counts[kind] >= 1
     if case.networks == 1:

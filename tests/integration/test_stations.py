@@ -35,3 +35,30 @@ def test_two_processes_measure_on_one_virtual_station_at_once(
             rows += store.query()
     assert [row.status for row in rows] == ["valid", "valid"]
     assert rows[0].cycles == rows[1].cycles
+
+
+@pytest.mark.parametrize(("faults", "agreed"), [("", True), ("?faults=rate:460800", False)])
+def test_a_faster_console_is_agreed_upon_or_given_up(
+    harness: Harness, tiny: Path, tmp_path: Path, faults: str, agreed: bool
+) -> None:
+    from harness.results import open_store
+
+    (tmp_path / "bench.toml").write_text(
+        '[[station]]\nname = "desk"\nboard = "nucleo_f446re"\nprobe = "virtual:nucleo_f446re"\n'
+        f'serial = "virtual://nucleo_f446re{faults}"\nbaud = 921600\n'
+    )
+    store = tmp_path / "rows.sqlite"
+    arguments = ("--bench", "bench.toml", "--db", store, "--boots", 2, "--board", "nucleo_f446re")
+    answer = harness("measure", tiny, "-s", "desk", *arguments)
+    assert answer.code == 0, answer.err
+    with open_store(store) as opened:
+        (found,) = opened.query()
+        row = opened.get(found.key)
+    assert row.status == "valid"
+    # A port on which it failed is not asked again.
+    assert row.raw_log.count("> hil-baud 921600%") == (2 if agreed else 1)
+    assert ("> (the old rate)" in row.raw_log) is not agreed
+    within = {name.partition(".")[2] for name in row.stage_seconds if name.startswith("run.")}
+    assert within == {"boot", "upload", "inference", "answers", "layers", "clock", "check"}
+    parts = sum(seconds for name, seconds in row.stage_seconds.items() if name.startswith("run."))
+    assert parts == pytest.approx(row.stage_seconds["run"], abs=0.01)

@@ -44,7 +44,13 @@ class BareChip:
     """Runs an ELF on an emulated core with a console, a clock tree that is always ready and UID."""
 
     def __init__(
-        self, elf: Path, *, family: str = "stm32f7", cpu: str = "cortex-m7", hse: bool = True
+        self,
+        elf: Path,
+        *,
+        family: str = "stm32f7",
+        cpu: str = "cortex-m7",
+        hse: bool = True,
+        stuck: dict[int, int] | None = None,  # what registers read as, whatever is written
     ) -> None:
         import unicorn
         from elftools.elf.elffile import ELFFile
@@ -54,6 +60,7 @@ class BareChip:
         self._family = FAMILIES[family]
         self._l4 = family == "stm32l4"
         self._hse = hse
+        self._stuck = stuck or {}
         self._registers: dict[int, int] = {}
         self.sent = bytearray()
         self._queue = bytearray()
@@ -124,6 +131,8 @@ class BareChip:
 
     def _read(self, _uc: object, offset: int, _size: int, base: int) -> int:
         address = base + offset
+        if address in self._stuck:
+            return self._stuck[address]
         value = self._registers.get(address, 0)
         if address in (_CYCCNT, _TIM2_CNT):
             return self._now(address)

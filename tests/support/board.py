@@ -12,6 +12,7 @@ from support.needs import COMPILER, EMULATOR, has_compiler
 pytest.importorskip("unicorn", reason=EMULATOR)
 
 from harness.boards import Board, load_board
+from harness.virtual.chip.peripherals.clocks import ResetCause
 from harness.virtual.machine import VirtualMachine
 
 FIRMWARE = Path(__file__).parent / "tiny"
@@ -69,7 +70,8 @@ class Bench:
             for origin in memory.origins:
                 self.machine.cpu.invalidate(origin + offset, origin + offset + len(content))
             memory.data[offset : offset + len(content)] = content
-        self.machine.core.reset()
+        # The L4+ looks for a program when it is powered on.
+        self.machine.core.reset(ResetCause.POWER_ON)
         assert self.line() == "ready"
 
     def line(self, timeout: float = 20) -> str:

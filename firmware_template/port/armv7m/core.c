@@ -20,6 +20,13 @@ void port_counter_init(void) {
     REG(DWT_CTRL) |= 1u; /* CYCCNTENA; only differences matter, so the count is left as it is */
 }
 
+void port_counter_ensure(void) {
+    /* A debugger that leaves clears DEMCR. */
+    if ((REG(DEMCR) & 1u << 24) == 0u || (REG(DWT_CTRL) & 1u) == 0u) {
+        port_counter_init();
+    }
+}
+
 uint32_t port_cycles(void) {
     return REG(DWT_CYCCNT);
 }

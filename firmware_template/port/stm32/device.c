@@ -46,6 +46,18 @@ void stm32_console_pins(void) {
     alternate_pin(BOARD_RX_PORT, BOARD_RX_PIN, BOARD_RX_AF);
 }
 
+/* An LPUART counts 256ths of its clock (RM0432, LPUART baud rate generation). */
+uint32_t port_console_rate(uint32_t baud) {
+    const uint32_t hz = BOARD_CONSOLE_APB == 1 ? port_clock()->apb1_hz : port_clock()->apb2_hz;
+    const uint32_t divider = BOARD_CONSOLE_SCALE * (hz / baud) +
+                             (BOARD_CONSOLE_SCALE * (hz % baud) + baud / 2u) / baud;
+    if (divider < (BOARD_CONSOLE_SCALE == 1u ? 16u : 0x300u)) {
+        return 0;
+    }
+    family_console_init(divider); /* rounded, in 32 bits */
+    return 1;
+}
+
 void stm32_ticks_init(void) {
     /* Timers of APB1 run at twice its clock unless it is undivided (RM0385 5.2, TIMPRE = 0). */
     const port_clock_t *const clock = port_clock();
@@ -93,7 +105,7 @@ void port_init(void) {
     family_caches_init();
     stm32_console_pins();
     stm32_enable(BOARD_CONSOLE_APB == 1 ? RCC_APB1ENR : RCC_APB2ENR, BOARD_CONSOLE_ENABLE_BIT);
-    family_console_init(BOARD_CONSOLE_APB == 1 ? port_clock()->apb1_hz : port_clock()->apb2_hz);
+    (void)port_console_rate(BOARD_CONSOLE_BAUD);
     port_counter_init();
     stm32_ticks_init();
 }

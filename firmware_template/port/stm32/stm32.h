@@ -21,10 +21,11 @@ void stm32_ticks_init(void);
 
 /* A family's part. */
 void stm32_clock_init(void);     /* from the board's facts; port_clock() tells the result */
-void family_flash_init(void);    /* wait states and accelerator, before the clock goes up */
+/* Wait states and accelerator, before the clock goes up; 0 where the wait states do not hold. */
+uint32_t family_flash_init(void);
 uint32_t family_art_is_on(void); /* as FLASH_ACR says */
 void family_caches_init(void);   /* L1 caches, if it has any */
-void family_console_init(uint32_t peripheral_hz);
+void family_console_init(uint32_t divider);
 
 typedef struct {
     uint32_t bit; /* of RCC_CSR */

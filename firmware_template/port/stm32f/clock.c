@@ -58,12 +58,16 @@ static uint32_t start_hse(void) {
     return 0;
 }
 
-static void start_overdrive(void) {
+static uint32_t start_overdrive(void) {
 #if BOARD_OVERDRIVE
     REG(PWR_CR) |= PWR_OD;
-    (void)wait_for(PWR_CSR, PWR_OD, PWR_OD);
+    if (!wait_for(PWR_CSR, PWR_OD, PWR_OD)) {
+        return 0;
+    }
     REG(PWR_CR) |= PWR_ODSW;
-    (void)wait_for(PWR_CSR, PWR_ODSW, PWR_ODSW);
+    return wait_for(PWR_CSR, PWR_ODSW, PWR_ODSW);
+#else
+    return 1;
 #endif
 }
 
@@ -77,11 +81,14 @@ void stm32_clock_init(void) {
     if (!start_pll(factors, hse)) {
         return; /* still on HSI, and port_clock() says so: the host refuses to call it valid */
     }
-    start_overdrive();
-    family_flash_init();
-    reg_change(RCC_CFGR, 0xFCF3u, /* HPRE 1, PPRE1, PPRE2; SW = PLL */
+    if (!start_overdrive() || !family_flash_init()) {
+        return; /* likewise: the chip would not run at full speed */
+    }
+    /* The buses are slowed down before the core speeds up. */
+    reg_change(RCC_CFGR, 0xFCF0u, /* HPRE 1, PPRE1, PPRE2 */
                STM32_PRESCALER(BOARD_APB1_DIVIDER) << 10 |
-                   STM32_PRESCALER(BOARD_APB2_DIVIDER) << 13 | 2u);
+                   STM32_PRESCALER(BOARD_APB2_DIVIDER) << 13);
+    reg_change(RCC_CFGR, 3u, 2u); /* SW = PLL */
     if (!wait_for(RCC_CFGR, 3u << 2, 2u << 2)) {
         return;
     }

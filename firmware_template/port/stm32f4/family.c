@@ -12,13 +12,14 @@ enum {
     ACR_DCRST = 1 << 12,
 };
 
-void family_flash_init(void) {
+uint32_t family_flash_init(void) {
     REG(FLASH_ACR) = BOARD_FLASH_WAIT_STATES;
 #if BOARD_ART
     REG(FLASH_ACR) = BOARD_FLASH_WAIT_STATES | ACR_ICRST | ACR_DCRST;
     REG(FLASH_ACR) = BOARD_FLASH_WAIT_STATES | ACR_PRFTEN | ACR_ICEN | ACR_DCEN;
 #endif
-    (void)REG(FLASH_ACR); /* the manual asks to read the wait states back before going faster */
+    /* The manual asks to read the wait states back before going faster. */
+    return (REG(FLASH_ACR) & 15u) == BOARD_FLASH_WAIT_STATES;
 }
 
 uint32_t family_art_is_on(void) {
@@ -39,15 +40,21 @@ enum {
     USART_CR3 = BOARD_CONSOLE_BASE + 0x14u,
     ERRORS = 0xF, /* parity, framing, noise, overrun: cleared by reading SR, then DR */
     RXNE = 1 << 5,
+    TC = 1 << 6,
     TXE = 1 << 7,
 };
 
-void family_console_init(uint32_t peripheral_hz) {
+void family_console_init(uint32_t divider) {
+    (void)stm32_wait(USART_SR, TC, TC, 1000000u); /* set after reset too */
     REG(USART_CR1) = 0;
     REG(USART_CR2) = 0;
     REG(USART_CR3) = 0;
-    REG(USART_BRR) = (peripheral_hz + BOARD_CONSOLE_BAUD / 2u) / BOARD_CONSOLE_BAUD;
+    REG(USART_BRR) = divider;
     REG(USART_CR1) = 1u << 13 | 1u << 3 | 1u << 2; /* UE, TE, RE */
+}
+
+uint32_t port_console_waiting(void) {
+    return (REG(USART_SR) & (ERRORS | RXNE)) != 0u;
 }
 
 uint32_t port_console_read(void) {

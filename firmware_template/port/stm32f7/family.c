@@ -7,13 +7,14 @@
 /* RM0385 3.7.1. */
 enum { ACR_PRFTEN = 1 << 8, ACR_ARTEN = 1 << 9, ACR_ARTRST = 1 << 11 };
 
-void family_flash_init(void) {
+uint32_t family_flash_init(void) {
     REG(FLASH_ACR) = BOARD_FLASH_WAIT_STATES;
 #if BOARD_ART
     REG(FLASH_ACR) = BOARD_FLASH_WAIT_STATES | ACR_ARTRST;
     REG(FLASH_ACR) = BOARD_FLASH_WAIT_STATES | ACR_PRFTEN | ACR_ARTEN;
 #endif
-    (void)REG(FLASH_ACR); /* the manual asks to read the wait states back before going faster */
+    /* The manual asks to read the wait states back before going faster. */
+    return (REG(FLASH_ACR) & 15u) == BOARD_FLASH_WAIT_STATES;
 }
 
 uint32_t family_art_is_on(void) {

@@ -68,7 +68,10 @@ const port_clock_t *port_clock(void) {
 /* Returns the PLL's source, 0 where the reference clock does not start. */
 static uint32_t start_reference(void) {
 #if BOARD_MSI_HZ
-    REG(PWR_CR1) |= CR1_DBP; /* RCC_BDCR is write-protected without */
+    REG(PWR_CR1) |= CR1_DBP; /* RCC_BDCR is write-protected until it reads as set */
+    if (!stm32_wait(PWR_CR1, CR1_DBP, CR1_DBP, PATIENCE)) {
+        return 0;
+    }
     REG(RCC_BDCR) |= BDCR_LSEON;
     if (!stm32_wait(RCC_BDCR, BDCR_LSERDY, BDCR_LSERDY, PATIENCE_LSE)) {
         return 0;
@@ -117,7 +120,9 @@ static void start_supply(void) {
 
 void stm32_clock_init(void) {
     start_supply();
-    family_flash_init(); /* before the MSI speeds up: it drives the core */
+    if (!family_flash_init()) { /* before the MSI speeds up: it drives the core */
+        return;                 /* still on MSI, and port_clock() says so */
+    }
     const uint32_t source = start_reference();
     if (!start_pll(source)) {
         return; /* still on MSI, and port_clock() says so: the host refuses to call it valid */
@@ -125,7 +130,8 @@ void stm32_clock_init(void) {
     /* Above 80 MHz the core clock goes up in two steps, at least 1 us apart. */
     const uint32_t prescalers =
         STM32_PRESCALER(BOARD_APB1_DIVIDER) << 8 | STM32_PRESCALER(BOARD_APB2_DIVIDER) << 11;
-    reg_change(RCC_CFGR, 0x3FF3u, prescalers | CFGR_HPRE_2 | CFGR_PLL);
+    reg_change(RCC_CFGR, 0x3FF0u, prescalers | CFGR_HPRE_2);
+    reg_change(RCC_CFGR, 3u, CFGR_PLL);
     if (!stm32_wait(RCC_CFGR, 3u << 2, CFGR_PLL << 2, PATIENCE)) {
         return;
     }
@@ -148,7 +154,7 @@ enum {
 };
 
 /* The caches are on at reset, and may be reset only while they are off. */
-void family_flash_init(void) {
+uint32_t family_flash_init(void) {
     REG(FLASH_ACR) = BOARD_FLASH_WAIT_STATES;
 #if BOARD_ART
     REG(FLASH_ACR) = BOARD_FLASH_WAIT_STATES | ACR_ICRST | ACR_DCRST;
@@ -156,7 +162,7 @@ void family_flash_init(void) {
     REG(FLASH_ACR) =
         BOARD_FLASH_WAIT_STATES | ACR_ICEN | ACR_DCEN | (BOARD_PREFETCH ? ACR_PRFTEN : 0);
 #endif
-    (void)stm32_wait(FLASH_ACR, 15u, BOARD_FLASH_WAIT_STATES, PATIENCE);
+    return stm32_wait(FLASH_ACR, 15u, BOARD_FLASH_WAIT_STATES, PATIENCE);
 }
 
 uint32_t family_art_is_on(void) {

@@ -1,5 +1,4 @@
-/* USART and LPUART of the second generation (RM0385 31.8; RM0432 LPUART registers): the LPUART's
- * divider counts 256ths of its clock. */
+/* USART and LPUART of the second generation (RM0385 31.8; RM0432 LPUART registers). */
 #include "board_config.h"
 #include "registers.h"
 #include "stm32.h"
@@ -15,18 +14,22 @@ enum {
     USART_TDR = BOARD_CONSOLE_BASE + 0x28u,
     ERRORS = 0xF, /* parity, framing, noise, overrun: the same bits in ISR and ICR */
     RXNE = 1 << 5,
+    TC = 1 << 6,
     TXE = 1 << 7,
 };
 
-void family_console_init(uint32_t peripheral_hz) {
+void family_console_init(uint32_t divider) {
+    /* TC is set after reset too, and while the USART is off. */
+    (void)stm32_wait(USART_ISR, TC, TC, 1000000u);
     REG(USART_CR1) = 0;
     REG(USART_CR2) = 0;
     REG(USART_CR3) = 0;
-    REG(USART_BRR) =
-        BOARD_CONSOLE_SCALE * (peripheral_hz / BOARD_CONSOLE_BAUD) +
-        (BOARD_CONSOLE_SCALE * (peripheral_hz % BOARD_CONSOLE_BAUD) + BOARD_CONSOLE_BAUD / 2u) /
-            BOARD_CONSOLE_BAUD;              /* rounded, in 32 bits */
+    REG(USART_BRR) = divider;
     REG(USART_CR1) = 1u << 3 | 1u << 2 | 1u; /* TE, RE, UE */
+}
+
+uint32_t port_console_waiting(void) {
+    return (REG(USART_ISR) & (ERRORS | RXNE)) != 0u;
 }
 
 uint32_t port_console_read(void) {

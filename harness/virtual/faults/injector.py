@@ -105,6 +105,7 @@ class Injector:
         chip = self._board.chip
         chip.rcc.drift = plan.clock
         chip.rcc.hse_works = plan.hse
+        chip.rcc.overdrive_works = plan.overdrive
         chip.dwt.defect = plan.counter
         chip.scs.caches_work = plan.caches
         programming = plan.flip or any(

@@ -65,6 +65,7 @@ class FaultyLine:
             kind: injector.schedule(kind, "to host")
             for kind in ("delay", "vanish", "reset", "watchdog")
         }
+        self._rate, self._noise = injector.plan.rate, injector.random("bits too fast")
         self._command = b""
         self._ready = bytearray()
         self._held = b""
@@ -117,7 +118,7 @@ class FaultyLine:
     def write(self, data: bytes) -> None:
         """Send bytes to the board."""
         self._check()
-        carried = self._to_board.carry(data)
+        carried = self._smear(self._to_board.carry(data))
         *ended, self._command = (self._command + data).split(b"%")
         # Before the board has the command: its answer could be faster than the fault.
         for command in ended:
@@ -155,8 +156,16 @@ class FaultyLine:
             if cancelled() or (deadline is not None and time.monotonic() >= deadline):
                 return b""
 
+    def _smear(self, data: bytes) -> bytes:
+        """Return what arrives of `data` at a rate that the wire may be too slow for."""
+        if self._rate is None or (self.baud or 0) <= self._rate:
+            return data
+        self._injector.counts["rate"] += len(data)
+        return bytes(byte ^ 1 << self._noise.randrange(8) for byte in data)
+
     def _receive(self, data: bytes) -> None:
         """Let `data` come from the board, up to the event that ends it."""
+        data = self._smear(data)
         hits = _hits(self._events, len(data))
         if not hits:
             self._ready += self._to_host.carry(data)

@@ -61,6 +61,8 @@ class FaultPlan(Strict, strict=False):
     #: Defect of the cycle counter; ``wrap`` starts it shortly before its end.
     counter: Literal["stuck", "absent", "wrap"] | None = None
     caches: bool = True  # whether the caches can be switched on
+    overdrive: bool = True  # whether the supply gets ready for the highest clocks (F4, F7)
+    rate: Annotated[int, Field(ge=1)] | None = None  # fastest console that the wire carries, baud
     triggers: tuple[Trigger, ...] = ()
     seed: Annotated[int, Field(ge=0, lt=10**18)] = 0  # the places of faults follow from it
 

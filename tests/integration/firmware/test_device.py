@@ -301,3 +301,36 @@ def test_the_other_cycle_count_wraps(library, cache, compiler) -> None:
     cycle, end = device.records(wire.encode_run(0, 1))
     assert end == wire.RunEnd(0, 1, 0)
     assert 216_000_000_000 < cycle.cycles < 216_000_100_000
+
+
+def test_without_over_drive_or_wait_states_it_stays_on_its_own_oscillator(
+    library, cache, compiler
+) -> None:
+    for broken in ({0x4000_7004: 0}, {0x4002_3C00: 0}):  # PWR_CSR, FLASH_ACR
+        device, _ = _boot(library, cache, "nucleo_f746zg", stuck=broken)
+        (identity,) = device.records(wire.ID)
+        assert (identity.src, identity.clock) == ("hsi", 16_000_000)
+
+
+def test_the_backup_domain_of_the_l4_is_waited_for(library, cache, compiler) -> None:
+    device, _ = _boot(library, cache, "nucleo_l4r5zi", stuck={0x4000_7000: 0})  # PWR_CR1.DBP
+    (identity,) = device.records(wire.ID)
+    assert (identity.src, identity.clock) == ("hsi", 120_000_000)
+
+
+def test_a_counter_that_a_debugger_stopped_counts_again(library, cache, compiler) -> None:
+    device, _ = _boot(library, cache, "nucleo_f746zg")
+    device.records(wire.SETUP)
+    chip = device.chip
+    chip._registers[0xE000_EDFC] = 0  # DEMCR, as pyOCD leaves it
+    device.records(wire.encode_run(0, 1))
+    assert chip._registers[0xE000_EDFC] >> 24 & 1
+
+
+def test_unaligned_accesses_across_a_boundary(library, cache, compiler) -> None:
+    device, _ = _boot(library, cache, "nucleo_f746zg")
+    (edge,) = device.records(wire.encode_edge(0x2001_0000))
+    assert edge == wire.Edge(0x2001_0000, 32, 0)
+    for outside in (0x2000_0000, 0x2001_0001, 0x2005_0000):
+        (refused,) = device.records(wire.encode_edge(outside))
+        assert refused == wire.DeviceErr("range", "hil-edge")

@@ -100,3 +100,36 @@ def test_the_host_s_clock_moves() -> None:
     before = HOST.now()
     HOST.wait(0.01)
     assert HOST.now() > before
+
+
+class SlowPort(FakePort):
+    """A line on which each byte takes its time, both ways."""
+
+    def __init__(self, device: FakeDevice, time: Time, byte_s: float) -> None:
+        super().__init__(device)
+        self.time, self.byte_s = time, byte_s
+
+    @property
+    def in_waiting(self) -> int:
+        return 0  # so that bytes are read one by one
+
+    def write(self, data: bytes) -> int:
+        self.time.seconds += len(data) * self.byte_s
+        return super().write(data)
+
+    def read(self, size: int = 1) -> bytes:
+        data = super().read(size)
+        self.time.seconds += len(data) * self.byte_s
+        return data
+
+
+def test_time_on_the_line_does_not_widen_the_bracket() -> None:
+    byte_s = 10 / 115_200
+    wide, narrow = Time(), Time()
+    for time, known in ((wide, 0.0), (narrow, byte_s)):
+        console = Console(SlowPort(Device(time), time, byte_s), where="desk")
+        first = read_time(console, time, byte_s=known)
+        assert first.before - 1e-6 < first.time.cycles / HZ < first.after
+        check_clock(console, time, first, clock_hz=HZ, fallback=False, thorough=True, byte_s=known)
+    # 0.9 ms less for each command; the first byte counts either way.
+    assert sum(narrow.waited) < 0.7 * sum(wide.waited)

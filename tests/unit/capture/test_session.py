@@ -9,6 +9,7 @@ import pytest
 
 from harness.bench import load_bench
 from harness.boards import load_board
+from harness.capture import session as session_module
 from harness.capture.session import BoardSession
 from harness.errors import BenchError, CaptureTimeout, CounterError, IdentityError, ImageCorrupt
 from harness.testing import FakeDevice, FakePort, FakeTarget
@@ -98,7 +99,7 @@ def test_flash_that_changed_after_it_was_verified_makes_no_row() -> None:
 
 
 def test_a_broken_session_refuses_to_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.capture.session._BOOT_S", 0.05)
+    monkeypatch.setitem(session_module._BOOT_S, "emulated", 0.05)
 
     def silence(line: bytes) -> Iterable[bytes]:
         return ()
@@ -112,7 +113,7 @@ def test_a_broken_session_refuses_to_go_on(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_chip_in_its_boot_loader_is_called_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.capture.session._BOOT_S", 0.05)
+    monkeypatch.setitem(session_module._BOOT_S, "emulated", 0.05)
     session, target = open_session(FakeDevice(mangle=lambda line: ()))
     target.loader = True
     with pytest.raises(CaptureTimeout, match="boot loader in its ROM") as caught:

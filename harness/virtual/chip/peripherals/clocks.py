@@ -65,6 +65,8 @@ class ClockController(Peripheral, ABC):
         self.drift = 1.0
         #: Whether the reference clock starts; False is a fault.
         self.hse_works = True
+        #: Whether the supply gets ready for over-drive, where there is one; False is a fault.
+        self.overdrive_works = True
         read, write = self._read_cr, self.write_cr
         self.add(CR, "CR", layout.cr_reset, writable=layout.cr_writable, read=read, write=write)
         self.add(CFGR, "CFGR", read=self._read_cfgr, write=self._write_cfgr)

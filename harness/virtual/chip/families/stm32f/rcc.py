@@ -51,6 +51,7 @@ class RccF(ClockController):
         )
         super().__init__(to, flash, layout)
         self._pwr = pwr
+        pwr.works = lambda: self.overdrive_works
         self._without_overdrive_hz = _WITHOUT_OVERDRIVE_HZ[family]
         self.add(0x0C, "CIR", writable=0, refuse=(0x7F00, "enabling of interrupts"))
         self.add(AHB1ENR, "AHB1ENR", 0x0010_0000 if f7 else 0)

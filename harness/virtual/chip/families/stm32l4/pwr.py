@@ -5,7 +5,7 @@ RM0432, chapter PWR.
 
 from __future__ import annotations
 
-from harness.virtual.chip.bus import Peripheral
+from harness.virtual.chip.bus import Master, Peripheral
 from harness.virtual.chip.peripherals.clocks import ClockController
 
 _BASE = 0x4000_7000
@@ -22,7 +22,10 @@ class PwrL4(Peripheral):
         super().__init__("PWR", _BASE, "RM0432, PWR registers")
         self.gate = rcc, _APB1ENR1, _PWREN
         self.before_write = rcc.recheck_console  # the supply of the console's pins may change
-        self.add(_CR1, "CR1", 0x0200, writable=0x471F)
+        #: How often CR1 is read before DBP is in force; software has to wait for it (RM0432).
+        self.slow_reads = 0
+        self._left = 0
+        self.add(_CR1, "CR1", 0x0200, writable=0x471F, read=self._read_cr1, changed=self._changed)
         self.add(_CR2, "CR2", writable=0x06FF)
         self.add(0x08, "CR3", 0x8000)
         self.add(0x0C, "CR4")
@@ -45,7 +48,17 @@ class PwrL4(Peripheral):
     @property
     def backup_writable(self) -> bool:
         """Whether the backup domain takes writes."""
-        return bool(self.values[_CR1] & _DBP)
+        return bool(self.values[_CR1] & _DBP) and not self._left
+
+    def _changed(self) -> None:
+        self._left = self.slow_reads
+
+    def _read_cr1(self, _master: Master) -> int:
+        value = self.values[_CR1]
+        if not self._left:
+            return value
+        self._left -= 1
+        return value & ~_DBP
 
     @property
     def io2_valid(self) -> bool:
