@@ -87,7 +87,7 @@ class BoardSession:
             port = open_port(station.serial, board.facts.console.baud)
             stack.callback(port.close)
             target = stack.enter_context(open_target(station, board))
-            stopwatch = _stopwatch(station)
+            stopwatch = stopwatch_of(station)
             return cls(station, board, port, target, stack.pop_all(), stopwatch)
 
     @property
@@ -281,7 +281,8 @@ class BoardSession:
         return margin + seconds * factor
 
 
-def _stopwatch(station: Station) -> Stopwatch:
+def stopwatch_of(station: Station) -> Stopwatch:
+    """Return the time that a station's clock is compared with: the host's, or virtual time."""
     if station.source != "emulated":
         return HOST
     from harness.virtual.registry import get_machine

@@ -1,7 +1,8 @@
-"""`harness bench`: what is plugged in, and whether it is ready."""
+"""`harness bench`: what is plugged in, whether it is ready, and what it is worth."""
 
 from __future__ import annotations
 
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from harness.cli.output import note, print_json, print_rows, print_table
 from harness.errors import EXIT_BENCH
 
 _FILE = Path("bench.toml")
-commands = typer.Typer(help="Stations: list, discover, check.", no_args_is_help=True)
+commands = typer.Typer(help="Stations: list, discover, check, prove.", no_args_is_help=True)
 
 
 @commands.command("list")
@@ -95,3 +96,52 @@ def check(
     print_rows("Bench", ("station", "level", "what", "to do"), rows, json=json)
     if any(level == "error" for _, level, _, _ in rows):
         raise typer.Exit(EXIT_BENCH)
+
+
+@commands.command()
+def prove(
+    station: Annotated[str, typer.Argument(help="Station; a virtual one is a rehearsal.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Report to write (default: prove-BOARD.json)."),
+    ] = None,
+    bench: BenchFile = None,
+    json: Json = False,
+) -> None:
+    """Prove a station in its first hour, and write a report to pass on; exit 3 if a step fails.
+
+    Probe, chip, flash, resets, console by rate, clock, counter, boundaries of memories, guard of
+    the stack, networks bit-exact, caches, supply, and cycles against the virtual board by layer.
+    The report holds no user, host, path, station or serial number.
+    """
+    from harness.bench import load_bench
+    from harness.cli.progress import spinner
+    from harness.files import draft_of
+    from harness.prove import prove as run
+
+    chosen = load_bench(bench).station(station)
+    report = run(chosen, spinner)
+    content = report.to_json()
+    path = out or Path(f"prove-{report.board}.json")
+    with draft_of(path) as draft:
+        draft.write_text(dumps(content, indent=2) + "\n", encoding="utf-8")
+    if json:
+        print_json(content)
+    else:
+        print_table(
+            f"{chosen.name}: {report.board}, {report.source}",
+            ("step", "result", "seconds", "what", "to do"),
+            [(s.name, s.status, f"{s.seconds:.1f}", s.what, s.fix or "") for s in report.steps],
+        )
+        compared = next((s for s in report.steps if s.facts.get("virtual_cycles")), None)
+        if compared is not None:
+            columns = ("layer", "operator", "macs", "cycles", "virtual_cycles", "ratio")
+            print_table(
+                f"Cycles of {compared.facts['network']} against the virtual board",
+                columns,
+                [[layer[name] for name in columns] for layer in compared.facts["layers"]],
+            )
+    if report.failed:
+        note(f"failed: {', '.join(step.name for step in report.failed)}; {path} has the details")
+        raise typer.Exit(EXIT_BENCH)
+    note(f"all steps passed or were skipped; {path} is the report to pass on")

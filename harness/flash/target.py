@@ -148,6 +148,21 @@ class Target:
         with self._guard("halting", connect=True):
             self._session.target.halt()
 
+    def read_word(self, address: int) -> int:
+        """Return a word; the core keeps running.
+
+        Raises:
+            BenchError: The chip does not answer.
+            ProbeNotFound: The probe was disconnected.
+        """
+        with self._guard(f"reading 0x{address:08X}", connect=True):
+            return int(self._session.target.read32(address))
+
+    def write_word(self, address: int, value: int) -> None:
+        """Write a word; raises as `read_word`."""
+        with self._guard(f"writing 0x{address:08X}", connect=True):
+            self._session.target.write32(address, value)
+
     def in_boot_loader(self) -> bool:
         """Halt the core and return whether it runs the boot loader in the chip's ROM.
 
