@@ -117,7 +117,7 @@ CASES = (
         "the supply does not get ready for full speed",
         "overdrive:off",
         "src=hsi",
-        "degraded", ("clock-fallback", "clock-differs"),
+        "degraded", ("clock-fallback", "clock-differs", "caches-differ"),
     ),
     Case("the caches stay off", "caches:off", "icache=0", "degraded", ("caches-differ",)),
     Case(
