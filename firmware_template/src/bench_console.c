@@ -72,7 +72,7 @@ static const char *decimal(uint64_t value, char *end) {
     return end;
 }
 
-void console_unsigned(uint32_t value) {
+void console_unsigned(uint64_t value) {
     char buffer[21];
     console_text(decimal(value, buffer + 20));
 }

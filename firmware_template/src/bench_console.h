@@ -24,7 +24,7 @@ void console_rate(uint32_t baud);
 
 /* Plain text as it is, for MLPerf Tiny's lines. */
 void console_text(const char *text);
-void console_unsigned(uint32_t value);
+void console_unsigned(uint64_t value);
 void console_line_end(void);
 
 /* One m-hil- line: begin, fields, end. A value loses spaces and what is not printable. */

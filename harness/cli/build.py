@@ -20,6 +20,12 @@ def build(
     all_types: bool = typer.Option(
         False, "--all-types", help="tflm: kernels for every data type, not for int8 alone."
     ),
+    benchmark: str | None = typer.Option(
+        None,
+        help="MLPerf Tiny benchmark whose runner the image answers: kws01, vww01, ic01, ad01 or "
+        "none (default: by the shapes of input and output).",
+    ),
+    baud: int | None = typer.Option(None, help="Rate of the console (default: the board's)."),
     out: Path | None = typer.Option(None, "--out", "-o", help="Copy the ELF here."),
     json: Json = False,
 ) -> None:
@@ -31,21 +37,25 @@ def build(
     from harness.firmware import build as build_firmware
     from harness.firmware.linkmap import read_shares
     from harness.models import read_model, require_int8
+    from harness.models.mlperf import benchmark_for
     from harness.runtimes import get_runtime
 
     target = load_board(board)
     network = read_model(model)
     require_int8(network)
+    answers = benchmark_for(network, benchmark)
+    chosen = BuildOptions(firmware.optimization, baud=baud or target.facts.console.baud)
     options = replace(next(firmware.sweep().options()), all_types=all_types)
     sources = get_runtime(options.runtime).generate(network, options, target)
     with spinner(f"building for {target.name}"):
-        image = build_firmware(target, network, sources, BuildOptions(firmware.optimization))
+        image = build_firmware(target, network, sources, chosen, benchmark=benchmark)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(image.elf, out)
     facts: list[tuple[str, object]] = [
         ("ELF", str(out or image.elf)),
         ("build id", image.build_id),
+        ("MLPerf Tiny benchmark", answers.name if answers else None),
         ("toolchain", image.toolchain),
         ("flash", image.sizes.total),
         *((f"  {part}", getattr(image.sizes, part)) for part in FLASH_PARTS),

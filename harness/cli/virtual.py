@@ -13,6 +13,7 @@ import typer
 
 from harness.cli.options import Json
 from harness.cli.output import note, print_json, print_rows
+from harness.virtual.time import Timing
 
 commands = typer.Typer(help="Virtual boards: list them, serve one.", no_args_is_help=True)
 
@@ -35,7 +36,12 @@ def serve(
     flash: Path | None = typer.Option(
         None, help="File that keeps the flash (default: in the cache)."
     ),
-    baud: int | None = typer.Option(None, min=1200, help="Console speed (default: the board's)."),
+    baud: int | None = typer.Option(
+        None, min=1200, help="Rate that the console is set to (default: the board's)."
+    ),
+    timing: Timing | None = typer.Option(
+        None, help="Timing model: `issue` runs faster, `pipeline` also counts caches (default)."
+    ),
     json: Json = False,
 ) -> None:
     """Serve a virtual board: a pty for its console, pyOCD's remote probe server for its debug port.
@@ -52,9 +58,9 @@ def serve(
             sys.stdout.flush()
             return
         for line in (
-            f"virtual {served.board}, flash in {served.flash_file}",
-            f"  console:  {served.console}  (any terminal, such as `pyserial-miniterm "
-            f"{served.console}`)",
+            f"virtual {served.board}, {served.timing}, flash in {served.flash_file}",
+            f"  console:  {served.console}  (any terminal at the firmware's rate, such as "
+            f"`pyserial-miniterm {served.console} {served.baud}`)",
             f"  probe:    pyocd flash -u {served.probe} -t {served.target} firmware.elf",
             "Ctrl-C ends it",
         ):
@@ -65,5 +71,27 @@ def serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     serve_board(
-        load_board(board), flash_file=flash, tcp_port=port, baud=baud, on_ready=ready, stop=stop
+        load_board(board),
+        flash_file=flash,
+        tcp_port=port,
+        baud=baud,
+        timing=timing,
+        on_ready=ready,
+        on_note=note,
+        stop=stop,
     )
+
+
+@commands.command(context_settings={"allow_interspersed_args": False})
+def attach(
+    console: Annotated[str, typer.Argument(help="Console that `serve` shows.")],
+    script: Annotated[str, typer.Argument(help="Python script to run.")],
+    arguments: Annotated[list[str] | None, typer.Argument(help="Its arguments.")] = None,
+) -> None:
+    """Run a program that looks for boards on USB, such as MLPerf Tiny's runner, on a served board.
+
+    The program finds one serial port: the console, as the ST-LINK of a Nucleo board.
+    """
+    from harness.virtual.ports.attach import run_attached
+
+    run_attached(console, script, arguments or [])

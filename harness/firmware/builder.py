@@ -50,6 +50,7 @@ def build(
     sources: GeneratedSources,
     options: BuildOptions = _DEFAULTS,
     *,
+    benchmark: str | None = None,
     slot: int = 0,
     jobs: int | None = None,
     cache_dir: Path | None = None,
@@ -60,12 +61,15 @@ def build(
     Args:
         model: The network, whose hash identifies the image; None for a runtime that takes any.
         sources: What the runtime generated for it.
+        benchmark: MLPerf Tiny's that the image is for, or ``none``; by default what the shapes of
+            input and output say.
         slot: Preferred project folder; a busy one is passed over for the next.
         jobs: Compiler processes at a time; by default as many as there are cores, four at most.
         cache_dir: Where projects and images live instead of `harness.paths.cache_dir`.
         on_log: Called with every line that PlatformIO prints.
 
     Raises:
+        ConfigError: There is no such benchmark, or the model is not for it.
         ToolchainMissing: No cross compiler, or PlatformIO cannot be run.
         ImageTooLarge: Flash or RAM overflows; says which, by how much and what is biggest.
         BuildError: The compiler or linker refused the sources; names the log.
@@ -74,7 +78,7 @@ def build(
     root = cache_dir or paths.cache_dir()
     cache.hold(root)
     toolchain = ensure_toolchain(cache_dir)
-    project = plan_project(board, model, sources, options, toolchain.name)
+    project = plan_project(board, model, sources, options, toolchain.name, benchmark)
     if stored := _load(root, project, start):
         return stored
     core = prepare_core(cache_dir)

@@ -18,7 +18,7 @@ from harness.boards import Board
 from harness.errors import BuildError
 from harness.firmware.boardconfig import board_config, linker_script
 from harness.firmware.image import BuildOptions
-from harness.models.graph import printable
+from harness.models.mlperf import Benchmark, InputFormat, benchmark_for, runner_name
 from harness.paths import data_dir
 from harness.runtimes.library import HEADER_SUFFIXES
 
@@ -32,14 +32,6 @@ _TEMPLATE_FOLDERS = {"src": "src", "port": "port", "platform": _PLATFORM}
 _LIBRARY_FILE = "library/tree.json"
 _TEMPLATE_FILES = frozenset({".c", ".h", ".S", ".cpp", ".py", ".json"})
 _STAGING_ALIGNMENT = 16
-
-# What MLPerf Tiny's runner calls its reference models (its internally_implemented.h).
-_MLPERF_NAMES = {
-    "kws_ref_model": "kws01",
-    "vww_96_int8": "vww01",
-    "pretrainedResnet_quant": "ic01",
-    "ad01_int8": "ad01",
-}
 
 Files = Mapping[str, bytes]
 
@@ -74,10 +66,14 @@ def plan_project(
     sources: GeneratedSources,
     options: BuildOptions,
     toolchain: str,
+    benchmark: str | None = None,
 ) -> Project:
     """Lay out the project of one image; without a model, of one that takes any.
 
+    `benchmark` is MLPerf Tiny's, or ``none``; by default what the model's shapes say.
+
     Raises:
+        ConfigError: There is no such benchmark, or the model is not for it.
         BuildError: Two kernel sources have one name, or a generated name leaves the project.
         BoardError: The board's facts cannot be turned into code.
     """
@@ -105,16 +101,19 @@ def plan_project(
         if path.is_absolute() or ".." in path.parts:
             raise BuildError(f"generated file {name!r} lies outside the project")
         generated[f"src/{path}"] = content.encode() if isinstance(content, str) else content
-    subject = f"{model.sha256}\n{model.name}" if model is not None else "any model"
+    target = None if model is None else benchmark_for(model, benchmark)
+    subject = "any model" if model is None else f"{model.sha256}\n{model.name}\n{target}"
     facts = f"{toolchain}\n{subject}\n"
     key = digest({**configuration, **generated, "facts": facts.encode()})
     if sources.library is not None:
         configuration[_LIBRARY_FILE] = _library_tree(sources.library, placed=True)
-    generated["src/build_info.c"] = _build_info(key[:16], model, sources).encode()
+    generated["src/build_info.c"] = _build_info(key[:16], model, sources, target).encode()
     return Project(configuration, generated, key)
 
 
-def _build_info(build_id: str, model: TFLiteModel | None, sources: GeneratedSources) -> str:
+def _build_info(
+    build_id: str, model: TFLiteModel | None, sources: GeneratedSources, target: Benchmark | None
+) -> str:
     """Return ``build_info.c``: identity, tensor sizes and the inputs' staging memory."""
     if model is None:  # the tensors are the runtime's to know, and staging has a fixed size
         return f"""/* Generated. */
@@ -125,22 +124,29 @@ const char build_id[] = "{build_id}";
 uint8_t build_staging[{sources.staging_bytes}]
     __attribute__((aligned({_STAGING_ALIGNMENT})));
 """
+    form = target.format if target else InputFormat.INT8
+
+    def tensor(size: int, at: int, index: int) -> str:
+        found = model.graph.tensors[index]
+        scale = found.scales[0] if found.scales else 1.0
+        zero = found.zero_points[0] if found.zero_points else 0
+        return f"{{{size}u, {at}u, {float(scale).hex()}f, {zero}}}"
+
     inputs, offset = [], 0
-    for size in sources.input_bytes:
-        inputs.append(f"{{{size}u, {offset}u, 0.0f, 0}}")
+    for size, index in zip(sources.input_bytes, model.graph.inputs, strict=True):
+        inputs.append(tensor(size, offset, index))
         offset += -(-size // _STAGING_ALIGNMENT) * _STAGING_ALIGNMENT
-    outputs = []
-    for size, index in zip(sources.output_bytes, model.graph.outputs, strict=True):
-        tensor = model.graph.tensors[index]
-        scale = tensor.scales[0] if tensor.scales else 1.0
-        zero = tensor.zero_points[0] if tensor.zero_points else 0
-        outputs.append(f"{{{size}u, 0u, {float(scale).hex()}f, {zero}}}")
+    sizes = zip(sources.output_bytes, model.graph.outputs, strict=True)
+    outputs = [tensor(size, 0, index) for size, index in sizes]
+    if target is not None and form is InputFormat.FP32:
+        offset += target.file_bytes
     return f"""/* Generated. */
 #include "build_info.h"
 
 const char build_id[] = "{build_id}";
 const char build_model_id[] = "{model.sha256[:16]}";
-const char build_model_name[] = "{printable(_MLPERF_NAMES.get(model.name, model.name))}";
+const char build_model_name[] = "{runner_name(model, target)}";
+const uint32_t build_input_format = {int(form)}u; /* {form.name} */
 
 const uint32_t build_input_count = {len(inputs)}u;
 const build_tensor_t build_inputs[] = {{{", ".join(inputs)}}};

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from harness.boards import Board
 from harness.boards.model import ModelRegion
 from harness.errors import BoardError, RuntimeUnsupported
-from harness.models.graph import Tensor, TFLiteModel, printable
+from harness.models.graph import Tensor, TFLiteModel
+from harness.models.mlperf import InputFormat, benchmark_for, runner_name
 from harness.paths import data_dir
 
 MAGIC = 0x314D4854  # "THM1"
@@ -69,7 +70,9 @@ def region_files() -> dict[str, str]:
 
 def staging_bytes(model: TFLiteModel) -> int:
     """Return the memory that copies of a model's inputs take."""
-    return sum(_aligned(tensor.bytes) for tensor in model.graph.input_tensors())
+    benchmark = benchmark_for(model)
+    window = benchmark.file_bytes if benchmark and benchmark.format is InputFormat.FP32 else 0
+    return window + sum(_aligned(tensor.bytes) for tensor in model.graph.input_tensors())
 
 
 def region_segment(model: TFLiteModel, board: Board, content: bytes) -> tuple[int, bytes]:
@@ -79,7 +82,7 @@ def region_segment(model: TFLiteModel, board: Board, content: bytes) -> tuple[in
         BoardError: The board declares no model region.
         RuntimeUnsupported: It does not fit the region, or its inputs do not fit the staging memory.
     """
-    graph, region = model.graph, model_region(board)
+    graph, region, benchmark = model.graph, model_region(board), benchmark_for(model)
     inputs, outputs = graph.input_tensors(), graph.output_tensors()
     staging = staging_bytes(model)
     if CONTENT_OFFSET + len(content) > region.bytes:
@@ -95,9 +98,10 @@ def region_segment(model: TFLiteModel, board: Board, content: bytes) -> tuple[in
         len(inputs),
         len(outputs),
         model.model_id.encode(),
-        printable(model.name, 39).encode(),
+        runner_name(model, benchmark, 39).encode(),
     )
     header += _tensors(inputs, staged=True) + _tensors(outputs, staged=False)
+    header += (benchmark.format if benchmark else InputFormat.INT8).to_bytes(4, "little")
     header += bytes(_CRC_AT - len(header))
     return region.origin, header + zlib.crc32(header).to_bytes(4, "little") + content
 

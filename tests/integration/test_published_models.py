@@ -95,6 +95,45 @@ def test_exact_and_within_ten_percent_of_tflm(
     assert ratio <= 1.10
 
 
+@pytest.mark.parametrize("name", [name for name in TFLM_INSTRUCTIONS if "mlperf_tiny" in name])
+def test_mlperf_tiny_s_files_give_the_results_of_its_reference(
+    name: str, counting_board: Board
+) -> None:
+    """Accuracy mode (each file once) and performance mode (one file, several times)."""
+    from harness import protocol as wire
+    from harness.firmware import build
+    from harness.models.mlperf import benchmark_for
+    from harness.runtimes import get_runtime
+    from harness.virtual.ports.serialurl.protocol_virtual import Serial
+    from harness.virtual.registry import get_machine
+    from support import mlperf
+    from support.board import start
+    from support.published import read_published
+
+    model = read_published(name)
+    benchmark = benchmark_for(model)
+    assert benchmark is not None
+    sources = get_runtime("aot").generate(model, RuntimeOptions(), counting_board)
+    image = build(counting_board, model, sources)
+    with Serial(f"virtual://{counting_board.id}", 115200) as port:
+        monitor = mlperf.Monitor(port)
+        start(get_machine(counting_board.id), image.elf)
+        monitor.lines()
+        assert f"m-model-[{benchmark.name}]" in monitor.ask("profile")
+        for file in mlperf.input_files(benchmark, 3):
+            monitor.load(file)
+            once = monitor.infer()
+            assert once.results == mlperf.expected(model, benchmark, file)
+        several = monitor.infer(3, 1)
+        assert several.results == once.results
+        monitor.ask("hil-run 0 1")  # the harness's own way to time the same inference
+        port.write(wire.CYCLES)
+        (cycle, _) = monitor.lines()
+        cycles = int(cycle.split("cycles=")[1].split()[0])
+        mhz = counting_board.facts.clock.sysclk_hz / 1e6
+        assert several.elapsed_us / 3 == pytest.approx(cycles / mhz, rel=0.01)
+
+
 @pytest.mark.parametrize("name", [*TFLM_INSTRUCTIONS, *OTHERS])
 def test_portable_kernels_are_exact(name: str, counting_board: Board) -> None:
     row = measured(published(name), counting_board, "portable")

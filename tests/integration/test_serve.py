@@ -14,6 +14,19 @@ from typing import Any
 
 import pytest
 
+FINDS_A_BOARD = """
+import sys
+import serial
+from serial.tools import list_ports
+from ids import LINKS
+
+(port,) = [port for port in list_ports.comports(True) if (port.vid, port.pid) in LINKS]
+with serial.Serial(port.device, 115200, timeout=10) as wire:
+    wire.write(b"%")  # ends what was sent at the wrong rate
+    wire.read_until(b"m-ready\\r\\n")
+    wire.write(b"name%")
+    print(sys.argv[1:], LINKS[port.vid, port.pid], wire.readline().decode().strip())
+"""
 Harness = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("virtual_board")
 
@@ -23,7 +36,8 @@ def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """Serve a board in a process of its own."""
     command = [sys.executable, "-m", "harness", "virtual", "serve", "--port", "0", "--json"]
     command += ["--flash", str(tmp_path / "flash.bin")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    notes = (tmp_path / "notes").open("w")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=notes, text=True)
     assert process.stdout is not None
     text = ""
     for line in process.stdout:
@@ -34,6 +48,7 @@ def served(tmp_path: Path) -> Iterator[dict[str, Any]]:
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     process.stdout.close()
+    notes.close()
 
 
 def test_stock_pyocd_programs_it_and_a_terminal_talks_to_it(
@@ -43,7 +58,7 @@ def test_stock_pyocd_programs_it_and_a_terminal_talks_to_it(
 
     elf = tmp_path / "firmware.elf"
     assert harness("build", tiny, "-o", elf).code == 0
-    with serial.Serial(served["console"], timeout=0.2) as terminal:
+    with serial.Serial(served["console"], served["baud"], timeout=0.2) as terminal:
         probe = ("-u", served["probe"], "-t", served["target"])
         flashed = subprocess.run(
             [sys.executable, "-m", "pyocd", "flash", *probe, str(elf)],
@@ -55,6 +70,24 @@ def test_stock_pyocd_programs_it_and_a_terminal_talks_to_it(
         _read_until(terminal, b"m-ready")
         terminal.write(b"name%")
         assert b"m-name-dut-[" in _read_until(terminal, b"m-ready")
+    with serial.Serial(served["console"], 9600, timeout=0.2) as terminal:
+        terminal.write(b"name%name%")
+        assert b"m-" not in terminal.read(64)
+    deadline = time.monotonic() + 20
+    while "9600 baud, the firmware talks at 115" not in (tmp_path / "notes").read_text():
+        assert time.monotonic() < deadline, (tmp_path / "notes").read_text()
+        time.sleep(0.05)
+    # A program that knows boards by their USB ids, as MLPerf Tiny's runner does.
+    (tmp_path / "ids.py").write_text("LINKS = {(0x0483, 0x374B): 'ST-LINK'}\n")
+    script = tmp_path / "finds.py"
+    script.write_text(FINDS_A_BOARD)
+    found = subprocess.run(
+        [sys.executable, "-m", "harness", "virtual", "attach", served["console"], script, "--all"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == "['--all'] ST-LINK m-name-dut-[tinyml-harness]\n", found.stderr
     flash = Path(served["flash_file"]).read_bytes()
     assert len(flash) == 1 << 20 and flash[:4] != b"\xff" * 4
 

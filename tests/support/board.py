@@ -52,6 +52,20 @@ def segments(elf: Path) -> list[tuple[int, bytes]]:
         ]
 
 
+def start(machine: VirtualMachine, elf: Path) -> None:
+    """Put an image into flash without the debug port and start it."""
+    machine.core.halt()
+    for address, content in segments(elf):
+        found = machine.memory.find(address)
+        assert found is not None
+        memory, offset = found
+        for origin in memory.origins:
+            machine.cpu.invalidate(origin + offset, origin + offset + len(content))
+        memory.data[offset : offset + len(content)] = content
+    # The L4+ looks for a program when it is powered on.
+    machine.core.reset(ResetCause.POWER_ON)
+
+
 class Bench:
     """A machine with its console open."""
 
@@ -61,17 +75,8 @@ class Bench:
         assert self.console.open("test", 115200)
 
     def load(self, elf: Path) -> None:
-        """Put an image into flash without the debug port and start it."""
-        self.machine.core.halt()
-        for address, content in segments(elf):
-            found = self.machine.memory.find(address)
-            assert found is not None
-            memory, offset = found
-            for origin in memory.origins:
-                self.machine.cpu.invalidate(origin + offset, origin + offset + len(content))
-            memory.data[offset : offset + len(content)] = content
-        # The L4+ looks for a program when it is powered on.
-        self.machine.core.reset(ResetCause.POWER_ON)
+        """Start an image and wait for its greeting."""
+        start(self.machine, elf)
         assert self.line() == "ready"
 
     def line(self, timeout: float = 20) -> str:

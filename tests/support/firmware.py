@@ -80,12 +80,21 @@ void kernel_flip(uint8_t *to, const uint8_t *from, uint32_t n, uint8_t with) {
 """
 
 
-def fake_model(name: str = "flip", content: bytes = b"flip") -> Any:
-    """Return what `build` reads of a TFLiteModel."""
+def fake_model(
+    name: str = "flip",
+    content: bytes = b"flip",
+    shape: tuple[int, ...] = (INPUT_BYTES,),
+    outputs: int = 0,
+    scale: float = 0.5,
+) -> Any:
+    """Return what `build` reads of a TFLiteModel; by default one tensor is input and output."""
     import hashlib
 
-    tensor = SimpleNamespace(scales=(0.5,), zero_points=(-128,))
-    graph = SimpleNamespace(inputs=(0,), outputs=(0,), tensors=(tensor,))
+    def tensor(*shape: int) -> Any:
+        return SimpleNamespace(scales=(scale,), zero_points=(-128,), shape=shape, dtype="int8")
+
+    tensors = (tensor(1, *shape), tensor(1, outputs))
+    graph = SimpleNamespace(inputs=(0,), outputs=(1 if outputs else 0,), tensors=tensors)
     digest = hashlib.sha256(content).hexdigest()
     return SimpleNamespace(name=name, content=content, sha256=digest, graph=graph)
 

@@ -31,7 +31,8 @@ typedef struct {
     char name[40];
     tensor_t inputs[MAX_TENSORS];
     tensor_t outputs[MAX_TENSORS];
-    uint8_t unused[508 - 80 - 2 * MAX_TENSORS * sizeof(tensor_t)];
+    uint32_t input_format;
+    uint8_t unused[508 - 84 - 2 * MAX_TENSORS * sizeof(tensor_t)];
     uint32_t header_crc;
 } header_t;
 _Static_assert(sizeof(header_t) == 512, "the host writes the content behind 512 bytes");
@@ -40,6 +41,7 @@ extern const header_t model_region;
 
 char build_model_id[20];
 char build_model_name[40];
+uint32_t build_input_format;
 uint32_t build_input_count;
 uint32_t build_output_count;
 tensor_t build_inputs[MAX_TENSORS];
@@ -59,6 +61,7 @@ __attribute__((constructor)) static void read_header(void) {
     memcpy(build_model_name, header->name, sizeof build_model_name);
     memcpy(build_inputs, header->inputs, sizeof build_inputs);
     memcpy(build_outputs, header->outputs, sizeof build_outputs);
+    build_input_format = header->input_format;
     build_input_count = header->input_count;
     build_output_count = header->output_count;
 }

@@ -53,6 +53,8 @@ class Console:
         self._error: HarnessError | None = None
         self._powered = True
         self._baud: int | None = None
+        #: Whether bytes at another rate arrive as noise, as on a wire, instead of stopping the run.
+        self.noisy = False
 
     # The core's side.
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
+import struct
+import termios
 import threading
 import tty
 from collections.abc import Callable
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 5555  # pyOCD's own, so that `-u remote:localhost` finds it
 _CHUNK = 4096  # bytes at once from a terminal
 _SLICE_S = 0.2
+_TOLERANCE = 0.03  # of a rate, as the USART has it
+# Linux' struct termios2, which has the rates as numbers: flags, discipline, characters, in, out.
+_TCGETS2, _TCSETS2 = 0x802C542A, 0x402C542B
+_TERMIOS2 = struct.Struct("4IB19s2I")
+_BOTHER = 0o010000
 
 
 def flash_path(board: Board) -> Path:
@@ -39,6 +47,8 @@ class Served:
     target: str  # pyOCD target to name with it
     tcp_port: int  # on the loopback interface
     flash_file: str
+    baud: int  # that the pseudo-terminal is set to until a program sets another
+    timing: str  # timing model and its version
 
 
 def serve(
@@ -47,7 +57,9 @@ def serve(
     flash_file: Path | None = None,
     tcp_port: int = DEFAULT_PORT,
     baud: int | None = None,
+    timing: str | None = None,
     on_ready: Callable[[Served], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
     stop: threading.Event | None = None,
 ) -> None:
     """Serve `board` until `stop` is set or the program is interrupted.
@@ -56,9 +68,11 @@ def serve(
         board: What to emulate.
         flash_file: Keeps the flash; default `flash_path(board)`.
         tcp_port: Port for pyOCD on the loopback interface; 0 takes a free one.
-        baud: Rate of the pseudo-terminal's side; default the board's. A terminal's own setting
-            does not reach the board.
+        baud: Rate that the pseudo-terminal is set to; default the board's. As on a real port, a
+            program that sets a rate other than the firmware's reads and sends noise.
+        timing: ``issue`` or ``pipeline``; default as `timing_model`.
         on_ready: Called once both doors are open.
+        on_note: Called with what a user should know, such as rates that differ.
         stop: Ends serving when set.
 
     Raises:
@@ -66,17 +80,19 @@ def serve(
     """
     from harness.virtual.machine import VirtualMachine
     from harness.virtual.registry import adopt_machine, discard_machine
+    from harness.virtual.time import timing_model
 
     stop = threading.Event() if stop is None else stop
     file = flash_path(board) if flash_file is None else flash_file
-    machine = VirtualMachine(board, flash_file=file)
+    machine = VirtualMachine(board, flash_file=file, model=timing_model(board, timing))
     try:
         adopt_machine(machine)
     except VirtualError:
         machine.close()
         raise
     try:
-        with _probe_server(board, tcp_port) as port, _Terminal(machine, baud) as console:
+        terminal = _Terminal(machine, baud or board.facts.console.baud, on_note)
+        with _probe_server(board, tcp_port) as port, terminal as console:
             served = Served(
                 board=board.id,
                 console=console,
@@ -84,6 +100,8 @@ def serve(
                 target=board.facts.pyocd_target,
                 tcp_port=port,
                 flash_file=str(file),
+                baud=terminal.baud,
+                timing=machine.model.identity,
             )
             if on_ready is not None:
                 on_ready(served)
@@ -123,9 +141,14 @@ def _probe_server(board: Board, tcp_port: int) -> Any:
 class _Terminal:
     """A pseudo-terminal tied to the console; its other end may be opened and closed at will."""
 
-    def __init__(self, machine: VirtualMachine, baud: int | None) -> None:
+    def __init__(
+        self, machine: VirtualMachine, baud: int, on_note: Callable[[str], None] | None
+    ) -> None:
+        self._machine = machine
         self._console = machine.console
-        self._baud = baud or machine.board.facts.console.baud
+        self.baud = baud
+        self._on_note = on_note
+        self._noted: tuple[int, int] | None = None
         self._end = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -133,9 +156,11 @@ class _Terminal:
         self._master, self._slave = os.openpty()
         # Raw, so that the line discipline neither echoes nor translates.
         tty.setraw(self._slave)
+        set_rate(self._slave, self.baud)
         os.set_blocking(self._master, False)
         name = os.ttyname(self._slave)
-        if not self._console.open(name, self._baud):
+        self._console.noisy = True
+        if not self._console.open(name, self.baud):
             os.close(self._master)
             os.close(self._slave)
             raise VirtualError("the console of the virtual board is already open")
@@ -159,11 +184,27 @@ class _Terminal:
         poll = select.poll()
         poll.register(self._master, select.POLLIN)
         while not self._end.is_set():
-            if not poll.poll(1000 * _SLICE_S):
+            ready = poll.poll(1000 * _SLICE_S)
+            self._follow_rate(used=bool(ready))
+            if not ready:
                 continue
             data = os.read(self._master, _CHUNK)
             with contextlib.suppress(VirtualError):  # shown by the other direction
                 self._console.write(data)
+
+    def _follow_rate(self, *, used: bool) -> None:
+        """Give the console the rate that a program has set the terminal to."""
+        rate = get_rate(self._slave)
+        if rate != self._console.baud:
+            self._console.baud = rate
+        own = self._machine.chip.usart.baud
+        if not used or own is None or abs(own - rate) <= _TOLERANCE * rate:
+            return
+        if self._on_note is not None and self._noted != (rate, own):
+            self._noted = rate, own
+            self._on_note(
+                f"the terminal is set to {rate} baud, the firmware talks at {own}: both read noise"
+            )
 
     def _from_board(self) -> None:
         shown: VirtualError | None = None
@@ -185,3 +226,18 @@ class _Terminal:
         with contextlib.suppress(BlockingIOError):
             while data:
                 data = data[os.write(self._master, data) :]
+
+
+def get_rate(terminal: int) -> int:
+    """Return the rate that a terminal is set to, in baud; one without a constant as well."""
+    settings = fcntl.ioctl(terminal, _TCGETS2, bytes(_TERMIOS2.size))
+    return int(_TERMIOS2.unpack(settings)[-1])
+
+
+def set_rate(terminal: int, baud: int) -> None:
+    """Set a terminal's rate in both directions."""
+    settings = fcntl.ioctl(terminal, _TCGETS2, bytes(_TERMIOS2.size))
+    fields = list(_TERMIOS2.unpack(settings))
+    fields[2] = fields[2] & ~termios.CBAUD & 0xFFFF_FFFF | _BOTHER
+    fields[-2:] = baud, baud
+    fcntl.ioctl(terminal, _TCSETS2, _TERMIOS2.pack(*fields))

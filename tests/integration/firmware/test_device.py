@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -41,12 +42,11 @@ class Device:
 
 
 def _boot(
-    library: Path, cache: Path, board_id: str, **chip: Any
+    library: Path, cache: Path, board_id: str, model: Any = None, size: int = 100, **chip: Any
 ) -> tuple[Device, list[wire.Parsed]]:
     board = load_board(board_id)
-    image = build(
-        board, fakes.fake_model(), fakes.fake_sources(library), BuildOptions(), cache_dir=cache
-    )
+    model, sources = model or fakes.fake_model(), fakes.fake_sources(library, size=size)
+    image = build(board, model, sources, BuildOptions(), cache_dir=cache)
     device = Device(bare.BareChip(image.elf, family=board.family, cpu=board.facts.core.cpu, **chip))
     return device, device.ask(b"")
 
@@ -220,16 +220,28 @@ def test_a_damaged_input_never_reaches_the_staging_copy(f746: Device, data: st.D
     assert b"".join(part.data for part in parts) == FLIPPED or same_letter
 
 
+def load(device: Device, data: bytes) -> None:
+    """Load an input as the runner does, 31 bytes at a time."""
+    expecting = f"m-[Expecting {len(data)} bytes]"
+    assert device.text(f"db load {len(data)}%".encode()) == [expecting, "m-ready"]
+    for start in range(0, len(data), 31):
+        answer = device.text(b"db " + data[start : start + 31].hex().encode() + b"%")
+    assert answer == ["m-load-done", "m-ready"]
+
+
+def results(device: Device) -> list[str]:
+    *_, line, ready = device.text(b"infer 1 0%")
+    assert ready == "m-ready" and line.startswith("m-results-[") and line.endswith("]")
+    return line[len("m-results-[") : -1].split(",")
+
+
 def test_mlperf_tiny(f746: Device) -> None:
     assert f746.text(b"name%") == ["m-name-dut-[tinyml-harness]", "m-ready"]
     assert f746.text(b"profile%")[1] == "m-model-[flip]"
     assert f746.text(b"timestamp%")[0].startswith("m-lap-us-")
     assert f746.text(b"help%")[-1] == "m-ready"
     assert f746.text(b"foo%")[0] == "e-[Unknown command]"
-    assert f746.text(b"db load 100%") == ["m-[Expecting 100 bytes]", "m-ready"]
-    for start in range(0, 100, 31):
-        answer = f746.text(b"db " + DATA[start : start + 31].hex().encode() + b"%")
-    assert answer == ["m-load-done", "m-ready"]
+    load(f746, DATA)
     assert f746.text(b"db print%")[0] == "m-buffer-00-01-02-03-04-05-06-07"
     lines = f746.text(b"infer 2 1%")
     assert lines[:3] == ["m-warmup-start-1", "m-warmup-done", "m-infer-start-2"]
@@ -250,6 +262,58 @@ def test_mlperf_errors(f746: Device, command: bytes) -> None:
     error, ready = f746.text(command)
     assert error.startswith("e-[")
     assert ready == "m-ready"
+
+
+def test_after_a_refused_load_nothing_runs_until_the_next_one(f746: Device) -> None:
+    load(f746, DATA)
+    before = results(f746)
+    refused = ["e-[An input of flip has 100 bytes]", "m-ready"]
+    assert f746.text(b"db load 101%") == refused
+    nothing = ["e-[No bytes are expected: 'db load' comes first]", "m-ready"]
+    assert f746.text(b"db 00%") == nothing
+    missing = ["e-[The input was not loaded: 0 of its 100 bytes came]", "m-ready"]
+    assert f746.text(b"infer 1 0%") == missing
+    f746.text(b"db load 3%")
+    assert f746.text(b"db 000102ff%") == ["m-load-done", "m-ready"]
+    assert f746.text(b"infer 1 0%")[0] == "e-[The input was not loaded: 3 of its 100 bytes came]"
+    load(f746, DATA)
+    assert f746.text(b"db 00%") == nothing  # more than was announced
+    assert results(f746) == before
+
+
+def test_pixels_are_unsigned(library, cache, compiler) -> None:
+    model = fakes.fake_model("pixels", shape=(32, 32, 3), outputs=10)
+    device, _ = _boot(library, cache, "nucleo_f746zg", model, 3072)
+    assert device.text(b"profile%")[1] == "m-model-[ic01]"
+    pixels = bytes(value & 0xFF for value in range(3072))
+    load(device, pixels)
+    assert device.text(b"db print%")[1] == "m-buffer-08-09-0a-0b-0c-0d-0e-0f"
+    # The fake toggles the lowest bit; its values are (q + 128) / 2.
+    assert [float(value) for value in results(device)] == [(pixel ^ 1) / 2 for pixel in pixels]
+
+
+def test_a_window_is_quantised_and_the_answer_is_its_error(library, cache, compiler) -> None:
+    model = fakes.fake_model("window", shape=(640,), scale=0.25)
+    device, _ = _boot(library, cache, "nucleo_f746zg", model, 640)
+    assert device.text(b"profile%")[1] == "m-model-[ad01]"
+    assert device.text(b"db load 2561%")[0] == "e-[An input of ad01 has 2560 bytes]"
+    rng = np.random.default_rng(2)
+    windows = [rng.uniform(-40, 40, 640), np.full(640, 1e30), np.full(640, 0.125)]
+    for window in (values.astype(np.float32) for values in windows):
+        load(device, window.tobytes())
+        (answer,) = results(device)
+        steps = window.astype(np.float64) / 0.25
+        rounded = np.trunc(steps + np.copysign(0.5, steps))  # halves away from zero
+        inside = np.clip(rounded - 128, -128, 127).astype(np.int8)
+        output = np.float32(0.25) * ((inside ^ 1).astype(np.float32) + 128)
+        total = np.float32(0)
+        with np.errstate(over="ignore"):
+            for difference in output - window:
+                total += difference * difference
+        assert answer == f"{total / np.float32(640):.3f}"
+    device.text(b"db load 2560%")
+    nothing = "e-[No window was loaded that the output could be compared with]"
+    assert device.text(b"results%")[0] == nothing
 
 
 def test_a_fault_is_reported_and_so_is_an_overflowed_stack(library, cache, compiler) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from pathlib import Path
 
 import pytest
 
 from harness.boards import load_board
-from harness.errors import BuildError
+from harness.errors import BuildError, ConfigError
 from harness.firmware import BuildOptions
 from harness.firmware.project import plan_project, write_files
 from support import firmware as fakes
@@ -15,8 +16,8 @@ from support import firmware as fakes
 BOARD = load_board("nucleo_f746zg")
 
 
-def _plan(model, sources, options=None, toolchain="gcc 1"):
-    return plan_project(BOARD, model, sources, options or BuildOptions(), toolchain)
+def _plan(model, sources, options=None, toolchain="gcc 1", benchmark=None):
+    return plan_project(BOARD, model, sources, options or BuildOptions(), toolchain, benchmark)
 
 
 def test_a_model_changes_contents_never_names(tmp_path: Path) -> None:
@@ -75,13 +76,52 @@ def test_two_kernels_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 def test_build_info_names_model_and_tensors(tmp_path: Path) -> None:
-    model, sources = fakes.fake_model("kws_ref_model"), fakes.fake_sources(tmp_path, size=490)
+    model, sources = fakes.fake_model("two inputs"), fakes.fake_sources(tmp_path, size=490)
+    model.graph.inputs = (0, 0)
     sources = dataclasses.replace(sources, input_bytes=(490, 3))
     text = _plan(model, sources).model["src/build_info.c"].decode()
-    assert 'build_model_name[] = "kws01"' in text
-    assert "{490u, 0u" in text
+    assert 'build_model_name[] = "two_inputs"' in text
+    assert "{490u, 0u, 0x1.0000000000000p-1f, -128}" in text
     assert "{3u, 496u" in text
     assert "build_staging[512]" in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "outputs", "name", "form", "staging"),
+    [
+        ((49, 10, 1), 12, "kws01", 0, 496),
+        ((96, 96, 3), 2, "vww01", 1, 27648),
+        ((32, 32, 3), 10, "ic01", 1, 3072),
+        ((640,), 640, "ad01", 2, 640 + 2560),
+        ((32, 32, 3), 11, "mine", 0, 3072),
+    ],
+)
+def test_build_info_knows_mlperf_tiny_s_benchmarks_by_their_shapes(
+    shape: tuple[int, ...], outputs: int, name: str, form: int, staging: int, tmp_path: Path
+) -> None:
+    size = math.prod(shape)
+    model = fakes.fake_model("mine", shape=shape, outputs=outputs)
+    sources = fakes.fake_sources(tmp_path, size=size)
+    text = _plan(model, sources).model["src/build_info.c"].decode()
+    assert f'build_model_name[] = "{name}"' in text
+    assert f"build_input_format = {form}u;" in text
+    assert f"build_staging[{staging}]" in text
+
+
+def test_a_benchmark_can_be_chosen_and_must_fit(tmp_path: Path) -> None:
+    pixels = fakes.fake_model("mine", shape=(3072,), outputs=10)
+    sources = fakes.fake_sources(tmp_path, size=3072)
+    by_shape, chosen = _plan(pixels, sources), _plan(pixels, sources, benchmark="ic01")
+    assert 'build_model_name[] = "mine"' in by_shape.model["src/build_info.c"].decode()
+    assert 'build_model_name[] = "ic01"' in chosen.model["src/build_info.c"].decode()
+    assert by_shape.key != chosen.key
+    with pytest.raises(ConfigError, match="is not for vww01: 3072 input and 10 output values"):
+        _plan(pixels, sources, benchmark="vww01")
+    with pytest.raises(ConfigError, match="no benchmark of MLPerf Tiny is named 'ic1'"):
+        _plan(pixels, sources, benchmark="ic1")
+    window = fakes.fake_model("mine", shape=(640,))
+    text = _plan(window, sources, benchmark="none").model["src/build_info.c"].decode()
+    assert 'build_model_name[] = "mine"' in text and "build_input_format = 0u;" in text
 
 
 def test_a_strange_name_cannot_break_out_of_its_string(tmp_path: Path) -> None:

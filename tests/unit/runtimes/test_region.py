@@ -17,6 +17,7 @@ from harness.runtimes.region import (
     model_region,
     region_place,
     region_segment,
+    staging_bytes,
 )
 from harness.testing import ModelWriter
 
@@ -42,8 +43,21 @@ def test_header_fields_are_where_the_device_looks() -> None:
     assert content[40:80].rstrip(b"\0") == b"a_model_1"
     assert struct.unpack_from("<IIfi", content, 80) == (20, 0, 0.5, 3)
     assert struct.unpack_from("<IIfi", content, 80 + 8 * 16) == (20, 0, 0.25, -7)
+    assert content[336:508] == bytes(172)  # int8 inputs, and nothing more
     assert struct.unpack_from("<I", content, 508)[0] == zlib.crc32(content[:508])
     assert content[CONTENT_OFFSET:] == network.content
+
+
+def test_a_benchmark_of_mlperf_tiny_is_named_and_its_window_has_room() -> None:
+    writer = ModelWriter()
+    source = writer.tensor((1, 640), scale=0.5, zero_point=3)
+    sink = writer.tensor((1, 640), scale=0.25, zero_point=-7)
+    writer.operator("RESHAPE", [source], [sink])
+    network = read_model(writer.finish([source], [sink]), name="mine")
+    _, content = region_segment(network, BOARD, network.content)
+    assert content[40:80].rstrip(b"\0") == b"ad01"
+    assert struct.unpack_from("<I", content, 336) == (2,)
+    assert staging_bytes(network) == 640 + 4 * 640
 
 
 def test_the_image_is_linked_with_the_region_s_addresses() -> None:
