@@ -182,3 +182,12 @@ def test_levels_are_taken_as_people_write_them() -> None:
     assert {Optimization(text) for text in ("2", "O2", "-O2")} == {Optimization.O2}
     with pytest.raises(ValueError, match="9"):
         Optimization("-O9")
+
+
+def test_a_benchmark_or_console_that_is_not_there_is_named(harness: Harness, tiny: Path) -> None:
+    refused = harness("build", tiny, "--benchmark", "ic01")
+    assert refused.code == 2 and "is not for ic01: 128 input and 64 output values" in refused.err
+    absent = harness("virtual", "attach", "/dev/absent", "main.py", "--mode=p")
+    assert absent.code == 2 and "there is no console /dev/absent" in absent.err
+    absent = harness("virtual", "attach", "/dev/null", "absent.py")
+    assert absent.code == 2 and "there is no script absent.py" in absent.err
