@@ -129,7 +129,10 @@ def price(session: nox.Session) -> None:
 
 @nox.session
 def hardware(session: nox.Session) -> None:
-    """Run the tests that need a bench: HARNESS_BENCH=bench.toml nox -s hardware."""
+    """Run the tests of the whole chain on each station: HARNESS_BENCH=bench.toml nox -s hardware.
+
+    Without the variable the other sessions run them on a virtual station.
+    """
     if "HARNESS_BENCH" not in os.environ:
         session.error("name the bench file: HARNESS_BENCH=bench.toml nox -s hardware")
     session.run("harness", "bench", "check")

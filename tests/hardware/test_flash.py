@@ -1,40 +1,14 @@
-"""Flash on real boards: HARNESS_BENCH=bench.toml pytest -m hardware tests/hardware.
-
-Every hardware station of the bench file is programmed with a small endless loop.
-"""
+"""Flash: every station is programmed with a small endless loop."""
 
 from __future__ import annotations
 
-import os
 import random
 import struct
 from pathlib import Path
 
-import pytest
-
-from harness.bench import Station, check, load_bench, station_lock
+from harness.bench import Station, check, station_lock
 from harness.boards import load_board
 from harness.flash import open_target
-
-
-def stations() -> list[Station]:
-    if not os.environ.get("HARNESS_BENCH"):
-        return []
-    return [station for station in load_bench().stations if station.source == "hardware"]
-
-
-pytestmark = [
-    pytest.mark.hardware,
-    pytest.mark.skipif(
-        not stations(), reason="set HARNESS_BENCH to a bench.toml with a real board"
-    ),
-]
-
-
-@pytest.fixture(params=stations(), ids=lambda station: station.name)
-def station(request: pytest.FixtureRequest) -> Station:
-    found: Station = request.param
-    return found
 
 
 def image(path: Path, station: Station, seed: int) -> Path:
