@@ -135,7 +135,7 @@ def test_a_fault_is_a_transfer_fault(session: Any) -> None:
 
 def test_a_register_that_is_not_modelled_is_named(session: Any) -> None:
     with pytest.raises(VirtualError, match="0x40001000"):
-        session.target.read32(0x4000_1000)
+        session.target.write32(0x4000_1000, 1)
 
 
 def test_run_halt_step(session: Any) -> None:
@@ -251,6 +251,54 @@ def test_an_error_of_the_model_reaches_who_polls(session: Any) -> None:
     assert put(session, BKPT) is target
     target.resume()
     wait_halted(target)
+
+
+def test_an_error_after_a_reset_is_not_who_programmed_s(session: Any) -> None:
+    target = session.target
+    # Vectors, then: movs r0, #1; lsls r0, #30; ldr r1, [r0, #0x7c]; b .
+    content = bytes.fromhex("00400020 09000008 01208007 c16ffee7")
+    flash = session.probe._access.machine.memory.flash
+    target.halt()
+    flash.data[: len(content)] = content
+    target.reset()
+    until(lambda: target.get_state() == target.State.LOCKUP)
+    flash.data[: len(content)] = b"\xff" * len(content)
+
+
+def test_a_register_view_reads_what_is_reserved_as_zero(
+    session: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    target = session.target
+    for block in (0xE000_1000, 0x4000_3000, 0x4002_3800, 0x4000_0000):
+        assert len(target.read_memory_block32(block, 0x100)) == 0x100
+    assert caplog.text.count("it reads as 0") == 1
+    assert target.read32(0xE000_1000) >> 28 == 4
+
+
+def test_watchpoints_stop_behind_the_access(session: Any) -> None:
+    from pyocd.core.target import Target
+
+    # loop: ldr r2, [r1]; adds r2, #1; str r2, [r1]; nop; b loop
+    target = put(session, bytes.fromhex("0a6801320a6000bffae7"))
+    start = target.read_core_register("pc")
+    data = start + 0x100
+    for kind, behind in ((Target.WatchpointType.WRITE, 6), (Target.WatchpointType.READ, 2)):
+        target.write_core_register("pc", start)
+        target.write_core_register("r1", data)
+        assert target.set_watchpoint(data, 4, kind)
+        for _ in range(3):
+            target.resume()
+            wait_halted(target)
+            assert target.read_core_register("pc") == start + behind
+            assert target.get_halt_reason() is Target.HaltReason.WATCHPOINT
+        target.remove_watchpoint(data, 4, kind)
+    target.write_core_register("r1", data + 8)
+    assert target.set_watchpoint(data, 4, Target.WatchpointType.READ_WRITE)
+    target.resume()
+    time.sleep(0.02)
+    assert not target.is_halted()
+    target.halt()
+    target.remove_watchpoint(data, 4, Target.WatchpointType.READ_WRITE)
 
 
 def test_a_lockup_is_seen_as_on_the_chip(session: Any) -> None:

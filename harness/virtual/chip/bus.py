@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from harness.errors import VirtualError
+
+_LOG = logging.getLogger(__name__)
 
 
 class Master(Enum):
@@ -62,6 +65,13 @@ class Peripheral:
         #: RCC, and its register and bit that clock the block; None if it is always clocked.
         self.gate: tuple[Peripheral, int, int] | None = None
         self.before_write: Callable[[], None] | None = None
+        self._warned: set[str] = set()
+
+    def warn(self, text: str) -> None:
+        """Log a warning, once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            _LOG.warning("%s", text)
 
     def add(
         self,
@@ -90,6 +100,10 @@ class Peripheral:
         """Return every register to its reset value."""
         for offset, register in self.registers.items():
             self.values[offset] = register.reset
+
+    def has(self, offset: int) -> bool:
+        """Return whether there is a register at `offset`."""
+        return offset in self.registers
 
     def read(self, offset: int, master: Master) -> int:
         """Read the 32-bit register at `offset` (a multiple of 4)."""
@@ -137,6 +151,7 @@ class Bus:
 
     def __init__(self, peripherals: Iterable[Peripheral]) -> None:
         self.peripherals = tuple(peripherals)
+        self._warned = False  # that a debugger reads what is not modelled
         #: Blocks by address >> 10.
         self.by_block: dict[int, Peripheral] = {}
         for peripheral in self.peripherals:
@@ -156,9 +171,20 @@ class Bus:
             VirtualError: Nothing there is modelled.
             BusFault: The chip answers with an error.
         """
-        peripheral = self._find(address, "read", master)
+        peripheral = self.by_block.get(address >> 10)
+        offset = (address & ~3) - peripheral.base if peripheral is not None else 0
+        if master is Master.DEBUGGER and (peripheral is None or not peripheral.has(offset)):
+            # Register views read whole blocks, with what is reserved in them.
+            if not self._warned:
+                _LOG.warning(
+                    "the debugger reads %#010x, which is reserved or not modelled: it reads as 0, "
+                    "and so do all such registers from now on",
+                    address,
+                )
+            self._warned = True
+            return 0
         shift = (address & 3) * 8
-        word = peripheral.read((address & ~3) - peripheral.base, master)
+        word = self._find(address, "read", master).read(offset, master)
         return (word >> shift) & ((1 << 8 * size) - 1)
 
     def write(self, address: int, size: int, value: int, master: Master) -> None:

@@ -7,6 +7,7 @@ from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import build
 from harness.virtual.chip.peripherals.clocks import ResetCause
 from harness.virtual.chip.peripherals.dwt import Dwt
+from harness.virtual.chip.peripherals.exti import Exti, Syscfg
 from harness.virtual.chip.peripherals.fpb import Fpb
 from harness.virtual.chip.peripherals.identity import (
     Dbgmcu,
@@ -15,8 +16,9 @@ from harness.virtual.chip.peripherals.identity import (
     Tpiu,
     rom_tables,
 )
+from harness.virtual.chip.peripherals.nvic import Source
 from harness.virtual.chip.peripherals.scs import Scs
-from harness.virtual.chip.peripherals.timer import Tim2
+from harness.virtual.chip.peripherals.timer import timers
 
 
 class Chip:
@@ -26,15 +28,18 @@ class Chip:
         own = build(to)
         self.flash, self.rcc, self.pins, self.usart = own.flash, own.rcc, own.pins, own.usart
         self.scs = Scs(to, own.boot_address, own.interrupts)
+        nvic, family = self.scs.nvic, to.board.family
+        self.usart.nvic = nvic
+        counting = timers(own.rcc, nvic, to.counter)
         self.dwt = Dwt(to)
         self.signature = DeviceSignature(to.board)
         #: What may interrupt the core.
-        self.sources = (self.scs.systick,)
+        self.sources: tuple[Source, ...] = (self.scs.systick, self.usart, *counting)
         self.rom_address, tables = rom_tables(to.board)
         self.bus = Bus(
             (
                 *(own.flash, *own.others, own.rcc, *own.pins.ports, own.usart),
-                Tim2(own.rcc, to.counter),
+                *(*counting, Exti(family, nvic, {}), Syscfg(family, own.rcc)),
                 *(self.scs, Fpb(to), self.dwt, self.signature),
                 Dbgmcu(to.board, own.freeze_registers),
                 Itm(to.board.facts.cycle_counter == "dwt-lock"),

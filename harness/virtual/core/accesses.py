@@ -9,6 +9,7 @@ from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.bus import BusFault, Master
 from harness.virtual.chip.chip import Chip
 from harness.virtual.chip.connections import Connections
+from harness.virtual.core.polling import Polling
 
 if TYPE_CHECKING:
     from harness.virtual.core.run import Core
@@ -37,6 +38,7 @@ class CoreAccesses:
         self._bus = chip.bus
         self._flash = chip.flash
         self._core = core
+        self._polling = Polling(to, chip, lambda: core.cpu)
         #: Set while the rest of a block that an error stopped runs: it must have no effect.
         self.blocked = False
 
@@ -45,7 +47,9 @@ class CoreAccesses:
         if self.blocked:
             return 0
         try:
-            return self._bus.read(address, size, Master.CORE)
+            value = self._bus.read(address, size, Master.CORE)
+            self._polling.read(address, value)
+            return value
         except Exception as error:
             self._fail(error, address, write=False)
         return 0
@@ -54,6 +58,7 @@ class CoreAccesses:
         """Write a register for the core."""
         if self.blocked:
             return
+        self._polling.forget()
         try:
             self._bus.write(address, size, value & ((1 << 8 * size) - 1), Master.CORE)
         except Exception as error:

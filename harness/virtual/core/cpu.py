@@ -17,6 +17,7 @@ from harness.virtual.core.locate import accessing_pc
 from harness.virtual.core.mapping import hook_flash, map_registers
 from harness.virtual.core.registers import PC, Registers
 from harness.virtual.core.stop import ERRORS, INTERRUPTS, Stop, StopKind
+from harness.virtual.core.watchpoints import Watchpoints
 
 _MODELS = {"cortex-m7": arm.UC_CPU_ARM_CORTEX_M7, "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4}
 _NEVER = 0xFFFF_FFFF  # an address that is execute-never, so that no run ends by reaching it
@@ -45,6 +46,8 @@ class Cpu:
         self._scs = chip.scs
         #: Saves the floating-point state that waits for it.
         self.save_lazily: Callable[[], None] = lambda: None
+        self._rams = [m for m in to.board.facts.memory if m.kind != "flash"]
+        self._executable = [True] * len(self._rams)
         self._single = core.fpu == "fpv5-sp-d16"  # Unicorn's Cortex-M7 has double precision
         self.counter = to.counter
         # Largest first: after a smaller one, Unicorn 2.1 gives a memory internal addresses that
@@ -63,6 +66,7 @@ class Cpu:
         self.counter.attach(self._engine)
         self._engine.hook_add(uc.UC_HOOK_INTR, self._on_interrupt)
         self._engine.hook_add(uc.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
+        self.watchpoints = Watchpoints(self._engine, chip.dwt.matched)
         self._traps = FloatTraps(
             self._engine, memory.read, to.counter.request_stop, self._on_floating_point
         )
@@ -128,14 +132,27 @@ class Cpu:
             self._engine.hook_del(hook)
             self._engine.ctl_flush_tb()
 
+    def _protect(self) -> None:
+        """Let the MPU forbid execution from memories."""
+        allowed = [self._scs.mpu.executable(region) for region in self._rams]
+        if allowed == self._executable:
+            return
+        for region, execute in zip(self._rams, allowed, strict=True):
+            access = uc.UC_PROT_READ | uc.UC_PROT_WRITE | (uc.UC_PROT_EXEC if execute else 0)
+            self._engine.mem_protect(region.origin, region.bytes, access)
+        self._executable = allowed
+
     def run(self, *, stepped: bool = False) -> Stop:
         """Run until something stops the core; `stepped` if `step` does."""
+        if self._scs.mpu.enabled or not all(self._executable):
+            self._protect()
         self._traps.apply(
             self.registers[PC],
             singles=self._scs.fpu_lazy or not self._scs.fpu_enabled,
             doubles=self._single,
         )
         self._interrupt, self._hit, self._trap = None, False, None
+        self.watchpoints.hit = False
         self._step_over = self.registers[PC]
         self.counter.start()
         error: unicorn.UcError | None = None
@@ -151,6 +168,8 @@ class Cpu:
 
     def _why(self, *, stepped: bool) -> Stop:
         """Return why the emulator returned without an error, from what the hooks noted."""
+        if self.watchpoints.hit:
+            return Stop(StopKind.WATCHPOINT)
         if self._hit:
             return Stop(StopKind.BREAKPOINT)
         if self._trap is not None:

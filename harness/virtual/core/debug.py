@@ -20,7 +20,7 @@ C_DEBUGEN, _C_HALT, _C_STEP, _C_MASKINTS = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _S_REGRDY, _S_HALT, _S_SLEEP, _S_LOCKUP = 1 << 16, 1 << 17, 1 << 18, 1 << 19
 _S_RETIRE_ST, _S_RESET_ST = 1 << 24, 1 << 25
 VC_CORERESET, VC_HARDERR, _TRCENA = 1 << 0, 1 << 10, 1 << 24
-_DFSR_HALTED, DFSR_BKPT, _DFSR_VCATCH = 1 << 0, 1 << 1, 1 << 3
+_DFSR_HALTED, DFSR_BKPT, DFSR_DWTTRAP, _DFSR_VCATCH = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 # Debuggers poll DHCSR without sleeping, which would keep the interpreter from the core's thread.
 _WAIT_S = 0.005
 
@@ -37,6 +37,9 @@ class CoreDebug:
         self.was_reset = True
         #: Raised at the next poll of DHCSR.
         self.error: HarnessError | None = None
+        #: Whether the debugger has let the core run since the last reset. What stops it then is
+        #: the debugger's affair; what stops it after a reset is not: it sees a lock-up.
+        self.resumed = False
 
     @property
     def enabled(self) -> bool:
@@ -117,6 +120,7 @@ class CoreDebug:
             self._core.halt()
             self._note(_DFSR_HALTED)
         elif not halt and self._core.halted:
+            self.resumed = True
             if self._control & _C_STEP:
                 self._core.step()
                 self._control |= _C_HALT
@@ -132,6 +136,7 @@ class CoreDebug:
     def restarted(self) -> None:
         """Note a reset of the core, which ends a halt."""
         self.was_reset = True
+        self.resumed = False
         self._control &= ~(_C_HALT | _C_STEP)
         self.error = None
 

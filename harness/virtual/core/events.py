@@ -1,36 +1,23 @@
 """Let what may interrupt the core do so in time, and time pass while the core sleeps.
 
-A *source* is a block of the chip that has deadlines or an interrupt line. It is asked only while
-it is armed, so that firmware without interrupts pays nothing for them.
+A source (`Source`) is asked only while it is armed, so that firmware without interrupts pays
+nothing for them.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from harness.virtual.chip.connections import Connections
+from harness.virtual.chip.peripherals.nvic import Source
 from harness.virtual.core.exceptions import Exceptions
 
 if TYPE_CHECKING:
     from harness.virtual.chip.chip import Chip
 
 _WFE, _SEV = (b"\x20\xbf", b"\xaf\xf3\x02\x80"), b"\x40\xbf"
-
-
-class Source(Protocol):
-    """A block that may interrupt the core. Times are in core cycles since power-on."""
-
-    @property
-    def armed(self) -> bool:
-        """Whether it may, as it is set up."""
-
-    def due(self) -> int | None:
-        """Return when it is to be advanced at the latest; None for never."""
-
-    def advance(self, now: int) -> None:
-        """Drive its interrupt line, or make its exception pending, as it is to be at `now`."""
 
 
 class Events:
@@ -62,7 +49,8 @@ class Events:
             self._counter.watch_time(True)
         if self._counter.timed:
             self._counter.stop_at(due, masked)
-        self._console.limit_wait(None if due is None else self._seconds(due))
+        limit = None if due is None else self._seconds(due)
+        self._console.limit_wait(limit, self._counter.address)
 
     def sleep(self, pc: int, wait: Callable[[float | None], bool]) -> bool:
         """Let time pass after a WFI or WFE, until something ends it.

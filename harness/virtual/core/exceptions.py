@@ -102,7 +102,7 @@ class Exceptions:
             StopKind.WRITE_FAULT: (_BUS_FAULT, _IMPRECISERR),
             StopKind.FETCH_FAULT: (_BUS_FAULT, _IBUSERR),
         }[stop.kind]
-        if stop.kind is StopKind.FETCH_FAULT and _execute_never(self._registers[PC]):
+        if stop.kind is StopKind.FETCH_FAULT and self._execute_never(self._registers[PC]):
             number, bits = _MEM_MANAGE, _IACCVIOL
         if stop.kind in _DATA_FAULTS and self._scs.mpu.forbids(stop.address):
             # The MPU comes before the bus, and before the store buffer: it knows the address.
@@ -314,6 +314,7 @@ class Exceptions:
             values[scs.FPCAR] = address & 0xFFFF_FFF8
         self._cpu.counter.request_stop()
 
-
-def _execute_never(address: int) -> bool:
-    return any(low <= address < high for low, high in _NEVER_EXECUTED)
+    def _execute_never(self, address: int) -> bool:
+        # Where there is memory, only the MPU can have forbidden it.
+        forbidden = any(low <= address < high for low, high in _NEVER_EXECUTED)
+        return forbidden or self._memory.find(address) is not None

@@ -42,3 +42,33 @@ def accessing_pc(
             if (address - value(operand.mem.base) - index - offset) & 0xFFFF_FFFB == 0:
                 found.append(instruction.address)
     return found[0] if len(found) == 1 else None
+
+
+def tested_bits(code: bytes, start: int) -> list[int]:
+    """Return the bits that the code behind the load at `start` tests of what it loads.
+
+    Compilers test a bit by ``tst``, ``ands`` or a shift that moves it into a flag; empty where
+    the next few instructions have none of these.
+    """
+    import capstone
+    from capstone import arm
+
+    decoder = capstone.Cs(capstone.CS_ARCH_ARM, capstone.CS_MODE_THUMB | capstone.CS_MODE_MCLASS)
+    decoder.detail = True
+    loaded = None
+    for instruction in decoder.disasm(code, start):
+        operands, name = instruction.operands, instruction.mnemonic.removesuffix(".w")
+        if loaded is None:
+            loaded = operands[0].reg if name.startswith("ldr") else 0
+            continue
+        uses = len(operands) > 1 and loaded in (operands[0].reg, operands[1].reg)
+        last = operands[-1] if operands else None
+        if not uses or last is None or last.type != arm.ARM_OP_IMM:
+            if name.startswith("b"):
+                break
+            continue
+        if name in ("lsls", "lsl"):
+            return [31 - last.imm]
+        if name in ("tst", "and", "ands"):
+            return [bit for bit in range(32) if last.imm >> bit & 1]
+    return []

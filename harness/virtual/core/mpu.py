@@ -1,8 +1,8 @@
 """Memory protection unit: what its regions forbid (ARMv7-M ARM B3.5).
 
-Only regions where the chip has no memory can forbid anything here, as those accesses leave the
-emulator: a guard below the stack is one. Setting up a region that would forbid accesses to memory
-stops the run as something that is not modelled.
+Reading and writing can be forbidden only where the chip has no memory, as those accesses leave the
+emulator: a guard below the stack is one. Execution can be forbidden in a whole memory. A region
+that would forbid more than that is set up with a warning.
 """
 
 from __future__ import annotations
@@ -39,15 +39,29 @@ class Mpu:
         """Write RASR."""
         self.regions[number][1] = value & _ATTRIBUTES
 
-    def unmodelled(self) -> int | None:
-        """Return the number of a region that would forbid accesses to memory, None without one."""
+    def lets_pass(self) -> int | None:
+        """Return the number of a region that would forbid what the model does not, or None."""
         for number in range(REGIONS) if self.enabled else ():
             attributes = self.regions[number][1]
-            if attributes & _ENABLE and (attributes & _XN or not _allows(attributes)):
-                low, high = self._range(number)
-                if any(m.origin < high and low < m.end for m in self._memory):
-                    return number
+            low, high = self._range(number)
+            touched = [m for m in self._memory if m.origin < high and low < m.end]
+            if not attributes & _ENABLE or not touched:
+                continue
+            covered = all(self._covers(number, m) for m in touched)
+            if not _allows(attributes) or (attributes & _XN and not covered):
+                return number
         return None
+
+    def executable(self, memory: MemoryRegion) -> bool:
+        """Return whether code may be executed from a memory."""
+        for number in reversed(range(REGIONS) if self.enabled else ()):
+            if self.regions[number][1] & _ENABLE and self._covers(number, memory):
+                return not self.regions[number][1] & _XN
+        return True
+
+    def _covers(self, number: int, memory: MemoryRegion) -> bool:
+        low, high = self._range(number)
+        return low <= memory.origin and memory.end <= high and not self.regions[number][1] & 0xFF00
 
     def forbids(self, address: int) -> bool:
         """Return whether privileged code may not read or write at `address`."""

@@ -17,7 +17,7 @@ from harness.virtual.chip.peripherals.clocks import ResetCause
 from harness.virtual.chip.peripherals.nvic import HARD_FAULT
 from harness.virtual.core.accesses import CoreAccesses, may_exist
 from harness.virtual.core.cpu import Cpu
-from harness.virtual.core.debug import DFSR_BKPT, VC_CORERESET, VC_HARDERR, CoreDebug
+from harness.virtual.core.debug import DFSR_BKPT, DFSR_DWTTRAP, VC_CORERESET, VC_HARDERR, CoreDebug
 from harness.virtual.core.events import Events
 from harness.virtual.core.exceptions import Exceptions, Lockup
 from harness.virtual.core.registers import PC
@@ -290,6 +290,9 @@ class Core:
             return True
         if stop.kind is StopKind.SLEEP:
             return self._sleep()
+        if stop.kind is StopKind.WATCHPOINT:
+            self.debug.stopped(DFSR_DWTTRAP)
+            return False
         if stop.kind in (StopKind.BREAKPOINT, StopKind.BKPT) and self.debug.enabled:
             self.debug.stopped(DFSR_BKPT)
             return False
@@ -348,7 +351,10 @@ class Core:
 
     def _fail(self, error: HarnessError) -> None:
         self._report(error)
-        self.debug.error = error
+        if self.debug.resumed:
+            self.debug.error = error
+        else:
+            _LOG.warning("%s", error)
 
     def _report(self, error: HarnessError) -> None:
         self.accesses.blocked = True

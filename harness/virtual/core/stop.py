@@ -13,6 +13,7 @@ class StopKind(Enum):
 
     REQUESTED = "stop requested"
     BREAKPOINT = "a comparator of the breakpoint unit matched"
+    WATCHPOINT = "a comparator of the watchpoint unit matched"
     BKPT = "BKPT instruction"
     SVC = "SVC instruction"
     UNDEFINED = "undefined instruction"

@@ -22,6 +22,7 @@ CONSOLE = np.dtype(
         ("polls", np.int64),  # status reads since anything else happened
         ("interrupted", np.int64),  # whether the core must not wait for input
         ("wait_ms", np.int64),  # longest wait at once
+        ("stop", np.int64),  # host address of a word to set to one after a wait; 0 for none
         ("listening", np.int64),  # whether the host has the console open
         ("rx_head", np.int64),  # count of bytes put in, and of bytes taken out
         ("rx_tail", np.int64),
@@ -67,6 +68,8 @@ def _wait_for_input(console: Any) -> None:  # pragma: no cover
     if _poll(pointer(console.poll.ctypes.data), 1, np.int32(console.wait_ms)) > 0:
         _os_read(np.int32(console.rx_event), pointer(console.event.ctypes.data), 8)
     console.idle_ns += _now_ns(console) - began
+    if console.stop != 0:
+        carray(pointer(console.stop), (1,), dtype=np.uint32)[0] = 1
     if console.rx_head != console.rx_tail:
         console.polls = 0
 

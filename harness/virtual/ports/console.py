@@ -115,10 +115,15 @@ class Console:
         if on and self._powered:
             os.eventfd_write(self._rx_event, 1)
 
-    def limit_wait(self, seconds: float | None) -> None:
-        """Let the core wait for input at most so long at once, as a deadline is near."""
+    def limit_wait(self, seconds: float | None, stop: int = 0) -> None:
+        """Let the core wait for input at most so long at once, as a deadline is near.
+
+        Args:
+            seconds: How long; None for as long as usual.
+            stop: Host address of the word that stops the core after a wait, to look at the time.
+        """
         limit = _WAIT_MS if seconds is None else min(_WAIT_MS, int(1000 * seconds))
-        self._wire["wait_ms"] = limit
+        self._wire["wait_ms"], self._wire["stop"] = limit, 0 if seconds is None else stop
 
     def take_idle_ns(self) -> int:
         """Return how long the core has waited for input since the last call."""

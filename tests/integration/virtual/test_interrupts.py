@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.boards import load_board
+from harness.errors import VirtualError
 from support.board import BOARDS, Bench, build_tiny, power_on
 
 
@@ -32,6 +33,11 @@ def bench(
         pytest.param("5", "abAct", id="preemption and tail-chaining"),
         pytest.param("g", "aAbct", id="sub-priorities do not preempt"),
         pytest.param("9", "mpt", id="WFI ends though PRIMASK holds the handler back"),
+        pytest.param("d", "cucucu", id="compare and update of a timer"),
+        pytest.param("f", "bt", id="an external line that software triggers"),
+        pytest.param("b", "sent by interrupts.", id="transmission"),
+        pytest.param("a%", "%", id="reception"),
+        pytest.param("ahello%", "hello%", id="reception of more"),
         pytest.param("7", "121212++", id="threads with floating-point state"),
     ],
 )
@@ -73,3 +79,25 @@ def test_cycles_do_not_depend_on_whether_time_is_watched(bench: Bench) -> None:
         assert counter.elapsed() == summed
         counter.watch_time(True)
         assert counter.elapsed() == summed
+
+
+def test_firmware_that_polls_for_what_never_comes_is_told_so(bench: Bench) -> None:
+    bench.machine.core.reset()
+    assert bench.line() == "ready"
+    began = bench.machine.now()
+    bench.console.write(b"h")
+    assert bench.line() == "ready"  # LSE is
+    with pytest.raises(
+        VirtualError, match=r"(?s)polled SCS_VTOR \(0xe000ed08\), bit 0,.* PC 0x0800"
+    ):
+        bench.line()
+    assert bench.machine.now() - began > 1
+    bench.machine.core.reset()
+    assert bench.line() == "ready"
+
+
+def test_sleep_does_not_end_by_a_look_at_the_time(bench: Bench) -> None:
+    bench.console.write(b"ahel")
+    for _ in range(5):
+        bench.machine.now()
+    assert bench.ask(b"lo%") == "hello%"

@@ -7,6 +7,30 @@
 #define IPR(n) (*(volatile uint8_t *)(0xE000E400u + (n)))
 #define PENDSV (1u << 28)
 #define CYCLES REG(0xE0001004)
+#define TIM2 0x40000000u
+#ifdef STM32L4
+#define EXTI 0x40010400u
+#define SYSCFG 0x40010000u
+#define APB1ENR (RCC + 0x58)
+#define APB2ENR (RCC + 0x60)
+#define SYSCFG_BIT 0u
+#define BDCR (RCC + 0x90)
+#define CONTROL USART
+#define USART_IRQ 70u
+#else
+#define EXTI 0x40013C00u
+#define SYSCFG 0x40013800u
+#define APB1ENR (RCC + 0x40)
+#define APB2ENR (RCC + 0x44)
+#define SYSCFG_BIT 14u
+#define BDCR (RCC + 0x70)
+#define CONTROL CR1
+#ifdef STM32F7
+#define USART_IRQ 39u
+#else
+#define USART_IRQ 38u
+#endif
+#endif
 #define BARRIER __asm volatile("dsb\n isb" ::: "memory")
 enum { A = 6, B = 7, C = 8 };                        /* EXTI0 to EXTI2: nothing drives them */
 
@@ -21,10 +45,31 @@ static void basepri(uint32_t v) { __asm volatile("msr basepri, %0\n isb" : : "r"
 static void systick(void) { if (ticks < 4) stamps[ticks] = CYCLES; ticks++; }
 static void pendsv(void) { note('p'); }
 static void isr_a(void) { note('a'); pend(C); pend(B); pend(A); note('A'); REG(0xE000E280) = 1u << A; }
-static void isr_b(void) { note('b'); }
+static void isr_b(void) { note('b'); REG(EXTI + 0x14) = 1u << 1; }
 static void isr_c(void) { note('c'); }
+/* Interrupts end a sleep while they are masked, so that none comes between the look and the sleep. */
+#define SLEEP_WHILE(what) do { \
+  __asm volatile("cpsid i" ::: "memory"); \
+  while (what) __asm volatile("wfi\n cpsie i\n isb\n cpsid i" ::: "memory"); \
+  __asm volatile("cpsie i" ::: "memory"); } while (0)
 static void start_systick(uint32_t reload, uint32_t control) {
   ticks = 0; REG(0xE000E014) = reload; REG(0xE000E018) = 0; REG(0xE000E010) = control;
+}
+
+static const char *volatile sending;
+static void usart(void) {
+  uint32_t status = REG(STATUS), control = REG(CONTROL);
+  if (control & 0x20 && status & 0x20) note((char)REG(RDR));
+  if (control & 0x80 && status & 0x80) {
+    if (*sending) REG(TDR) = (uint8_t)*sending++;
+    else REG(CONTROL) = (REG(CONTROL) & ~0x80u) | 0x40u;   /* TXE off, TC on */
+  } else if (control & 0x40 && status & 0x40) { REG(CONTROL) &= ~0x40u; note('.'); }
+}
+static void tim2(void) {
+  uint32_t flags = REG(TIM2 + 0x10);
+  REG(TIM2 + 0x10) = ~flags;
+  if (flags & 2) note('c');
+  if (flags & 1) note('u');
 }
 
 /* Two threads on process stacks that hand over by PendSV, with floating-point state. */
@@ -77,7 +122,7 @@ static void extra(char c) {
     case '6': {                                      /* sleep: the cycle counter stands still */
       start_systick(1000000, 7);
       uint32_t from = CYCLES;
-      for (uint32_t seen = 0; seen < 5; seen = ticks) __asm volatile("wfi");
+      SLEEP_WHILE(ticks < 5);
       uint32_t used = CYCLES - from;
       REG(0xE000E010) = 0;
       hex(used < 5000); hex(ticks); puts_("\r\n");
@@ -106,6 +151,35 @@ static void extra(char c) {
       pend(A); note('t');
       REG(0xE000ED0C) = 0x05FA0000u; report();
       break;
+    case 'a':                                        /* reception by interrupts, asleep between them */
+      enable(USART_IRQ); REG(CONTROL) |= 0x20u;
+      SLEEP_WHILE(!count || happened[count - 1] != '%');
+      REG(CONTROL) &= ~0x20u; report();
+      break;
+    case 'b':                                        /* transmission by interrupts */
+      enable(USART_IRQ); sending = "sent by interrupts"; REG(CONTROL) |= 0x80u;
+      SLEEP_WHILE(!count);
+      report();
+      break;
+    case 'd':                                        /* compare and update, asleep between them */
+      REG(APB1ENR) |= 1u;
+      enable(28);
+      REG(TIM2 + 0x28) = 9; REG(TIM2 + 0x2C) = 9999; REG(TIM2 + 0x14) = 1; REG(TIM2 + 0x10) = 0;
+      REG(TIM2 + 0x34) = 6000; REG(TIM2 + 0x0C) = 3; REG(TIM2) = 1;
+      SLEEP_WHILE(count < 6);
+      REG(TIM2) = 0; REG(TIM2 + 0x0C) = 0; report();
+      break;
+    case 'f':                                        /* a line that software triggers */
+      REG(APB2ENR) |= 1u << SYSCFG_BIT;
+      REG(SYSCFG + 0x08) = 2u << 4;
+      enable(B); REG(EXTI) |= 1u << 1; REG(EXTI + 0x08) |= 1u << 1;
+      REG(EXTI + 0x10) = 1u << 1; BARRIER; note('t'); report();
+      break;
+    case 'h':                                        /* LSE gets ready; polling what never comes */
+      REG(BDCR) |= 1u; while (!(REG(BDCR) & 2u)) {}
+      puts_("ready\r\n");
+      while (!(REG(0xE000ED08) & 1u)) {}
+      break;
     default: puts_("?\r\n");
   }
 }
@@ -114,7 +188,7 @@ __attribute__((section(".data"), aligned(512))) static void *ram_vectors[128];
 static volatile uint32_t *vector_table(void) { return (volatile uint32_t *)ram_vectors; }
 extern void *const vectors[];
 static void threads(void) {
-  for (int i = 0; i < 64; i++) ram_vectors[i] = vectors[i];
+  for (int i = 0; i < 96; i++) ram_vectors[i] = vectors[i];
   vector_table()[14] = (uint32_t)switcher;
   REG(0xE000ED08) = (uint32_t)ram_vectors;
   SHPR(14) = 0xF0;
@@ -132,6 +206,7 @@ static void threads(void) {
   REG(0xE000ED08) = (uint32_t)vectors;
 }
 
-__attribute__((section(".vectors"), used)) void *const vectors[64] = {
+__attribute__((section(".vectors"), used)) void *const vectors[96] = {
   &stack_top, (void *)start, 0, (void *)fault, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, (void *)pendsv,
-  (void *)systick, [16 + A] = (void *)isr_a, (void *)isr_b, (void *)isr_c };
+  (void *)systick, [16 + A] = (void *)isr_a, (void *)isr_b, (void *)isr_c,
+  [16 + 28] = (void *)tim2, [16 + USART_IRQ] = (void *)usart };

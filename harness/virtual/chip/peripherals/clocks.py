@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntFlag
 from functools import partial
@@ -59,7 +60,12 @@ class ClockController(Peripheral, ABC):
         self._hse = len(layout.internal)
         self._pll = self._hse + 1
         #: Send the console's next access through the checks, as a clock or pin changes.
-        self.recheck_console = self.before_write = partial(to.console.set_fast, None)
+        self.recheck_console = partial(to.console.set_fast, None)
+        self.before_write = self._about_to_change
+        #: Called before any clock may change, and before a reset.
+        self.before_change: list[Callable[[], None]] = []
+        self._elapsed = to.counter.elapsed
+        self._anchor = 0, 0  # core cycles and picoseconds since power-on, at the last change
         self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
         #: True frequency of the reference clock over the nominal one; other than 1 is a fault.
         self.drift = 1.0
@@ -73,6 +79,18 @@ class ClockController(Peripheral, ABC):
         csr, reset, writable, _ = layout.csr
         read, write = self._read_csr, self._write_csr
         self.add(csr, "CSR", reset, writable=writable, read=read, write=write)
+
+    def reset(self) -> None:
+        """Return to the clock after reset."""
+        self._about_to_change()
+        super().reset()
+
+    def _about_to_change(self) -> None:
+        self.recheck_console()
+        for listener in self.before_change:
+            listener()
+        now = self._elapsed()
+        self._anchor = now, self._picoseconds(now)
 
     # What families differ in.
 
@@ -115,10 +133,14 @@ class ClockController(Peripheral, ABC):
         if source == self._pll:
             return self.pll_enabled() and self.runs(self.pll_source)
         if source == self._hse:
-            # A board that feeds OSC_IN with a clock has no crystal to start without HSEBYP.
             clock = self.board.facts.clock
             fed = clock.hse_hz is not None and self.hse_works and bool(value & _HSEON)
-            return fed and (not clock.hse_bypass or bool(value & _HSEBYP))
+            if fed and clock.hse_bypass and not value & _HSEBYP:
+                self.warn(
+                    f"{self.board.id}: the firmware starts HSE without HSEBYP, but a clock feeds "
+                    "OSC_IN on this board, not a crystal; boards are known to start that way"
+                )
+            return fed
         return 0 <= source < self._hse and bool(value & self.layout.internal[source][0])
 
     def _read_cr(self, _master: Master) -> int:
@@ -207,6 +229,19 @@ class ClockController(Peripheral, ABC):
         """Core clock."""
         code = self.values[CFGR] >> 4 & 0xF  # HPRE: 1 to 512, without 32
         return self.sysclk_hz >> ((1, 2, 3, 4, 6, 7, 8, 9)[code & 7] if code & 8 else 0)
+
+    def _picoseconds(self, cycles: int) -> int:
+        since, then = self._anchor
+        return then + (cycles - since) * 10**12 // self.hclk_hz
+
+    def ticks(self, hz: int, cycles: int) -> int:
+        """Return the ticks of a clock since power-on, at a time in core cycles."""
+        return self._picoseconds(cycles) * hz // 10**12
+
+    def cycle_of(self, hz: int, ticks: int) -> int:
+        """Return the time in core cycles of such a tick, if no clock changes before."""
+        since, then = self._anchor
+        return since + -(-(-(-ticks * 10**12 // hz) - then) * self.hclk_hz // 10**12)
 
     def apb_hz(self, bus: str) -> int:
         """Clock of ``apb1`` or ``apb2``."""

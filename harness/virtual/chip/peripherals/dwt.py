@@ -1,4 +1,4 @@
-"""Data watchpoint and trace: the cycle counter.
+"""Data watchpoint and trace: the cycle counter, and a debugger's watchpoints.
 
 ARMv7-M ARM C1.8; Cortex-M7 TRM for the software lock (LAR, LSR).
 """
@@ -6,21 +6,25 @@ ARMv7-M ARM C1.8; Cortex-M7 TRM for the software lock (LAR, LSR).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.identity import DWT, add_ids
+from harness.virtual.core.watchpoints import Watchpoint
 
 _CTRL, _CYCCNT, _LAR, _LSR = 0x000, 0x004, 0xFB0, 0xFB4
 _CYCCNTENA, _NOCYCCNT = 1 << 0, 1 << 25
 _NEARLY_WRAPPED = 0xFFFF_F000
 _UNLOCK = 0xC5AC_CE55
-_COMPARATORS = 4
+_COMPARATORS, _COMP0 = 4, 0x20
+_MATCHED, _OTHER_MATCHES = 1 << 24, 0x1B0
+_ACCESSES = {5: (True, False), 6: (False, True), 7: (True, True)}  # reads, writes
 _PRESENT, _LOCKED = 1 << 0, 1 << 1
 
 
 class Dwt(Peripheral):
-    """CYCCNT over the block counter; watchpoints and event counters are not modelled."""
+    """CYCCNT over the block counter; event counters are not modelled."""
 
     survives_reset = True
 
@@ -39,10 +43,15 @@ class Dwt(Peripheral):
         self.add(_CTRL, "CTRL", count, writable=0xFFF, refuse=trace, read=read, changed=changed)
         self.add(_CYCCNT, "CYCCNT", read=self._read_cycles, write=self._write_cycles)
         for index in range(_COMPARATORS):
-            base = 0x20 + 0x10 * index
+            base = _COMP0 + 0x10 * index
             self.add(base, f"COMP{index}")
             self.add(base + 4, f"MASK{index}", writable=0x1F)
-            self.add(base + 8, f"FUNCTION{index}", writable=0, refuse=(0xF, "setting a watchpoint"))
+            refuse = _OTHER_MATCHES, "matching of values, cycles or links"
+            self.add(
+                base + 8, f"FUNCTION{index}", refuse=refuse, read=partial(self._matched, index)
+            )
+        #: Comparators that have matched since their FUNCTION was last read.
+        self.matched: set[int] = set()
         self.add(_LAR, "LAR", read=read_zero, write=self._write_lock)
         self.add(_LSR, "LSR", writable=0, read=self._read_lock)
         add_ids(self, 0x002)
@@ -51,7 +60,30 @@ class Dwt(Peripheral):
         """Write a register; while locked, software's writes are lost."""
         if self._locked and master is Master.CORE and offset != _LAR:
             return
+        comparator = _COMP0 <= offset < _COMP0 + 0x10 * _COMPARATORS
+        sets = comparator and offset & 0xC == 8 and value & 0xF
+        if sets and (master is Master.CORE or value & 0xF not in _ACCESSES):
+            raise self.unmodelled(offset, "other watchpoints than a debugger's, set by write")
         super().write(offset, value, mask, master)
+        if comparator:
+            with self._core().paused():
+                self._core().cpu.watchpoints.set(self._watched())
+
+    def _matched(self, index: int, _master: Master) -> int:
+        flag = _MATCHED if index in self.matched else 0
+        self.matched.discard(index)
+        return self.values[_COMP0 + 0x10 * index + 8] & ~_MATCHED | flag
+
+    def _watched(self) -> list[Watchpoint]:
+        found: list[Watchpoint] = []
+        for index in range(_COMPARATORS):
+            base = _COMP0 + 0x10 * index
+            access = _ACCESSES.get(self.values[base + 8] & 0xF)
+            if access is not None:
+                size = 1 << self.values[base + 4]
+                start = self.values[base] & ~(size - 1)
+                found.append(Watchpoint(index, start, start + size, *access))
+        return found
 
     def follow(self) -> None:
         """Count while both CTRL.CYCCNTENA and DEMCR.TRCENA are set."""

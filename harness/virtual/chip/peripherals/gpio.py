@@ -19,7 +19,13 @@ class Gpio(Peripheral):
     """One port. Nothing is connected to its pins but the console."""
 
     def __init__(
-        self, index: int, base: int, rcc: ClockController, enables: int, reset: tuple[int, int, int]
+        self,
+        index: int,
+        base: int,
+        rcc: ClockController,
+        enables: int,
+        reset: tuple[int, int, int],
+        has_brr: bool,
     ) -> None:
         name = f"GPIO{chr(ord('A') + index)}"
         super().__init__(name, base + 0x400 * index, "RM0385 6.4, RM0390 7.4")
@@ -34,6 +40,8 @@ class Gpio(Peripheral):
         self.add(_ODR, "ODR", writable=0xFFFF)
         self.add(_BSRR, "BSRR", read=read_zero, write=self._set_reset)
         self.add_storage(((0x1C, "LCKR"), (_AFRL, "AFRL"), (_AFRL + 4, "AFRH")))
+        if has_brr:
+            self.add(0x28, "BRR", read=read_zero, write=lambda v, m: self._set_reset(v << 16, m))
 
     def alternate(self, pin: int) -> int | None:
         """Return the alternate function that `pin` is switched to, None if it is not."""
@@ -65,6 +73,7 @@ class Pins:
         enables: Register of it whose bits 0 and up enable the ports.
         resets: MODER, OSPEEDR and PUPDR after reset of the ports A and up; the last are those of
             all further ports.
+        has_brr: Whether they have a register that only resets bits.
     """
 
     def __init__(
@@ -74,9 +83,12 @@ class Pins:
         rcc: ClockController,
         enables: int,
         resets: Sequence[tuple[int, int, int]],
+        has_brr: bool = False,
     ) -> None:
         last = len(resets) - 1
-        self.ports = [Gpio(i, base, rcc, enables, resets[min(i, last)]) for i in range(count)]
+        self.ports = [
+            Gpio(i, base, rcc, enables, resets[min(i, last)], has_brr) for i in range(count)
+        ]
 
     def connected(self, pin: Pin) -> bool:
         """Return whether `pin` is switched to the alternate function that the board uses it for."""

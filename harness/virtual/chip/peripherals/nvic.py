@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from harness.virtual.chip.bus import Master, Peripheral
 
@@ -16,6 +17,27 @@ _FIXED = {NMI: -2, HARD_FAULT: -1}
 _WORDS = 8  # of registers; those behind the chip's interrupts read as zero
 _PRIORITY_BYTES = 0xF0F0_F0F0  # four bits each (RM0385, RM0390, RM0432: 16 levels)
 _SHPR1, _IPR0 = 0xD18, 0x400
+
+
+class Source(Protocol):
+    """A block of the chip that has deadlines or an interrupt line.
+
+    Times are in core cycles since power-on.
+    """
+
+    @property
+    def armed(self) -> bool:
+        """Whether it may, as it is set up."""
+
+    @property
+    def running(self) -> bool:
+        """Whether time alone changes what its registers read as."""
+
+    def due(self) -> int | None:
+        """Return when it is to be advanced at the latest; None for never."""
+
+    def advance(self, now: int) -> None:
+        """Drive its interrupt line, or make its exception pending, as it is to be at `now`."""
 
 
 class Nvic:

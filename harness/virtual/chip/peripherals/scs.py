@@ -222,13 +222,15 @@ class Scs(Peripheral):
             raise self.unmodelled(
                 _MPU_CTRL, "MPU without its default map (PRIVDEFENA), set by write"
             )
-        self._check_mpu(_MPU_CTRL)
+        self._mpu_changed()
 
-    def _check_mpu(self, offset: int) -> None:
-        number = self.mpu.unmodelled()
+    def _mpu_changed(self) -> None:
+        self._to.counter.request_stop()  # before it goes on, the core forbids execution
+        number = self.mpu.lets_pass()
         if number is not None:
-            raise self.unmodelled(
-                offset, f"protection of memory by MPU region {number}, set by write"
+            self.warn(
+                f"{self._to.board.id}: MPU region {number} protects a part of a memory; accesses "
+                "that it forbids would fault on the chip, but the virtual board lets them pass"
             )
 
     def _read_rbar(self, _master: Master) -> int:
@@ -237,14 +239,14 @@ class Scs(Peripheral):
 
     def _write_rbar(self, value: int, _master: Master) -> None:
         self.values[_MPU_RNR] = self.mpu.set_base(self.values[_MPU_RNR], value)
-        self._check_mpu(_MPU_RBAR)
+        self._mpu_changed()
 
     def _read_rasr(self, _master: Master) -> int:
         return self.mpu.regions[self.values[_MPU_RNR]][1]
 
     def _write_rasr(self, value: int, _master: Master) -> None:
         self.mpu.set_attributes(self.values[_MPU_RNR], value)
-        self._check_mpu(_MPU_RBAR)
+        self._mpu_changed()
 
     def _read_ccsidr(self, _master: Master) -> int:
         caches = self._to.board.facts.caches

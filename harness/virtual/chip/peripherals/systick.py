@@ -48,6 +48,11 @@ class Systick:
         both = _ENABLE | _TICKINT
         return self._scs.values[_CSR] & both == both and self.due() is not None
 
+    @property
+    def running(self) -> bool:
+        """Whether it counts."""
+        return bool(self._scs.values[_CSR] & _ENABLE)
+
     def due(self) -> int | None:
         """Return when it reaches zero next, in core cycles; None for never."""
         ticks = self._ticks_to_zero(self._zeros)

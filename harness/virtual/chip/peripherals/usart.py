@@ -1,21 +1,28 @@
 """The console USART, in the STM32F7's and the STM32F4's register layout.
 
 RM0385 section 31.8, RM0410 section 34.8 (F7); RM0390 section 25.6 (F446).
-Transmission takes no modelled time; a byte waits for the firmware to take it.
+Transmission takes no modelled time; a byte waits for the firmware to take it. The line is idle once
+it has taken the last byte.
 """
 
 from __future__ import annotations
 
 from harness.errors import VirtualError
-from harness.virtual.chip.bus import Master, Peripheral, ignore_write, read_zero
+from harness.virtual.chip.bus import Master, Peripheral, read_zero
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.clocks import ClockController
 from harness.virtual.chip.peripherals.gpio import Pins
+from harness.virtual.chip.peripherals.nvic import Nvic
 from harness.virtual.native.callbacks import Page
 from harness.virtual.native.console import console_read, console_write
 
-_RXNE, _TC, _TXE = 1 << 5, 1 << 6, 1 << 7
-_INTERRUPTS = 0x1F0  # PEIE, TXEIE, TCIE, RXNEIE, IDLEIE in CR1 of both layouts
+_IDLE, _RXNE, _TC, _TXE = 1 << 4, 1 << 5, 1 << 6, 1 << 7
+_INTERRUPTS = _IDLE | _RXNE | _TC | _TXE  # their enable bits in CR1 have the same places
+_NO_DMA = 0xC0, "DMA of the console"
+_NUMBERS = {
+    "USART1": 37, "USART2": 38, "USART3": 39, "UART4": 52, "UART5": 53, "USART6": 71,
+    "UART7": 82, "UART8": 83, "LPUART1": 70,
+}  # fmt: skip
 _TE, _RE, _OVER8 = 1 << 3, 1 << 2, 1 << 15
 # A receiver follows a rate that is off by a few per cent (RM0385 31.5.5).
 _TOLERANCE = 0.03
@@ -44,26 +51,57 @@ class Usart(Peripheral):
         self._console = to.console
         self._rcc = rcc
         self._pins = pins
+        #: Takes the interrupt.
+        self.nvic: Nvic | None = None
+        self._interrupt = _NUMBERS.get(facts.peripheral, 0)
         self._ready = False
+        self._complete, self._idle = True, False  # TC, IDLE
         self._cr1, self._brr, self._enable_bit = cr1, brr, enable_bit
 
     def reset(self) -> None:
         """Switch the USART off; bytes on their way to it are lost."""
         super().reset()
+        self._complete, self._idle = True, False
         self._configure()
 
     def _configure(self) -> None:
         cr1 = self.values[self._cr1]
-        if cr1 & _INTERRUPTS:
-            raise VirtualError(
-                f"{self.name}_CR1 = {cr1:#010x} enables an interrupt; interrupts are not modelled",
-                expected="a firmware that polls the console",
-                address=self.base + self._cr1,
-                block=self.name,
-            )
         self._rcc.recheck_console()
         self._ready = bool(cr1 & self._enable_bit)
         self._console.set_receiver(self._ready and bool(cr1 & _RE))
+        wanted = self._ready and cr1 & (_RXNE | _IDLE)
+        self._console.on_input = self._console.notify if wanted else None
+        self.advance()
+
+    # As a source of interrupts.
+
+    @property
+    def armed(self) -> bool:
+        """Whether it may interrupt."""
+        return self._ready and bool(self.values[self._cr1] & _INTERRUPTS)
+
+    @property
+    def running(self) -> bool:
+        """Return False: the host changes it, not time."""
+        return False
+
+    def due(self) -> int | None:
+        """Return None: it waits for the host, not for a time."""
+        return None
+
+    def advance(self, _now: int = 0) -> None:
+        """Drive the interrupt."""
+        if self.nvic is not None:
+            enabled = self.values[self._cr1] & _INTERRUPTS
+            flags = self._status(Master.CORE) if enabled and self._ready else 0
+            self.nvic.set_line(self._interrupt, bool(flags & enabled))
+
+    def _clear(self, flags: int) -> None:
+        """Clear TC and IDLE where they are in `flags`."""
+        self._complete &= not flags & _TC
+        self._idle &= not flags & _IDLE
+        self._rcc.recheck_console()
+        self.advance()
 
     @property
     def baud(self) -> int | None:
@@ -86,15 +124,16 @@ class Usart(Peripheral):
     def _speed_up(self) -> None:
         """Leave the data path to the compiled callbacks, as every check has passed."""
         control, pins, facts = self.values[self._cr1], self._pins, self._facts
-        both = control & (_TE | _RE) == _TE | _RE
-        if both and pins.connected(facts.rx) and pins.connected(facts.tx):
+        plain = control & (_TE | _RE | _INTERRUPTS) == _TE | _RE and self._complete
+        if plain and pins.connected(facts.rx) and pins.connected(facts.tx):
             self._console.set_fast(self._status_flags())
 
     def _status_flags(self) -> int:
         raise NotImplementedError
 
     def _status(self, _master: Master) -> int:
-        flags = self._status_flags()
+        flags = self._status_flags() & ~(0 if self._complete else _TC)
+        flags |= _IDLE if self._idle else 0
         if self._ready and self._pins.connected(self._facts.rx) and self._console.waiting:
             flags |= _RXNE
         return flags
@@ -107,7 +146,12 @@ class Usart(Peripheral):
         self._check_rate()
         if self._distort(0) == 0:
             self._speed_up()
-        return self._distort(self._console.take())
+        came = self._console.waiting
+        byte = self._distort(self._console.take())
+        enabled = self.values[self._cr1] & _IDLE
+        self._idle = came and not self._console.waiting and bool(enabled)
+        self.advance()
+        return byte
 
     def _send(self, value: int, _master: Master) -> None:
         if not self._ready or not self.values[self._cr1] & _TE:
@@ -118,6 +162,8 @@ class Usart(Peripheral):
         if self._distort(value) == value:
             self._speed_up()
         self._console.put(self._distort(value) & 0xFF)
+        self._complete = True
+        self.advance()
 
     def _rate_differs(self) -> bool:
         host, own = self._console.baud, self.baud
@@ -149,11 +195,12 @@ class UsartF7(Usart):
         to.console.place(self.base & 0xFFF, status=0x1C, receive=0x24, transmit=0x28)
         self.add(0x00, "CR1", writable=0x1FFF_FFFF, changed=self._configure)
         self.add(0x0C, "BRR", writable=0xFFFF, changed=rcc.recheck_console)
-        self.add_storage(((0x04, "CR2"), (0x08, "CR3"), (0x10, "GTPR"), (0x14, "RTOR")))
+        self.add_storage(((0x04, "CR2"), (0x10, "GTPR"), (0x14, "RTOR")))
+        self.add(0x08, "CR3", refuse=_NO_DMA)
         requests, refuse = self._write_request, (0xFFFF_FFE7, "request")
         self.add(0x18, "RQR", refuse=refuse, read=read_zero, write=requests)
         self.add(0x1C, "ISR", writable=0, read=self._status)
-        self.add(0x20, "ICR", writable=0)  # no error is ever flagged
+        self.add(0x20, "ICR", read=read_zero, write=lambda value, _master: self._clear(value))
         self.add(0x24, "RDR", writable=0, read=self._receive)
         self.add(0x28, "TDR", write=self._send)
 
@@ -166,6 +213,7 @@ class UsartF7(Usart):
     def _write_request(self, value: int, _master: Master) -> None:
         if value & 0x08:  # RXFRQ drops the byte in RDR
             self._console.take()
+            self.advance()
 
 
 class UsartF4(Usart):
@@ -174,12 +222,13 @@ class UsartF4(Usart):
     def __init__(self, to: Connections, rcc: ClockController, pins: Pins) -> None:
         super().__init__(to, rcc, pins, "RM0390 25.6", cr1=0x0C, brr=0x08, enable_bit=1 << 13)
         to.console.place(self.base & 0xFFF, status=0x00, receive=0x04, transmit=0x04)
-        # TC and RXNE are levels here, so that writing 0 to them does nothing.
-        self.add(0x00, "SR", read=self._status, write=ignore_write)
+        # RXNE is a level here, so that writing 0 to it does nothing.
+        self.add(0x00, "SR", read=self._status, write=lambda v, _master: self._clear(~v & _TC))
         self.add(0x04, "DR", read=self._receive, write=self._send)
         self.add(0x08, "BRR", writable=0xFFFF, changed=rcc.recheck_console)
         self.add(0x0C, "CR1", writable=0xBFFF, changed=self._configure)
-        self.add_storage(((0x10, "CR2"), (0x14, "CR3"), (0x18, "GTPR")))
+        self.add_storage(((0x10, "CR2"), (0x18, "GTPR")))
+        self.add(0x14, "CR3", refuse=_NO_DMA)
 
     def _status_flags(self) -> int:
         return _TXE | _TC

@@ -131,10 +131,18 @@ def start_pll(core: Registers, n: int = 216) -> None:
 class TestClocks:
     def test_ready_flags_follow_enables(self, core: Registers) -> None:
         assert core[RCC] & 3 == 3
-        core[RCC] = 1 | 1 << 16
-        assert not core[RCC] & 1 << 17, "a clock on OSC_IN is no crystal: HSEBYP is missing"
+        core[RCC + 0x70] = 1
+        assert core[RCC + 0x70] == 3
         start_pll(core)
         assert core[RCC] & (1 << 17 | 1 << 25) == 1 << 17 | 1 << 25
+
+    def test_a_clock_on_osc_in_starts_without_hsebyp_but_not_unnoticed(
+        self, core: Registers, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        core[RCC] = 1 | 1 << 16
+        assert core[RCC] & 1 << 17
+        assert core[RCC] & 1 << 17
+        assert caplog.text.count("HSEBYP") == 1
 
     def test_full_speed_needs_overdrive_and_wait_states(self, core: Registers) -> None:
         start_pll(core)
@@ -204,14 +212,26 @@ class TestCore:
         core.machine.core.halt()
         assert not mpu.forbids(0x1FFF_F000)
 
-    @pytest.mark.parametrize(("attributes", "control"), [(1 << 28 | 3 << 24, 5), (0, 5), (0, 1)])
-    def test_what_the_mpu_cannot_enforce_is_refused(
-        self, core: Registers, attributes: int, control: int
+    @pytest.mark.parametrize("attributes", [1 << 28 | 3 << 24, 0])
+    def test_what_the_mpu_cannot_enforce_is_told(
+        self, core: Registers, attributes: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        core[0xE000_ED9C] = (0x2000_0000 if control == 5 else 0x1FFF_F000) | 0x10
+        core[0xE000_ED9C] = 0x2000_0000 | 0x10
         core[0xE000_EDA0] = attributes | 4 << 1 | 1
+        core[0xE000_ED94] = 5
+        assert "MPU region 0 protects a part of a memory" in caplog.text
+
+    def test_a_memory_may_be_execute_never(self, core: Registers) -> None:
+        core[0xE000_ED9C] = 0x2000_0000 | 0x10
+        core[0xE000_EDA0] = 1 << 28 | 3 << 24 | 28 << 1 | 1  # 512 MiB
+        core[0xE000_ED94] = 5
+        mpu = core.machine.chip.scs.mpu
+        for memory in core.machine.board.facts.memory:
+            assert mpu.executable(memory) == (memory.origin < 0x2000_0000)
+
+    def test_the_mpu_needs_its_default_map(self, core: Registers) -> None:
         with pytest.raises(VirtualError, match="not modelled"):
-            core[0xE000_ED94] = control
+            core[0xE000_ED94] = 1
 
     def test_bytes_of_a_register(self, core: Registers) -> None:
         core.machine.chip.bus.write(0xE000_ED1B, 1, 0xE0, Master.CORE)
@@ -282,8 +302,13 @@ class TestUsart:
 
     def test_interrupts_are_refused(self, core: Registers) -> None:
         core[RCC + 0x40] = 1 << 18
-        with pytest.raises(VirtualError, match="interrupts are not modelled"):
-            core[self.BASE] = 1 | 1 << 5
+        core[self.BASE] = 1 | 1 << 6
+        assert core[0xE000_E204] == 1 << 39 - 32  # TC is set
+        core[self.BASE + 0x20] = 1 << 6
+        core[0xE000_E284] = 1 << 39 - 32
+        assert core[0xE000_E204] == 0
+        with pytest.raises(VirtualError, match="DMA"):
+            core[self.BASE + 0x08] = 1 << 7
 
     def test_a_byte_without_a_pin_is_lost(self, core: Registers) -> None:
         console = core.machine.console
@@ -354,5 +379,39 @@ class TestTimer:
         assert core[self.BASE + 0x24] == 1000
         core[self.BASE + 0x24] = 5
         assert core[self.BASE + 0x24] == 5
-        with pytest.raises(VirtualError, match="shorter period"):
-            core[self.BASE + 0x2C] = 10
+
+    def test_flags_of_compare_and_update_are_set_in_time(self, core: Registers) -> None:
+        counter = core.machine.cpu.counter
+        core[RCC + 0x40] = 1
+        core[self.BASE + 0x2C], core[self.BASE + 0x34] = 999, 300
+        core[self.BASE + 0x0C], core[self.BASE] = 3, 1
+        timer = next(t for t in core.machine.chip.sources if getattr(t, "name", "") == "TIM2")
+        assert timer.due() == counter.elapsed() + 300
+        counter.let_pass(300)
+        assert core[self.BASE + 0x10] == 2
+        assert core[0xE000_E200] == 1 << 28
+        assert timer.due() == counter.elapsed() + 700
+        counter.let_pass(1700)
+        assert core[self.BASE + 0x10] & 3 == 3
+        assert core[self.BASE + 0x24] == 0
+        core[self.BASE + 0x10] = 0
+        assert core[self.BASE + 0x10] == 0
+        core[self.BASE + 0x24] = 2000  # behind its end: it wraps first
+        counter.let_pass((1 << 32) - 2000 + 5)
+        assert core[self.BASE + 0x24] == 5
+        for bits, what in ((1 << 4, "counting down"), (2 << 5, "counting down")):
+            with pytest.raises(VirtualError, match=what):
+                core[self.BASE] = bits
+
+
+def test_backup_ram_survives_a_reset_and_external_lines_pend(core: Registers) -> None:
+    core[RCC + 0x30] = 1 << 18
+    core[0x4002_4010] = 0x1234_5678
+    core.machine.core.reset()
+    core.machine.core.halt()
+    core[RCC + 0x30] = 1 << 18
+    assert core[0x4002_4010] == 0x1234_5678
+    core[0x4001_3C00] = 1 << 12
+    core[0x4001_3C10] = 1 << 12 | 1 << 13
+    assert core[0x4001_3C14] == 1 << 12
+    assert core[0xE000_E204] == 1 << 40 - 32

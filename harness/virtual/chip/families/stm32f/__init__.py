@@ -7,6 +7,7 @@ from harness.virtual.chip.families import Blocks
 from harness.virtual.chip.families.stm32f.flash import FlashF
 from harness.virtual.chip.families.stm32f.pwr import PwrF
 from harness.virtual.chip.families.stm32f.rcc import AHB1ENR, RccF
+from harness.virtual.chip.peripherals.backup import BackupRam
 from harness.virtual.chip.peripherals.gpio import Pins
 from harness.virtual.chip.peripherals.usart import UsartF4, UsartF7
 
@@ -27,4 +28,5 @@ def put_together(
     flash, pwr = FlashF(to), PwrF(to.board)
     rcc = RccF(to, flash, pwr)
     pins = Pins(ports, _GPIO, rcc, AHB1ENR, _RESETS)
-    return Blocks(flash, rcc, pins, usart(to, rcc, pins), (pwr,), interrupts, boot_address)
+    others = pwr, BackupRam(rcc)
+    return Blocks(flash, rcc, pins, usart(to, rcc, pins), others, interrupts, boot_address)

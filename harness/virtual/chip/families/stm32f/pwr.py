@@ -13,7 +13,7 @@ from harness.virtual.chip.bus import Master, Peripheral
 _BASE = 0x4000_7000
 _CR, _CSR = 0x00, 0x04
 _ODEN, _ODSWEN = 1 << 16, 1 << 17
-_VOSRDY = 1 << 14
+_VOSRDY, _BRE = 1 << 14, 1 << 9
 
 
 class PwrF(Peripheral):
@@ -37,4 +37,5 @@ class PwrF(Peripheral):
 
     def _read_status(self, _master: Master) -> int:
         ready = self.values[_CR] & (_ODEN | _ODSWEN) if self.works() else 0
-        return self.values[_CSR] & 0x300 | ready | _VOSRDY
+        backup = (self.values[_CSR] & _BRE) >> 6  # BRR: the backup regulator is ready at once
+        return self.values[_CSR] & 0x300 | ready | backup | _VOSRDY

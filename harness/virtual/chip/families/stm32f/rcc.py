@@ -5,6 +5,7 @@ RM0385 and RM0410 section 5 (STM32F7), RM0390 section 6 (STM32F446).
 
 from __future__ import annotations
 
+from harness.virtual.chip.bus import Master
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families.stm32f.flash import FlashF
 from harness.virtual.chip.families.stm32f.pwr import PwrF
@@ -12,12 +13,13 @@ from harness.virtual.chip.peripherals.clocks import CFGR, ClockController, Layou
 
 _PLLCFGR, _PLLSRC_HSE = 0x04, 1 << 22
 _HSI, _HSE = 0, 1
-AHB1ENR = 0x30
+AHB1ENR, BDCR = 0x30, 0x70
+_LSEON, LSERDY = 1 << 0, 1 << 1
 
 _STORED = (
     (0x10, "AHB1RSTR"), (0x14, "AHB2RSTR"), (0x18, "AHB3RSTR"), (0x20, "APB1RSTR"),
     (0x24, "APB2RSTR"), (0x34, "AHB2ENR"), (0x38, "AHB3ENR"), (0x40, "APB1ENR"), (0x44, "APB2ENR"),
-    (0x70, "BDCR"), (0x80, "SSCGR"),
+    (0x80, "SSCGR"),
 )  # fmt: skip
 _LOW_POWER = (
     (0x50, "AHB1LPENR"), (0x54, "AHB2LPENR"), (0x58, "AHB3LPENR"), (0x60, "APB1LPENR"),
@@ -59,6 +61,18 @@ class RccF(ClockController):
         self.add_storage(_LOW_POWER, 0xFFFF_FFFF)
         self.add_storage(_PLLS, 0x2400_3010)
         self.add_storage(_KERNEL_CLOCKS[family])
+        # All boards have a crystal for it.
+        self.add(BDCR, "BDCR", writable=0x1_831D, read=self._read_bdcr)
+
+    def reset(self) -> None:
+        """Return to HSI; the backup domain survives."""
+        backup = self.values[BDCR]
+        super().reset()
+        self.values[BDCR] = backup
+
+    def _read_bdcr(self, _master: Master) -> int:
+        value = self.values[BDCR]
+        return value | (LSERDY if value & _LSEON and self.hse_works else 0)
 
     @property
     def pll_source(self) -> int:

@@ -25,7 +25,7 @@ class _PinsL4(Pins):
     """Ports whose pins in the VDDIO2 domain are dead until the firmware says it is supplied."""
 
     def __init__(self, rcc: RccL4) -> None:
-        super().__init__(_PORTS, _GPIO, rcc, AHB2ENR, _RESETS)
+        super().__init__(_PORTS, _GPIO, rcc, AHB2ENR, _RESETS, has_brr=True)
         self._pwr = rcc.pwr
 
     def connected(self, pin: Pin) -> bool:

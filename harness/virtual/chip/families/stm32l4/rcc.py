@@ -125,7 +125,10 @@ class RccL4(ClockController):
     def check_supply(self, hclk: int, nominal: float, before: int) -> None:
         """Require the voltage range, boost mode and the steps that a core clock needs."""
         if nominal > _WITHOUT_BOOST_HZ and not self.pwr.boost:
-            raise self.broken(f"{hclk} Hz is selected without boost mode", "PWR_CR5.R1MODE = 0")
+            self.warn(
+                f"{self.board.id}: the firmware selects {hclk} Hz without boost mode "
+                "(PWR_CR5.R1MODE = 0), which the manual does not allow; chips are known to run"
+            )
         if nominal > _RANGE2_HZ and not self.pwr.range1:
             raise self.broken(f"{hclk} Hz is selected in voltage range 2", "PWR_CR1.VOS = 1")
         if nominal > _WITHOUT_BOOST_HZ and before < hclk // 2:

@@ -1,0 +1,95 @@
+"""External interrupts, and the system configuration that says which port drives a line.
+
+RM0385 sections 11.9 and 7.2, RM0390 sections 10.3 and 8.2, RM0432 chapters EXTI and SYSCFG.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from harness.virtual.chip.bus import Master, Peripheral
+from harness.virtual.chip.peripherals.clocks import ClockController
+from harness.virtual.chip.peripherals.nvic import Nvic
+
+# Interrupt of each line of the first 16, on all the boards' chips.
+_INTERRUPTS = (6, 7, 8, 9, 10, *[23] * 5, *[40] * 6)
+_SYSCFG_BIT = {"stm32l4": 0}  # of APB2ENR; 14 on the others
+_SYSCFG, _EXTI = 0x4001_3800, 0x4001_3C00
+
+
+class Exti(Peripheral):
+    """Lines that software or a block of the chip triggers; nothing drives the pins.
+
+    Args:
+        family: Family of the chip.
+        nvic: Takes the interrupts.
+        interrupts: Interrupts of the lines from 16 on that the model has, by line.
+    """
+
+    def __init__(self, family: str, nvic: Nvic, interrupts: dict[int, int]) -> None:
+        l4 = family == "stm32l4"
+        super().__init__("EXTI", 0x4001_0400 if l4 else _EXTI, "RM0385 11.9, RM0390 10.3, RM0432")
+        self._nvic = nvic
+        self._interrupts = dict(enumerate(_INTERRUPTS)) | interrupts
+        reset = 0xFF82_0000 if l4 else 0  # the direct lines of the L4
+        self.add(0x00, "IMR", reset, changed=self._drive)
+        self.add_storage(((0x04, "EMR"), (0x08, "RTSR"), (0x0C, "FTSR")))
+        self.add(0x10, "SWIER", write=self._trigger)
+        self.add(0x14, "PR", write=self._clear)
+        if l4:
+            self.add(0x20, "IMR2", 0x87)
+            for offset, name in ((0x24, "EMR2"), (0x28, "RTSR2"), (0x2C, "FTSR2")):
+                self.add(offset, name)
+            self.add(0x34, "PR2", write=lambda _value, _master: None)
+
+    def trigger(self, line: int) -> None:
+        """Let a block of the chip trigger a line by a rising edge."""
+        if self.values[0x08] >> line & 1:
+            self._set(1 << line)
+
+    def _set(self, lines: int) -> None:
+        self.values[0x14] |= lines & self.values[0x00]
+        self._drive()
+
+    def _trigger(self, value: int, _master: Master) -> None:
+        self._set(value & ~self.values[0x10])
+        self.values[0x10] |= value
+
+    def _clear(self, value: int, _master: Master) -> None:
+        self.values[0x14] &= ~value
+        self.values[0x10] &= ~value
+        self._drive()
+
+    def _drive(self) -> None:
+        pending = self.values[0x14] & self.values[0x00]
+        high = dict.fromkeys(self._interrupts.values(), False)
+        for line, number in self._interrupts.items():
+            high[number] |= bool(pending >> line & 1)
+        for number, level in high.items():
+            self._nvic.set_line(number, level)
+
+
+class Syscfg(Peripheral):
+    """Memory remap and the ports of the external interrupts."""
+
+    def __init__(self, family: str, rcc: ClockController) -> None:
+        super().__init__("SYSCFG", 0x4001_0000 if family == "stm32l4" else _SYSCFG, "RM0385 7.2")
+        self.gate = rcc, rcc.layout.apb["apb2"][0], _SYSCFG_BIT.get(family, 14)
+        remap = "another memory at address 0"
+        self.add(0x00, "MEMRMP", refuse=(0x7 if family != "stm32f7" else 0, remap))
+        self.add(0x04, "PMC" if family != "stm32l4" else "CFGR1")
+        for n in range(4):
+            self.add(0x08 + 4 * n, f"EXTICR{n + 1}", writable=0xFFFF)
+        if family == "stm32l4":
+            # SRAM2 is not erased (SCSR); a write protection of it is not modelled.
+            self.add(0x18, "SCSR", writable=0, refuse=(1, "erasing of SRAM2"))
+            self.add(0x1C, "CFGR2", writable=0xF)
+            self.add(0x20, "SWPR", refuse=(0xFFFF_FFFF, "write protection of SRAM2"))
+            self.add(0x24, "SKR", write=lambda _value, _master: None)
+            self.add(0x28, "SWPR2", refuse=(0xFFFF_FFFF, "write protection of SRAM2"))
+        else:
+            # The compensation cell is ready as soon as it is on.
+            self.add(0x20, "CMPCR", writable=1, read=partial(self._compensation))
+
+    def _compensation(self, _master: Master) -> int:
+        return self.values[0x20] | self.values[0x20] << 8
