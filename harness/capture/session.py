@@ -17,6 +17,7 @@ from harness.capture import answers
 from harness.capture.arena import ArenaSearch, read_arena_parts
 from harness.capture.clock import HOST, Stopwatch, check_clock, read_time
 from harness.capture.console import Console
+from harness.capture.edges import check_edges
 from harness.capture.image import check_image
 from harness.capture.rate import FAST_BAUD, best_rate, raise_rate
 from harness.capture.record import ArenaReading, Capture, CapturePlan
@@ -59,6 +60,7 @@ class BoardSession:
     ) -> None:
         self._stopwatch = stopwatch
         self._clock_is_checked = False
+        self._edges_are_checked = False
         self._seconds_per_inference: float | None = None
         self._usual_baud = board.facts.console.baud
         self._wanted_baud: int | None = None  # to ask the device for after each reset
@@ -177,6 +179,9 @@ class BoardSession:
         )
         self._clock_is_checked = True
         spent("run.clock")
+        if not self._edges_are_checked and self._board.facts.core.cpu == "cortex-m7":
+            check_edges(console, self._board)
+            self._edges_are_checked = True
         # Last, so that it covers everything that was measured.
         check_image(console, report.checksums)
         spent("run.check")

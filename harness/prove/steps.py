@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from itertools import pairwise
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
 from harness import protocol
 from harness.capture import answers
 from harness.capture.clock import check_clock, read_time
+from harness.capture.edges import read_edges, wrong_edge
 from harness.capture.rate import FAST_BAUD, best_rate, raise_rate
 from harness.capture.record import CapturePlan
-from harness.errors import BenchError, CaptureError, ClockError, CounterError, DeviceError
+from harness.errors import BenchError, CaptureError, ClockError, CounterError
 from harness.errors import StackOverflow as GuardHeld
 from harness.firmware import FirmwareImage
-from harness.firmware.boardconfig import main_ram
 from harness.prove.device import Device
 
 Found = tuple[str, dict[str, Any]]
@@ -249,28 +249,15 @@ def counter(device: Device, plan: CapturePlan) -> Found:
 def edges(device: Device) -> Found:
     """Load and store unaligned words across the boundaries between memories."""
     device.boot()
-    tried: list[dict[str, Any]] = []
-    texts = []
-    for low, high in pairwise(main_ram(device.board)):
-        name = f"{low.name}|{high.name}"
-        command = protocol.encode_edge(high.origin)
-        try:
-            found = device.console.ask_for(command, protocol.Edge, what=f"accesses at {name}")
-        except DeviceError:
-            tried.append({"edge": name, "tried": None, "wrong": None})  # outside free RAM
-            continue
-        tried.append({"edge": name, "tried": found.tried, "wrong": found.wrong})
-        texts.append(name)
-        if found.wrong:
-            raise BenchError(
-                f"{found.wrong} of {found.tried} unaligned accesses across {name} "
-                f"(0x{high.origin:08X}) went wrong",
-                expected="none: an arena may lie across that boundary",
-                fix="report it with this file; until then measure networks whose arena fits "
-                f"below 0x{high.origin:08X}",
-                facts={"edges": tried},
-            )
-    return f"none wrong across {', '.join(texts) or 'any boundary'}", {"edges": tried}
+    found = list(read_edges(device.console, device.board))
+    facts = {"edges": [asdict(reading) for reading in found]}
+    for reading in found:
+        if reading.wrong:
+            failure = wrong_edge(device.console, reading)
+            failure.data["facts"] = facts
+            raise failure
+    names = ", ".join(reading.edge for reading in found if reading.tried)
+    return f"none wrong across {names or 'any boundary'}", facts
 
 
 def guard(device: Device) -> Found:
