@@ -12,10 +12,9 @@ from harness.errors import FitError, ResultsError
 from harness.results.record import Measurement, best_per_key
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from harness.fit import Fingerprint, Fit
     from harness.fit.model import Predictor
+    from harness.results.table import Table
 
 _NAMED = ("board", "backbone", "runtime", "kernels")
 
@@ -92,7 +91,7 @@ def _draw_memory(rows: Sequence[Measurement], folder: Path, outcome: Outcome) ->
 
 
 def write_fits(
-    rows: Sequence[Measurement] | pd.DataFrame,
+    rows: Sequence[Measurement] | Table,
     folder: Path,
     *,
     degraded: bool = False,
@@ -100,16 +99,17 @@ def write_fits(
 ) -> Outcome:
     """Fit every configuration among the rows; write each fit, and a plot per configuration.
 
-    Rows are records or a frame, see `harness.fit.select`. A configuration that cannot be fitted
+    Rows are records or a table, see `harness.fit.select`. A configuration that cannot be fitted
     is a note, not a failure.
     """
     from harness.fit import save_fit
     from harness.fit.regress import fit_all
     from harness.fit.select import select_rows
     from harness.report.plot import plot_latency
+    from harness.results.table import take
 
     table, _ = select_rows(rows, degraded=degraded)
-    table = table[table["backbone"].notna()]
+    table = take(table, [name is not None for name in table["backbone"]])
     outcome = Outcome()
     outcome.fits, failures = fit_all(table, degraded=degraded, predictor=predictor)
     for failure in failures:
@@ -129,15 +129,17 @@ def write_fits(
     return outcome
 
 
-def _pool(fits: list[Fit], table: pd.DataFrame, outcome: Outcome, *, degraded: bool) -> Fit | None:
+def _pool(fits: list[Fit], table: Table, outcome: Outcome, *, degraded: bool) -> Fit | None:
     """Fit across the backbones of a configuration, where there are several."""
     from harness.fit.regress import fit_rows
+    from harness.results.table import take
 
     if len(fits) == 1:
         return None
     keys = {key for fit in fits for key in (*fit.keys, *fit.holdout_keys)}
     try:
-        pooled = fit_rows(table[table["key"].isin(keys)], pooled=True, degraded=degraded)
+        members = take(table, [key in keys for key in table["key"]])
+        pooled = fit_rows(members, pooled=True, degraded=degraded)
     except FitError as failure:
         outcome.notes.append(f"no pooled fit: {failure.what}")
         return None

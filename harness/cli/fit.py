@@ -36,7 +36,7 @@ def fit(
     where = replace(rows.where(), runtime=runtime, kernels=kernels)
     with many_rows(), open_store(rows.db, create=False) as store:
         outcome = write_fits(
-            store.cells(where, COLUMNS), out, degraded=degraded, predictor=predictor
+            store.table(where, COLUMNS), out, degraded=degraded, predictor=predictor
         )
     if json:
         print_json(outcome.as_json())

@@ -10,15 +10,15 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from harness.backbones import get_backbone
 from harness.errors import BackboneError, FitError
 from harness.fit.features import FEATURES, count_features
 from harness.fit.model import LayerModel
 from harness.fit.score import LEVEL, Array, Predict, Split, score
-from harness.fit.select import numbers, rows_table
+from harness.fit.select import COLUMNS
 from harness.results.record import Measurement
+from harness.results.table import Table, lines, numbers, table_of
 
 
 def row_features(row: Measurement) -> Mapping[str, float]:
@@ -27,12 +27,12 @@ def row_features(row: Measurement) -> Mapping[str, float]:
     Raises:
         FitError: The row has no architecture of a known backbone.
     """
-    return dict(zip(FEATURES, map(float, _features(rows_table([row]))[0]), strict=True))
+    return dict(zip(FEATURES, map(float, _features(table_of([row], COLUMNS))[0]), strict=True))
 
 
-def _features(table: pd.DataFrame) -> Array:
+def _features(table: Table) -> Array:
     """Return `FEATURES` of each row's network, shape (rows, features)."""
-    networks = list(zip(table["backbone"], table["architecture"], strict=True))
+    networks = list(lines(table, "backbone", "architecture"))
     counted: dict[tuple[str | None, str | None], list[float]] = {}
     for (name, text), key in zip(networks, table["key"], strict=True):
         if (name, text) in counted:
@@ -52,7 +52,7 @@ def _features(table: pd.DataFrame) -> Array:
     return np.array([counted[network] for network in networks])
 
 
-def fit_layers(rows: pd.DataFrame, split: Split) -> LayerModel:
+def fit_layers(rows: Table, split: Split) -> LayerModel:
     """Fit latency_us to `FEATURES`.
 
     Raises:
@@ -93,15 +93,14 @@ def _predictor(intercept: float, coefficients: Array, half: float) -> Predict:
 
 def _coefficients(x: Array, y: Array) -> tuple[float, Array]:
     """Return the intercept and a coefficient for each column, none of them negative."""
-    from sklearn.linear_model import LinearRegression
+    from scipy.optimize import nnls  # type: ignore[import-untyped]  # ships no types
 
-    # The intercept is a column: scikit-learn keeps the coefficients positive, but not its own.
+    # The intercept is a column: it is not negative either.
     columns = np.column_stack([np.ones(len(y)), x])
     scale = columns.max(axis=0)
     scale[scale == 0] = 1
-    regression = LinearRegression(positive=True, fit_intercept=False)
-    regression.fit(columns / scale, y, sample_weight=1 / y**2)
-    found = regression.coef_ / scale
+    weight = np.sqrt(1 / y**2)
+    found = nnls(columns / scale * weight[:, None], y * weight)[0] / scale
     return float(found[0]), found[1:]
 
 

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 
 from harness import __version__
 from harness.errors import FitError
@@ -28,10 +27,10 @@ from harness.fit.select import (
     common_fingerprint,
     group_rows,
     held_out,
-    numbers,
     select_rows,
 )
 from harness.results.record import Measurement
+from harness.results.table import Table, numbers
 
 MIN_ROWS = 10
 
@@ -48,7 +47,7 @@ class FitFailure:
 
 
 def fit_all(
-    rows: Iterable[Measurement] | pd.DataFrame,
+    rows: Iterable[Measurement] | Table,
     *,
     degraded: bool = False,
     min_rows: int = MIN_ROWS,
@@ -61,13 +60,13 @@ def fit_all(
             fit = fit_rows(members, degraded=degraded, min_rows=min_rows, predictor=predictor)
             fits.append(fit)
         except FitError as error:
-            failures.append(FitFailure(fingerprint, len(members), error))
+            failures.append(FitFailure(fingerprint, len(members["key"]), error))
     fits.sort(key=lambda fit: str(fit.fingerprint))
     return fits, sorted(failures, key=lambda failure: str(failure.fingerprint))
 
 
 def fit_rows(
-    rows: Iterable[Measurement] | pd.DataFrame,
+    rows: Iterable[Measurement] | Table,
     *,
     degraded: bool = False,
     pooled: bool = False,
@@ -82,7 +81,7 @@ def fit_rows(
     also cross-validated in folds that keep an architecture together.
 
     Args:
-        rows: Measurements, or a frame of `COLUMNS`; only ``valid`` ones are used.
+        rows: Measurements, or a table of `COLUMNS`; only ``valid`` ones are used.
         degraded: Use ``degraded`` rows as well.
         pooled: Mix backbones, only to compare with the fits per backbone.
         min_rows: Fewest distinct architectures to fit on (three at the very least).
@@ -94,7 +93,7 @@ def fit_rows(
             latency, or a latency that does not grow with ops.
     """
     used, statuses = select_rows(rows, degraded=degraded)
-    if used.empty:
+    if not len(used["key"]):
         wanted = " or ".join(statuses)
         raise FitError(
             "there are no rows to fit",
@@ -104,7 +103,7 @@ def fit_rows(
         )
     fingerprint = common_fingerprint(used, pooled)
     ids = architecture_ids(used)
-    holdout = {name: held_out(name, holdout_share) for name in ids}
+    holdout = {name: held_out(name, holdout_share) for name in dict.fromkeys(ids)}
     fitted_on = len(holdout) - sum(holdout.values())
     needed = max(3, min_rows)
     if fitted_on < needed:
@@ -133,7 +132,7 @@ def fit_rows(
         schema_version=SCHEMA_VERSION,
         created_by=f"tinyml-harness {__version__}",
         fingerprint=fingerprint,
-        backbones=tuple(sorted(used["backbone"].dropna().unique())),
+        backbones=tuple(sorted({*used["backbone"]} - {None})),
         statuses=statuses,
         latency=latency,
         arena=arena,
@@ -164,10 +163,10 @@ def _too_few(
     )
 
 
-def _fit_arena(rows: pd.DataFrame, split: Split) -> LinearModel:
+def _fit_arena(rows: Table, split: Split) -> LinearModel:
     # One kind of figure for all rows: a verified minimum and a planner's figure do not mix.
     for target in ("arena_min_bytes", "arena_used_bytes", "arena_planned_bytes"):
-        if rows[target].notna().all():
+        if None not in rows[target]:
             return _fit_linear(rows, split, target, "working_memory_bytes")
     raise FitError("no arena figure that all rows have")
 
@@ -180,12 +179,12 @@ def _try(notes: list[str], name: str, make: Callable[[], _Model]) -> _Model | No
         return None
 
 
-def _fit_linear(rows: pd.DataFrame, split: Split, target: str, feature: str) -> LinearModel:
+def _fit_linear(rows: Table, split: Split, target: str, feature: str) -> LinearModel:
     x, y = numbers(rows, feature, target).T
     lacking = [key[:12] for key in rows["key"][np.isnan(x + y)]]
     if lacking:
         raise FitError(
-            f"{len(lacking)} of {len(rows)} rows lack {feature} or {target}",
+            f"{len(lacking)} of {len(x)} rows lack {feature} or {target}",
             where=", ".join(lacking[:5]),
             expected="both in every row",
             fix="measure these again",
@@ -207,8 +206,8 @@ def _predictor(line: LinearModel) -> Predict:
 
 
 def _line(x: Array, y: Array, target: str, feature: str) -> LinearModel:
-    from scipy.stats import t as student  # type: ignore[import-untyped]  # ships no types
-    from sklearn.linear_model import LinearRegression
+    # As scipy.stats does, which takes a second to load.
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # ships no types
 
     sizes = len(np.unique(x))
     if sizes < 2 or len(x) < 3:
@@ -219,8 +218,9 @@ def _line(x: Array, y: Array, target: str, feature: str) -> LinearModel:
         )
     # Ops of 10^6 to 10^8 beside an intercept: scaled, so that no digits are lost.
     scale = float(x.max())
-    regression = LinearRegression().fit((x / scale).reshape(-1, 1), y)
-    slope, intercept = float(regression.coef_[0]) / scale, float(regression.intercept_)
+    x_mean, y_mean = (x / scale).mean(), y.mean()
+    found = np.linalg.lstsq((x / scale - x_mean).reshape(-1, 1), y - y_mean)[0][0]
+    slope, intercept = float(found) / scale, float(y_mean - x_mean * found)
     freedom = len(x) - 2
     return LinearModel(
         target=target,
@@ -234,6 +234,6 @@ def _line(x: Array, y: Array, target: str, feature: str) -> LinearModel:
         feature_mean=float(x.mean()),
         feature_sxx=float(((x - x.mean()) ** 2).sum()),
         level=LEVEL,
-        t_quantile=float(student.ppf(0.5 + LEVEL / 2, freedom)),
+        t_quantile=float(stdtrit(freedom, 0.5 + LEVEL / 2)),
         train=Metrics(n=0, architectures=0),  # until it is scored
     )

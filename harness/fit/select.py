@@ -1,27 +1,21 @@
 """Select the rows of a fit: one configuration, one row per job, a fixed holdout.
 
-Here rows are a frame of `COLUMNS`: a record of each of a hundred thousand takes longer than the
-fit. Cells are as the store has them, lists and mappings as JSON text.
+Here rows are a table of `COLUMNS`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from functools import lru_cache
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import FitError
 from harness.fit.model import Fingerprint
 from harness.results.record import Measurement, Status
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-    import pandas as pd
+from harness.results.table import Table, lines, table_of, take
 
 HOLDOUT_SHARE = 0.2
 
@@ -34,26 +28,7 @@ COLUMNS = (
 """Fields of a row that a fit and its plot use."""
 
 _NEEDED = ("runtime", "kernels", "clock_hz", "optimization")
-_cells = attrgetter(*COLUMNS)
 _sorted_json = json.JSONEncoder(sort_keys=True).encode
-
-
-def rows_table(rows: Iterable[Measurement] | pd.DataFrame) -> pd.DataFrame:
-    """Return `COLUMNS` of the rows as a frame; a frame is returned as it is."""
-    import pandas as pd
-
-    if isinstance(rows, pd.DataFrame):
-        return rows
-    table = pd.DataFrame([_cells(row) for row in rows], columns=list(COLUMNS), dtype=object)
-    for name in ("architecture", "flags"):
-        texts = [None if item is None else _sorted_json(item) for item in table[name]]
-        table[name] = pd.Series(texts, dtype=object)
-    return table
-
-
-def numbers(table: pd.DataFrame, *names: str) -> npt.NDArray[np.float64]:
-    """Return columns as floats, shape (rows, columns); NaN where a value is not known."""
-    return table[list(names)].to_numpy(dtype=float, na_value=float("nan"))
 
 
 def architecture_id(row: Measurement) -> str:
@@ -65,13 +40,13 @@ def architecture_id(row: Measurement) -> str:
     Raises:
         FitError: The row names neither.
     """
-    return architecture_ids(rows_table([row]))[0]
+    return architecture_ids(table_of([row], COLUMNS))[0]
 
 
-def architecture_ids(table: pd.DataFrame) -> list[str]:
+def architecture_ids(table: Table) -> list[str]:
     """Return `architecture_id` of each row."""
     ids = []
-    for backbone, text, sha256, key in _cells_of(
+    for backbone, text, sha256, key in lines(
         table, "backbone", "architecture", "model_sha256", "key"
     ):
         identity = sha256 if text is None else _text_id(backbone, text)
@@ -105,32 +80,29 @@ def held_out(architecture: str, share: float = HOLDOUT_SHARE) -> bool:
 
 
 def select_rows(
-    rows: Iterable[Measurement] | pd.DataFrame, *, degraded: bool = False
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    rows: Iterable[Measurement] | Table, *, degraded: bool = False
+) -> tuple[Table, tuple[str, ...]]:
     """Return the rows a fit may use, one per job in the order of their keys, and their statuses."""
-    statuses = (Status.VALID, Status.DEGRADED) if degraded else (Status.VALID,)
-    table = rows_table(rows)
-    table = table[table["status"].isin(statuses)]
+    statuses = (Status.VALID.value, *((Status.DEGRADED.value,) if degraded else ()))
+    table = table_of(rows, COLUMNS)
     # Valid after degraded, as in the alphabet, then the newest; the last of a key is kept. The
     # order in which a bench finished its jobs must not change a bit of the fit.
-    marks = list(_cells_of(table, "key", "status", "created_at"))
-    last = {marks[place][0]: place for place in sorted(range(len(marks)), key=marks.__getitem__)}
-    return table.iloc[list(last.values())], tuple(status.value for status in statuses)
+    best: dict[str, tuple[Any, ...]] = {}
+    for place, (key, *mark) in enumerate(lines(table, "key", "status", "created_at")):
+        if mark[0] in statuses and (key not in best or best[key] < (*mark, place)):
+            best[key] = (*mark, place)
+    return take(table, [best[key][-1] for key in sorted(best)]), statuses
 
 
 def group_rows(
-    rows: Iterable[Measurement] | pd.DataFrame, *, degraded: bool = False
-) -> dict[Fingerprint, pd.DataFrame]:
+    rows: Iterable[Measurement] | Table, *, degraded: bool = False
+) -> dict[Fingerprint, Table]:
     """Return the usable rows by the configuration they were measured in."""
     table, _ = select_rows(rows, degraded=degraded)
     places: dict[tuple[Any, ...], list[int]] = {}
-    for place, configuration in enumerate(_cells_of(table, *_CONFIGURATION)):
+    for place, configuration in enumerate(lines(table, *_CONFIGURATION)):
         places.setdefault(configuration, []).append(place)
-    return {_fingerprint(found): table.iloc[some] for found, some in places.items()}
-
-
-def _cells_of(table: pd.DataFrame, *names: str) -> Iterator[tuple[Any, ...]]:
-    return zip(*(table[name].tolist() for name in names), strict=True)
+    return {_fingerprint(found): take(table, some) for found, some in places.items()}
 
 
 def _fingerprint(configuration: tuple[Any, ...]) -> Fingerprint:
@@ -139,7 +111,7 @@ def _fingerprint(configuration: tuple[Any, ...]) -> Fingerprint:
     return Fingerprint(**{**values, "flags": flags, "source": str(values["source"])})
 
 
-def common_fingerprint(table: pd.DataFrame, pooled: bool) -> Fingerprint:
+def common_fingerprint(table: Table, pooled: bool) -> Fingerprint:
     """Return the configuration that all rows, at least one, were measured in.
 
     Where `pooled`, the backbone may differ; the result then names none.
@@ -148,7 +120,7 @@ def common_fingerprint(table: pd.DataFrame, pooled: bool) -> Fingerprint:
         FitError: They differ, or lack a fact that every fit needs.
     """
     first = shared_fingerprint(
-        map(_fingerprint, dict.fromkeys(_cells_of(table, *_CONFIGURATION))),
+        map(_fingerprint, dict.fromkeys(lines(table, *_CONFIGURATION))),
         pooled,
         "these rows were measured in different configurations",
         "choose one, for example with --board, --backbone, --runtime or --kernels",

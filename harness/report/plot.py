@@ -13,13 +13,13 @@ from matplotlib.patches import Patch
 
 from harness.errors import FitError
 from harness.fit.model import Fingerprint, Fit
-from harness.fit.select import numbers, select_rows, shared_fingerprint
+from harness.fit.select import select_rows, shared_fingerprint
 from harness.report import text
 from harness.report.style import MUTED, drawing, scale_in_steps
 from harness.results.record import Measurement
+from harness.results.table import Table, numbers
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
 
 # Okabe and Ito's palette, which any colour vision can tell apart. A backbone keeps its colour in
@@ -37,7 +37,7 @@ _SPOTS = (120, 40)  # across and upwards, about a mark each
 
 def plot_latency(
     fits: Sequence[Fit],
-    rows: Iterable[Measurement] | pd.DataFrame,
+    rows: Iterable[Measurement] | Table,
     path: str | Path,
     *,
     pooled: Fit | None = None,

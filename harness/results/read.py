@@ -8,12 +8,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import JSON, Boolean, Column, Connection, Select, Text, cast, select
 
 from harness.results.record import APART, LayerCycles, Measurement, unchecked
-from harness.results.schema import layer, measurement, raw_log
+from harness.results.schema import SafeText, layer, measurement, raw_log, unescape
+
+if TYPE_CHECKING:
+    from harness.results.table import Table
 
 CHUNK = 500  # rows read at a time; a database takes about a thousand numbers in one query
 
@@ -67,3 +70,27 @@ def _logs_of(connection: Connection, numbers: Sequence[int]) -> dict[int, str]:
         number: zlib.decompress(packed).decode("utf-8", "surrogatepass")
         for number, packed in connection.execute(chosen)
     }
+
+
+def load_table(connection: Connection, query: Select[Any], names: Collection[str]) -> Table:
+    """Return columns of the rows of a query of `measurement`; see `harness.results.table`."""
+    from harness.results.table import column
+
+    columns = [measurement.c[name] for name in dict.fromkeys(names)]
+    cells = [cast(item, Text) if isinstance(item.type, JSON) else item for item in columns]
+    # The driver's own rows: SQLAlchemy takes as long again to convert each cell.
+    cursor = connection.execute(query.with_only_columns(*cells)).cursor
+    found = list(zip(*cursor.fetchall(), strict=True)) or [()] * len(columns)
+    return {
+        item.name: column(_python(item, values))
+        for item, values in zip(columns, found, strict=True)
+    }
+
+
+def _python(item: Column[Any], values: Sequence[Any]) -> Sequence[Any]:
+    if isinstance(item.type, Boolean):
+        return [None if value is None else bool(value) for value in values]
+    if isinstance(item.type, SafeText):
+        escaped = {value: unescape(value) for value in set(values) if value and "\\" in value}
+        return [escaped.get(value, value) for value in values] if escaped else values
+    return values

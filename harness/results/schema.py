@@ -34,7 +34,7 @@ class SafeText(TypeDecorator[str]):
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:  # noqa: ARG002
         """Undo the escapes; a plain function, as a store has millions of texts."""
-        return _unescape
+        return unescape
 
 
 class FileText(SafeText):
@@ -51,7 +51,8 @@ _UNSAFE = re.compile(r"[\\\x00\ud800-\udfff]")
 _ESCAPE = re.compile(r"\\u([0-9a-f]{4})")
 
 
-def _unescape(value: str | None) -> str | None:
+def unescape(value: str | None) -> str | None:
+    """Return a stored string as it was."""
     if value is None or "\\" not in value:
         return value
     return _ESCAPE.sub(lambda found: chr(int(found[1], 16)), value)

@@ -25,6 +25,8 @@ from harness.results.schema import layer, measurement, raw_log
 if TYPE_CHECKING:
     import pandas as pd
 
+    from harness.results.table import Table
+
 USABLE = (Status.VALID, Status.DEGRADED)
 
 COLUMNS = tuple(spec.name for spec in fields(Measurement) if spec.name not in APART)
@@ -291,13 +293,13 @@ class Store:
 
         return frame_of(self.lines(where, table=table, columns=columns), table, columns)
 
-    def cells(self, where: Filter, columns: Sequence[str]) -> pd.DataFrame:
-        """Return columns of the matching rows as they are stored, None where nothing is known."""
-        import pandas as pd
+    def table(self, where: Filter, columns: Sequence[str]) -> Table:
+        """Return columns of the matching rows; see `harness.results.table`."""
+        from harness.results.read import load_table
 
-        # pandas takes plain tuples much faster than SQLAlchemy's rows.
-        found = [tuple(line) for chunk in self.lines(where, columns=columns) for line in chunk]
-        return pd.DataFrame(found, columns=list(columns), dtype=object)
+        query = select(measurement).where(*where.clauses()).order_by(measurement.c.id)
+        with self._read() as connection:
+            return load_table(connection, query, columns)
 
     def lines(
         self,
