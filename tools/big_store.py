@@ -151,10 +151,11 @@ def synthetic(index: int, boards: int) -> Measurement:
 
 
 def _values(row: Measurement) -> dict[str, Any]:
+    from harness.results.identity import derived
     from harness.results.store import COLUMNS
 
     values = {name: getattr(row, name) for name in COLUMNS}
-    return {**values, "status": row.status.value, "source": row.source.value}
+    return {**values, "status": row.status.value, "source": row.source.value, **derived(row)}
 
 
 def _layers(numbers: Any, rows: list[Measurement]) -> Iterator[dict[str, Any]]:

@@ -106,10 +106,11 @@ def write_fits(
     from harness.fit.regress import fit_all
     from harness.fit.select import select_rows
     from harness.report.plot import plot_latency
-    from harness.results.table import take
 
     table, _ = select_rows(rows, degraded=degraded)
-    table = take(table, [name is not None for name in table["backbone"]])
+    backbones = table.facts("backbone")
+    if None in backbones:
+        table = table.take([name is not None for name in backbones])
     outcome = Outcome()
     outcome.fits, failures = fit_all(table, degraded=degraded, predictor=predictor)
     for failure in failures:
@@ -132,13 +133,12 @@ def write_fits(
 def _pool(fits: list[Fit], table: Table, outcome: Outcome, *, degraded: bool) -> Fit | None:
     """Fit across the backbones of a configuration, where there are several."""
     from harness.fit.regress import fit_rows
-    from harness.results.table import take
 
     if len(fits) == 1:
         return None
     keys = {key for fit in fits for key in (*fit.keys, *fit.holdout_keys)}
     try:
-        members = take(table, [key in keys for key in table["key"]])
+        members = table.take([key in keys for key in table["key"]])
         pooled = fit_rows(members, pooled=True, degraded=degraded)
     except FitError as failure:
         outcome.notes.append(f"no pooled fit: {failure.what}")

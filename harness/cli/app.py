@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -61,6 +62,8 @@ for _name in COMMANDS:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit 0 done, 1 failed, 2 wrong use, 3 bench not ready, 130 stopped."""
+    # Objects that last make most collections useless: a package's while it loads, a store's rows.
+    gc.set_threshold(100_000, 50, 100)
     try:
         # Without click's own handling, an exit code that a command asks for is returned.
         code = app(args=arguments, prog_name="harness", standalone_mode=False)

@@ -13,7 +13,7 @@ from harness.errors import EXIT_FAILED, ResultsError
 
 if TYPE_CHECKING:
     from harness.results.equivalence import Comparison, Ratio
-    from harness.results.record import Measurement
+    from harness.results.table import Table
 
 _Set = typer.Argument(
     help="A results store (file or URL), or STORE#CAMPAIGN.", metavar="STORE", show_default=False
@@ -38,13 +38,11 @@ def compare(
 ) -> None:
     """Compare the rows of AFTER with those of BEFORE; exit 1 if something became worse."""
     from harness.results.equivalence import compare_rows
-    from harness.results.read import many_rows
 
-    with many_rows():
-        old, new = _rows(before, metric), _rows(after, metric)
-        result = compare_rows(
-            old, new, metric=metric, margin=margin, across=across or (), degraded=degraded
-        )
+    old, new = _rows(before, metric), _rows(after, metric)
+    result = compare_rows(
+        old, new, metric=metric, margin=margin, across=across or (), degraded=degraded
+    )
     if json:
         print_json(result.as_json())
     else:
@@ -53,7 +51,7 @@ def compare(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _rows(where: str, metric: Metric) -> list[Measurement]:
+def _rows(where: str, metric: Metric) -> Table:
     from harness.results import open_store
     from harness.results.equivalence import columns_of
     from harness.results.store import Filter
@@ -66,7 +64,7 @@ def _rows(where: str, metric: Metric) -> list[Measurement]:
             fix="check the path; STORE#CAMPAIGN names one campaign of a store",
         )
     with open_store(place, create=False) as store:
-        return list(store.stream(Filter(campaign=campaign or None), columns=columns_of(metric)))
+        return store.table(Filter(campaign=campaign or None), columns_of(metric))
 
 
 def _show(result: Comparison) -> None:

@@ -29,14 +29,16 @@ def fit(
     With --predictor layers also one coefficient for each kind of work: docs/linearity.md.
     """
     from harness.campaign.outcome import write_fits
-    from harness.fit.select import COLUMNS
+    from harness.fit.select import COLUMNS, LAYER_COLUMNS
     from harness.results import open_store
-    from harness.results.read import many_rows
 
     where = replace(rows.where(), runtime=runtime, kernels=kernels)
-    with many_rows(), open_store(rows.db, create=False) as store:
+    with open_store(rows.db, create=False) as store:
         outcome = write_fits(
-            store.table(where, COLUMNS), out, degraded=degraded, predictor=predictor
+            store.table(where, COLUMNS if predictor == "ops" else LAYER_COLUMNS),
+            out,
+            degraded=degraded,
+            predictor=predictor,
         )
     if json:
         print_json(outcome.as_json())

@@ -16,9 +16,9 @@ from harness.errors import BackboneError, FitError
 from harness.fit.features import FEATURES, count_features
 from harness.fit.model import LayerModel
 from harness.fit.score import LEVEL, Array, Predict, Split, score
-from harness.fit.select import COLUMNS
+from harness.fit.select import LAYER_COLUMNS
 from harness.results.record import Measurement
-from harness.results.table import Table, lines, numbers, table_of
+from harness.results.table import Table, table_of
 
 
 def row_features(row: Measurement) -> Mapping[str, float]:
@@ -27,12 +27,14 @@ def row_features(row: Measurement) -> Mapping[str, float]:
     Raises:
         FitError: The row has no architecture of a known backbone.
     """
-    return dict(zip(FEATURES, map(float, _features(table_of([row], COLUMNS))[0]), strict=True))
+    return dict(
+        zip(FEATURES, map(float, _features(table_of([row], LAYER_COLUMNS))[0]), strict=True)
+    )
 
 
 def _features(table: Table) -> Array:
     """Return `FEATURES` of each row's network, shape (rows, features)."""
-    networks = list(lines(table, "backbone", "architecture"))
+    networks = list(zip(table.facts("backbone"), table["architecture"], strict=True))
     counted: dict[tuple[str | None, str | None], list[float]] = {}
     for (name, text), key in zip(networks, table["key"], strict=True):
         if (name, text) in counted:
@@ -58,7 +60,7 @@ def fit_layers(rows: Table, split: Split) -> LayerModel:
     Raises:
         FitError: A row has no architecture, or no latency above zero.
     """
-    y = numbers(rows, "latency_us")[:, 0]
+    y = rows.numbers("latency_us")[:, 0]
     if not (y > 0).all():
         raise FitError("a row has no latency", expected="a latency above zero in every row")
     x = _features(rows)

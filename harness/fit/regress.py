@@ -30,7 +30,7 @@ from harness.fit.select import (
     select_rows,
 )
 from harness.results.record import Measurement
-from harness.results.table import Table, numbers
+from harness.results.table import Table
 
 MIN_ROWS = 10
 
@@ -60,7 +60,7 @@ def fit_all(
             fit = fit_rows(members, degraded=degraded, min_rows=min_rows, predictor=predictor)
             fits.append(fit)
         except FitError as error:
-            failures.append(FitFailure(fingerprint, len(members["key"]), error))
+            failures.append(FitFailure(fingerprint, len(members), error))
     fits.sort(key=lambda fit: str(fit.fingerprint))
     return fits, sorted(failures, key=lambda failure: str(failure.fingerprint))
 
@@ -81,7 +81,7 @@ def fit_rows(
     also cross-validated in folds that keep an architecture together.
 
     Args:
-        rows: Measurements, or a table of `COLUMNS`; only ``valid`` ones are used.
+        rows: Measurements, or a table, see `harness.fit.select`; only ``valid`` ones are used.
         degraded: Use ``degraded`` rows as well.
         pooled: Mix backbones, only to compare with the fits per backbone.
         min_rows: Fewest distinct architectures to fit on (three at the very least).
@@ -93,7 +93,7 @@ def fit_rows(
             latency, or a latency that does not grow with ops.
     """
     used, statuses = select_rows(rows, degraded=degraded)
-    if not len(used["key"]):
+    if not len(used):
         wanted = " or ".join(statuses)
         raise FitError(
             "there are no rows to fit",
@@ -127,12 +127,12 @@ def fit_rows(
         from harness.fit.layers import fit_layers
 
         layers = _try(notes, "layers", lambda: fit_layers(used, split))
-    overhead = numbers(used, "ram_other_bytes", "stack_bytes").sum(axis=1)
+    overhead = used.numbers("ram_other_bytes", "stack_bytes").sum(axis=1)
     return Fit(
         schema_version=SCHEMA_VERSION,
         created_by=f"tinyml-harness {__version__}",
         fingerprint=fingerprint,
-        backbones=tuple(sorted({*used["backbone"]} - {None})),
+        backbones=tuple(sorted({*used.facts("backbone")} - {None})),
         statuses=statuses,
         latency=latency,
         arena=arena,
@@ -180,7 +180,7 @@ def _try(notes: list[str], name: str, make: Callable[[], _Model]) -> _Model | No
 
 
 def _fit_linear(rows: Table, split: Split, target: str, feature: str) -> LinearModel:
-    x, y = numbers(rows, feature, target).T
+    x, y = rows.numbers(feature, target).T
     lacking = [key[:12] for key in rows["key"][np.isnan(x + y)]]
     if lacking:
         raise FitError(

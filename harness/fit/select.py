@@ -6,29 +6,28 @@ Here rows are a table of `COLUMNS`.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import fields, replace
-from functools import lru_cache
-from typing import Any
+
+import numpy as np
 
 from harness.errors import FitError
 from harness.fit.model import Fingerprint
 from harness.results.record import Measurement, Status
-from harness.results.table import Table, lines, table_of, take
+from harness.results.table import Table, table_of
 
 HOLDOUT_SHARE = 0.2
 
-_CONFIGURATION = tuple(spec.name for spec in fields(Fingerprint))
 COLUMNS = (
-    "key", "created_at", "status", "architecture", "model_sha256", "ops", "latency_us",
+    "key", "created_at", "status", "network", "model_sha256", "configuration", "ops", "latency_us",
     "parameters", "working_memory_bytes", "flash_total_bytes", "arena_min_bytes",
-    "arena_used_bytes", "arena_planned_bytes", "ram_other_bytes", "stack_bytes", *_CONFIGURATION,
+    "arena_used_bytes", "arena_planned_bytes", "ram_other_bytes", "stack_bytes",
 )  # fmt: skip
-"""Fields of a row that a fit and its plot use."""
+"""Columns that a fit and its plot use."""
+LAYER_COLUMNS = (*COLUMNS, "architecture")
+"""Columns that a fit to the layers uses."""
 
 _NEEDED = ("runtime", "kernels", "clock_hz", "optimization")
-_sorted_json = json.JSONEncoder(sort_keys=True).encode
 
 
 def architecture_id(row: Measurement) -> str:
@@ -40,33 +39,20 @@ def architecture_id(row: Measurement) -> str:
     Raises:
         FitError: The row names neither.
     """
-    return architecture_ids(table_of([row], COLUMNS))[0]
+    return architecture_ids(table_of([row], LAYER_COLUMNS))[0]
 
 
 def architecture_ids(table: Table) -> list[str]:
     """Return `architecture_id` of each row."""
     ids = []
-    for backbone, text, sha256, key in lines(
-        table, "backbone", "architecture", "model_sha256", "key"
-    ):
-        identity = sha256 if text is None else _text_id(backbone, text)
-        if identity is None:
+    for network, sha256, key in table.lines("network", "model_sha256", "key"):
+        if (identity := network or sha256) is None:
             raise FitError(
                 f"row {key[:12]} names neither an architecture nor a model",
                 expected="rows of measured models",
             )
         ids.append(identity)
     return ids
-
-
-@lru_cache(maxsize=100_000)  # a network is measured in many configurations
-def _text_id(backbone: str | None, text: str) -> str:
-    return network_id(backbone, json.loads(text))
-
-
-def network_id(backbone: str | None, architecture: Mapping[str, Any]) -> str:
-    """Return the identity of a sampled architecture, as rows hold it."""
-    return hashlib.sha256(_sorted_json([backbone, architecture]).encode()).hexdigest()
 
 
 def held_out(architecture: str, share: float = HOLDOUT_SHARE) -> bool:
@@ -84,14 +70,20 @@ def select_rows(
 ) -> tuple[Table, tuple[str, ...]]:
     """Return the rows a fit may use, one per job in the order of their keys, and their statuses."""
     statuses = (Status.VALID.value, *((Status.DEGRADED.value,) if degraded else ()))
-    table = table_of(rows, COLUMNS)
+    table = table_of(rows, LAYER_COLUMNS)
+    keys = table["key"]
+    if set(table["status"]) <= set(statuses) and (keys[:-1] < keys[1:]).all():
+        return table, statuses  # selected before
     # Valid after degraded, as in the alphabet, then the newest; the last of a key is kept. The
     # order in which a bench finished its jobs must not change a bit of the fit.
-    best: dict[str, tuple[Any, ...]] = {}
-    for place, (key, *mark) in enumerate(lines(table, "key", "status", "created_at")):
-        if mark[0] in statuses and (key not in best or best[key] < (*mark, place)):
-            best[key] = (*mark, place)
-    return take(table, [best[key][-1] for key in sorted(best)]), statuses
+    marks = list(table.lines("status", "created_at"))
+    best: dict[str, int] = {}
+    for place, key in enumerate(keys.tolist()):
+        if marks[place][0] in statuses:
+            seen = best.setdefault(key, place)
+            if seen != place and marks[seen] <= marks[place]:
+                best[key] = place
+    return table.take([best[key] for key in sorted(best)]), statuses
 
 
 def group_rows(
@@ -99,16 +91,13 @@ def group_rows(
 ) -> dict[Fingerprint, Table]:
     """Return the usable rows by the configuration they were measured in."""
     table, _ = select_rows(rows, degraded=degraded)
-    places: dict[tuple[Any, ...], list[int]] = {}
-    for place, configuration in enumerate(lines(table, *_CONFIGURATION)):
-        places.setdefault(configuration, []).append(place)
-    return {_fingerprint(found): take(table, some) for found, some in places.items()}
-
-
-def _fingerprint(configuration: tuple[Any, ...]) -> Fingerprint:
-    values = dict(zip(_CONFIGURATION, configuration, strict=True))
-    flags = tuple(json.loads(values["flags"]))
-    return Fingerprint(**{**values, "flags": flags, "source": str(values["source"])})
+    found: dict[Fingerprint, list[int]] = {}
+    for number in dict.fromkeys(table["configuration"].tolist()):
+        found.setdefault(Fingerprint(**table.configurations[number]), []).append(number)
+    return {
+        fingerprint: table.take(np.isin(table["configuration"], numbers))
+        for fingerprint, numbers in found.items()
+    }
 
 
 def common_fingerprint(table: Table, pooled: bool) -> Fingerprint:
@@ -119,8 +108,9 @@ def common_fingerprint(table: Table, pooled: bool) -> Fingerprint:
     Raises:
         FitError: They differ, or lack a fact that every fit needs.
     """
+    numbers = table["configuration"].tolist()
     first = shared_fingerprint(
-        map(_fingerprint, dict.fromkeys(lines(table, *_CONFIGURATION))),
+        (Fingerprint(**table.configurations[number]) for number in dict.fromkeys(numbers)),
         pooled,
         "these rows were measured in different configurations",
         "choose one, for example with --board, --backbone, --runtime or --kernels",

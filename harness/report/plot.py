@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -17,10 +19,12 @@ from harness.fit.select import select_rows, shared_fingerprint
 from harness.report import text
 from harness.report.style import MUTED, drawing, scale_in_steps
 from harness.results.record import Measurement
-from harness.results.table import Table, numbers
+from harness.results.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Points: TypeAlias = npt.NDArray[np.float64]  # a row each
 
 # Okabe and Ito's palette, which any colour vision can tell apart. A backbone keeps its colour in
 # all reports.
@@ -67,8 +71,9 @@ def plot_latency(
         "plot them one by one",
     )
     table, _ = select_rows(rows, degraded=True)
-    by_key = dict(zip(table["key"], numbers(table, "ops", "latency_us").tolist(), strict=True))
-    everyone = [_points(fit, by_key) for fit in fits]
+    place_of = {key: place for place, key in enumerate(table["key"].tolist())}
+    figures = table.numbers("ops", "latency_us")
+    everyone = [_points(fit, place_of, figures) for fit in fits]
     points = [_thinned(fit, some) for fit, some in zip(fits, everyone, strict=True)]
     if log is None:
         largest = [fit.latency.feature_max for fit in fits]
@@ -97,7 +102,7 @@ def plot_latency(
             scale_in_steps(top.yaxis)
             scale_in_steps(bottom.xaxis)
             # From the points: near zero ops a line may dive to nothing.
-            lowest_us = min(latency for some in points for _, latency, _ in some)
+            lowest_us = min(some[:, 1].min() for some in points)
             top.set_ylim(0.75 * lowest_us / 1e3, None)
         else:
             top.set_ylim(bottom=0)
@@ -105,7 +110,7 @@ def plot_latency(
             held = "hollow: held-out architecture, not fitted on"
             hollow: Any = {"ls": "none", "marker": "o", "mfc": "white", "mec": MUTED, "mew": 1.6}
             handles.append(Line2D([], [], label=held, **hollow))
-        if points != everyone:
+        if any(map(operator.is_not, points, everyone)):
             shown, all_of = (sum(map(len, some)) for some in (points, everyone))
             fewer = f"{shown:,} marks for {all_of:,} networks: those at one spot share a mark"
             handles.append(Line2D([], [], ls="none", label=fewer))
@@ -120,13 +125,12 @@ def plot_latency(
     return file
 
 
-def _points(fit: Fit, by_key: Mapping[str, Sequence[float]]) -> list[tuple[float, float, bool]]:
-    """Return (ops, latency in µs, held out) of the fit's rows that are in `by_key`."""
+def _points(fit: Fit, place_of: Mapping[str, int], figures: Points) -> Points:
+    """Return ops, latency in µs and whether it is held out of the fit's rows that are there."""
     found = [
-        (by_key[key][0], by_key[key][1], held)
-        for keys, held in ((fit.keys, False), (fit.holdout_keys, True))
-        for key in keys
-        if key in by_key
+        np.column_stack([figures[places], np.full(len(places), held)])
+        for keys, held in ((fit.keys, 0.0), (fit.holdout_keys, 1.0))
+        if (places := [place_of[key] for key in keys if key in place_of])
     ]
     if not found:
         raise FitError(
@@ -134,23 +138,21 @@ def _points(fit: Fit, by_key: Mapping[str, Sequence[float]]) -> list[tuple[float
             expected="the rows it was made from",
             fix="plot with the results store that the fit was made from, or fit again",
         )
-    return found
+    return np.concatenate(found)
 
 
-def _thinned(
-    fit: Fit, points: Sequence[tuple[float, float, bool]]
-) -> Sequence[tuple[float, float, bool]]:
+def _thinned(fit: Fit, points: Points) -> Points:
     """Return one of the points at each spot, if they are many; both panels have spots."""
     if len(points) <= _MOST_MARKS:
         return points
-    ops, latency, held = np.array(points).T
+    ops, latency, held = points.T
     error = (fit.latency.intercept + fit.latency.slope * ops) / latency
     places = np.column_stack([ops, error])
     # The lower panel spans ±12 % or more.
     ranges = np.maximum(np.ptp(places, axis=0), (1, 0.24))
-    spots = np.rint((places - places.min(axis=0)) / ranges * _SPOTS)
-    _, first = np.unique(np.column_stack([spots, held]), axis=0, return_index=True)
-    return [points[index] for index in sorted(first)]
+    across, up = np.rint((places - places.min(axis=0)) / ranges * _SPOTS).T
+    _, first = np.unique((across * 1000 + up) * 2 + held, return_index=True)
+    return points[np.sort(first)]
 
 
 def _looks(backbones: Sequence[str | None]) -> list[tuple[str, str]]:
@@ -182,15 +184,14 @@ def _draw_points(
     top: Axes,
     bottom: Axes,
     fit: Fit,
-    points: Sequence[tuple[float, float, bool]],
+    points: Points,
     colour: str,
     marker: str,
 ) -> None:
     for held in (False, True):
-        some = [(ops, latency) for ops, latency, out in points if out is held]
-        if not some:
+        ops, latency, _ = points[points[:, 2] == held].T
+        if not len(ops):
             continue
-        ops, latency = (np.array(column) for column in zip(*some, strict=True))
         predicted = fit.latency.intercept + fit.latency.slope * ops
         look: dict[str, Any] = {
             "marker": marker,

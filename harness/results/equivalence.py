@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from operator import attrgetter
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from harness.errors import ResultsError
-from harness.results.record import Measurement, Status, summarise_cycles
+from harness.results.record import Measurement, Status, interval_rank
+from harness.results.table import Table, table_of
 from harness.strict import to_json
 
 DEFAULT_MARGIN = 0.02
@@ -46,9 +49,9 @@ _FIGURES = {
 
 
 def columns_of(metric: str) -> tuple[str, ...]:
-    """Return the fields of a row that a comparison by this metric uses."""
-    model = ("status", "model_name", "model_sha256", "architecture", "backbone", "seed")
-    return (*IDENTITY[1:], *model, *_FIGURES[metric])
+    """Return the columns of rows that a comparison by this metric uses."""
+    model = ("model_name", "model_sha256", "network", "seed")
+    return ("status", "configuration", *model, *_FIGURES[metric])
 
 
 class Verdict(StrEnum):
@@ -114,77 +117,59 @@ class Comparison:
         return {**to_json(self), "counts": self.counts, **answers}
 
 
-_Value = tuple[float, float, float]  # value, lower and upper end
-_Subject = tuple[object, ...]  # a value for each part of `IDENTITY`
-_sorted_json = json.JSONEncoder(sort_keys=True).encode
-
-
-def _latency(rows: Sequence[Measurement]) -> _Value | None:
-    """Return median latency of all repeats of all rows, in µs, with its interval."""
-    clock = rows[0].clock_hz
-    cycles = [count for row in rows for count in row.cycles]
-    if not cycles or not clock:
-        return None
-    middle, low, high = summarise_cycles(cycles, clock, confidence=_CONFIDENCE)
-    return middle, low or middle, high or middle  # one repeat has no interval
-
-
-def _newest(read: Callable[[Measurement], int | None]) -> Callable[..., _Value | None]:
-    def value(rows: Sequence[Measurement]) -> _Value | None:
-        size = read(max(rows, key=lambda row: row.created_at))
-        return None if size is None else (float(size),) * 3
-
-    return value
-
-
-METRICS: Mapping[str, Callable[[Sequence[Measurement]], _Value | None]] = {
-    "latency": _latency,
-    "arena": _newest(lambda row: row.arena_bytes),
-    "sram": _newest(lambda row: row.sram_bytes),
-    "flash": _newest(lambda row: row.flash_total_bytes),
-    "stack": _newest(lambda row: row.stack_bytes),
-}
+_Subject = tuple[object, object]  # network and number of a configuration
+_Values = npt.NDArray[np.float64]  # value, lower and upper end of each subject, NaN where unknown
 
 
 def compare_rows(
-    before: Iterable[Measurement],
-    after: Iterable[Measurement],
+    before: Iterable[Measurement] | Table,
+    after: Iterable[Measurement] | Table,
     *,
     metric: str = "latency",
     margin: float = DEFAULT_MARGIN,
     across: Collection[str] = (),
     degraded: bool = False,
 ) -> Comparison:
-    """Pair two sets of rows and judge each pair and all of them by a metric of `METRICS`.
+    """Pair two sets of rows and judge each pair, and all of them together, by a metric.
 
-    `margin` is the relative difference that does not matter; `across` are the parts of `IDENTITY`
-    in which a pair may differ; `degraded` rows are used where that is set. Raises `ResultsError`
-    for an unknown metric or part, a margin out of range, or if there is no pair.
+    Rows are records, or a table of `columns_of`. `margin` is the relative difference that does not
+    matter; `across` are the parts of `IDENTITY` in which a pair may differ; `degraded` rows are
+    used where that is set. Raises `ResultsError` for an unknown metric or part, a margin out of
+    range, or if there is no pair.
     """
     _check(metric, margin, across)
+    old_rows, new_rows = (table_of(rows, columns_of(metric)) for rows in (before, after))
     parts = [name for name in IDENTITY if name not in across]
-    old, new = (_by_subject(rows, parts, degraded) for rows in (before, after))
-    names = {subject: _name(rows[0]) for subject, rows in (new | old).items()}
-    pairs, unknown = [], []
-    for subject in old.keys() & new.keys():
-        was, now = METRICS[metric](old[subject]), METRICS[metric](new[subject])
-        if was is None or now is None or was[1] <= 0 or now[1] <= 0:
-            unknown.append(names[subject])
-            continue
-        ratio = _judged(now[0] / was[0], now[1] / was[2], now[2] / was[1], margin)
-        pairs.append(Pair(names[subject], was[0], now[0], ratio))
+    numbers: dict[tuple[object, ...], int] = {}
+    old, new = (_by_subject(rows, parts, numbers, degraded) for rows in (old_rows, new_rows))
+    names = _names(old_rows, old)
+    names |= _names(new_rows, {subject: new[subject] for subject in new if subject not in old})
+    both = [subject for subject in old if subject in new]
+    was, now = (
+        _values(metric, rows, [found[subject] for subject in both])
+        for rows, found in ((old_rows, old), (new_rows, new))
+    )
+    known = (was[:, 1] > 0) & (now[:, 1] > 0)
+    unknown = [names[both[place]] for place in np.flatnonzero(~known)]
+    paired = [names[both[place]] for place in np.flatnonzero(known)]
+    was, now = was[known], now[known]
+    ratios = np.column_stack([now[:, 0] / was[:, 0], now[:, 1] / was[:, 2], now[:, 2] / was[:, 1]])
+    judged = [_judged(value, low, high, margin) for value, low, high in ratios.tolist()]
+    values = list(zip(was[:, 0].tolist(), now[:, 0].tolist(), strict=True))
+    worst_first = sorted(zip((-ratios[:, 0]).tolist(), paired, range(len(paired)), strict=True))
+    order = [place for *_, place in worst_first]
+    pairs = [Pair(paired[place], *values[place], judged[place]) for place in order]
     if not pairs:
         raise ResultsError(
             f"no network has a {metric} in both sets ({len(old)} before, {len(new)} after)",
             expected=f"rows that agree in {', '.join(parts)}",
             fix="let pairs differ in a part with --across, or use degraded rows with --degraded",
         )
-    pairs.sort(key=lambda pair: (-pair.ratio.value, pair.name))
     return Comparison(
         metric,
         margin,
         pairs=tuple(pairs),
-        overall=_overall([pair.ratio for pair in pairs], margin),
+        overall=_overall(ratios[order], margin),
         only_before=tuple(sorted(names[subject] for subject in old.keys() - new.keys())),
         only_after=tuple(sorted(names[subject] for subject in new.keys() - old.keys())),
         unknown=tuple(sorted(unknown)),
@@ -192,7 +177,7 @@ def compare_rows(
 
 
 def _check(metric: str, margin: float, across: Collection[str]) -> None:
-    for name, known in ((metric, tuple(METRICS)), *((part, IDENTITY) for part in across)):
+    for name, known in ((metric, tuple(_FIGURES)), *((part, IDENTITY) for part in across)):
         if name not in known:
             raise ResultsError(
                 f"'{name}' cannot be compared", expected=f"one of {', '.join(known)}"
@@ -207,27 +192,76 @@ def _check(metric: str, margin: float, across: Collection[str]) -> None:
 
 
 def _by_subject(
-    rows: Iterable[Measurement], parts: Sequence[str], degraded: bool
-) -> dict[_Subject, list[Measurement]]:
+    rows: Table, parts: Sequence[str], numbers: dict[tuple[object, ...], int], degraded: bool
+) -> dict[_Subject, list[int]]:
+    """Return the places of each subject's rows; `numbers` holds the configurations seen so far."""
     wanted = {Status.VALID, Status.DEGRADED} if degraded else {Status.VALID}
-    read = [_model if part == "model" else attrgetter(part) for part in parts]
-    found: defaultdict[_Subject, list[Measurement]] = defaultdict(list)
-    for row in rows:
-        if row.status in wanted:
-            found[tuple([fact(row) for fact in read])].append(row)
+    shared = {
+        number: numbers.setdefault(
+            tuple(facts[part] for part in parts if part != "model"), len(numbers)
+        )
+        for number, facts in rows.configurations.items()
+    }
+    found: defaultdict[_Subject, list[int]] = defaultdict(list)
+    columns = ("status", "configuration", "network", "seed", "model_sha256")
+    for place, (status, number, network, seed, sha256) in enumerate(rows.lines(*columns)):
+        if status in wanted:
+            # The .tflite of a sampled network depends on TensorFlow's version.
+            model = sha256 if network is None else (network, seed)
+            found[model if "model" in parts else None, shared[number]].append(place)
     return found
 
 
-def _model(row: Measurement) -> object:
-    # The .tflite of a sampled network depends on TensorFlow's version.
-    if row.architecture is not None:
-        return row.backbone, _sorted_json(row.architecture), row.seed
-    return row.model_sha256
+def _names(rows: Table, subjects: Mapping[_Subject, Sequence[int]]) -> dict[_Subject, str]:
+    words = ("board", "runtime", "kernels", "optimization")
+    where = {
+        number: [facts[word] for word in words if facts[word]]
+        for number, facts in rows.configurations.items()
+    }
+    models, numbers = rows["model_name"].tolist(), rows["configuration"].tolist()
+    return {
+        subject: " ".join(filter(None, (models[first], *where[numbers[first]])))
+        for subject, (first, *_) in subjects.items()
+    }
 
 
-def _name(row: Measurement) -> str:
-    words = (row.model_name, row.board, row.runtime, row.kernels, row.optimization)
-    return " ".join(filter(None, words))
+def _values(metric: str, rows: Table, places: Sequence[Sequence[int]]) -> _Values:
+    """Return the figure of each group of rows, shape (groups, 3)."""
+    if metric == "latency":
+        return _latencies(rows, places)
+    made = rows["created_at"].tolist()
+    newest = [max(some, key=made.__getitem__) for some in places]
+    figures = {name: rows.numbers(name)[newest, 0] for name in _FIGURES[metric][1:]}
+    arena = np.full(len(newest), np.nan)
+    for name in _ARENA:
+        arena = np.where(np.isnan(arena), figures.pop(name, np.nan), arena)
+    sizes = sum(figures.values(), arena if metric in ("arena", "sram") else 0.0)
+    return np.column_stack([sizes] * 3)
+
+
+def _latencies(rows: Table, places: Sequence[Sequence[int]]) -> _Values:
+    """Return median latency of all repeats of all rows, in µs, with its interval."""
+    cycles = json.loads(f"[{','.join(rows['cycles'])}]")
+    clock = np.array([facts or np.nan for facts in rows.facts("clock_hz")], dtype=float)
+    found = np.full((len(places), 3), np.nan)
+    pooled: defaultdict[int, list[int]] = defaultdict(list)
+    repeats = [
+        cycles[some[0]] if len(some) == 1 else [count for place in some for count in cycles[place]]
+        for some in places
+    ]
+    for group, counts in enumerate(repeats):
+        pooled[len(counts)].append(group)
+    for n, groups in pooled.items():
+        if n:
+            ordered = np.sort([repeats[group] for group in groups], axis=1).astype(float)
+            middle = (ordered[:, (n - 1) // 2] + ordered[:, n // 2]) / 2
+            rank = interval_rank(n, _CONFIDENCE)
+            ends = [ordered[:, rank], ordered[:, n - 1 - rank]] if n > 1 else [middle, middle]
+            # Where a repeat took no cycle, there is no interval.
+            ends = [np.where(end == 0, middle, end) for end in ends]
+            hz = clock[[places[group][0] for group in groups]]
+            found[groups] = np.column_stack([middle, *ends]) * 1e6 / hz[:, None]
+    return found
 
 
 def _judged(value: float, low: float, high: float, margin: float) -> Ratio:
@@ -242,10 +276,8 @@ def _judged(value: float, low: float, high: float, margin: float) -> Ratio:
     return Ratio(value, low, high, verdict)
 
 
-def _overall(ratios: Sequence[Ratio], margin: float) -> Ratio:
-    import numpy as np
-
-    logs = np.log([(ratio.value, ratio.low, ratio.high) for ratio in ratios])
+def _overall(ratios: _Values, margin: float) -> Ratio:
+    logs = np.log(ratios)
     mean, low, high = np.exp(logs.mean(axis=0))
     if len(ratios) > _MOST_FOR_BOOTSTRAP:
         half = NormalDist().inv_cdf(0.5 + _CONFIDENCE / 2) * logs[:, 0].std() / len(logs) ** 0.5

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import gc
 import zlib
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import JSON, Boolean, Column, Connection, Select, Text, cast, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    cast,
+    func,
+    select,
+)
 
+from harness.results.identity import CONFIGURATION
 from harness.results.record import APART, LayerCycles, Measurement, unchecked
 from harness.results.schema import SafeText, layer, measurement, raw_log, unescape
 
@@ -21,18 +30,6 @@ if TYPE_CHECKING:
 CHUNK = 500  # rows read at a time; a database takes about a thousand numbers in one query
 
 _layer_of = unchecked(LayerCycles, [spec.name for spec in fields(LayerCycles)])
-
-
-@contextmanager
-def many_rows() -> Iterator[None]:
-    """Pause the garbage collector: it would traverse a hundred thousand rows again and again."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def load_rows(
@@ -72,25 +69,42 @@ def _logs_of(connection: Connection, numbers: Sequence[int]) -> dict[int, str]:
     }
 
 
-def load_table(connection: Connection, query: Select[Any], names: Collection[str]) -> Table:
-    """Return columns of the rows of a query of `measurement`; see `harness.results.table`."""
-    from harness.results.table import column
+def load_table(
+    connection: Connection, where: Sequence[ColumnElement[bool]], names: Collection[str]
+) -> Table:
+    """Return columns of the rows of `measurement` that match."""
+    from harness.results.table import Table, column
 
-    columns = [measurement.c[name] for name in dict.fromkeys(names)]
+    columns = [measurement.c[name] for name in names]
     cells = [cast(item, Text) if isinstance(item.type, JSON) else item for item in columns]
+    query = select(*cells).where(*where).order_by(measurement.c.id)
     # The driver's own rows: SQLAlchemy takes as long again to convert each cell.
-    cursor = connection.execute(query.with_only_columns(*cells)).cursor
-    found = list(zip(*cursor.fetchall(), strict=True)) or [()] * len(columns)
-    return {
-        item.name: column(_python(item, values))
+    rows = connection.execute(query).cursor.fetchall()
+    found = list(zip(*rows, strict=True)) or [()] * len(columns)
+    read = {
+        item.name: column(_unescaped(item, values))
         for item, values in zip(columns, found, strict=True)
+    }
+    return Table(read, _configurations(connection, where))
+
+
+def _configurations(
+    connection: Connection, where: Sequence[ColumnElement[bool]]
+) -> dict[int, dict[str, Any]]:
+    number = measurement.c.configuration
+    first = select(func.min(measurement.c.id)).where(*where).group_by(number)
+    facts = [measurement.c[name] for name in CONFIGURATION]
+    found = connection.execute(
+        select(number, measurement.c.flags, *facts).where(measurement.c.id.in_(first))
+    )
+    return {
+        number: {**dict(zip(CONFIGURATION, values, strict=True)), "flags": tuple(flags)}
+        for number, flags, *values in found
     }
 
 
-def _python(item: Column[Any], values: Sequence[Any]) -> Sequence[Any]:
-    if isinstance(item.type, Boolean):
-        return [None if value is None else bool(value) for value in values]
-    if isinstance(item.type, SafeText):
-        escaped = {value: unescape(value) for value in set(values) if value and "\\" in value}
-        return [escaped.get(value, value) for value in values] if escaped else values
-    return values
+def _unescaped(item: Column[Any], values: Sequence[Any]) -> Sequence[Any]:
+    if not isinstance(item.type, SafeText):
+        return values
+    escaped = {value: unescape(value) for value in set(values) if value and "\\" in value}
+    return [escaped.get(value, value) for value in values] if escaped else values

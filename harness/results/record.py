@@ -21,7 +21,8 @@ from pydantic.dataclasses import dataclass
 APART = ("layers", "raw_log")  # fields that the store keeps in tables of their own
 _MAX = 2**63 - 1  # both databases store signed 64-bit integers
 _FEWEST_FOR_OUTLIERS = 5
-_CHECKED = ConfigDict(strict=True, allow_inf_nan=False)
+# Built when the first record is checked: to read a store none is.
+_CHECKED = ConfigDict(strict=True, allow_inf_nan=False, defer_build=True)
 
 Record = TypeVar("Record")
 
@@ -301,11 +302,11 @@ def summarise_cycles(
     median_us = middle * 1e6 / clock_hz
     if n == 1:
         return median_us, None, None
-    rank = _interval_rank(n, confidence)
+    rank = interval_rank(n, confidence)
     return median_us, ordered[rank] * 1e6 / clock_hz, ordered[n - 1 - rank] * 1e6 / clock_hz
 
 
-def _interval_rank(n: int, confidence: float) -> int:
+def interval_rank(n: int, confidence: float) -> int:
     """Return the largest rank r (from 0) whose pair (r, n-1-r) covers the median."""
     tail = 0.0
     rank = 0

@@ -118,16 +118,14 @@ measurement = sa.Table(
     metadata,
     sa.Column("id", _ID, primary_key=True),
     *_columns(Measurement, apart=APART),
+    # Derived, see harness.results.identity.
+    sa.Column("network", sa.Text),
+    sa.Column("configuration", sa.BigInteger),
     sa.UniqueConstraint("key", "created_at", name="uq_measurement_attempt"),
     # A job is done once: failed attempts may repeat, measured ones may not.
-    sa.Index(
-        "uq_measurement_done",
-        "key",
-        "status",
-        unique=True,
-        sqlite_where=sa.text("status <> 'invalid'"),
-        postgresql_where=sa.text("status <> 'invalid'"),
-    ),
+    # The condition, status <> 'invalid', is in the migration alone: to name one for a database
+    # loads its dialect, whichever is used.
+    sa.Index("uq_measurement_done", "key", "status", unique=True),
     # One column each: the rows of one value are then in the order of their ids, as queries ask.
     *(sa.Index(f"ix_measurement_{name}", name) for name in INDEXED),
 )

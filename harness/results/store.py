@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from harness.errors import ResultsError
 from harness.results import migrations
 from harness.results.connect import make_engine, parse_url, shown, translated
+from harness.results.identity import derived
 from harness.results.read import CHUNK, load_rows
 from harness.results.record import APART, Measurement, Source, Status, best_per_key
 from harness.results.schema import layer, measurement, raw_log
@@ -152,7 +153,7 @@ class Store:
             if existing is not None:
                 return existing
             values = {name: getattr(row, name) for name in COLUMNS}
-            values |= {"status": row.status.value, "source": row.source.value}
+            values |= {"status": row.status.value, "source": row.source.value, **derived(row)}
             query = insert(measurement).values(values).returning(measurement.c.id)
             number = connection.scalars(query).one()
             if row.layers:
@@ -293,13 +294,12 @@ class Store:
 
         return frame_of(self.lines(where, table=table, columns=columns), table, columns)
 
-    def table(self, where: Filter, columns: Sequence[str]) -> Table:
-        """Return columns of the matching rows; see `harness.results.table`."""
+    def table(self, where: Filter, columns: Collection[str]) -> Table:
+        """Return columns of the matching rows, in the order they were stored."""
         from harness.results.read import load_table
 
-        query = select(measurement).where(*where.clauses()).order_by(measurement.c.id)
         with self._read() as connection:
-            return load_table(connection, query, columns)
+            return load_table(connection, where.clauses(), columns)
 
     def lines(
         self,

@@ -3,51 +3,74 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.results.identity import derived, facts_of
 from harness.results.record import Measurement
 
-Table: TypeAlias = Mapping[str, npt.NDArray[Any]]
-"""Cells by column, each of shape (rows,), as Python objects; lists and mappings as JSON text.
 
-Times and booleans are as the database has them: they compare with those of the same table.
-"""
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Columns of rows, the derived ones among them.
+
+    Attributes:
+        cells: By column, each of shape (rows,): numbers, or Python objects. Lists and mappings are
+            JSON text. Times and booleans are as the database has them: they compare within a table.
+        configurations: Facts by the values of the column ``configuration``.
+    """
+
+    cells: Mapping[str, npt.NDArray[Any]]
+    configurations: Mapping[int, Mapping[str, Any]]
+
+    def __len__(self) -> int:
+        return len(self["configuration"])
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.cells[name]
+
+    def take(self, places: Any) -> Table:
+        """Return the rows at these places, or where a mask is true."""
+        return Table(
+            {name: cells[places] for name, cells in self.cells.items()}, self.configurations
+        )
+
+    def facts(self, name: str) -> list[Any]:
+        """Return a fact of each row's configuration."""
+        known = {number: facts[name] for number, facts in self.configurations.items()}
+        return [known[number] for number in self["configuration"].tolist()]
+
+    def numbers(self, *names: str) -> npt.NDArray[np.float64]:
+        """Return columns as floats, shape (rows, columns); NaN where a value is not known."""
+        return np.array([self[name] for name in names], dtype=float).T
+
+    def lines(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """Yield these cells of each row."""
+        return zip(*(self[name].tolist() for name in names), strict=True)
 
 
-def table_of(rows: Iterable[Measurement] | Table, columns: Iterable[str]) -> Table:
+def table_of(rows: Iterable[Measurement] | Table, columns: Collection[str]) -> Table:
     """Return `columns` of the rows; a table is returned as it is."""
-    if isinstance(rows, Mapping):
+    if isinstance(rows, Table):
         return rows
-    listed = list(rows)
-    return {
-        name: column([_cell(getattr(row, name)) for row in listed])
-        for name in dict.fromkeys(columns)
+    listed = [(row, derived(row)) for row in rows]
+    cells = {
+        name: column([_cell(more.get(name, getattr(row, name, None))) for row, more in listed])
+        for name in columns
     }
+    return Table(cells, {more["configuration"]: facts_of(row) for row, more in listed})
 
 
 def column(cells: Sequence[Any]) -> npt.NDArray[Any]:
-    """Return cells as an array of objects, shape (cells,)."""
+    """Return cells as an array: of numbers if all are, else of objects."""
+    if {*map(type, cells)} in ({int}, {float}):
+        return np.array(cells)
     return np.fromiter(cells, dtype=object, count=len(cells))
 
 
-def take(table: Table, places: Any) -> Table:
-    """Return the rows at these places, or where a mask is true."""
-    return {name: cells[places] for name, cells in table.items()}
-
-
-def numbers(table: Table, *names: str) -> npt.NDArray[np.float64]:
-    """Return columns as floats, shape (rows, columns); NaN where a value is not known."""
-    return np.array([table[name] for name in names], dtype=float).T
-
-
-def lines(table: Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    """Return the cells of each row."""
-    return zip(*(table[name].tolist() for name in names), strict=True)
-
-
 def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (tuple, Mapping)) else value
+    return json.dumps(value) if isinstance(value, tuple | Mapping) else value

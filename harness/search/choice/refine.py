@@ -10,7 +10,8 @@ from harness.backbones.draw import Draw, key_of
 from harness.errors import FitError, SearchError
 from harness.fit import Fingerprint, Fit, LinearModel
 from harness.fit.regress import fit_rows
-from harness.fit.select import architecture_id, held_out, network_id
+from harness.fit.select import architecture_id, held_out
+from harness.results.identity import network_id
 from harness.results.record import Measurement, best_per_key
 from harness.search.cost.cost_model import CostModel
 from harness.search.space.grid import Grid, Point, full_grid

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +291,12 @@ def test_using_a_fit_loads_nothing_heavy() -> None:
     assert out.stdout.strip() == "[]"
 
 
+def test_a_row_s_configuration_is_the_fingerprint_of_its_fit() -> None:
+    from harness.results.identity import CONFIGURATION
+
+    assert sorted(CONFIGURATION) == sorted(spec.name for spec in fields(Fingerprint))
+
+
 def test_shared_images_are_fitted_by_themselves() -> None:
     own, shared = rows_on_a_line(20), rows_on_a_line(20, first=20, one_firmware=True)
     fits, failures = fit_all([*own, *shared])
@@ -303,13 +309,16 @@ def test_shared_images_are_fitted_by_themselves() -> None:
 @pytest.mark.parametrize("predictor", ["ops", "layers"])
 def test_a_fit_and_its_plot_need_only_their_columns(tmp_path: Path, predictor: str) -> None:
     from harness.campaign.outcome import write_fits
-    from harness.fit.select import COLUMNS
-    from harness.results.store import Store
+    from harness.fit.select import COLUMNS, LAYER_COLUMNS
+    from harness.results.store import EVERYTHING, Store
 
     with Store.open("sqlite://") as store:
         for row in rows_on_a_line():
             store.add(row)
-        whole, read = store.query(), list(store.stream(columns=COLUMNS))
+        whole, read = (
+            store.query(),
+            store.table(EVERYTHING, COLUMNS if predictor == "ops" else LAYER_COLUMNS),
+        )
     fits = [
         write_fits(rows, tmp_path / name, predictor=predictor).fits
         for name, rows in (("whole", whole), ("read", read))

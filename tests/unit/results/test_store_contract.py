@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from harness.errors import ResultsError
 from harness.results.record import LayerCycles, Measurement, Status, types_of
-from harness.results.store import Filter, Store
+from harness.results.schema import VERSION_TABLE
+from harness.results.store import EVERYTHING, Filter, Store
+from harness.results.table import table_of
 from harness.testing import fake_failure, fake_measurement
 from harness.testing.rows import START, key_of
 
@@ -282,6 +284,43 @@ def test_processes_may_create_and_fill_one_store_at_once(url: str) -> None:
     assert [worker.returncode for worker in workers] == [0, 0, 0], said
     with Store.open(url, create=False) as store:
         assert store.count() == 8
+
+
+def _varied() -> list[Measurement]:
+    wild = "a\\ \x00 \ud800"
+    return [
+        *(fake_measurement(index, seed=2**62 + index) for index in range(3)),
+        fake_measurement(3, model_name=wild, toolchain=wild, flags=(wild, "-x"), icache=None),
+        fake_measurement(4, architecture=None, backbone=None, kernels_version="8.0.0"),
+        fake_failure(5),
+    ]
+
+
+def test_a_table_has_the_cells_of_the_rows(store: Store) -> None:
+    for row in _varied():
+        store.add(row)
+    columns = ("key", "status", "seed", "model_name", "latency_us", "network", "configuration")
+    read, made = store.table(EVERYTHING, columns), table_of(_varied(), columns)
+    assert list(read.lines(*columns)) == list(made.lines(*columns))
+    assert read.configurations == made.configurations and len(read) == 6
+    assert store.table(EVERYTHING, ("architecture",))["architecture"][4] is None
+    assert len(store.table(Filter(campaign="none"), columns)) == 0
+
+
+def test_rows_of_an_older_store_get_their_identity(url: str) -> None:
+    columns = ("key", "network", "configuration")
+    with Store.open(url) as store:
+        for row in _varied():
+            store.add(row)
+        today = list(store.table(EVERYTHING, columns).lines(*columns))
+        with store._begin(write=True) as connection:
+            for name in ("network", "configuration"):
+                connection.exec_driver_sql(f"ALTER TABLE measurement DROP COLUMN {name}")
+            connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = 'v1'")
+    with Store.open(url) as store:
+        assert [row[0] for row in today] == [row.key for row in store.query()]
+        assert list(store.table(EVERYTHING, columns).lines(*columns)) == today
+        assert store.query(with_log=True) == _varied()
 
 
 CONTRACT: dict[str, Callable[..., None]] = {

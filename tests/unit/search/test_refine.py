@@ -9,7 +9,8 @@ from harness.backbones import Architecture, backbone_names, get_backbone
 from harness.errors import SearchError
 from harness.fit.model import Predictor
 from harness.fit.regress import fit_rows
-from harness.fit.select import held_out, network_id
+from harness.fit.select import held_out
+from harness.results.identity import network_id
 from harness.results.record import Measurement
 from harness.search.choice.refine import choose, local_errors
 from harness.search.cost.cost_model import CostModel
