@@ -19,7 +19,7 @@ from harness.results.table import Table, table_of
 HOLDOUT_SHARE = 0.2
 
 COLUMNS = (
-    "key", "created_at", "status", "network", "model_sha256", "configuration", "ops", "latency_us",
+    "key", "created_at", "status", "network", "model_sha256", "ops", "latency_us",
     "parameters", "working_memory_bytes", "flash_total_bytes", "arena_min_bytes",
     "arena_used_bytes", "arena_planned_bytes", "ram_other_bytes", "stack_bytes",
 )  # fmt: skip

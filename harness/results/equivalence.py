@@ -51,7 +51,7 @@ _FIGURES = {
 def columns_of(metric: str) -> tuple[str, ...]:
     """Return the columns of rows that a comparison by this metric uses."""
     model = ("model_name", "model_sha256", "network", "seed")
-    return ("status", "configuration", *model, *_FIGURES[metric])
+    return ("status", *model, *_FIGURES[metric])
 
 
 class Verdict(StrEnum):

@@ -16,7 +16,6 @@ from sqlalchemy import (
     Select,
     Text,
     cast,
-    func,
     select,
 )
 
@@ -75,7 +74,7 @@ def load_table(
     """Return columns of the rows of `measurement` that match."""
     from harness.results.table import Table, column
 
-    columns = [measurement.c[name] for name in names]
+    columns = [measurement.c[name] for name in dict.fromkeys(("id", "configuration", *names))]
     cells = [cast(item, Text) if isinstance(item.type, JSON) else item for item in columns]
     query = select(*cells).where(*where).order_by(measurement.c.id)
     # The driver's own rows: SQLAlchemy takes as long again to convert each cell.
@@ -83,24 +82,22 @@ def load_table(
     found = list(zip(*rows, strict=True)) or [()] * len(columns)
     read = {
         item.name: column(_unescaped(item, values))
-        for item, values in zip(columns, found, strict=True)
+        for item, values in zip(columns[1:], found[1:], strict=True)
     }
-    return Table(read, _configurations(connection, where))
+    one_of = dict(zip(found[1], found[0], strict=True))
+    return Table(read, _configurations(connection, list(one_of.values())))
 
 
-def _configurations(
-    connection: Connection, where: Sequence[ColumnElement[bool]]
-) -> dict[int, dict[str, Any]]:
-    number = measurement.c.configuration
-    first = select(func.min(measurement.c.id)).where(*where).group_by(number)
-    facts = [measurement.c[name] for name in CONFIGURATION]
-    found = connection.execute(
-        select(number, measurement.c.flags, *facts).where(measurement.c.id.in_(first))
-    )
-    return {
-        number: {**dict(zip(CONFIGURATION, values, strict=True)), "flags": tuple(flags)}
-        for number, flags, *values in found
-    }
+def _configurations(connection: Connection, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """Return the configurations of these rows by number."""
+    known = {}
+    chosen = select(*(measurement.c[name] for name in ("configuration", *CONFIGURATION)))
+    for first in range(0, len(rows), CHUNK):
+        some = chosen.where(measurement.c.id.in_(rows[first : first + CHUNK]))
+        for number, *values in connection.execute(some):
+            facts = dict(zip(CONFIGURATION, values, strict=True))
+            known[number] = {**facts, "flags": tuple(facts["flags"])}
+    return known
 
 
 def _unescaped(item: Column[Any], values: Sequence[Any]) -> Sequence[Any]:

@@ -295,7 +295,7 @@ class Store:
         return frame_of(self.lines(where, table=table, columns=columns), table, columns)
 
     def table(self, where: Filter, columns: Collection[str]) -> Table:
-        """Return columns of the matching rows, in the order they were stored."""
+        """Return columns of the matching rows, and ``configuration``, in the order of storing."""
         from harness.results.read import load_table
 
         with self._read() as connection:

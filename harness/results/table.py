@@ -21,7 +21,7 @@ class Table:
     Attributes:
         cells: By column, each of shape (rows,): numbers, or Python objects. Lists and mappings are
             JSON text. Times and booleans are as the database has them: they compare within a table.
-        configurations: Facts by the values of the column ``configuration``.
+        configurations: Facts by the values of the column ``configuration``, which is always there.
     """
 
     cells: Mapping[str, npt.NDArray[Any]]
@@ -54,13 +54,13 @@ class Table:
 
 
 def table_of(rows: Iterable[Measurement] | Table, columns: Collection[str]) -> Table:
-    """Return `columns` of the rows; a table is returned as it is."""
+    """Return `columns` of the rows, and ``configuration``; a table is returned as it is."""
     if isinstance(rows, Table):
         return rows
     listed = [(row, derived(row)) for row in rows]
     cells = {
         name: column([_cell(more.get(name, getattr(row, name, None))) for row, more in listed])
-        for name in columns
+        for name in ("configuration", *columns)
     }
     return Table(cells, {more["configuration"]: facts_of(row) for row, more in listed})
 
