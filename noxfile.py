@@ -7,6 +7,7 @@ takes a minute to install and half a gigabyte to keep. Only `lowest` and `compat
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import nox
@@ -125,6 +126,18 @@ def linearity(session: nox.Session) -> None:
 def price(session: nox.Session) -> None:
     """Compare the speed of the timing models: nox -s price -- --kernels CMSIS-NN."""
     session.run("python", "-m", "tools.price", *session.posargs)
+
+
+@nox.session
+def crosscheck(session: nox.Session) -> None:
+    """Run our firmware on QEMU and compare with the virtual boards: -- --models DIR for more."""
+    if shutil.which("qemu-system-arm") is None:
+        command = ("apt-get", "install", "-y", "--no-install-recommends", "qemu-system-arm")
+        if os.geteuid() != 0 or shutil.which("apt-get") is None:
+            session.error(f"needs qemu-system-arm; on Debian, as root: {' '.join(command)}")
+        session.run("apt-get", "update")
+        session.run(*command)
+    session.run("python", "-m", "tools.crosscheck", *session.posargs)
 
 
 @nox.session
