@@ -17,8 +17,13 @@ from support import needs
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keep tests away from the user's cache and bench; one cache for all, so kernels build once."""
+    """Keep tests away from the user's cache and bench; one cache for all, so kernels build once.
+
+    Processes that share the tests have a cache each, because of its locks, but compile once.
+    """
     folder = tmp_path_factory.mktemp("cache")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        _share_objects(folder, tmp_path_factory.getbasetemp().parent / "objects")
     saved = {name: os.environ.get(name) for name in ("HARNESS_CACHE", "HARNESS_BENCH")}
     os.environ["HARNESS_CACHE"] = str(folder)
     os.environ.pop("HARNESS_BENCH", None)
@@ -28,6 +33,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
+
+
+def _share_objects(cache: Path, objects: Path) -> None:
+    from harness.firmware.toolchain import platformio_core_dir
+
+    objects.mkdir(exist_ok=True)
+    place = platformio_core_dir(cache) / "objects"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(objects, target_is_directory=True)
 
 
 @pytest.fixture(scope="session")

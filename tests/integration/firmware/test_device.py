@@ -198,9 +198,10 @@ def test_an_empty_command_only_asks_for_ready(f746: Device) -> None:
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(noise=st.binary(max_size=200))
+@given(noise=st.binary(max_size=200).filter(lambda noise: wire.GUARD[:-1] not in noise))
 def test_noise_never_hangs_it(f746: Device, noise: bytes) -> None:
-    # A first terminator ends what the noise began, the second command must then work.
+    # A first terminator ends what the noise began, the second command must then work. One command
+    # faults on purpose, and Hypothesis finds it among the constants of the source.
     f746.chip.send(noise + b"%")
     assert [type(record) for record in f746.records(wire.ID)] == [wire.DeviceId]
 
