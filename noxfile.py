@@ -35,7 +35,8 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run lint, types and every test that needs no hardware.
 
-    With coverage of those that are quick: Python takes half as long again with it. `coverage` has all.
+    With coverage of those that are quick, as Python takes half as long again with it: `coverage`
+    has all.
     """
     if session.posargs:
         _test(session, *session.posargs)
