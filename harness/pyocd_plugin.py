@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -17,9 +18,11 @@ def __getattr__(name: str) -> Any:
 
 
 def _register_targets() -> None:
-    from harness.flash.targets import register
+    """Add the boards' targets; nothing where the harness was installed without what they need."""
+    with suppress(ModuleNotFoundError):
+        from harness.flash.targets import register
 
-    register()
+        register()
 
 
 @cache
@@ -35,12 +38,15 @@ def _plugin() -> type:
         """Adds the probe type ``virtual``."""
 
         def should_load(self) -> bool:
-            """Load only where the emulator is installed (extra ``virtual``)."""
+            """Load only where the emulator is installed (extra ``virtual``).
+
+            The targets are of use without it too: with real probes, and with remote ones.
+            """
             # Where the probe's own module is what imports pyOCD, it registers itself when loaded.
             probe = sys.modules.get("harness.virtual.ports.probe")
             half_loaded = probe is not None and not hasattr(probe, "VirtualProbe")
             installed = all(find_spec(name) is not None for name in ("unicorn", "numba"))
-            if installed and half_loaded:
+            if half_loaded or not installed:
                 _register_targets()
             return installed and not half_loaded
 

@@ -408,6 +408,21 @@ def test_boards_are_found_whichever_module_is_imported_first(first: str) -> None
     assert len(run.stdout.split()) == len(BOARDS)
 
 
+def test_pyocd_has_the_targets_where_the_emulator_is_not_installed() -> None:
+    code = (
+        "import importlib.util as util, sys\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'unicorn' else find(name, *rest)\n"
+        "from pyocd.core.session import Session\n"
+        "from pyocd.target import TARGET\n"
+        "print(*[board in TARGET for board in sys.argv[1:]], 'unicorn' in sys.modules)\n"
+    )
+    names = [load_board(board).facts.pyocd_target for board in BOARDS]
+    command = [sys.executable, "-c", code, *names]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert run.stdout.split() == ["True"] * len(BOARDS) + ["False"], run.stderr
+
+
 def test_another_process_flashes_a_served_board(tmp_path: Path) -> None:
     import serial
 

@@ -72,7 +72,7 @@ env.Append(
         "-ffunction-sections",
         "-fdata-sections",
         "-fno-common",
-        "-g1",  # functions and lines, so that a fault's address can be named; no code differs
+        "-g",  # functions, lines and types, for a fault's address and debuggers; no code differs
         "-ffp-contract=off",
     ],
     CFLAGS=["-std=c11"],

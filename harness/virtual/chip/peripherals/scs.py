@@ -20,7 +20,7 @@ VTOR, AIRCR, SHCSR, CFSR, HFSR, DFSR, MMFAR, BFAR = (
     0xD08, 0xD0C, 0xD24, 0xD28, 0xD2C, 0xD30, 0xD34, 0xD38,
 )  # fmt: skip
 SHPR1, FPCCR, FPCAR = 0xD18, 0xF34, 0xF38
-SCR, SLEEPONEXIT = 0xD10, 1 << 1
+SCR, SLEEPONEXIT, _SLEEPDEEP = 0xD10, 1 << 1, 1 << 2
 CCR, CPACR, CSSELR, DHCSR, DCRSR, DCRDR, DEMCR = 0xD14, 0xD88, 0xD84, 0xDF0, 0xDF4, 0xDF8, 0xDFC
 _CCR_CACHES = 0x0003_0000
 _ICSR, _CCSIDR = 0xD04, 0xD80
@@ -118,7 +118,7 @@ class Scs(Peripheral):
         self.add(_ICSR, "ICSR", read=self._read_icsr, write=self._write_icsr)
         self.add(VTOR, "VTOR", self.boot_address, writable=0xFFFF_FF80)
         self.add(AIRCR, "AIRCR", _VECTKEY_READ << 16, write=self._write_aircr)
-        self.add(SCR, "SCR", writable=0x16)
+        self.add(SCR, "SCR", writable=0x16, changed=self._scr_changed)
         # STKALIGN reads as one; on the M7 branch prediction is always on (BP).
         ccr = 0x0004_0200 if self._m7 else 0x200
         refuse = 0x18, "trap on division by zero or unaligned access, set"
@@ -189,6 +189,13 @@ class Scs(Peripheral):
     def _read_shcsr(self, _master: Master) -> int:
         active = self._to.core().exceptions.active
         return self.values[SHCSR] | sum(_ACTIVE.get(number, 0) for number in active)
+
+    def _scr_changed(self) -> None:
+        if self.values[SCR] & _SLEEPDEEP:
+            self.warn(
+                f"{self._to.board.id}: the firmware prepares a deep sleep (SCR.SLEEPDEEP), which "
+                "passes as sleep does here: clocks go on"
+            )
 
     def _write_aircr(self, value: int, master: Master) -> None:
         if value >> 16 != _VECTKEY:
