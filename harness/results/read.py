@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     JSON,
-    Column,
     ColumnElement,
     Connection,
     Select,
     Text,
     cast,
+    func,
     select,
 )
 
@@ -26,6 +26,8 @@ from harness.results.schema import SafeText, layer, measurement, raw_log, unesca
 if TYPE_CHECKING:
     from harness.results.table import Table
 
+# An older harness that still runs adds rows without a number: each is a configuration by itself.
+_NUMBER = func.coalesce(measurement.c.configuration, measurement.c.id).label("configuration")
 CHUNK = 500  # rows read at a time; a database takes about a thousand numbers in one query
 
 _layer_of = unchecked(LayerCycles, [spec.name for spec in fields(LayerCycles)])
@@ -74,7 +76,7 @@ def load_table(
     """Return columns of the rows of `measurement` that match."""
     from harness.results.table import Table, column
 
-    columns = [measurement.c[name] for name in dict.fromkeys(("id", "configuration", *names))]
+    columns = [measurement.c.id, _NUMBER, *(measurement.c[name] for name in names)]
     cells = [cast(item, Text) if isinstance(item.type, JSON) else item for item in columns]
     query = select(*cells).where(*where).order_by(measurement.c.id)
     # The driver's own rows: SQLAlchemy takes as long again to convert each cell.
@@ -91,7 +93,7 @@ def load_table(
 def _configurations(connection: Connection, rows: Sequence[int]) -> dict[int, dict[str, Any]]:
     """Return the configurations of these rows by number."""
     known = {}
-    chosen = select(*(measurement.c[name] for name in ("configuration", *CONFIGURATION)))
+    chosen = select(_NUMBER, *(measurement.c[name] for name in CONFIGURATION))
     for first in range(0, len(rows), CHUNK):
         some = chosen.where(measurement.c.id.in_(rows[first : first + CHUNK]))
         for number, *values in connection.execute(some):
@@ -100,7 +102,7 @@ def _configurations(connection: Connection, rows: Sequence[int]) -> dict[int, di
     return known
 
 
-def _unescaped(item: Column[Any], values: Sequence[Any]) -> Sequence[Any]:
+def _unescaped(item: ColumnElement[Any], values: Sequence[Any]) -> Sequence[Any]:
     if not isinstance(item.type, SafeText):
         return values
     escaped = {value: unescape(value) for value in set(values) if value and "\\" in value}

@@ -299,28 +299,40 @@ def _varied() -> list[Measurement]:
 def test_a_table_has_the_cells_of_the_rows(store: Store) -> None:
     for row in _varied():
         store.add(row)
-    columns = ("key", "status", "seed", "model_name", "latency_us", "network", "configuration")
+    columns = ("key", "status", "seed", "model_name", "latency_us", "network")
     read, made = store.table(EVERYTHING, columns), table_of(_varied(), columns)
-    assert list(read.lines(*columns)) == list(made.lines(*columns))
+    everything = (*columns, "configuration")
+    assert list(read.lines(*everything)) == list(made.lines(*everything))
     assert read.configurations == made.configurations and len(read) == 6
     assert store.table(EVERYTHING, ("architecture",))["architecture"][4] is None
     assert len(store.table(Filter(campaign="none"), columns)) == 0
 
 
 def test_rows_of_an_older_store_get_their_identity(url: str) -> None:
-    columns = ("key", "network", "configuration")
+    columns = ("key", "network")
     with Store.open(url) as store:
         for row in _varied():
             store.add(row)
-        today = list(store.table(EVERYTHING, columns).lines(*columns))
+        today = list(store.table(EVERYTHING, columns).lines(*columns, "configuration"))
         with store._begin(write=True) as connection:
             for name in ("network", "configuration"):
                 connection.exec_driver_sql(f"ALTER TABLE measurement DROP COLUMN {name}")
             connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = 'v1'")
     with Store.open(url) as store:
         assert [row[0] for row in today] == [row.key for row in store.query()]
-        assert list(store.table(EVERYTHING, columns).lines(*columns)) == today
+        assert list(store.table(EVERYTHING, columns).lines(*columns, "configuration")) == today
         assert store.query(with_log=True) == _varied()
+
+
+def test_a_row_that_an_older_harness_adds_keeps_its_facts(store: Store) -> None:
+    for row in _varied():
+        store.add(row)
+    known = store.table(EVERYTHING, ("key",))
+    with store._begin(write=True) as connection:
+        connection.exec_driver_sql("UPDATE measurement SET configuration = NULL WHERE id > 2")
+    read = store.table(EVERYTHING, ("key",))
+    for name in ("board", "flags", "kernels_version", "icache"):
+        assert read.facts(name) == known.facts(name)
 
 
 CONTRACT: dict[str, Callable[..., None]] = {
