@@ -70,7 +70,7 @@ def score(predicted: Array, half: Array, y: Array, groups: npt.NDArray[Any]) -> 
     percent = 100 * error / y if (y > 0).all() else None
     return Metrics(
         n=len(y),
-        architectures=len(np.unique(groups)),
+        architectures=len(set(groups.tolist())),
         r2=1 - float((error**2).sum()) / spread if len(y) >= 3 and spread > 0 else None,
         mape_pct=None if percent is None else float(percent.mean()),
         max_error_pct=None if percent is None else float(percent.max()),

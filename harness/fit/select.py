@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import fields, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -55,6 +56,7 @@ def architecture_ids(table: Table) -> list[str]:
     return ids
 
 
+@lru_cache(maxsize=100_000)  # a network is measured in many configurations
 def held_out(architecture: str, share: float = HOLDOUT_SHARE) -> bool:
     """Return whether an architecture belongs to the fixed holdout.
 
@@ -71,19 +73,19 @@ def select_rows(
     """Return the rows a fit may use, one per job in the order of their keys, and their statuses."""
     statuses = (Status.VALID.value, *((Status.DEGRADED.value,) if degraded else ()))
     table = table_of(rows, LAYER_COLUMNS)
-    keys = table["key"]
-    if set(table["status"]) <= set(statuses) and (keys[:-1] < keys[1:]).all():
+    if not set(table["status"]) <= set(statuses):
+        table = table.take([status in statuses for status in table["status"].tolist()])
+    keys = table["key"].astype("S64")
+    if (keys[:-1] < keys[1:]).all():
         return table, statuses  # selected before
-    # Valid after degraded, as in the alphabet, then the newest; the last of a key is kept. The
-    # order in which a bench finished its jobs must not change a bit of the fit.
-    marks = list(table.lines("status", "created_at"))
-    best: dict[str, int] = {}
-    for place, key in enumerate(keys.tolist()):
-        if marks[place][0] in statuses:
-            seen = best.setdefault(key, place)
-            if seen != place and marks[seen] <= marks[place]:
-                best[key] = place
-    return table.take([best[key] for key in sorted(best)]), statuses
+    order = np.argsort(keys, kind="stable")
+    last_of_key = np.append(keys[order[:-1]] != keys[order[1:]], True)
+    if not last_of_key.all():
+        # Valid after degraded, as in the alphabet, then the newest. The order in which a bench
+        # finished its jobs must not change a bit of the fit.
+        attempts = list(table.lines("key", "status", "created_at"))
+        order = np.array(sorted(range(len(attempts)), key=attempts.__getitem__))
+    return table.take(order[last_of_key]), statuses
 
 
 def group_rows(
