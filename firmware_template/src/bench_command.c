@@ -126,7 +126,9 @@ static const char *hil_edge(char *rest) {
 
 /* Answers only where nothing guards the stack: otherwise the fault is reported. */
 static const char *hil_guard(char *rest) {
-    if (!words_end(&rest)) {
+    /* The word is there so that noise on the line cannot ask for it. */
+    const char *const word = words_next(&rest);
+    if (word == NULL || strcmp(word, "fault") != 0 || !words_end(&rest)) {
         return SYNTAX;
     }
     check_guard();

@@ -23,7 +23,7 @@ CYCLES = b"hil-cycles%"
 ARENA_PARTS = b"hil-arena-parts%"
 
 
-GUARD = b"hil-guard%"
+GUARD = b"hil-guard fault%"
 """Touch the guard of the stack: the device faults, or says that nothing guards it."""
 
 
