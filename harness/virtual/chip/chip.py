@@ -16,9 +16,10 @@ from harness.virtual.chip.peripherals.identity import (
     Tpiu,
     rom_tables,
 )
+from harness.virtual.chip.peripherals.lptim import LowPowerTimer
 from harness.virtual.chip.peripherals.nvic import Source
 from harness.virtual.chip.peripherals.scs import Scs
-from harness.virtual.chip.peripherals.timer import timers
+from harness.virtual.chip.peripherals.timer import Timer, timers
 
 
 class Chip:
@@ -30,7 +31,9 @@ class Chip:
         self.scs = Scs(to, own.boot_address, own.interrupts)
         nvic, family = self.scs.nvic, to.board.family
         self.usart.nvic = nvic
-        counting = timers(own.rcc, nvic, to.counter)
+        counting: tuple[Timer | LowPowerTimer, ...] = timers(own.rcc, nvic, to.counter)
+        if family != "stm32f4":
+            counting = *counting, LowPowerTimer(family, own.rcc, nvic, to.counter)
         self.dwt = Dwt(to)
         self.signature = DeviceSignature(to.board)
         #: What may interrupt the core.

@@ -100,6 +100,10 @@ class ClockController(Peripheral, ABC):
         """Source of the PLL, by its number in SW; -1 for none."""
 
     @abstractmethod
+    def lse_runs(self) -> bool:
+        """Return whether the low-speed crystal's oscillator runs."""
+
+    @abstractmethod
     def pll_factors(self) -> tuple[int, int]:
         """Return what the PLL's source is multiplied and divided by for the system clock."""
 

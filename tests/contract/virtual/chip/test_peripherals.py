@@ -415,3 +415,32 @@ def test_backup_ram_survives_a_reset_and_external_lines_pend(core: Registers) ->
     core[0x4001_3C10] = 1 << 12 | 1 << 13
     assert core[0x4001_3C14] == 1 << 12
     assert core[0xE000_E204] == 1 << 40 - 32
+
+
+def test_the_low_power_timer_counts_the_crystal_through_a_change_of_clock(core: Registers) -> None:
+    base, counter, hclk = 0x4000_2400, core.machine.cpu.counter, 16_000_000
+    core[RCC + 0x40] = 1 << 9
+    core[RCC + 0x90] = 3 << 24  # LSE
+    core[base + 0x0C] = 5 << 9  # divided by 32: 1024 Hz
+    core[base + 0x08], core[base + 0x10] = 3, 1
+    core[base + 0x14], core[base + 0x18] = 512, 1023
+    assert core[base] == 0b11000  # CMPOK, ARROK
+    core[base + 0x10] = 5
+    counter.let_pass(hclk)
+    assert core[base + 0x1C] == 0, "LSE is off"
+    core[RCC + 0x70] = 1
+    core[base + 0x10] = 0
+    core[base + 0x10] = 1
+    core[base + 0x10] = 5
+    timer = next(t for t in core.machine.chip.sources if getattr(t, "name", "") == "LPTIM1")
+    assert abs((timer.due() or 0) - counter.elapsed() - hclk // 2) < hclk // 1000
+    counter.let_pass(hclk // 4)
+    core[RCC + 0x08] = 8 << 4  # HCLK is halved
+    counter.let_pass(hclk // 2 // 4 + hclk // 1000)
+    assert abs(core[base + 0x1C] - 512) < 4
+    assert core[base] & 3 == 1
+    assert core[0xE000_E208] == 1 << 93 - 64
+    core[base + 0x04] = 1
+    assert core[base] & 3 == 0
+    counter.let_pass(hclk // 2 // 2)
+    assert core[base] & 3 == 2

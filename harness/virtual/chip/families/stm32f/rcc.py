@@ -70,9 +70,12 @@ class RccF(ClockController):
         super().reset()
         self.values[BDCR] = backup
 
+    def lse_runs(self) -> bool:
+        """Return whether the low-speed crystal's oscillator runs."""
+        return self.hse_works and bool(self.values[BDCR] & _LSEON)
+
     def _read_bdcr(self, _master: Master) -> int:
-        value = self.values[BDCR]
-        return value | (LSERDY if value & _LSEON and self.hse_works else 0)
+        return self.values[BDCR] | (LSERDY if self.lse_runs() else 0)
 
     @property
     def pll_source(self) -> int:

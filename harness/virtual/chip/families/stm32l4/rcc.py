@@ -70,17 +70,18 @@ class RccL4(ClockController):
 
     def write_cr(self, value: int, _master: Master) -> None:
         """Switch oscillators; refuse what the chip would not run on."""
-        if value & _MSIPLLEN and not self._lse_runs():
+        if value & _MSIPLLEN and not self.lse_runs():
             raise self.broken("MSIPLLEN without a running LSE", "LSERDY first", "RCC_CR")
         # MSIRGSEL cannot be cleared, and until it is set the range is not MSIRANGE's.
         self.change_clock(CR, value | self.values[CR] & _MSIRGSEL)
 
-    def _lse_runs(self) -> bool:
+    def lse_runs(self) -> bool:
+        """Return whether the low-speed crystal's oscillator runs."""
         has_crystal = self.board.facts.clock.msi_hz is not None
         return has_crystal and self.hse_works and bool(self.values[_BDCR] & _LSEON)
 
     def _read_bdcr(self, _master: Master) -> int:
-        return self.values[_BDCR] & ~_LSERDY | (_LSERDY if self._lse_runs() else 0)
+        return self.values[_BDCR] & ~_LSERDY | (_LSERDY if self.lse_runs() else 0)
 
     def _write_bdcr(self, value: int, _master: Master) -> None:
         if self.pwr.backup_writable:  # the chip drops the write too
@@ -119,7 +120,7 @@ class RccL4(ClockController):
         number = value >> 4 & 0xF if value & _MSIRGSEL else _MSI_RESET_RANGE
         if number >= len(_MSI_HZ):
             raise self.broken(f"MSIRANGE is {number}", "0 to 11", "RCC_CR")
-        locked = bool(value & _MSIPLLEN) and self._lse_runs()
+        locked = bool(value & _MSIPLLEN) and self.lse_runs()
         return round(_MSI_HZ[number] * (self.drift if locked else 1.0))
 
     def check_supply(self, hclk: int, nominal: float, before: int) -> None:
