@@ -2,10 +2,12 @@
 
     python -m tools.reference measure --db FILE [--board B] [-O2] [-Os] [--kernels K]
     python -m tools.reference fit --db FILE
+    python -m tools.reference code
     python -m tools.reference judge --db FILE [--board B] [-O2] [-Os] --models FILE ...
 
 `measure` runs an ordinary campaign for each configuration; `fit` writes the rows (Parquet) and one
-JSON file for each configuration into results/reference/; `judge` measures models that no fit has
+JSON file for each configuration into results/reference/; `code` brings what the firmware takes up
+to date, where it has changed and no kernel has; `judge` measures models that no fit has
 seen and prints how far their predictions are off.
 """
 
@@ -18,6 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +59,7 @@ from harness.runtimes.aot import lower, planner
 from harness.runtimes.aot.blob import kernel_names
 from harness.runtimes.aot.program import Step
 from harness.runtimes.region import staging_bytes
-from harness.strict import to_json
+from harness.strict import from_json, to_json
 from tools.codesize import kernel_functions
 from tools.corpus import network
 
@@ -146,16 +149,41 @@ def fit(db: Path, folder: Path) -> None:
         print(name, _summary(reference))  # noqa: T201
 
 
+def update_code(folder: Path) -> None:
+    """Write into the reference fits what the firmware takes now; what they say of cycles stays."""
+    for file in sorted(folder.glob("*.json")):
+        kept = from_json(Reference, json.loads(file.read_text("utf-8")), where=str(file))
+        of, model = kept.fingerprint, read_model(network(0), "corpus")
+        board, kernels = load_board(of.board), str(of.kernels)
+        shared = _shared(board, kernels, str(of.optimization))
+        reference = replace(kept, **_sizes(model, board, kernels, shared))
+        file.write_text(json.dumps(to_json(reference), indent=1) + "\n", "utf-8")
+        print(file.name, kept.code.base_bytes, reference.code.base_bytes)  # noqa: T201
+
+
+def _shared(board: Board, kernels: str, level: str) -> SharedImage:
+    return build_shared(board, RuntimeOptions("aot", kernels), BuildOptions(optimization=level))
+
+
+def _sizes(model: TFLiteModel, board: Board, kernels: str, shared: SharedImage) -> dict[str, Any]:
+    """Return the fields of a reference that the firmware decides, whatever the model."""
+    own = _own_image(model, board, shared)
+    return {
+        "firmware": firmware_digest(),
+        "arena_address": symbols_of(shared.image)["_free_start"],
+        "sram_fixed_bytes": own.ram.total - own.ram.arena - staging_bytes(model),
+        "code": _code(model, own.sizes, shared.image.elf, kernels),
+    }
+
+
 def fit_reference(fingerprint: Fingerprint, rows: Sequence[Measurement]) -> Reference:
     """Fit one configuration."""
     board, kernels = load_board(fingerprint.board), str(fingerprint.kernels)
     level = str(fingerprint.optimization)
-    shared = build_shared(board, RuntimeOptions("aot", kernels), BuildOptions(optimization=level))
-    symbols = symbols_of(shared.image)
-    arena = symbols["_free_start"]
+    shared = _shared(board, kernels, level)
+    arena = symbols_of(shared.image)["_free_start"]
     models = [model_of(row) for row in rows]
     whole = next(m for m, row in zip(models, rows, strict=True) if row.backbone is None)
-    own = _own_image(whole, board, shared)
     layers = [
         _Layer(number, work_of(step, kernels, memory), float(layer.cycles or 0))
         for number, (row, model) in enumerate(zip(rows, models, strict=True))
@@ -181,10 +209,7 @@ def fit_reference(fingerprint: Fingerprint, rows: Sequence[Measurement]) -> Refe
         schema_version=SCHEMA_VERSION,
         created_by=f"tinyml-harness {__version__}",
         fingerprint=fingerprint,
-        firmware=firmware_digest(),
-        arena_address=arena,
-        sram_fixed_bytes=own.ram.total - own.ram.arena - staging_bytes(whole),
-        code=_code(whole, own.sizes, shared.image.elf, kernels),
+        **_sizes(whole, board, kernels, shared),
         smallest_cycles=float(cycles.min()),
         paths=paths,
         level=LEVEL,
@@ -320,15 +345,20 @@ def _off(predicted: float | None, measured: float | None) -> float | None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command of the module's text."""
     parser = argparse.ArgumentParser(prog="reference", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("command", choices=("measure", "fit", "judge"))
+    parser.add_argument("command", choices=("measure", "fit", "code", "judge"))
     parser.add_argument("--models", nargs="+", type=Path, default=[])
-    parser.add_argument("--db", type=Path, required=True)
+    parser.add_argument("--db", type=Path, help="store of the rows; `code` needs none")
     parser.add_argument("--board", action="append")
     parser.add_argument("--kernels", default="cmsis_nn")
     parser.add_argument("-O", dest="levels", action="append")
     parser.add_argument("--networks", type=int, default=NETWORKS)
     parser.add_argument("--samples", type=int, default=SAMPLES)
     options = parser.parse_args(arguments)
+    if options.command == "code":
+        update_code(data_dir(FOLDER))
+        return
+    if options.db is None:
+        parser.error(f"{options.command} needs --db FILE")
     if options.command == "fit":
         fit(options.db, data_dir(FOLDER))
         return

@@ -194,6 +194,7 @@ def run(elf: Path, board: Board, *, timing: str, layers: int) -> Replay:
     try:
         machine.core.halt()
         at = load(elf, machine)
+        machine.chip.flash.power_on()  # or an L4 that was empty starts its boot loader
         machine.core.reset()
         machine.core.wait_halted(_RUN_S)
         if not machine.core.locked_up:

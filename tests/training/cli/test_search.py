@@ -247,9 +247,9 @@ def test_a_task_brings_its_backbone_features_and_splits(ready: Harness, tmp_path
     assert found.code == 0, found.err
     run = found.json()
     assert run["backbone"] == "ds_cnn_kws"
-    assert run["dataset"]["samples"] == {"train": 24, "validation": 12, "test": 12}
+    assert run["dataset"]["samples"] == {"train": 24, "validation": 12, "test": 13}
     assert run["dataset"]["division"]["task"] == "kws"
-    assert "to train 24 of 36, 2 of each class" in " ".join(found.err.split())
+    assert "to train 24 of 35, 2 of each class" in " ".join(found.err.split())
 
 
 def test_options_that_do_not_belong_to_a_task_are_refused(ready: Harness, tmp_path: Path) -> None:
