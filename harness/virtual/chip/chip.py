@@ -18,6 +18,7 @@ from harness.virtual.chip.peripherals.identity import (
 )
 from harness.virtual.chip.peripherals.lptim import LowPowerTimer
 from harness.virtual.chip.peripherals.nvic import Source
+from harness.virtual.chip.peripherals.rtc import Rtc
 from harness.virtual.chip.peripherals.scs import Scs
 from harness.virtual.chip.peripherals.timer import Timer, timers
 
@@ -34,15 +35,17 @@ class Chip:
         counting: tuple[Timer | LowPowerTimer, ...] = timers(own.rcc, nvic, to.counter)
         if family != "stm32f4":
             counting = *counting, LowPowerTimer(family, own.rcc, nvic, to.counter)
+        exti = Exti(family, nvic, Rtc.interrupts(family))
+        rtc = Rtc(family, own.rcc, exti, to.counter)
         self.dwt = Dwt(to)
         self.signature = DeviceSignature(to.board)
         #: What may interrupt the core.
-        self.sources: tuple[Source, ...] = (self.scs.systick, self.usart, *counting)
+        self.sources: tuple[Source, ...] = (self.scs.systick, self.usart, *counting, rtc)
         self.rom_address, tables = rom_tables(to.board)
         self.bus = Bus(
             (
                 *(own.flash, *own.others, own.rcc, *own.pins.ports, own.usart),
-                *(*counting, Exti(family, nvic, {}), Syscfg(family, own.rcc)),
+                *(*counting, rtc, exti, Syscfg(family, own.rcc)),
                 *(self.scs, Fpb(to), self.dwt, self.signature),
                 Dbgmcu(to.board, own.freeze_registers),
                 Itm(to.board.facts.cycle_counter == "dwt-lock"),

@@ -176,6 +176,7 @@ static void extra(char c) {
       REG(EXTI + 0x10) = 1u << 1; BARRIER; note('t'); report();
       break;
     case 'h':                                        /* LSE gets ready; polling what never comes */
+      REG(0x40007000) |= 1u << 8;                    /* DBP */
       REG(BDCR) |= 1u; while (!(REG(BDCR) & 2u)) {}
       puts_("ready\r\n");
       while (!(REG(0xE000ED08) & 1u)) {}

@@ -17,6 +17,10 @@ CR, CFGR = 0x00, 0x08
 # In CR of every family; a ready flag is one bit above its enable, but for `Layout.internal`.
 _HSEON, _HSEBYP, _PLLON, _OTHER_PLLS = 1 << 16, 1 << 18, 1 << 24, (1 << 26, 1 << 28)
 _LSION = 1 << 0
+# In the register of the backup domain, the same in every family.
+_LSEON, _LSERDY, _RTCSEL, _RTCEN, _BDRST = 1 << 0, 1 << 1, 3 << 8, 1 << 15, 1 << 16
+#: Low-speed crystal and low-speed internal oscillator.
+LSE_HZ, LSI_HZ = 32_768, 32_000
 
 
 class ResetCause(IntFlag):
@@ -42,6 +46,10 @@ class Layout:
     internal: tuple[tuple[int, int], ...]
     #: Control and status register: offset, value after reset, bits that software sets, RMVF.
     csr: tuple[int, int, int, int]
+    #: Backup domain control register: offset, bits that software sets.
+    bdcr: tuple[int, int]
+    #: What HSE is divided by for the RTC; None if RTCPRE of CFGR says so.
+    rtc_divider: int | None
     #: Register with the enable bits of each APB bus, and lowest bit of its divider in CFGR.
     apb: dict[str, tuple[int, int]]
     #: Register that selects the clock of a UART, and the lowest bit of the field for UART 0.
@@ -64,6 +72,10 @@ class ClockController(Peripheral, ABC):
         self.before_write = self._about_to_change
         #: Called before any clock may change, and before a reset.
         self.before_change: list[Callable[[], None]] = []
+        #: Called after any clock may have changed, and after a reset.
+        self.after_change: list[Callable[[], None]] = []
+        #: Called as BDRST resets the backup domain.
+        self.backup_reset: list[Callable[[], None]] = []
         self._elapsed = to.counter.elapsed
         self._anchor = 0, 0  # core cycles and picoseconds since power-on, at the last change
         self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
@@ -79,11 +91,26 @@ class ClockController(Peripheral, ABC):
         csr, reset, writable, _ = layout.csr
         read, write = self._read_csr, self._write_csr
         self.add(csr, "CSR", reset, writable=writable, read=read, write=write)
+        bdcr, writable = layout.bdcr
+        read, write = self._read_bdcr, self._write_bdcr
+        self.add(bdcr, "BDCR", writable=writable, read=read, write=write)
 
     def reset(self) -> None:
-        """Return to the clock after reset."""
+        """Return to the clock after reset; the backup domain survives."""
         self._about_to_change()
+        backup = self.values[self.layout.bdcr[0]]
         super().reset()
+        self.values[self.layout.bdcr[0]] = backup
+        self._changed()
+
+    def write(self, offset: int, value: int, mask: int, master: Master) -> None:
+        """Write a register, and tell what depends on a clock."""
+        super().write(offset, value, mask, master)
+        self._changed()
+
+    def _changed(self) -> None:
+        for listener in self.after_change:
+            listener()
 
     def _about_to_change(self) -> None:
         self.recheck_console()
@@ -100,8 +127,8 @@ class ClockController(Peripheral, ABC):
         """Source of the PLL, by its number in SW; -1 for none."""
 
     @abstractmethod
-    def lse_runs(self) -> bool:
-        """Return whether the low-speed crystal's oscillator runs."""
+    def backup_writable(self) -> bool:
+        """Return whether the backup domain takes writes (DBP of PWR)."""
 
     @abstractmethod
     def pll_factors(self) -> tuple[int, int]:
@@ -179,6 +206,27 @@ class ClockController(Peripheral, ABC):
         if value & remove:
             self.causes = ResetCause(0)
 
+    def lse_runs(self) -> bool:
+        """Return whether the low-speed crystal's oscillator runs; all boards have the crystal."""
+        return self.hse_works and bool(self.values[self.layout.bdcr[0]] & _LSEON)
+
+    def _read_bdcr(self, _master: Master) -> int:
+        return self.values[self.layout.bdcr[0]] | (_LSERDY if self.lse_runs() else 0)
+
+    def _write_bdcr(self, value: int, _master: Master) -> None:
+        offset, _ = self.layout.bdcr
+        old = self.values[offset]
+        if not self.backup_writable():  # the chip drops the write too
+            return
+        if value & _BDRST:
+            self.values[offset] = _BDRST
+            for listener in self.backup_reset:
+                listener()
+            return
+        if old & _RTCSEL:  # only BDRST takes the selection back
+            value = value & ~_RTCSEL | old & _RTCSEL
+        self.store(offset, value)
+
     def change_clock(self, register: int, value: int) -> None:
         """Store CR or CFGR; undo it and raise `VirtualError` if the chip would not run."""
         old = self.values[register]
@@ -251,6 +299,19 @@ class ClockController(Peripheral, ABC):
         """Clock of ``apb1`` or ``apb2``."""
         code = self.values[CFGR] >> self.layout.apb[bus][1] & 7  # PPRE: 1 to 16
         return self.hclk_hz >> ((code & 3) + 1 if code & 4 else 0)
+
+    def rtc_hz(self) -> int | None:
+        """Return the clock of the RTC; None while it has none."""
+        backup = self.values[self.layout.bdcr[0]]
+        source = backup >> 8 & 3 if backup & _RTCEN else 0
+        if source == 1 and self.lse_runs():
+            return LSE_HZ
+        if source == 2 and self.values[self.layout.csr[0]] & _LSION:
+            return LSI_HZ
+        divider = self.layout.rtc_divider or self.values[CFGR] >> 16 & 0x1F
+        if source == 3 and divider > 1 and self.runs(self._hse):
+            return self.source_hz(self._hse) // divider
+        return None
 
     def usart_hz(self, number: int, bus: str) -> int | None:
         """Return the clock of UART `number`; None when it is the LSE, which is not modelled."""

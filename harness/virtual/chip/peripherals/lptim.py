@@ -6,7 +6,7 @@ RM0385 section 24.6 (F7), RM0432 chapter LPTIM.
 from __future__ import annotations
 
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
-from harness.virtual.chip.peripherals.clocks import ClockController
+from harness.virtual.chip.peripherals.clocks import LSE_HZ, LSI_HZ, ClockController
 from harness.virtual.chip.peripherals.nvic import Nvic
 from harness.virtual.time.counting import BlockCounter
 
@@ -19,7 +19,6 @@ _PLACES = {
     "stm32f7": (0x4000_2400, 9, 93, 0x90, 24),
     "stm32l4": (0x4000_7C00, 31, 65, 0x88, 18),
 }
-_LSE_HZ, _LSI_HZ = 32_768, 32_000
 
 
 class LowPowerTimer(Peripheral):
@@ -98,8 +97,8 @@ class LowPowerTimer(Peripheral):
         """Its clock; None where that does not run."""
         selected = self._rcc.values[self._select] >> self._lowest & 3
         if selected == 3:
-            return _LSE_HZ if self._rcc.lse_runs() else None
-        return (self._rcc.apb_hz("apb1"), _LSI_HZ, self._rcc.board.facts.clock.hsi_hz)[selected]
+            return LSE_HZ if self._rcc.lse_runs() else None
+        return (self._rcc.apb_hz("apb1"), LSI_HZ, self._rcc.board.facts.clock.hsi_hz)[selected]
 
     def _ticks(self, now: int) -> int:
         hz = self._hz

@@ -132,6 +132,9 @@ class TestClocks:
     def test_ready_flags_follow_enables(self, core: Registers) -> None:
         assert core[RCC] & 3 == 3
         core[RCC + 0x70] = 1
+        assert core[RCC + 0x70] == 0, "the backup domain is write-protected"
+        core[PWR] = 0xC100
+        core[RCC + 0x70] = 1
         assert core[RCC + 0x70] == 3
         start_pll(core)
         assert core[RCC] & (1 << 17 | 1 << 25) == 1 << 17 | 1 << 25
@@ -428,6 +431,7 @@ def test_the_low_power_timer_counts_the_crystal_through_a_change_of_clock(core: 
     core[base + 0x10] = 5
     counter.let_pass(hclk)
     assert core[base + 0x1C] == 0, "LSE is off"
+    core[PWR] = 0xC100
     core[RCC + 0x70] = 1
     core[base + 0x10] = 0
     core[base + 0x10] = 1
@@ -444,3 +448,168 @@ def test_the_low_power_timer_counts_the_crystal_through_a_change_of_clock(core: 
     assert core[base] & 3 == 0
     counter.let_pass(hclk // 2 // 2)
     assert core[base] & 3 == 2
+
+
+class TestRtc:
+    BASE = 0x4000_2800
+    TR, DR, CR, ISR = BASE, BASE + 0x04, BASE + 0x08, BASE + 0x0C
+    SECOND = 16_000_000  # of HSI, in cycles
+    EXTI, PENDING = 0x4001_3C00, 0xE000_E200
+
+    def unlock(self, core: Registers) -> None:
+        core[self.BASE + 0x24] = 0xCA
+        core[self.BASE + 0x24] = 0x53
+
+    def start(self, core: Registers, date: int, time: int, clock: int = 0x8101) -> None:
+        core[PWR], core[RCC + 0x70] = 0xC100, clock
+        self.unlock(core)
+        core[self.ISR] = 0xFFFF_FFFF
+        assert core[self.ISR] & 1 << 6
+        core[self.DR], core[self.TR] = date, time
+        core[self.ISR] &= ~(1 << 7)
+
+    def pass_seconds(self, core: Registers, seconds: float) -> None:
+        core.machine.cpu.counter.let_pass(round(seconds * self.SECOND))
+
+    def test_the_calendar_goes_on_through_a_leap_day(self, core: Registers) -> None:
+        self.start(core, 0x24_6228, 0x23_5958)  # Wednesday, 28 February 2024
+        assert not core[self.ISR] & 1 << 5, "the shadow registers follow after two ticks"
+        self.pass_seconds(core, 2.25)
+        assert core[self.ISR] & 0x70 == 0x30
+        assert core[self.BASE + 0x28] == 255 - 64
+        assert (core[self.TR], core[self.DR]) == (0, 0x24_8229)
+        assert core[self.TR] == 0
+        self.pass_seconds(core, 86_400)
+        assert core[self.TR] == 0
+        assert core[self.DR] == 0x24_8229, "locked as TR was read"
+        assert core[self.DR] == 0x24_A301
+        self.start(core, 0x99_9231, 0x23_5959)  # December, a Thursday (4)
+        self.pass_seconds(core, 1)
+        assert core[self.DR] == 0x00_A101
+        with pytest.raises(VirtualError, match="no time or date"):
+            self.start(core, 0x23_2229, 0)
+
+    def test_time_is_kept_by_twelve_hours_and_by_other_clocks(self, core: Registers) -> None:
+        core[RCC + 0x74] = 1
+        self.start(core, 0x24_2101, 0, 0x8201)  # LSI
+        core[self.ISR] |= 1 << 7
+        core[self.BASE + 0x10] = 249
+        core[self.BASE + 0x10] = 249 | 127 << 16
+        core[self.CR] = 1 << 6
+        core[self.TR] = 0x11_5959
+        core[self.ISR] &= ~(1 << 7)
+        self.pass_seconds(core, 1.01)
+        assert core[self.TR] == 1 << 22 | 0x12_0000
+        core[RCC + 0x74] = 0
+        self.pass_seconds(core, 10)
+        assert core[self.TR] == 1 << 22 | 0x12_0000, "LSI is off"
+        core[RCC + 0x74] = 1
+        self.pass_seconds(core, 3600)
+        assert core[self.TR] == 1 << 22 | 0x01_0000
+
+    def test_registers_are_protected(
+        self, core: Registers, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        core[self.BASE + 0x50] = 1
+        assert core[self.BASE + 0x50] == 0
+        assert "RTC_BKP0R while that is protected" in caplog.text
+        core[PWR] = 0xC100
+        core[self.BASE + 0x50], core[self.CR] = 5, 1 << 5
+        assert (core[self.BASE + 0x50], core[self.CR]) == (5, 0)
+        self.unlock(core)
+        core[self.ISR] = 1 << 7
+        assert not core[self.ISR] & 1 << 6, "no clock"
+        core[self.TR] = 1
+        assert core[self.TR] == 0
+        core[self.CR] = 1 << 5
+        core[self.BASE + 0x24] = 0xFF
+        core[self.CR] = 0
+        assert core[self.CR] == 1 << 5
+        self.unlock(core)
+        for offset, bits in ((0x08, 1 << 11), (0x2C, 1), (0x40, 1)):
+            with pytest.raises(VirtualError, match="not modelled"):
+                core[self.BASE + offset] = bits
+        with pytest.raises(VirtualError, match="not modelled"):
+            core[self.BASE + 0x30]
+
+    def test_the_backup_domain_survives_a_reset_but_not_its_own(self, core: Registers) -> None:
+        self.start(core, 0x24_2101, 0x12_0000)
+        core[self.BASE + 0xCC] = 0x1234_5678
+        core.machine.core.reset()
+        core.machine.core.halt()
+        self.pass_seconds(core, 5)
+        assert core[self.TR] == 0x12_0005
+        assert core[self.BASE + 0xCC] == 0x1234_5678
+        core[PWR], core[RCC + 0x70] = 0xC100, 0x8201
+        assert core[RCC + 0x70] == 0x8103, "the selected clock stays"
+        core[RCC + 0x70] = 1 << 16
+        assert core[RCC + 0x70] == 1 << 16
+        core[RCC + 0x70] = 0
+        assert core[self.BASE + 0xCC] == 0
+        assert (core[self.TR], core[self.DR]) == (0, 0x2101)
+
+    def test_alarms_and_the_wake_up_timer_interrupt_in_time(self, core: Registers) -> None:
+        counter = core.machine.cpu.counter
+        rtc = next(s for s in core.machine.chip.sources if getattr(s, "name", "") == "RTC")
+        for offset in (0x00, 0x08):
+            core[self.EXTI + offset] = 1 << 17 | 1 << 22
+        self.start(core, 0x24_8229, 0x23_0000)
+        core[self.BASE + 0x1C] = 0x01_08_30_00  # day 1, at 8:30
+        core[self.BASE + 0x20] = 0x8080_8000  # each minute, and half a second
+        core[self.BASE + 0x48] = 15 << 24 | 127
+        assert not rtc.armed
+        core[self.CR] = 1 << 8 | 1 << 12
+        core[self.BASE + 0x1C] = 0
+        assert core[self.BASE + 0x1C] == 0x01_08_30_00, "an alarm that is on takes no writes"
+        seconds = (1 + 8.5) * 3600
+        assert abs(rtc.due() - counter.elapsed() - seconds * self.SECOND) < self.SECOND / 10_000
+        core[self.CR] |= 1 << 9 | 1 << 13
+        assert abs(rtc.due() - counter.elapsed() - self.SECOND / 2) < self.SECOND / 10_000
+        self.pass_seconds(core, 0.6)
+        assert core[self.ISR] & 7 << 8 == 1 << 9
+        assert core[self.EXTI + 0x14] == 1 << 17
+        assert core[self.PENDING + 4] == 1 << 41 - 32
+        core[self.CR] = 0
+        core[self.ISR] = ~(1 << 9 | 1 << 7) & 0xFFFF_FFFF
+        core[self.EXTI + 0x14] = 1 << 17
+        core[self.PENDING + 0x84] = 1 << 41 - 32
+        assert core[self.ISR] & 0x707 == 7
+        core[self.BASE + 0x14] = 2047  # of 2048 Hz
+        core[self.CR] = 1 << 10 | 1 << 14
+        core[self.BASE + 0x14] = 7
+        self.pass_seconds(core, 0.99)
+        assert not core[self.ISR] & 1 << 10
+        self.pass_seconds(core, 0.02)
+        assert core[self.ISR] & 1 << 10
+        assert core[self.PENDING] == 1 << 3
+        core[self.ISR] = ~(1 << 10 | 1 << 7) & 0xFFFF_FFFF
+        assert abs(rtc.due() - counter.elapsed() - 0.99 * self.SECOND) < self.SECOND / 1000
+        core[self.CR] = 0
+        core[self.BASE + 0x14] = 1
+        core[self.CR] = 4
+        core[self.CR] = 4 | 1 << 10 | 1 << 14  # two seconds of the calendar
+        assert 1 < (rtc.due() - counter.elapsed()) / self.SECOND < 2
+
+
+def test_the_rtc_of_the_l4_has_lines_of_its_own() -> None:
+    from harness.boards import load_board
+    from harness.virtual.machine import VirtualMachine
+
+    machine = VirtualMachine(load_board("nucleo_l4r5zi"))
+    machine.core.halt()
+    core, base, rcc = Registers(machine), 0x4000_2800, 0x4002_1000
+    core[rcc + 0x58] = 1 << 28
+    core[PWR] = 0x300
+    core[rcc + 0x90] = 0x8101
+    with pytest.raises(VirtualError, match="clock is off"):
+        core[base + 0x50] = 1
+    core[rcc + 0x58] = 1 << 28 | 1 << 10
+    core[base + 0x24], core[base + 0x24] = 0xCA, 0x53
+    core[0x4001_0400], core[0x4001_0408] = 1 << 18, 1 << 18
+    core[base + 0x1C] = 0x8080_8080  # each second
+    core[base + 0x08] = 1 << 8 | 1 << 12
+    machine.cpu.counter.let_pass(4_000_000 + 4000)  # of MSI
+    assert core[base + 0x0C] & 1 << 8
+    assert core[0x4001_0414] == 1 << 18
+    assert core[0xE000_E204] == 1 << 41 - 32
+    machine.close()

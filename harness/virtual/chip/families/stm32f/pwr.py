@@ -13,7 +13,7 @@ from harness.virtual.chip.bus import Master, Peripheral
 _BASE = 0x4000_7000
 _CR, _CSR = 0x00, 0x04
 _ODEN, _ODSWEN = 1 << 16, 1 << 17
-_VOSRDY, _BRE = 1 << 14, 1 << 9
+_VOSRDY, _BRE, _DBP = 1 << 14, 1 << 9, 1 << 8
 
 
 class PwrF(Peripheral):
@@ -34,6 +34,11 @@ class PwrF(Peripheral):
         """Whether over-drive is on and switched to."""
         both = _ODEN | _ODSWEN
         return self.works() and self.values[_CR] & both == both
+
+    @property
+    def backup_writable(self) -> bool:
+        """Whether the backup domain takes writes."""
+        return bool(self.values[_CR] & _DBP)
 
     def _read_status(self, _master: Master) -> int:
         ready = self.values[_CR] & (_ODEN | _ODSWEN) if self.works() else 0

@@ -5,7 +5,6 @@ RM0385 and RM0410 section 5 (STM32F7), RM0390 section 6 (STM32F446).
 
 from __future__ import annotations
 
-from harness.virtual.chip.bus import Master
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families.stm32f.flash import FlashF
 from harness.virtual.chip.families.stm32f.pwr import PwrF
@@ -13,8 +12,7 @@ from harness.virtual.chip.peripherals.clocks import CFGR, ClockController, Layou
 
 _PLLCFGR, _PLLSRC_HSE = 0x04, 1 << 22
 _HSI, _HSE = 0, 1
-AHB1ENR, BDCR = 0x30, 0x70
-_LSEON, LSERDY = 1 << 0, 1 << 1
+AHB1ENR = 0x30
 
 _STORED = (
     (0x10, "AHB1RSTR"), (0x14, "AHB2RSTR"), (0x18, "AHB3RSTR"), (0x20, "APB1RSTR"),
@@ -47,6 +45,8 @@ class RccF(ClockController):
             cr_writable=0x150D_00F9,
             internal=((1 << 0, 1 << 1),),
             csr=(0x74, 0, 1 << 0, 1 << 24),
+            bdcr=(0x70, 0x1_831D),
+            rtc_divider=None,
             apb={"apb1": (0x40, 10), "apb2": (0x44, 13)},
             uart_select=(0x90, -2) if f7 else None,
             hz_per_wait_state=30_000_000,  # at 2.7-3.6 V (RM0385 table 5, RM0390 table 5)
@@ -61,21 +61,10 @@ class RccF(ClockController):
         self.add_storage(_LOW_POWER, 0xFFFF_FFFF)
         self.add_storage(_PLLS, 0x2400_3010)
         self.add_storage(_KERNEL_CLOCKS[family])
-        # All boards have a crystal for it.
-        self.add(BDCR, "BDCR", writable=0x1_831D, read=self._read_bdcr)
 
-    def reset(self) -> None:
-        """Return to HSI; the backup domain survives."""
-        backup = self.values[BDCR]
-        super().reset()
-        self.values[BDCR] = backup
-
-    def lse_runs(self) -> bool:
-        """Return whether the low-speed crystal's oscillator runs."""
-        return self.hse_works and bool(self.values[BDCR] & _LSEON)
-
-    def _read_bdcr(self, _master: Master) -> int:
-        return self.values[BDCR] | (LSERDY if self.lse_runs() else 0)
+    def backup_writable(self) -> bool:
+        """Return whether the backup domain takes writes."""
+        return self._pwr.backup_writable
 
     @property
     def pll_source(self) -> int:

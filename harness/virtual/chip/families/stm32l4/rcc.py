@@ -11,11 +11,10 @@ from harness.virtual.chip.families.stm32l4.flash import FlashL4
 from harness.virtual.chip.families.stm32l4.pwr import PwrL4
 from harness.virtual.chip.peripherals.clocks import CR, ClockController, Layout, ResetCause
 
-_PLLCFGR, _BDCR = 0x0C, 0x90
+_PLLCFGR = 0x0C
 AHB2ENR, _APB1ENR1, _APB2ENR, _CCIPR = 0x4C, 0x58, 0x60, 0x88
 _MSIPLLEN, _MSIRGSEL = 1 << 2, 1 << 3
 _PLLREN = 1 << 24
-_LSEON, _LSERDY = 1 << 0, 1 << 1
 _MSI_HZ = (100_000, 200_000, 400_000, 800_000, 1_000_000, 2_000_000,
            4_000_000, 8_000_000, 16_000_000, 24_000_000, 32_000_000, 48_000_000)  # fmt: skip
 _MSI, _MSI_RESET_RANGE = 0, 6
@@ -23,7 +22,7 @@ _MSI, _MSI_RESET_RANGE = 0, 6
 _STORED = (
     (0x04, "ICSCR"), (0x10, "PLLSAI1CFGR"), (0x14, "PLLSAI2CFGR"), (0x28, "AHB1RSTR"),
     (0x2C, "AHB2RSTR"), (0x30, "AHB3RSTR"), (0x38, "APB1RSTR1"), (0x3C, "APB1RSTR2"),
-    (0x40, "APB2RSTR"), (AHB2ENR, "AHB2ENR"), (0x50, "AHB3ENR"), (_APB1ENR1, "APB1ENR1"),
+    (0x40, "APB2RSTR"), (AHB2ENR, "AHB2ENR"), (0x50, "AHB3ENR"),
     (0x5C, "APB1ENR2"), (_APB2ENR, "APB2ENR"), (_CCIPR, "CCIPR"), (0x98, "CRRCR"),
     (0x9C, "CCIPR2"),
 )  # fmt: skip
@@ -41,6 +40,8 @@ _LAYOUT = Layout(
     cr_writable=0x150D_0BFD,
     internal=((1 << 0, 1 << 1), (1 << 8, 1 << 10)),
     csr=(0x94, 0x600, 0xF01, 1 << 23),
+    bdcr=(0x90, 0x301_833D),
+    rtc_divider=32,
     apb={"apb1": (_APB1ENR1, 8), "apb2": (_APB2ENR, 11)},
     uart_select=(_CCIPR, 8),
     hz_per_wait_state=20_000_000,  # in range 1
@@ -58,13 +59,11 @@ class RccL4(ClockController):
         self.add(_PLLCFGR, "PLLCFGR", 0x1000)
         self.add(0x18, "CIER", refuse=(0xFFFF_FFFF, "enabling of interrupts"))
         self.add(0x48, "AHB1ENR", 0x100)
-        self.add(_BDCR, "BDCR", read=self._read_bdcr, write=self._write_bdcr)
+        self.add(_APB1ENR1, "APB1ENR1", 0x400)  # the RTC's registers are clocked
 
-    def reset(self) -> None:
-        """Return to MSI; the reset flags and the backup domain survive."""
-        backup = self.values[_BDCR]
-        super().reset()
-        self.values[_BDCR] = backup
+    def backup_writable(self) -> bool:
+        """Return whether the backup domain takes writes."""
+        return self.pwr.backup_writable
 
     # Registers.
 
@@ -78,14 +77,7 @@ class RccL4(ClockController):
     def lse_runs(self) -> bool:
         """Return whether the low-speed crystal's oscillator runs."""
         has_crystal = self.board.facts.clock.msi_hz is not None
-        return has_crystal and self.hse_works and bool(self.values[_BDCR] & _LSEON)
-
-    def _read_bdcr(self, _master: Master) -> int:
-        return self.values[_BDCR] & ~_LSERDY | (_LSERDY if self.lse_runs() else 0)
-
-    def _write_bdcr(self, value: int, _master: Master) -> None:
-        if self.pwr.backup_writable:  # the chip drops the write too
-            self.values[_BDCR] = value
+        return has_crystal and super().lse_runs()
 
     def reset_flags(self) -> int:
         """Return the flags; a power-on and a brown-out share one, where others have POWER_ON."""
