@@ -296,7 +296,7 @@ class Rtc(Peripheral):
         initialising = bool(self.values[_ISR] & _INIT) and self._hz is not None
         if not self._rcc.backup_writable():
             return False
-        if offset in (_ISR, _WPR, _TAMPCR) or offset >= _BKP0R:
+        if offset in (_ISR, _WPR, _TAMPCR) or offset >= _OR:  # ST's HAL writes OR without the key
             return True
         if offset in (_TR, _DR, _PRER) and not initialising:
             return False
