@@ -494,3 +494,20 @@ def test_a_fault_within_hardfault_locks_the_core_up(core: Core) -> None:
     core.poke(DHCSR, 0xA05F_0001)
     core.machine.core.wait_halted(10)
     assert core.peek(DHCSR) & 1 << 19
+
+
+def test_a_cortex_m4_has_a_word_for_each_bit_of_a_register(core: Core) -> None:
+    board = core.machine.board.id
+    register = {F446: 0x4002_3840, L4R5: 0x4002_1058}.get(board)  # RCC_APB1ENR, RCC_APB1ENR1
+    if register is None:  # a Cortex-M7 has no bit-band
+        assert core.machine.chip.bus.plain(0x4247_0000) == 0x4247_0000
+        return
+    before = core.peek(register)
+    core[2] = 0x4200_0000 + (register - 0x4000_0000) * 32 + 28 * 4  # PWREN
+    core[1] = 0xFFFF_FF01  # only bit 0 counts
+    assert core.run(STR_R1_R2, 0x6813) == 0  # ldr r3, [r2]
+    assert core[3] == 1
+    assert core.peek(register) == before | 1 << 28
+    core[1] = 0
+    core.run(STR_R1_R2)
+    assert core.peek(register) == before & ~(1 << 28)

@@ -146,11 +146,23 @@ class Peripheral:
         )
 
 
-class Bus:
-    """Peripherals by address."""
+# Bit-band alias of the first megabyte of peripherals: a word for each bit (ARMv7-M ARM B3.1.1,
+# Cortex-M4 TRM 3.7). ST's HAL for the F4 starts its clocks through it.
+_BANDED, _ALIAS, _ALIAS_END = 0x4000_0000, 0x4200_0000, 0x4400_0000
 
-    def __init__(self, peripherals: Iterable[Peripheral]) -> None:
+
+def _bit_of(address: int) -> tuple[int, int]:
+    """Return the word and the bit in it that an address of the alias stands for."""
+    byte, bit = divmod((address - _ALIAS) >> 2, 8)
+    return _BANDED + (byte & ~3), (byte & 3) * 8 + bit
+
+
+class Bus:
+    """Peripherals by address; with a bit-band alias of their bits if the core has one."""
+
+    def __init__(self, peripherals: Iterable[Peripheral], *, bit_band: bool = False) -> None:
         self.peripherals = tuple(peripherals)
+        self._aliased = range(_ALIAS, _ALIAS_END) if bit_band else range(0)
         self._warned = False  # that a debugger reads what is not modelled
         #: Blocks by address >> 10.
         self.by_block: dict[int, Peripheral] = {}
@@ -160,9 +172,18 @@ class Bus:
             for block in range(first, last + 1):
                 self.by_block[block] = peripheral
 
-    def pages(self) -> list[int]:
-        """Return the first addresses of the 4 KiB pages that hold registers."""
-        return sorted({block >> 2 << 12 for block in self.by_block})
+    def pages(self) -> list[range]:
+        """Return the pages of 4 KiB that hold registers, then those of their bits."""
+        pages = sorted({block >> 2 << 12 for block in self.by_block})
+        bits = (_ALIAS + (page - _BANDED) * 32 for page in pages)
+        return [
+            *(range(page, page + 0x1000) for page in pages),
+            *(range(at, at + 0x2_0000) for at in bits if at in self._aliased),
+        ]
+
+    def plain(self, address: int) -> int:
+        """Return the address of the register that an address of a bit stands for, or itself."""
+        return _bit_of(address)[0] if address in self._aliased else address
 
     def read(self, address: int, size: int, master: Master) -> int:
         """Read `size` bytes (1, 2 or 4) at `address`.
@@ -171,6 +192,9 @@ class Bus:
             VirtualError: Nothing there is modelled.
             BusFault: The chip answers with an error.
         """
+        if address in self._aliased:
+            word, bit = _bit_of(address)
+            return self.read(word, 4, master) >> bit & 1
         peripheral = self.by_block.get(address >> 10)
         offset = (address & ~3) - peripheral.base if peripheral is not None else 0
         if master is Master.DEBUGGER and (peripheral is None or not peripheral.has(offset)):
@@ -189,6 +213,11 @@ class Bus:
 
     def write(self, address: int, size: int, value: int, master: Master) -> None:
         """Write `size` bytes at `address`; raises as `read`."""
+        if address in self._aliased:
+            word, bit = _bit_of(address)
+            old = self.read(word, 4, master)
+            self.write(word, 4, old & ~(1 << bit) | (value & 1) << bit, master)
+            return
         peripheral = self._find(address, "write", master)
         shift = (address & 3) * 8
         mask = ((1 << 8 * size) - 1) << shift

@@ -51,7 +51,8 @@ class Chip:
                 Itm(to.board.facts.cycle_counter == "dwt-lock"),
                 Tpiu(),
                 *tables,
-            )
+            ),
+            bit_band=to.board.facts.core.cpu == "cortex-m4",
         )
 
     def reset(self, cause: ResetCause) -> None:

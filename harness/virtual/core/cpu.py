@@ -60,7 +60,10 @@ class Cpu:
                 self._engine.mem_map_ptr(origin, block.bytes, access, block.address)
         fast = {page.address: page for page in (chip.flash.page, chip.usart.page)}
         self._kept = [
-            *(map_registers(self._engine, at, accesses, fast.get(at)) for at in chip.bus.pages()),
+            *(
+                map_registers(self._engine, at, accesses, fast.get(at.start))
+                for at in chip.bus.pages()
+            ),
             hook_flash(self._engine, self._on_flash_write, chip.flash.state),
         ]
         self.counter.attach(self._engine)

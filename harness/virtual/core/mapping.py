@@ -24,18 +24,18 @@ _STORE = ctypes.CFUNCTYPE(
 )
 
 
-def map_registers(engine: Any, address: int, bus: CoreAccesses, fast: Page | None) -> object:
-    """Map a page of 4 KiB that holds registers, with its compiled callbacks if it has any.
+def map_registers(engine: Any, page: range, bus: CoreAccesses, fast: Page | None) -> object:
+    """Map addresses that hold registers, with their compiled callbacks if they have any.
 
     Returns:
         What must live as long as the engine.
     """
 
     def read(_engine: Any, offset: int, size: int, _data: Any) -> int:
-        return bus.read(address + offset, size)
+        return bus.read(page.start + offset, size)
 
     def write(_engine: Any, offset: int, size: int, value: int, _data: Any) -> None:
-        bus.write(address + offset, size, value)
+        bus.write(page.start + offset, size, value)
 
     slow = unicorn_api.MMIO_READ_CFUNC(read), unicorn_api.MMIO_WRITE_CFUNC(write)
     callbacks = tuple(ctypes.cast(c, ctypes.c_void_p) for c in slow)
@@ -46,7 +46,7 @@ def map_registers(engine: Any, address: int, bus: CoreAccesses, fast: Page | Non
         callbacks = ctypes.c_void_p(fast.read), ctypes.c_void_p(fast.write)
         state = ctypes.c_void_p(fast.state.ctypes.data)
     call_unicorn(
-        "uc_mmio_map", engine, ctypes.c_uint64(address), ctypes.c_size_t(0x1000),
+        "uc_mmio_map", engine, ctypes.c_uint64(page.start), ctypes.c_size_t(len(page)),
         callbacks[0], state, callbacks[1], state,
     )  # fmt: skip
     return slow

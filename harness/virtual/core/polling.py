@@ -73,6 +73,7 @@ class Polling:
 
     def _describe(self, address: int, value: int) -> VirtualError:
         pc, _ = self._cpu().locate(address, write=False)
+        address = self._chip.bus.plain(address)
         block = self._chip.bus.by_block[address >> 10]
         found = block.registers.get((address & ~3) - block.base)
         name = f"{block.name}_{found.name}" if found is not None else block.name
