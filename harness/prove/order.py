@@ -25,7 +25,7 @@ from harness.prove import golden as networks
 from harness.prove import steps
 from harness.prove.device import Device
 from harness.prove.power import power_cycle
-from harness.prove.record import Report, Step, fingerprint, private_values
+from harness.prove.record import Report, Status, Step, fingerprint, private_values
 from harness.results.record import Measurement
 
 Doing = Callable[[str], AbstractContextManager[None]]
@@ -58,9 +58,9 @@ class _Proof:
             self.ended_by = name if needed else None
             return False
         advice = steps.slow_console(facts) if name == "console" else None
-        status = "ok" if advice is None else "note"
+        status: Status = "ok" if advice is None else "note"
         seconds = round(time.monotonic() - begun, 3)
-        self.steps.append(Step(name, status, what, seconds, facts, fix=advice))  # type: ignore[arg-type]
+        self.steps.append(Step(name, status, what, seconds, facts, fix=advice))
         return True
 
     def skip(self, name: str, why: str) -> None:

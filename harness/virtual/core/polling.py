@@ -82,7 +82,7 @@ class Polling:
         return VirtualError(
             f"the firmware has polled {name} ({address:#010x}){which} for a second of virtual "
             f"time; it stays {value:#010x}",
-            expected="a register that changes by itself, or by an interrupt that is enabled",
+            expected="a register that will change, or an interrupt that can come",
             fix="look up the PC in the firmware's map; on the chip it may hang as well",
             address=address,
         )

@@ -12,9 +12,10 @@ from harness.boards import Board
 from harness.capture.clock import BRACKET
 from harness.protocol import MAX_INPUT_CHUNK
 
-# Typical times of the data sheets, at 2.7 to 3.6 V, in seconds by sector size and parallelism
-# (DS10916 and DS11532 for the F7, DS10693 for the F446, DS12023 for the L4R5: flash memory
-# programming).
+# Typical seconds at 2.7 to 3.6 V, by sector size in KiB, at x8 and x32. The data sheets' tables
+# "flash memory programming" have them (DS10916 and DS11532 for the F7, DS10693 for the F446,
+# DS12023 for the L4R5), but were not at hand: only the maxima at x8 were confirmed, in other
+# projects' code.
 _ERASE_S: Mapping[str, Mapping[int, tuple[float, float]]] = {
     "stm32f7": {32: (0.4, 0.2), 128: (1.1, 0.5), 256: (2.1, 1.0)},
     "stm32f4": {16: (0.4, 0.25), 64: (1.2, 0.55), 128: (2.0, 1.0)},

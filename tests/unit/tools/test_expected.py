@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from harness.boards import load_board
-from harness.capture.expected import AFTER, BEFORE, Way, Work, expected_seconds
+from tools.expected import AFTER, BEFORE, Way, Work, expected_seconds
 
 KWS = Work(image_bytes=90 * 1024, input_bytes=490, layers=13, inference_s=0.0248)
 VWW = Work(image_bytes=330 * 1024, input_bytes=27_648, layers=31, inference_s=0.0796)
