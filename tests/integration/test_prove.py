@@ -76,6 +76,7 @@ def test_a_bad_board_fails_the_step_that_shows_it(
 ) -> None:
     report = proof(faults)
     failed = {found.name: found for found in report.failed}
+    assert step in failed, report.steps
     assert says in failed[step].what and failed[step].fix
     if step == "flash":
         assert [found.status for found in report.steps[3:]] == ["skipped"] * 11
