@@ -127,12 +127,14 @@ class Store:
     # --- writing ---------------------------------------------------------------------------
 
     def add(self, row: Measurement) -> Measurement:
-        """Store `row`, commit, and return the row that the store now holds for it.
+        """Store `row`, commit, and return the row that the store now holds for its job.
 
-        Adding the same attempt again, or another measurement of a job that is done, changes
-        nothing and returns the stored row. A failed attempt does not prevent a later one, and a
-        valid row is kept beside an earlier degraded one. Raises `ResultsError` if it could not be
-        committed; then nothing of it was stored.
+        That is `row` itself (``store.add(row) is row``) where this attempt is stored, now or by an
+        earlier call. Where the job was done already, by another process perhaps, nothing changes
+        and the row of that attempt is returned: its `station` and `created_at` say who was first.
+        A failed attempt does not prevent a later one, and a valid row is kept beside an earlier
+        degraded one. Raises `ResultsError` if it could not be committed; then nothing of it was
+        stored.
         """
         with translated(self._url, "write to"):
             for _ in range(2):
@@ -151,7 +153,7 @@ class Store:
         with self._begin(write=True) as connection:
             existing = self._existing(connection, row)
             if existing is not None:
-                return existing
+                return row if existing == row else existing
             values = {name: getattr(row, name) for name in COLUMNS}
             values |= {"status": row.status.value, "source": row.source.value, **derived(row)}
             query = insert(measurement).values(values).returning(measurement.c.id)
@@ -195,6 +197,14 @@ class Store:
         query = select(key).where(key >= start, key < f"{start}g").distinct().order_by(key)
         with self._read() as connection:
             return list(connection.scalars(query))
+
+    def find(self, key: str) -> Measurement | None:
+        """Return the best usable row of job `key`, without layers and log, or None.
+
+        One look by index: a process that shares the store asks this just before a job starts.
+        """
+        rows = best_per_key(self.stream(Filter(key=key, status=USABLE)))
+        return rows[0] if rows else None
 
     def get(self, key: str) -> Measurement | None:
         """Return the best row of job `key`, layers and raw log included, or None."""

@@ -129,6 +129,22 @@ def test_adding_twice_changes_nothing(store: Store) -> None:
     assert store.query(with_log=True) == [row]
 
 
+def test_the_caller_learns_whose_row_the_store_holds(store: Store) -> None:
+    mine = fake_measurement(created_at=START + timedelta(seconds=5))
+    theirs = fake_measurement(station="elsewhere")
+    assert store.find(mine.key) is None
+    store.add(fake_failure())
+    assert store.find(mine.key) is None
+    assert store.add(theirs) is theirs
+    assert store.add(theirs) is theirs
+    found = store.add(mine)
+    assert (found.station, found.created_at) == ("elsewhere", theirs.created_at)
+    failed = fake_failure(attempt=1)
+    assert store.add(failed) is failed
+    present = store.find(mine.key)
+    assert present is not None and present.station == "elsewhere"
+
+
 def test_a_failed_job_is_not_done_and_can_be_measured_again(store: Store) -> None:
     store.add(fake_failure(attempt=0))
     store.add(fake_failure(attempt=1))
