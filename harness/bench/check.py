@@ -9,12 +9,27 @@ from typing import Literal
 
 from harness.bench.discovery import SeenProbe, list_probes
 from harness.bench.port import open_port
-from harness.bench.probe import DBGMCU_IDCODE, match_probe, open_session, quiet_pyocd, typed_errors
+from harness.bench.probe import (
+    DBGMCU_IDCODE,
+    EMULATED_UID,
+    match_probe,
+    open_session,
+    quiet_pyocd,
+    typed_errors,
+)
 from harness.bench.station import Station
 from harness.boards import Board
 from harness.errors import HarnessError
 
 Level = Literal["ok", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class SeenChip:
+    """What the chip behind a probe says it is."""
+
+    device_id: int  # DBGMCU_IDCODE
+    emulated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +46,18 @@ def check(
     board: Board,
     *,
     probes: Callable[[str], Sequence[SeenProbe]] = list_probes,
-    device_id: Callable[[Station], int] | None = None,
+    chip: Callable[[Station, Board], SeenChip] | None = None,
     open_serial: Callable[[str], None] = lambda url: open_port(url).close(),
 ) -> list[Finding]:
     """Check probe, chip and console of a station; return findings in the order to fix them in.
 
-    The chip keeps running. `probes`, `device_id` and `open_serial` replace the bench in tests.
+    The chip keeps running. `probes`, `chip` and `open_serial` replace the bench in tests.
     """
     findings = []
     try:
         seen = match_probe(station.probe, probes(station.probe))
         findings.append(Finding("ok", f"probe {seen.unique_id} {seen.description}".rstrip()))
-        findings.append(_check_chip(station, board, device_id or read_device_id))
+        findings.append(_check_chip(station, board, (chip or read_chip)(station, board)))
     except HarnessError as problem:
         findings.append(_finding(problem))
     try:
@@ -58,19 +73,29 @@ def _finding(problem: HarnessError) -> Finding:
     return Finding("error", what, problem.fix)
 
 
-def _check_chip(station: Station, board: Board, read: Callable[[Station], int]) -> Finding:
-    found, expected = read(station) & 0xFFF, board.facts.chip.device_id
-    if found == expected:
-        return Finding("ok", f"chip is a {board.mcu} (device id 0x{found:03X})")
-    return Finding(
-        "error",
-        f"the chip's device id is 0x{found:03X}, that of {board.id} is 0x{expected:03X}",
-        f"correct 'board' or 'probe' of station '{station.name}'",
-    )
+def _check_chip(station: Station, board: Board, chip: SeenChip) -> Finding:
+    found, expected = chip.device_id & 0xFFF, board.facts.chip.device_id
+    if found != expected:
+        return Finding(
+            "error",
+            f"the chip's device id is 0x{found:03X}, that of {board.id} is 0x{expected:03X}",
+            f"correct 'board' or 'probe' of station '{station.name}'",
+        )
+    kind = "emulated" if chip.emulated else "real"
+    if chip.emulated != (station.source == "emulated"):
+        return Finding(
+            "error",
+            f"the chip is {kind}, and the station counts as {station.source}",
+            f"add emulated = \"pipeline\" to station '{station.name}'"
+            if chip.emulated
+            else f"remove 'emulated' from station '{station.name}'",
+        )
+    what = "an emulated" if chip.emulated else "a"
+    return Finding("ok", f"chip is {what} {board.mcu} (device id 0x{found:03X})")
 
 
-def read_device_id(station: Station) -> int:
-    """Return DBGMCU_IDCODE of a station's chip, which keeps running; raise as `open_session`."""
+def read_chip(station: Station, board: Board) -> SeenChip:
+    """Return what a station's chip says it is; it keeps running. Raises as `open_session`."""
     options = {
         "target_override": "cortex_m",
         "connect_mode": "attach",
@@ -78,4 +103,8 @@ def read_device_id(station: Station) -> int:
     }
     probe = station.probe
     with quiet_pyocd(), typed_errors(probe), closing(open_session(probe, options)) as session:
-        return int(session.target.read32(DBGMCU_IDCODE))
+        target = session.target
+        return SeenChip(
+            device_id=int(target.read32(DBGMCU_IDCODE)),
+            emulated=int(target.read32(board.facts.chip.uid_address)) == EMULATED_UID,
+        )

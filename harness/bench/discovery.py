@@ -16,6 +16,8 @@ from pathlib import Path
 from harness.bench.station import VIRTUAL_PROBE, Bench, Station
 from harness.boards import Board, all_boards
 
+REMOTE_PROBE = "remote:"
+
 
 @dataclass(frozen=True, slots=True)
 class SeenProbe:
@@ -39,8 +41,11 @@ class SeenPort:
 def list_probes(wanted: str = "") -> tuple[SeenProbe, ...]:
     """Return the probes that pyOCD sees now, virtual ones included.
 
-    A `wanted` that names a kind, as ``remote:HOST:PORT`` does, is looked for alone.
+    A `wanted` that names a kind, as ``remote:HOST:PORT`` does, is looked for alone. Raises
+    `ProbeNotFound` if a remote one's server does not answer.
     """
+    if wanted.startswith(REMOTE_PROBE):
+        return (_remote_probe(wanted),)
     from pyocd.core.helpers import ConnectHelper
 
     found = []
@@ -52,6 +57,13 @@ def list_probes(wanted: str = "") -> tuple[SeenProbe, ...]:
         name = getattr(probe.associated_board_info, "name", None)
         found.append(SeenProbe(probe.unique_id, description, board_id, name))
     return tuple(found)
+
+
+def _remote_probe(wanted: str) -> SeenProbe:
+    from harness.bench.remote import connected
+
+    with connected(wanted) as probe:
+        return SeenProbe(probe.unique_id, f"{probe.vendor_name} {probe.product_name}".strip())
 
 
 def list_ports() -> tuple[SeenPort, ...]:

@@ -59,14 +59,20 @@ def write_bench(bench: Bench, path: Path, *, overwrite: bool = False) -> None:
             f"{path} exists", fix="name another file, or ask to overwrite it", path=str(path)
         )
     _check_stations(bench.stations, str(path))
-    lines = ["# Stations of this bench. Local: do not commit. See docs/bench.md."]
+    head = "# Stations of this bench. Local: do not commit. See docs/bench.md.\n"
+    with draft_of(path) as draft:
+        draft.write_text(head + bench_text(bench), encoding="utf-8")
+
+
+def bench_text(bench: Bench) -> str:
+    """Return the stations of `bench` as TOML, its notes as comments."""
+    lines = []
     for station in bench.stations:
         lines += ["", "[[station]]"]
         facts = station.model_dump(exclude_defaults=True).items()
         lines += [f"{key} = {_toml(value)}" for key, value in facts]
     lines += [f"# {note}" for note in bench.notes]
-    with draft_of(path) as draft:
-        draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines) + "\n"
 
 
 def _toml(value: Any) -> str:

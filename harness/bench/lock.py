@@ -27,7 +27,7 @@ def station_lock(station: Station) -> Iterator[None]:
     """
     folder = cache_dir() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    emulated = station.source == "emulated"
+    emulated = station.virtual
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", station.probe) + (f"-{os.getpid()}" if emulated else "")
     path = folder / f"{name}.lock"
     # Never truncated on open: the content names the holder to the next who wants the station.

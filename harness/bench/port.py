@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from harness.errors import SerialUnavailable
 
 _VIRTUAL = "harness.virtual.ports.serialurl"
+_RFC2217, _SOCKET = "rfc2217://", "socket://"
+# A console takes a command within milliseconds, all of an input within this time at 115,200 baud.
+_WRITE_S = 10.0
+_GREETING_S = 1.0
 
 
 def open_port(url: str, baud: int = 115200) -> Any:
@@ -25,10 +31,29 @@ def open_port(url: str, baud: int = 115200) -> Any:
         port = serial.serial_for_url(url, baudrate=baud, timeout=0, do_not_open=True)
         if hasattr(port, "exclusive"):
             port.exclusive = True
+        if not url.startswith(
+            _RFC2217
+        ):  # which has a deadline of its own, 5 s, and allows no other
+            port.write_timeout = _WRITE_S
         port.open()
     except (serial.SerialException, OSError, ValueError) as failure:
         raise serial_error(url, failure) from failure
     return port
+
+
+def has_rate(url: str) -> bool:
+    """Return whether the rate of the console at `url` can be changed."""
+    return not url.startswith(_SOCKET)
+
+
+def ping(port: Any) -> None:
+    """Raise `serial.SerialException` if the server of an RFC 2217 port does not answer.
+
+    It is asked to drop what waits to be sent to the board, which is nothing while the board is
+    awaited. Other ports are not asked.
+    """
+    if str(port.port).startswith(_RFC2217):
+        port.reset_output_buffer()
 
 
 def serial_error(url: str, failure: Exception) -> SerialUnavailable:
@@ -36,7 +61,15 @@ def serial_error(url: str, failure: Exception) -> SerialUnavailable:
     code, text = getattr(failure, "errno", None), str(failure)
     what, fix = f"serial port '{url}' does not open: {text}", "check the station's 'serial'"
     holders: tuple[tuple[int, str], ...] = ()
-    if code == errno.ENOENT or isinstance(failure, FileNotFoundError):
+    if url.startswith((_RFC2217, _SOCKET)):
+        greeting = _greeting(url)
+        what = f"console '{url}' cannot be used: {greeting or text}"
+        fix = (
+            "wait for the other program to end, or end it"
+            if greeting
+            else "check host and port, and that the console is served there (`harness bench serve`)"
+        )
+    elif code == errno.ENOENT or isinstance(failure, FileNotFoundError):
         what = f"no serial port '{url}'"
         fix = "check the cable; `harness bench discover` shows the ports"
     elif code == errno.EACCES or "Permission denied" in text:
@@ -50,6 +83,17 @@ def serial_error(url: str, failure: Exception) -> SerialUnavailable:
         what = f"serial port '{url}' is held by {who or 'another program'}"
         fix = "close the terminal or monitor that has it open"
     return SerialUnavailable(what, fix=fix, serial=url, holders=holders)
+
+
+def _greeting(url: str) -> str | None:
+    """Return what a console's server says to a second client, None if it says nothing."""
+    place = urlsplit(url)
+    try:
+        with socket.create_connection((place.hostname, place.port), _GREETING_S) as connection:
+            text = connection.recv(256).decode("ascii", "replace").strip()
+    except (OSError, ValueError):
+        return None
+    return text.strip("[]") if text.startswith("[") and "in use" in text else None
 
 
 def port_holders(device: str, proc: Path = Path("/proc")) -> list[tuple[int, str]]:

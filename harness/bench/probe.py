@@ -10,14 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from harness.bench.discovery import SeenProbe
+from harness.bench.discovery import REMOTE_PROBE, SeenProbe
 from harness.errors import BenchError, HarnessError, ProbeBusy, ProbeNotFound
 
 DBGMCU_IDCODE = 0xE004_2000  # RM0385 40.6.1, RM0410 45.6.1, RM0390 33.6.1
+# First word of a virtual chip's unique id; a real one's holds wafer coordinates.
+EMULATED_UID = int.from_bytes(b"VIRT", "little")
 _UDEV_FIX = (
     "give your user access to the probe: install pyOCD's udev rules "
     "(https://github.com/pyocd/pyOCD/tree/main/udev) and plug it in again"
 )
+_HOST_FIX = (
+    "check host and port, and that the server runs there (`harness bench serve`, `pyocd server`)"
+)
+_BUSY = ("busy", "already open", "in use")
 
 
 def match_probe(wanted: str, seen: Sequence[SeenProbe]) -> SeenProbe:
@@ -86,7 +92,7 @@ def open_session(probe_id: str, options: Mapping[str, Any]) -> Any:
     """
     from pyocd.core.session import Session
 
-    probe = _find(probe_id)
+    probe = find_probe(probe_id)
     with typed_errors(probe_id):
         session = Session(
             probe,
@@ -121,13 +127,21 @@ def typed_errors(probe_id: str) -> Iterator[None]:
         raise connect_error(failure, probe_id) from failure
 
 
-def _find(probe_id: str) -> Any:
+def find_probe(probe_id: str) -> Any:
+    """Return pyOCD's object for a probe, which is not open.
+
+    Raises `ProbeNotFound` if there is none; lists those that there are.
+    """
     from pyocd.core import exceptions
     from pyocd.core.helpers import ConnectHelper
 
     kind, colon, _ = probe_id.partition(":")
+    if probe_id.startswith(REMOTE_PROBE):
+        from harness.bench.remote import RemoteProbe
+
+        return RemoteProbe(probe_id)
     try:
-        # With an explicit kind ("remote:host:5555", "virtual:board") pyOCD looks for that one only.
+        # With an explicit kind ("virtual:board") pyOCD looks for that one only.
         probes = ConnectHelper.get_all_connected_probes(
             blocking=False, unique_id=probe_id if colon else None, print_wait_message=False
         )
@@ -171,17 +185,19 @@ def connect_error(failure: BaseException, probe_id: str) -> HarnessError:
     text = str(failure) or type(failure).__name__
     codes = {link.errno for link in chain if isinstance(link, OSError)}
     probe = f"debug probe '{probe_id}'"
-    if codes & {errno.EBUSY} or "busy" in text.lower() or "already open" in text.lower():
-        fix = "close the debugger, IDE or other harness that has it (`lsof /dev/bus/usb/*/*`)"
+    remote = probe_id.startswith(REMOTE_PROBE)
+    if codes & {errno.EBUSY} or any(word in text.lower() for word in _BUSY):
+        fix = "close the debugger, IDE or other harness that has it"
+        fix += "" if remote else " (`lsof /dev/bus/usb/*/*`)"
         return ProbeBusy(f"{probe} is in use: {text}", fix=fix, probe=probe_id)
     if codes & {errno.EACCES, errno.EPERM}:
         return BenchError(f"no permission to use {probe}: {text}", fix=_UDEV_FIX, probe=probe_id)
     if isinstance(failure, exceptions.ProbeDisconnected) or codes & {errno.ENODEV, errno.EIO}:
-        fix = "check the cable and plug the probe in again"
+        fix = _HOST_FIX if remote else "check the cable and plug the probe in again"
         return ProbeNotFound(f"{probe} was disconnected: {text}", fix=fix, probe=probe_id, seen=())
-    if codes & {errno.ECONNREFUSED, errno.ETIMEDOUT, errno.EHOSTUNREACH}:
-        fix = "check host and port, and that the probe server runs (`pyocd server`)"
-        return ProbeNotFound(f"{probe} cannot be reached: {text}", fix=fix, probe=probe_id, seen=())
+    if remote and any(isinstance(link, OSError) for link in chain):
+        what = f"{probe} cannot be reached: {text}"
+        return ProbeNotFound(what, fix=_HOST_FIX, probe=probe_id, seen=())
     if isinstance(failure, exceptions.TargetSupportError):
         what = f"pyOCD has no support for the board's chip: {text}"
         fix = "check 'pyocd_target' in the board's manifest"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.boards import all_boards, load_board
 from harness.errors import BenchError, ConfigError
@@ -31,6 +31,8 @@ class Station(Strict):
             each reset. None for 921,600 on hardware and the board's usual rate on virtual boards.
         power: Command that switches the board's supply off and on again, such as
             ``uhubctl -l 1-1 -p 2 -a cycle``; only `harness bench prove` runs it.
+        emulated: Timing model of a virtual board that another process serves. The chip's unique id
+            must agree: neither kind of chip is ever taken for the other.
     """
 
     name: _Name
@@ -40,17 +42,32 @@ class Station(Strict):
     tags: tuple[str, ...] = ()
     baud: Annotated[int, Field(ge=9600, le=9_999_999)] | None = None
     power: _Text | None = None
+    emulated: Literal["issue", "pipeline"] | None = None
+
+    @model_validator(mode="after")
+    def _check_emulated(self) -> Self:
+        if self.emulated and self.virtual:
+            raise ValueError(
+                "'emulated' is for a virtual board that another process serves; name the timing "
+                f"model of this one in its URL, {self.serial}?timing={self.emulated}"
+            )
+        return self
+
+    @property
+    def virtual(self) -> bool:
+        """Whether its board is this process's own virtual one."""
+        return self.probe.startswith(VIRTUAL_PROBE)
 
     @property
     def source(self) -> Literal["emulated", "hardware"]:
         """Source of its measurements; fits and reports never mix the two."""
-        return "emulated" if self.probe.startswith(VIRTUAL_PROBE) else "hardware"
+        return "emulated" if self.virtual or self.emulated else "hardware"
 
     @property
     def timing(self) -> str | None:
-        """Timing model that an emulated station's URL names (``?timing=issue``), else None."""
-        if self.source != "emulated":
-            return None
+        """Timing model that an emulated station names, here or in its URL, else None."""
+        if not self.virtual:
+            return self.emulated
         return dict(parse_qsl(urlsplit(self.serial).query)).get("timing")
 
 

@@ -44,7 +44,7 @@ def count_places(stations: Iterable[Station]) -> Counter[str]:
 
 def divisible(station: Station) -> bool:
     """Return whether copies of a station can work in parallel, each in a process of its own."""
-    return station.source == "emulated" and "faults=" not in station.serial
+    return station.virtual and "faults=" not in station.serial
 
 
 def opener(*, apart: bool) -> Callable[[Station], Session]:

@@ -29,6 +29,8 @@ _TRIES = 4
 _READY_GRACE_S = 0.5
 _POLL_S = 0.05
 _TAIL_BYTES = 200
+# The longest silence without finding out whether the host that the board is on still answers.
+_SILENCE_S = 5.0
 
 
 def first(records: Iterable[protocol.Record], kind: type[T]) -> T | None:
@@ -45,11 +47,20 @@ def numbered(records: Iterable[protocol.Record], kind: type[N], count: int) -> t
 class Console:
     """The device's command line on an open pyserial port, whose timeout is set here.
 
-    Messages name the station and port by `where`, and what is at an address by `place_of`.
+    Messages name the station and port by `where`, and what is at an address by `place_of`. During
+    a long silence `check_host` is called now and then; it raises if there is no point in waiting.
     """
 
-    def __init__(self, port: Any, *, where: str, place_of: PlaceOf = lambda _: None) -> None:
+    def __init__(
+        self,
+        port: Any,
+        *,
+        where: str,
+        place_of: PlaceOf = lambda _: None,
+        check_host: Callable[[], None] = lambda: None,
+    ) -> None:
         self._place_of = place_of
+        self._check_host = check_host
         self._port = port
         self._where = where
         self._assembler = protocol.LineAssembler()
@@ -208,8 +219,14 @@ class Console:
 
     def _lines(self, deadline: float) -> Iterator[protocol.Parsed | None]:
         """Yield what arrives until the deadline, and None whenever nothing does for a moment."""
+        heard = time.monotonic()
         while time.monotonic() < deadline:
             data: bytes = self._guard(lambda: self._port.read(max(1, self._port.in_waiting)))
+            if data:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _SILENCE_S:
+                self._guard(self._check_host)
+                heard = time.monotonic()
             if data and self.clock is not None and self.arrived is None:
                 self.arrived = self.clock()
             self._log += data

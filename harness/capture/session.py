@@ -11,7 +11,7 @@ from harness import protocol
 from harness.bench import Station, station_lock
 from harness.bench.disabled import check_enabled
 from harness.bench.failure import UntilFailure
-from harness.bench.port import open_port
+from harness.bench.port import has_rate, open_port, ping
 from harness.boards import Board, load_board
 from harness.capture import answers
 from harness.capture.arena import ArenaSearch, read_arena_parts
@@ -26,6 +26,7 @@ from harness.firmware.symbols import place_in
 
 if TYPE_CHECKING:
     from harness.firmware import FirmwareImage
+    from harness.flash import Target
 
 # A crystal of 32 kHz that does not start takes the firmware of an L4 4.1 to 4.5 s to give up.
 _BOOT_S = {"hardware": 8.0, "emulated": 5.0}
@@ -89,7 +90,7 @@ class BoardSession:
             port = open_port(station.serial, board.facts.console.baud)
             stack.callback(port.close)
             target = stack.enter_context(open_target(station, board))
-            stopwatch = stopwatch_of(station)
+            stopwatch = stopwatch_of(station, target)
             return cls(station, board, port, target, stack.pop_all(), stopwatch)
 
     @property
@@ -129,7 +130,8 @@ class BoardSession:
         self._seconds_per_inference = None
         self._choose_baud(plan)
         where = f"{self._station.name}, {self._station.serial}"
-        console = Console(self._port, where=where, place_of=partial(place_in, image))
+        place_of = partial(place_in, image)
+        console = Console(self._port, where=where, place_of=place_of, check_host=self._check_host)
         report = self._target.program(image.elf)
         flashed = time.perf_counter()
         console.clear()
@@ -167,14 +169,13 @@ class BoardSession:
         parts = read_arena_parts(console)
         spent("run.answers")
         # Seconds on hardware, hence once for all images; no time at all on a virtual board.
-        emulated = self._station.source == "emulated"
         check_clock(
             console,
             self._stopwatch,
             first,
             clock_hz=identity.clock_hz,
             fallback=identity.clock_source not in protocol.TRUSTED_CLOCKS,
-            thorough=emulated or not self._clock_is_checked,
+            thorough=self._station.virtual or not self._clock_is_checked,
             byte_s=self._byte_s,
         )
         self._clock_is_checked = True
@@ -206,12 +207,18 @@ class BoardSession:
             seconds=seconds,
         )
 
+    def _check_host(self) -> None:
+        """Find out whether the silence is the board's, or its host has gone."""
+        self._target.ping()
+        ping(self._port)
+
     def _choose_baud(self, plan: CapturePlan) -> None:
         self._usual_baud = plan.baud or self._board.facts.console.baud
         wanted = self._station.baud
         if wanted is None and self._station.source == "hardware":
             wanted = FAST_BAUD
         faster = wanted is not None and wanted > self._usual_baud
+        faster = faster and has_rate(self._station.serial)
         self._wanted_baud = best_rate(self._board, wanted) if wanted and faster else None
 
     @property
@@ -286,10 +293,13 @@ class BoardSession:
         return margin + seconds * factor
 
 
-def stopwatch_of(station: Station) -> Stopwatch:
+def stopwatch_of(station: Station, target: Target) -> Stopwatch:
     """Return the time that a station's clock is compared with: the host's, or virtual time."""
     if station.source != "emulated":
         return HOST
+    if not station.virtual:
+        # While the core waits for input, the time of a virtual board passes as the host's does.
+        return Stopwatch(target.seconds, time.sleep, target.timing_model())
     from harness.virtual.registry import get_machine
 
     machine = get_machine(station.board)

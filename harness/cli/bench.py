@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from json import dumps
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import BenchFile, Json
-from harness.cli.output import note, print_json, print_rows, print_table
+from harness.cli.output import note, on_interrupt, print_json, print_rows, print_table
 from harness.errors import EXIT_BENCH
 
 _FILE = Path("bench.toml")
@@ -39,22 +40,41 @@ def list_stations(bench: BenchFile = None, json: Json = False) -> None:
 def discover(
     out: Path = typer.Option(_FILE, "--out", "-o", help="File to write."),
     overwrite: bool = typer.Option(False, help="Replace the file if it exists."),
+    remote: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="HOST:PORT of a probe that another host serves; repeat it for several hosts.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Pair debug probes with their serial ports and write the bench file."""
-    from harness.bench import discover as look
-    from harness.bench import write_bench
+    """Pair debug probes with their serial ports and write the bench file.
 
-    found = look()
+    With --remote, the stations that other hosts serve; otherwise those of this one.
+    """
+    from harness.bench import Bench, write_bench
+    from harness.bench import discover as look
+
+    if remote:
+        from harness.bench.remote import discover_remote
+
+        benches = [discover_remote(place) for place in remote]
+        found = Bench(
+            stations=tuple(station for bench in benches for station in bench.stations),
+            notes=tuple(text for bench in benches for text in bench.notes),
+        )
+    else:
+        found = look()
     if json:
         print_json([station.model_dump(mode="json") for station in found.stations])
     for text in found.notes:
         note(text)
     if not found.stations:
-        note(
-            "no real board found; the virtual boards need no bench file. "
-            "Plug one in, or see docs/bench.md for permissions"
-        )
+        if not remote:
+            note(
+                "no real board found; the virtual boards need no bench file. "
+                "Plug one in, or see docs/bench.md for permissions"
+            )
         raise typer.Exit(EXIT_BENCH)
     write_bench(found, out, overwrite=overwrite)
     note(f"{out}: {', '.join(station.name for station in found.stations)}")
@@ -96,6 +116,46 @@ def check(
     print_rows("Bench", ("station", "level", "what", "to do"), rows, json=json)
     if any(level == "error" for _, level, _, _ in rows):
         raise typer.Exit(EXIT_BENCH)
+
+
+@commands.command()
+def serve(
+    station: Annotated[
+        list[str] | None, typer.Argument(help="Stations (default: all of the bench).")
+    ] = None,
+    port: int = typer.Option(
+        5555,
+        min=0,
+        max=65500,
+        help="First TCP port; each station takes two, for probe and console (0: any free ones).",
+    ),
+    host: str = typer.Option("localhost", help="Name or address to listen on."),
+    unauthenticated: bool = typer.Option(
+        False, help="Let every machine that reaches --host use the boards."
+    ),
+    bench: BenchFile = None,
+    json: Json = False,
+) -> None:
+    """Serve stations to other hosts: probes as `pyocd server` does, consoles by RFC 2217.
+
+    Prints the lines for the other side's bench file. Each board has one user at a time. Ends with
+    Ctrl-C or SIGTERM.
+    """
+    from harness.bench import Bench, load_bench
+    from harness.bench.export import exported
+    from harness.bench.file import bench_text
+
+    stop = on_interrupt()
+    found = load_bench(bench)
+    chosen = [found.station(name) for name in station] if station else found.stations
+    with exported(chosen, host, port, unauthenticated=unauthenticated) as stations:
+        if json:
+            print_json([item.model_dump(mode="json") for item in stations])
+        else:
+            sys.stdout.write(bench_text(Bench(stations=stations)))
+        sys.stdout.flush()
+        note("serving; Ctrl-C ends it")
+        stop.wait()
 
 
 @commands.command()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,15 @@ def note(text: str) -> None:
     from rich.console import Console
 
     Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+
+
+def on_interrupt() -> threading.Event:
+    """Return an event that Ctrl-C and SIGTERM set from now on, instead of ending the program."""
+    stop = threading.Event()
+    # A program that a shell starts in the background ignores Ctrl-C unless it sets a handler.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def print_json(data: Any) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from dataclasses import asdict
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.cli.options import Json
-from harness.cli.output import note, print_json, print_rows
+from harness.cli.output import note, on_interrupt, print_json, print_rows
 from harness.virtual.time import Timing
 
 commands = typer.Typer(help="Virtual boards: list them, serve one.", no_args_is_help=True)
@@ -33,6 +31,9 @@ def serve(
     port: int = typer.Option(
         5555, min=0, max=65535, help="TCP port of the probe (0: any free one)."
     ),
+    console_port: int | None = typer.Option(
+        None, min=0, max=65535, help="TCP port of the console (default: the next one)."
+    ),
     flash: Path | None = typer.Option(
         None, help="File that keeps the flash (default: in the cache)."
     ),
@@ -44,42 +45,65 @@ def serve(
     ),
     json: Json = False,
 ) -> None:
-    """Serve a virtual board: a pty for its console, pyOCD's remote probe server for its debug port.
+    """Serve a virtual board: its debug port by pyOCD's remote probe server, its console as a
+    pseudo-terminal and by RFC 2217.
 
-    Both are reachable from this machine only. Ends with Ctrl-C or SIGTERM; the flash is kept.
+    All are reachable from this machine only. Ends with Ctrl-C or SIGTERM; the flash is kept.
     """
+    from harness.bench.serve import LOOPBACK, serve_console, serve_probe
     from harness.boards import load_board
-    from harness.virtual.ports.serve import Served
-    from harness.virtual.ports.serve import serve as serve_board
+    from harness.virtual.ports.probe import VirtualProbe
+    from harness.virtual.ports.serve import flash_path, on_terminal
 
-    def ready(served: Served) -> None:
+    stop = on_interrupt()
+    chosen = load_board(board)
+    file = flash_path(chosen) if flash is None else flash
+    beside = (port + 1 if port else 0) if console_port is None else console_port
+    with ExitStack() as stack:
+        terminal = stack.enter_context(
+            on_terminal(chosen, flash_file=file, baud=baud, timing=timing, on_note=note)
+        )
+        model = terminal.machine.model
+        greeting = f"virtual {chosen.name}: emulated, timing model {model.identity}"
+        tcp = stack.enter_context(serve_console(terminal.lend, LOOPBACK, beside, greeting=greeting))
+        about = {
+            "name": f"served-{chosen.id}",
+            "board": chosen.id,
+            "console_port": tcp,
+            "emulated": model.kind,
+        }
+        found = stack.enter_context(
+            serve_probe(VirtualProbe(chosen), LOOPBACK, port, about=[about])
+        )
+        about["probe_port"] = found
+        target, probe = chosen.facts.pyocd_target, f"remote:{LOOPBACK}:{found}"
+        url = f"rfc2217://{LOOPBACK}:{tcp}"
         if json:
-            print_json(asdict(served))
+            print_json(
+                {
+                    "board": chosen.id,
+                    "console": terminal.name,
+                    "console_url": url,
+                    "probe": probe,
+                    "target": target,
+                    "tcp_port": found,
+                    "flash_file": str(file),
+                    "baud": terminal.baud,
+                    "timing": model.identity,
+                }
+            )
             sys.stdout.flush()
-            return
-        for line in (
-            f"virtual {served.board}, {served.timing}, flash in {served.flash_file}",
-            f"  console:  {served.console}  (any terminal at the firmware's rate, such as "
-            f"`pyserial-miniterm {served.console} {served.baud}`)",
-            f"  probe:    pyocd flash -u {served.probe} -t {served.target} firmware.elf",
-            "Ctrl-C ends it",
-        ):
-            note(line)
-
-    stop = threading.Event()
-    # A program that a shell starts in the background ignores Ctrl-C unless it sets a handler.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    serve_board(
-        load_board(board),
-        flash_file=flash,
-        tcp_port=port,
-        baud=baud,
-        timing=timing,
-        on_ready=ready,
-        on_note=note,
-        stop=stop,
-    )
+        else:
+            for line in (
+                f"virtual {chosen.id}, {model.identity}, flash in {file}",
+                f"  console:  {terminal.name}  (any terminal at the firmware's rate, such as "
+                f"`pyserial-miniterm {terminal.name} {terminal.baud}`), or {url}",
+                f"  probe:    pyocd flash -u {probe} -t {target} firmware.elf",
+                f"  station:  harness bench discover --remote {LOOPBACK}:{found}",
+                "Ctrl-C ends it",
+            ):
+                note(line)
+        stop.wait()
 
 
 @commands.command(context_settings={"allow_interspersed_args": False})

@@ -44,7 +44,7 @@ def explain(built: Built) -> Explanation:
     from harness.virtual.registry import power_on
 
     job = built.job
-    if job.station.source != "emulated":
+    if not job.station.virtual:
         raise VirtualError(
             f"station {job.station.name} is not virtual",
             expected="a virtual station, as a real core does not tell why it waits",

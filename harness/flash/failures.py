@@ -51,7 +51,7 @@ def translate(failure: Exception, doing: str, station: Station, *, connect: bool
     if isinstance(failure, exceptions.ProbeError):
         return ProbeNotFound(
             f"{doing}: lost debug probe '{station.probe}': {failure}",
-            fix="check the USB cable and plug the probe in again",
+            fix="check its cable, or its host, and connect it again",
             probe=station.probe,
             seen=(),
         )

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.bench.discovery import REMOTE_PROBE
 from harness.bench.failure import UntilFailure
 from harness.bench.probe import (
     DBGMCU_IDCODE,
+    EMULATED_UID,
     is_bench_trouble,
     open_session,
     quiet_pyocd,
@@ -42,9 +44,6 @@ _SYSTEM_MEMORY = {
     "stm32f7": ((0x1FF0_0000, 0x1FF0_F000), (0x0010_0000, 0x0010_F000)),
     "stm32l4": (_ROM,),
 }
-
-# Unique ids of virtual chips begin with "VIRT", as a little-endian word.
-_EMULATED_UID = b"VIRT"[::-1].hex()
 
 # Chips whose sectors depend on an option bit, by device id: register, bit that must be set for the
 # sectors of the manifests, its name and the mode (RM0410 3.7.6; RM0432, FLASH_OPTR).
@@ -174,6 +173,51 @@ class Target:
         with self._guard("looking where the core is", connect=True):
             pc = int(self._session.target.read_core_register("pc"))
         return any(low <= pc < end for low, end in _SYSTEM_MEMORY[self.board.family])
+
+    def chip_is_emulated(self) -> bool:
+        """Return whether the chip's unique id is that of a virtual board; raises as `read_word`."""
+        with self._guard("reading the chip's unique id", connect=True):
+            return self._read_unique_id().startswith(f"{EMULATED_UID:08x}")
+
+    def ping(self) -> None:
+        """Check that the host of a remote probe still answers; the board is not touched.
+
+        Raises:
+            ProbeNotFound: It does not.
+        """
+        if self.station.probe.startswith(REMOTE_PROBE):
+            with self._guard("waiting for the board", connect=True):
+                self._session.probe.ping()
+
+    def timing_model(self) -> str | None:
+        """Return the timing model of a virtual board on another host, None if it tells none."""
+        from harness.bench.remote import TIMING_MODEL
+
+        found = self._ask(TIMING_MODEL)
+        return found if isinstance(found, str) else None
+
+    def seconds(self) -> float:
+        """Return the time of a virtual board on another host, in seconds of its own.
+
+        Raises:
+            BenchError: The host does not tell it.
+            ProbeNotFound: The host does not answer.
+        """
+        from harness.bench.remote import SECONDS
+
+        found = self._ask(SECONDS)
+        if not isinstance(found, float):
+            raise BenchError(
+                f"the probe server of station '{self.station.name}' does not tell virtual time",
+                fix="serve the board with `harness virtual serve` or `harness bench serve`",
+            )
+        return found
+
+    def _ask(self, name: str) -> Any:
+        if not self.station.probe.startswith(REMOTE_PROBE):
+            return None
+        with self._guard("asking the probe server", connect=True):
+            return self._session.probe.ask(name)
 
     def close(self) -> None:
         """End the session; a halted core is let run. May be called twice."""
@@ -362,12 +406,18 @@ def _check_chip(target: Any, board: Board, station: Station) -> None:
 
 
 def _check_source(target: Target) -> None:
-    """Refuse an emulated chip behind a station that counts as hardware (a remote probe server)."""
+    """Refuse a station that takes an emulated chip for a real one, or the reverse."""
     station = target.station
-    if station.source == "hardware" and target._read_unique_id().startswith(_EMULATED_UID):
-        raise TargetMismatch(
-            f"station '{station.name}' counts as hardware, but its chip is emulated",
-            expected=f'probe = "virtual:{station.board}", so that rows say source = emulated',
-            fix="correct 'probe' and 'serial' of the station in bench.toml",
-            station=station.name,
-        )
+    emulated = target.chip_is_emulated()
+    if emulated == (station.source == "emulated"):
+        return
+    found, stated = ("emulated", "hardware") if emulated else ("real", "emulated")
+    raise TargetMismatch(
+        f"station '{station.name}' counts as {stated}, but its chip is {found}",
+        expected='emulated = "pipeline", or the model that the board is served with, so that rows '
+        "say so"
+        if emulated
+        else "no 'emulated' in the station",
+        fix=f"correct station '{station.name}' in bench.toml",
+        station=station.name,
+    )

@@ -54,7 +54,7 @@ class Device:
     @property
     def stopwatch(self) -> Stopwatch:
         """Time that is not the device's."""
-        return stopwatch_of(self.station)
+        return stopwatch_of(self.station, self.target)
 
     @property
     def byte_s(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -426,35 +425,22 @@ def test_pyocd_has_the_targets_where_the_emulator_is_not_installed() -> None:
 def test_another_process_flashes_a_served_board(tmp_path: Path) -> None:
     import serial
 
-    from harness.virtual.ports.serve import Served, serve
+    from harness.bench.serve import serve_probe
+    from harness.virtual.ports.probe import VirtualProbe
+    from harness.virtual.ports.serve import on_terminal
 
-    image = tmp_path / "image.bin"
+    board = load_board(BOARDS[0])
+    image, flash_file = tmp_path / "image.bin", tmp_path / "flash"
     image.write_bytes(bytes(range(1, 200)) * 100)
-    stop, ready, places = threading.Event(), threading.Event(), list[Served]()
-
-    def on_ready(served: Served) -> None:
-        places.append(served)
-        ready.set()
-
-    flash_file = tmp_path / "flash"
-    thread = threading.Thread(
-        target=serve,
-        args=(load_board(BOARDS[0]),),
-        kwargs={"flash_file": flash_file, "tcp_port": 0, "on_ready": on_ready, "stop": stop},
-    )
-    thread.start()
-    try:
-        assert ready.wait(30)
-        served = places[0]
-        with serial.Serial(served.console, 115200, timeout=0.1) as port:
+    with (
+        on_terminal(board, flash_file=flash_file) as terminal,
+        serve_probe(VirtualProbe(board), "localhost", 0) as tcp,
+    ):
+        with serial.Serial(terminal.name, 115200, timeout=0.1) as port:
             port.write(b"hello")  # nobody answers on an erased board
             assert port.read(1) == b""
-        command = [sys.executable, "-m", "pyocd", "flash", "-u", served.probe]
-        command += ["-t", served.target, "--base-address", "0x08000000", str(image)]
+        command = [sys.executable, "-m", "pyocd", "flash", "-u", f"remote:localhost:{tcp}"]
+        command += ["-t", board.facts.pyocd_target, "--base-address", "0x08000000", str(image)]
         run = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, run.stdout + run.stderr
-    finally:
-        stop.set()
-        thread.join(20)
-    assert not thread.is_alive()
     assert flash_file.read_bytes()[: image.stat().st_size] == image.read_bytes()

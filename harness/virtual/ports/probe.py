@@ -138,7 +138,28 @@ class VirtualProbe(DebugProbe):
     @property
     def product_name(self) -> str:
         """Name of the probe."""
-        return f"virtual {self._board.name}"
+        return f"virtual {self._board.name} (emulated)"
+
+    @property
+    def harness_timing_model(self) -> str:
+        """Timing model that counts its cycles, for the harness on another host."""
+        from harness.virtual.registry import get_machine
+
+        return get_machine(self._board.id).model.identity
+
+    @property
+    def harness_timing(self) -> str:
+        """Kind of timing model that a station of another host names."""
+        from harness.virtual.registry import get_machine
+
+        return get_machine(self._board.id).model.kind
+
+    @property
+    def harness_seconds(self) -> float:
+        """Virtual time, for the harness on another host."""
+        from harness.virtual.registry import get_machine
+
+        return get_machine(self._board.id).now()
 
     @property
     def unique_id(self) -> str:

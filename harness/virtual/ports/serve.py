@@ -1,4 +1,4 @@
-"""Offer a virtual board to other programs: a pseudo-terminal and pyOCD's remote probe server."""
+"""Offer the console of a virtual board to other programs, as a pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import struct
 import termios
 import threading
 import tty
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from harness.boards import Board
 from harness.errors import VirtualError
@@ -22,7 +21,6 @@ from harness.paths import cache_dir
 if TYPE_CHECKING:
     from harness.virtual.machine import VirtualMachine
 
-DEFAULT_PORT = 5555  # pyOCD's own, so that `-u remote:localhost` finds it
 _CHUNK = 4096  # bytes at once from a terminal
 _SLICE_S = 0.2
 _TOLERANCE = 0.03  # of a rate, as the USART has it
@@ -37,52 +35,32 @@ def flash_path(board: Board) -> Path:
     return cache_dir() / "virtual" / f"{board.id}.flash"
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """Where a served board is reached."""
-
-    board: str  # id
-    console: str  # path of the pseudo-terminal
-    probe: str  # pyOCD unique id of the remote probe
-    target: str  # pyOCD target to name with it
-    tcp_port: int  # on the loopback interface
-    flash_file: str
-    baud: int  # that the pseudo-terminal is set to until a program sets another
-    timing: str  # timing model and its version
-
-
-def serve(
+@contextlib.contextmanager
+def on_terminal(
     board: Board,
     *,
     flash_file: Path | None = None,
-    tcp_port: int = DEFAULT_PORT,
     baud: int | None = None,
     timing: str | None = None,
-    on_ready: Callable[[Served], None] | None = None,
     on_note: Callable[[str], None] | None = None,
-    stop: threading.Event | None = None,
-) -> None:
-    """Serve `board` until `stop` is set or the program is interrupted.
+) -> Iterator[Terminal]:
+    """Power `board` on, with its console on a pseudo-terminal, for the length of the block.
 
     Args:
         board: What to emulate.
         flash_file: Keeps the flash; default `flash_path(board)`.
-        tcp_port: Port for pyOCD on the loopback interface; 0 takes a free one.
         baud: Rate that the pseudo-terminal is set to; default the board's. As on a real port, a
             program that sets a rate other than the firmware's reads and sends noise.
         timing: ``issue`` or ``pipeline``; default as `timing_model`.
-        on_ready: Called once both doors are open.
         on_note: Called with what a user should know, such as rates that differ.
-        stop: Ends serving when set.
 
     Raises:
-        VirtualError: The board cannot be emulated or is served already, or the port is taken.
+        VirtualError: The board cannot be emulated or is served already.
     """
     from harness.virtual.machine import VirtualMachine
     from harness.virtual.registry import adopt_machine, discard_machine
     from harness.virtual.time import timing_model
 
-    stop = threading.Event() if stop is None else stop
     file = flash_path(board) if flash_file is None else flash_file
     machine = VirtualMachine(board, flash_file=file, model=timing_model(board, timing))
     try:
@@ -91,74 +69,42 @@ def serve(
         machine.close()
         raise
     try:
-        terminal = _Terminal(machine, baud or board.facts.console.baud, on_note)
-        with _probe_server(board, tcp_port) as port, terminal as console:
-            served = Served(
-                board=board.id,
-                console=console,
-                probe=f"remote:localhost:{port}",
-                target=board.facts.pyocd_target,
-                tcp_port=port,
-                flash_file=str(file),
-                baud=terminal.baud,
-                timing=machine.model.identity,
-            )
-            if on_ready is not None:
-                on_ready(served)
-            stop.wait()
+        with Terminal(machine, baud or board.facts.console.baud, on_note) as terminal:
+            yield terminal
     finally:
         discard_machine(board.id)
 
 
-@contextlib.contextmanager
-def _probe_server(board: Board, tcp_port: int) -> Any:
-    from pyocd.core.session import Session
-    from pyocd.probe.tcp_probe_server import DebugProbeServer
+class Terminal:
+    """A pseudo-terminal tied to the console; its other end may be opened and closed at will.
 
-    from harness.virtual.ports.probe import VirtualProbe
-
-    probe = VirtualProbe(board)
-    session = Session(None, options={"persist": True})
-    try:
-        server = DebugProbeServer(session, probe, tcp_port, serve_local_only=True)
-        # DebugProbeServer stops listening in stop(), but leaves its socket open.
-        listener = server._server
-        server.start()
-    except OSError as error:
-        raise VirtualError(
-            f"cannot listen on port {tcp_port} of the loopback interface: {error.strerror}",
-            expected="a free TCP port",
-            fix="name another port, or 0 for any free one",
-            port=tcp_port,
-        ) from error
-    try:
-        yield int(listener.server_address[1])
-    finally:
-        server.stop()
-        listener.server_close()
-
-
-class _Terminal:
-    """A pseudo-terminal tied to the console; its other end may be opened and closed at will."""
+    Args:
+        machine: The board.
+        baud: Rate that the pseudo-terminal is set to.
+        on_note: Called with what a user should know.
+    """
 
     def __init__(
         self, machine: VirtualMachine, baud: int, on_note: Callable[[str], None] | None
     ) -> None:
-        self._machine = machine
+        self.machine = machine
+        self.baud = baud  # until a program sets another
+        self.name = ""  # path
         self._console = machine.console
-        self.baud = baud
+        self._lent = threading.Event()
+        self._in_use = threading.Lock()  # one side at a time uses the console
         self._on_note = on_note
         self._noted: tuple[int, int] | None = None
         self._end = threading.Event()
         self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> str:
+    def __enter__(self) -> Self:
         self._master, self._slave = os.openpty()
         # Raw, so that the line discipline neither echoes nor translates.
         tty.setraw(self._slave)
         set_rate(self._slave, self.baud)
         os.set_blocking(self._master, False)
-        name = os.ttyname(self._slave)
+        self.name = name = os.ttyname(self._slave)
         self._console.noisy = True
         if not self._console.open(name, self.baud):
             os.close(self._master)
@@ -169,7 +115,7 @@ class _Terminal:
             thread = threading.Thread(target=work, name=f"console {name}", daemon=True)
             thread.start()
             self._threads.append(thread)
-        return name
+        return self
 
     def __exit__(self, *_details: object) -> None:
         self._end.set()
@@ -180,24 +126,47 @@ class _Terminal:
         os.close(self._master)
         os.close(self._slave)
 
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[Any]:
+        """Let another program have the console, as a pyserial port; the terminal is silent then.
+
+        Raises:
+            VirtualError: It is lent already.
+        """
+        from harness.virtual.ports.serialurl.protocol_virtual import Serial
+
+        if self._lent.is_set():
+            raise VirtualError("the console of the virtual board is already open")
+        self._lent.set()
+        with self._in_use:
+            self._console.close()
+            url = f"virtual://{self.machine.board.id}?timing={self.machine.model.kind}"
+            try:
+                with contextlib.closing(Serial(url, self.baud)) as port:
+                    yield port
+            finally:
+                self._console.open(self.name, get_rate(self._slave))
+                self._lent.clear()
+
     def _to_board(self) -> None:
         poll = select.poll()
         poll.register(self._master, select.POLLIN)
         while not self._end.is_set():
             ready = poll.poll(1000 * _SLICE_S)
-            self._follow_rate(used=bool(ready))
-            if not ready:
+            data = os.read(self._master, _CHUNK) if ready else b""
+            if self._lent.is_set():
                 continue
-            data = os.read(self._master, _CHUNK)
-            with contextlib.suppress(VirtualError):  # shown by the other direction
-                self._console.write(data)
+            with self._in_use:
+                self._follow_rate(used=bool(ready))
+                with contextlib.suppress(VirtualError):  # shown by the other direction
+                    self._console.write(data)
 
     def _follow_rate(self, *, used: bool) -> None:
         """Give the console the rate that a program has set the terminal to."""
         rate = get_rate(self._slave)
         if rate != self._console.baud:
             self._console.baud = rate
-        own = self._machine.chip.usart.baud
+        own = self.machine.chip.usart.baud
         if not used or own is None or abs(own - rate) <= _TOLERANCE * rate:
             return
         if self._on_note is not None and self._noted != (rate, own):
@@ -208,10 +177,18 @@ class _Terminal:
 
     def _from_board(self) -> None:
         shown: VirtualError | None = None
+
+        def ended() -> bool:
+            return self._end.is_set() or self._lent.is_set()
+
         while not self._end.is_set():
+            if self._lent.is_set():
+                self._end.wait(_SLICE_S)
+                continue
             try:
-                data = self._console.read(1, _SLICE_S, self._end.is_set)
-                data += self._console.read(self._console.unread, 0, self._end.is_set)
+                with self._in_use:
+                    data = self._console.read(1, _SLICE_S, ended)
+                    data += self._console.read(self._console.unread, 0, ended)
             except VirtualError as error:
                 # A terminal has no exceptions: the user reads what happened there, once.
                 if error is not shown:

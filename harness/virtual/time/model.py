@@ -34,6 +34,11 @@ class TimingModel(ABC):
         """Name and version, as a row says them."""
         return f"{self.name}/{self.version}"
 
+    @property
+    def kind(self) -> str:
+        """``issue`` or ``pipeline``, as `harness.virtual.time.timing_model` takes it."""
+        return self.name.rpartition("-")[2]
+
     @abstractmethod
     def issue(self, block: list[Instruction]) -> int:
         """Return the cycles to issue `block` once, from its instructions alone."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.bench import Station, check
-from harness.bench.check import read_device_id
+from harness.bench.check import SeenChip, read_chip
 from harness.bench.discovery import SeenProbe
 from harness.bench.port import open_port, port_holders, serial_error
 from harness.boards import load_board
@@ -18,6 +18,7 @@ check_module = importlib.import_module("harness.bench.check")  # the function hi
 BOARD = load_board("nucleo_f746zg")
 STATION = Station(name="desk", board=BOARD.id, probe="066DFF11", serial="/dev/ttyACM0")
 SEEN = [SeenProbe("066DFF11", "ST-LINK")]
+REAL = SeenChip(0x1001_6449, emulated=False)
 
 
 def no_serial(url: str) -> None:
@@ -29,7 +30,7 @@ def test_all_is_well() -> None:
         STATION,
         BOARD,
         probes=lambda _: SEEN,
-        device_id=lambda _: 0x1001_6449,
+        chip=lambda *_: REAL,
         open_serial=lambda _: None,
     )
     assert [f.level for f in findings] == ["ok", "ok", "ok"]
@@ -38,7 +39,7 @@ def test_all_is_well() -> None:
 
 def test_every_trouble_has_a_fix() -> None:
     findings = check(
-        STATION, BOARD, probes=lambda _: [], device_id=lambda _: 0, open_serial=no_serial
+        STATION, BOARD, probes=lambda _: [], chip=lambda *_: REAL, open_serial=no_serial
     )
     assert [f.level for f in findings] == ["error", "error"]
     assert all(f.fix for f in findings)
@@ -46,11 +47,29 @@ def test_every_trouble_has_a_fix() -> None:
 
 def test_wrong_chip() -> None:
     findings = check(
-        STATION, BOARD, probes=lambda _: SEEN, device_id=lambda _: 0x451, open_serial=lambda _: None
+        STATION,
+        BOARD,
+        probes=lambda _: SEEN,
+        chip=lambda *_: SeenChip(0x451, False),
+        open_serial=lambda _: None,
     )
     assert findings[1].level == "error"
     assert "0x451" in findings[1].what
     assert "desk" in str(findings[1].fix)
+
+
+@pytest.mark.parametrize("emulated", [True, False])
+def test_an_emulated_chip_is_never_taken_for_a_real_one_nor_the_reverse(emulated: bool) -> None:
+    station = STATION.model_copy(update={"emulated": None if emulated else "issue"})
+    findings = check(
+        station,
+        BOARD,
+        probes=lambda _: SEEN,
+        chip=lambda *_: SeenChip(0x449, emulated),
+        open_serial=lambda _: None,
+    )
+    assert findings[1].level == "error"
+    assert "emulated" in str(findings[1].fix)
 
 
 def test_chip_that_does_not_answer_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +89,7 @@ def test_chip_that_does_not_answer_is_typed(monkeypatch: pytest.MonkeyPatch) -> 
     session.target = session
     monkeypatch.setattr(check_module, "open_session", lambda probe, options: session)
     with pytest.raises(BenchError, match="does not answer"):
-        read_device_id(STATION)
+        read_chip(STATION, BOARD)
     assert session.closed
 
 
