@@ -102,15 +102,17 @@ def write_fits(
     Rows are records or a table, see `harness.fit.select`. A configuration that cannot be fitted
     is a note, not a failure.
     """
+    import numpy as np
+
     from harness.fit import save_fit
     from harness.fit.regress import fit_all
     from harness.fit.select import select_rows
     from harness.report.plot import plot_latency
 
     table, _ = select_rows(rows, degraded=degraded)
-    backbones = table.facts("backbone")
-    if None in backbones:
-        table = table.take([name is not None for name in backbones])
+    unnamed = [n for n, facts in table.configurations.items() if facts["backbone"] is None]
+    if unnamed:
+        table = table.take(~np.isin(table["configuration"], unnamed))
     outcome = Outcome()
     outcome.fits, failures = fit_all(table, degraded=degraded, predictor=predictor)
     for failure in failures:
@@ -132,13 +134,15 @@ def write_fits(
 
 def _pool(fits: list[Fit], table: Table, outcome: Outcome, *, degraded: bool) -> Fit | None:
     """Fit across the backbones of a configuration, where there are several."""
+    import numpy as np
+
     from harness.fit.regress import fit_rows
 
     if len(fits) == 1:
         return None
     keys = {key for fit in fits for key in (*fit.keys, *fit.holdout_keys)}
     try:
-        members = table.take([key in keys for key in table["key"]])
+        members = table.take(np.array([key in keys for key in table["key"]]))
         pooled = fit_rows(members, pooled=True, degraded=degraded)
     except FitError as failure:
         outcome.notes.append(f"no pooled fit: {failure.what}")

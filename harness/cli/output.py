@@ -56,7 +56,8 @@ def print_ready_table(table: ReadyTable) -> None:
     """Write a table of text to stdout. Piped output is not cut to a width."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 200, highlight=False).print(table.rich())
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    console.print(table.rich(console.width))
 
 
 def facts_json(facts: Iterable[tuple[str, object]]) -> dict[str, object]:

@@ -92,9 +92,14 @@ def results(
 
 def _plot(rows: Sequence[Measurement], path: Path) -> None:
     from harness.report.compare import by_model
-    from harness.report.memory_plot import plot_memory
+    from harness.report.memory_plot import MOST_ROWS, plot_memory
 
-    note(f"plot: {plot_memory(by_model(rows), path)}")
+    file = plot_memory(by_model(rows[:MOST_ROWS]), path)
+    note(f"plot: {file}")
+    if len(rows) > MOST_ROWS:
+        note(
+            f"the newest {MOST_ROWS} of {len(rows)} rows are drawn; choose others, by --campaign say"
+        )
 
 
 def _full_key(found: Sequence[str], start: str) -> str:

@@ -132,7 +132,7 @@ def fit_rows(
         schema_version=SCHEMA_VERSION,
         created_by=f"tinyml-harness {__version__}",
         fingerprint=fingerprint,
-        backbones=tuple(sorted({*used.facts("backbone")} - {None})),
+        backbones=_backbones(used),
         statuses=statuses,
         latency=latency,
         arena=arena,
@@ -143,6 +143,11 @@ def fit_rows(
         layers=layers,
         sram_overhead_bytes=None if np.isnan(overhead).all() else int(np.nanmax(overhead)),
     )
+
+
+def _backbones(rows: Table) -> tuple[str, ...]:
+    numbers = np.unique(rows["configuration"]).tolist()
+    return tuple(sorted({rows.configurations[number]["backbone"] for number in numbers} - {None}))
 
 
 def _too_few(

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import fields, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from harness.results.table import Table, table_of
 HOLDOUT_SHARE = 0.2
 
 COLUMNS = (
-    "key", "created_at", "status", "network", "model_sha256", "ops", "latency_us",
+    "key", "status", "network", "model_sha256", "ops", "latency_us",
     "parameters", "working_memory_bytes", "flash_total_bytes", "arena_min_bytes",
     "arena_used_bytes", "arena_planned_bytes", "ram_other_bytes", "stack_bytes",
 )  # fmt: skip
@@ -45,14 +46,16 @@ def architecture_id(row: Measurement) -> str:
 
 def architecture_ids(table: Table) -> list[str]:
     """Return `architecture_id` of each row."""
-    ids = []
-    for network, sha256, key in table.lines("network", "model_sha256", "key"):
-        if (identity := network or sha256) is None:
-            raise FitError(
-                f"row {key[:12]} names neither an architecture nor a model",
-                expected="rows of measured models",
-            )
-        ids.append(identity)
+    ids: list[Any] = table["network"].tolist()
+    if None in ids:
+        contents = table["model_sha256"].tolist()
+        ids = [network or sha256 for network, sha256 in zip(ids, contents, strict=True)]
+    if None in ids:
+        key = table["key"][ids.index(None)]
+        raise FitError(
+            f"row {key[:12]} names neither an architecture nor a model",
+            expected="rows of measured models",
+        )
     return ids
 
 
@@ -72,9 +75,11 @@ def select_rows(
 ) -> tuple[Table, tuple[str, ...]]:
     """Return the rows a fit may use, one per job in the order of their keys, and their statuses."""
     statuses = (Status.VALID.value, *((Status.DEGRADED.value,) if degraded else ()))
-    table = table_of(rows, LAYER_COLUMNS)
-    if not set(table["status"]) <= set(statuses):
-        table = table.take([status in statuses for status in table["status"].tolist()])
+    # Of one job the store has one row of each status; of records there may be more.
+    table = table_of(rows, ("created_at", *LAYER_COLUMNS))
+    kept = np.logical_or.reduce([table["status"] == status for status in statuses])
+    if not kept.all():
+        table = table.take(kept)
     keys = table["key"].astype("S64")
     if (keys[:-1] < keys[1:]).all():
         return table, statuses  # selected before
@@ -83,7 +88,8 @@ def select_rows(
     if not last_of_key.all():
         # Valid after degraded, as in the alphabet, then the newest. The order in which a bench
         # finished its jobs must not change a bit of the fit.
-        attempts = list(table.lines("key", "status", "created_at"))
+        columns = [name for name in ("key", "status", "created_at") if name in table.cells]
+        attempts = list(table.lines(*columns))
         order = np.array(sorted(range(len(attempts)), key=attempts.__getitem__))
     return table.take(order[last_of_key]), statuses
 

@@ -37,7 +37,8 @@ _PARTS = {
 _KIB = 1024
 _BAR_HEIGHT = 0.44
 _ROW_INCHES = 0.62
-_MOST_ROWS = 40
+MOST_ROWS = 40
+"""Lines of bars that a plot has room for."""
 
 
 def plot_memory(rows: Sequence[Measurement], path: str | Path) -> Path:
@@ -57,10 +58,10 @@ def plot_memory(rows: Sequence[Measurement], path: str | Path) -> Path:
             expected="rows that were measured by this version of the harness",
             fix="measure again: `harness measure MODEL --again`",
         )
-    if len(drawn) > _MOST_ROWS:
+    if len(drawn) > MOST_ROWS:
         raise ResultsError(
             f"{len(drawn)} rows do not fit one plot",
-            expected=f"at most {_MOST_ROWS}",
+            expected=f"at most {MOST_ROWS}",
             fix="choose fewer, by board or campaign for example",
         )
     measured = [row for row, _ in drawn]

@@ -34,8 +34,8 @@ class Table:
         lines.insert(1, ["---:" if numeric else ":---" for numeric in self._numeric()])
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
-    def rich(self) -> RichTable:
-        """Return a table for a Rich console; no markup is read from its cells."""
+    def rich(self, width: int = 0) -> RichTable:
+        """Return a table for a Rich console of this width; no markup is read from its cells."""
         from rich.table import Table as Rich
         from rich.text import Text
 
@@ -43,9 +43,25 @@ class Table:
         for head, numeric in zip(self.columns, self._numeric(), strict=True):
             justify: Literal["left", "right"] = "right" if numeric else "left"
             table.add_column(Text(head), justify=justify)
-        for row in self.rows:
+        rows = self.rows
+        if self._fits(width):
+            # Rich takes three times as long for a thousand lines as for one of a thousand parts.
+            rows = [["\n".join(cells) for cells in zip(*rows, strict=True)]]
+        for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         return table
+
+    def _fits(self, width: int) -> bool:
+        """Whether no cell is wrapped or has several lines, so that lines of columns agree."""
+        from rich.cells import cell_len
+
+        columns = list(zip(self.columns, *self.rows, strict=True))
+        frame = 3 * len(columns) + 1
+        return (
+            bool(self.rows)
+            and not any("\n" in cell for row in self.rows for cell in row)
+            and sum(max(map(cell_len, cells)) for cells in columns) + frame <= width
+        )
 
     def _numeric(self) -> list[bool]:
         known = [

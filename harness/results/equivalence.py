@@ -9,12 +9,12 @@ when the interval of the ratio lies within the margin (two one-sided tests: Schu
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -89,36 +89,31 @@ class Comparison:
 
     metric: str
     margin: float
-    pairs: tuple[Pair, ...]  # the worst first
+    pairs: Sequence[Pair]  # the worst first; made when looked at, as a store has many
+    counts: Mapping[str, int]  # pairs by verdict
     overall: Ratio  # geometric mean
     only_before: tuple[str, ...]  # names of networks
     only_after: tuple[str, ...]
     unknown: tuple[str, ...]  # no value in one of the sets
 
     @property
-    def counts(self) -> dict[str, int]:
-        """Number of pairs by verdict."""
-        seen = Counter(pair.ratio.verdict for pair in self.pairs)
-        return {verdict.value: seen[verdict] for verdict in Verdict}
-
-    @property
     def regressed(self) -> bool:
         """Whether a pair, or all of them together, became worse than the margin allows."""
-        return Verdict.WORSE in {self.overall.verdict, *(p.ratio.verdict for p in self.pairs)}
+        return self.counts[Verdict.WORSE] > 0 or self.overall.verdict is Verdict.WORSE
 
     @property
     def equivalent(self) -> bool:
         """Whether every pair is shown to be the same within the margin."""
-        return all(pair.ratio.verdict is Verdict.EQUIVALENT for pair in self.pairs)
+        return self.counts[Verdict.EQUIVALENT] == len(self.pairs)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields, the counts and both answers as plain data."""
+        """Return the fields and both answers as plain data."""
         answers = {"regressed": self.regressed, "equivalent": self.equivalent}
-        return {**to_json(self), "counts": self.counts, **answers}
+        return {**to_json(replace(self, pairs=tuple(self.pairs))), **answers}
 
 
-_Subject = tuple[object, object]  # network and number of a configuration
-_Values = npt.NDArray[np.float64]  # value, lower and upper end of each subject, NaN where unknown
+_Subject: TypeAlias = tuple[object, object]  # network and number of a configuration
+_Values: TypeAlias = npt.NDArray[np.float64]  # value and ends of each subject, NaN where unknown
 
 
 def compare_rows(
@@ -142,38 +137,103 @@ def compare_rows(
     parts = [name for name in IDENTITY if name not in across]
     numbers: dict[tuple[object, ...], int] = {}
     old, new = (_by_subject(rows, parts, numbers, degraded) for rows in (old_rows, new_rows))
-    names = _names(old_rows, old)
-    names |= _names(new_rows, {subject: new[subject] for subject in new if subject not in old})
+    old_names, new_names = _Names(old_rows, old), _Names(new_rows, new)
     both = [subject for subject in old if subject in new]
     was, now = (
         _values(metric, rows, [found[subject] for subject in both])
         for rows, found in ((old_rows, old), (new_rows, new))
     )
     known = (was[:, 1] > 0) & (now[:, 1] > 0)
-    unknown = [names[both[place]] for place in np.flatnonzero(~known)]
-    paired = [names[both[place]] for place in np.flatnonzero(known)]
-    was, now = was[known], now[known]
-    ratios = np.column_stack([now[:, 0] / was[:, 0], now[:, 1] / was[:, 2], now[:, 2] / was[:, 1]])
-    judged = [_judged(value, low, high, margin) for value, low, high in ratios.tolist()]
-    values = list(zip(was[:, 0].tolist(), now[:, 0].tolist(), strict=True))
-    worst_first = sorted(zip((-ratios[:, 0]).tolist(), paired, range(len(paired)), strict=True))
-    order = [place for *_, place in worst_first]
-    pairs = [Pair(paired[place], *values[place], judged[place]) for place in order]
-    if not pairs:
+    paired = [both[place] for place in np.flatnonzero(known)]
+    if not paired:
         raise ResultsError(
             f"no network has a {metric} in both sets ({len(old)} before, {len(new)} after)",
             expected=f"rows that agree in {', '.join(parts)}",
             fix="let pairs differ in a part with --across, or use degraded rows with --degraded",
         )
+    pairs = _Pairs(old_names, paired, was[known], now[known], margin)
     return Comparison(
         metric,
         margin,
-        pairs=tuple(pairs),
-        overall=_overall(ratios[order], margin),
-        only_before=tuple(sorted(names[subject] for subject in old.keys() - new.keys())),
-        only_after=tuple(sorted(names[subject] for subject in new.keys() - old.keys())),
-        unknown=tuple(sorted(unknown)),
+        pairs=pairs,
+        counts=pairs.counts(),
+        overall=_overall(pairs.ratios, margin),
+        only_before=old_names.sorted(old.keys() - new.keys()),
+        only_after=new_names.sorted(new.keys() - old.keys()),
+        unknown=old_names.sorted(both[place] for place in np.flatnonzero(~known)),
     )
+
+
+class _Names(dict[_Subject, str]):
+    """Names of subjects, each made when it is asked for: of many few are shown."""
+
+    def __init__(self, rows: Table, places: Mapping[_Subject, Sequence[int]]) -> None:
+        words = ("board", "runtime", "kernels", "optimization")
+        self._where = {
+            number: [facts[word] for word in words if facts[word]]
+            for number, facts in rows.configurations.items()
+        }
+        self._models, self._numbers = rows["model_name"], rows["configuration"]
+        self._places = places
+
+    def __missing__(self, subject: _Subject) -> str:
+        first, *_ = self._places[subject]
+        words = (self._models[first], *self._where[self._numbers[first]])
+        name = self[subject] = " ".join(filter(None, words))
+        return name
+
+    def sorted(self, subjects: Iterable[_Subject]) -> tuple[str, ...]:
+        return tuple(sorted(self[subject] for subject in subjects))
+
+
+class _Pairs(Sequence[Pair]):
+    """Pairs as arrays, the worst first and by name where equal."""
+
+    def __init__(
+        self,
+        names: _Names,
+        subjects: Sequence[_Subject],
+        was: _Values,
+        now: _Values,
+        margin: float,
+    ) -> None:
+        ratio = now[:, 0] / was[:, 0]
+        order = np.argsort(-ratio, kind="stable")
+        _, first, length = np.unique(-ratio[order], return_index=True, return_counts=True)
+        for start, count in zip(first[length > 1], length[length > 1], strict=True):
+            equal = slice(start, start + count)
+            order[equal] = sorted(order[equal], key=lambda place: names[subjects[place]])
+        self._names, self._subjects, self._order = names, subjects, order
+        self._margin = margin
+        was, now = was[order], now[order]
+        self._values = np.column_stack([was[:, 0], now[:, 0]])
+        ends = (now[:, 1] / was[:, 2], now[:, 2] / was[:, 1])
+        self.ratios = np.column_stack([ratio[order], *ends])
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of pairs by verdict."""
+        found = _verdicts(self.ratios[:, 1], self.ratios[:, 2], self._margin)
+        return {verdict.value: int((found == verdict.value).sum()) for verdict in Verdict}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and [*self] == [*other]
+
+    __hash__ = None  # type: ignore[assignment]  # as of other mutable sequences
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, place: int) -> Pair: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Pair]: ...
+    def __getitem__(self, place: int | slice) -> Pair | Sequence[Pair]:
+        if isinstance(place, slice):
+            return [self[at] for at in range(*place.indices(len(self)))]
+        value, low, high = self.ratios[place].tolist()
+        before, after = self._values[place].tolist()
+        name = self._names[self._subjects[self._order[place]]]
+        return Pair(name, before, after, _judged(value, low, high, self._margin))
 
 
 def _check(metric: str, margin: float, across: Collection[str]) -> None:
@@ -210,19 +270,6 @@ def _by_subject(
             model = sha256 if network is None else (network, seed)
             found[model if "model" in parts else None, shared[number]].append(place)
     return found
-
-
-def _names(rows: Table, subjects: Mapping[_Subject, Sequence[int]]) -> dict[_Subject, str]:
-    words = ("board", "runtime", "kernels", "optimization")
-    where = {
-        number: [facts[word] for word in words if facts[word]]
-        for number, facts in rows.configurations.items()
-    }
-    models, numbers = rows["model_name"].tolist(), rows["configuration"].tolist()
-    return {
-        subject: " ".join(filter(None, (models[first], *where[numbers[first]])))
-        for subject, (first, *_) in subjects.items()
-    }
 
 
 def _values(metric: str, rows: Table, places: Sequence[Sequence[int]]) -> _Values:
@@ -265,15 +312,20 @@ def _latencies(rows: Table, places: Sequence[Sequence[int]]) -> _Values:
 
 
 def _judged(value: float, low: float, high: float, margin: float) -> Ratio:
+    return Ratio(value, low, high, Verdict(_verdicts(low, high, margin).item()))
+
+
+def _verdicts(low: Any, high: Any, margin: float) -> npt.NDArray[np.str_]:
+    """Return the verdict on each interval of a ratio."""
     limit = 1 + margin
-    verdict = Verdict.UNDECIDED
-    if low > limit:
-        verdict = Verdict.WORSE
-    elif high < 1 / limit:
-        verdict = Verdict.BETTER
-    elif low >= 1 / limit and high <= limit:
-        verdict = Verdict.EQUIVALENT
-    return Ratio(value, low, high, verdict)
+    conditions = {
+        Verdict.WORSE: low > limit,
+        Verdict.BETTER: high < 1 / limit,
+        Verdict.EQUIVALENT: (low >= 1 / limit) & (high <= limit),
+    }
+    return np.select(
+        list(conditions.values()), [v.value for v in conditions], Verdict.UNDECIDED.value
+    )
 
 
 def _overall(ratios: _Values, margin: float) -> Ratio:

@@ -22,22 +22,26 @@ class Table:
         cells: By column, each of shape (rows,): numbers, or Python objects. Lists and mappings are
             JSON text. Times and booleans are as the database has them: they compare within a table.
         configurations: Facts by the values of the column ``configuration``, which is always there.
+        places: Which cells are this table's, in which order; None for all.
     """
 
     cells: Mapping[str, npt.NDArray[Any]]
     configurations: Mapping[int, Mapping[str, Any]]
+    places: npt.NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
-        return len(self["configuration"])
+        return len(self.cells["configuration"] if self.places is None else self.places)
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return self.cells[name]
+        cells = self.cells[name]
+        return cells if self.places is None else cells[self.places]
 
-    def take(self, places: Any) -> Table:
-        """Return the rows at these places, or where a mask is true."""
-        return Table(
-            {name: cells[places] for name, cells in self.cells.items()}, self.configurations
-        )
+    def take(self, places: npt.NDArray[Any]) -> Table:
+        """Return the rows at these places, or where a mask is true; nothing is copied yet."""
+        chosen = np.flatnonzero(places) if places.dtype == bool else places
+        if self.places is not None:
+            chosen = self.places[chosen]
+        return Table(self.cells, self.configurations, chosen)
 
     def facts(self, name: str) -> list[Any]:
         """Return a fact of each row's configuration."""

@@ -44,6 +44,15 @@ def test_boards_lists_and_shows(harness: Harness) -> None:
     assert harness("boards", "nucleo_f746zg", "--json").json()["facts"]["family"] == "stm32f7"
 
 
+def test_a_plot_of_many_rows_takes_the_newest(
+    harness: Harness, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.report.memory_plot.MOST_ROWS", 2)
+    answer = harness("results", "--db", database, "--plot", tmp_path / "memory.png")
+    assert answer.code == 0 and (tmp_path / "memory.png").is_file()
+    assert "the newest 2 of 30 rows are drawn" in answer.err
+
+
 def test_sample_is_reproducible(harness: Harness) -> None:
     first = harness("sample", "ds_cnn_kws", "-n", 3, "--seed", 5, "--json").json()
     again = harness("sample", "ds_cnn_kws", "-n", 1, "--first", 2, "--seed", 5, "--json").json()
