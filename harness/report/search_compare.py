@@ -56,7 +56,7 @@ _RUN: tuple[Column[SearchRun], ...] = (
     Column("SRAM KiB", lambda run: _measured(run, "sram_bytes")),
     Column("flash KiB", lambda run: _measured(run, "flash_bytes")),
     Column("budgets hold", lambda run: _holds(run)),
-    Column("int8 accuracy %", lambda run: f"{100 * run.accuracy:.2f}"),
+    Column("int8 accuracy or AUC %", lambda run: f"{100 * run.score:.2f}"),
     Column("tested on", lambda run: _tested_on(run)),
     Column("training s", lambda run: text.number(run.training_seconds)),
 )
@@ -64,8 +64,8 @@ _MEAN: tuple[Column[list[SearchRun]], ...] = (
     Column("budgets", lambda runs: runs[0].budgets_text()),
     Column("method", lambda runs: runs[0].method),
     Column("seeds", lambda runs: str(len(runs))),
-    Column("mean int8 accuracy %", lambda runs: f"{mean(100 * run.accuracy for run in runs):.2f}"),
-    Column("spread", lambda runs: f"{pstdev(100 * run.accuracy for run in runs):.2f}"),
+    Column("mean int8 accuracy or AUC %", lambda runs: f"{mean(100 * r.score for r in runs):.2f}"),
+    Column("spread", lambda runs: f"{pstdev(100 * run.score for run in runs):.2f}"),
     Column("mean ms", lambda runs: _mean_latency(runs)),
     Column("all budgets hold", lambda runs: _holding(runs)),
     Column("mean training s", lambda runs: text.number(mean(run.training_seconds for run in runs))),
@@ -99,7 +99,7 @@ def differences_table(runs: Sequence[SearchRun]) -> Table | None:
     for name in sorted(budgets, key=lambda name: budgets[name]):
         for baseline in (method for method in Method if method is not Method.SEARCH):
             ahead = {
-                seed: 100 * (run.accuracy - by_place[name, baseline, seed].accuracy)
+                seed: 100 * (run.score - by_place[name, baseline, seed].score)
                 for (other, method, seed), run in sorted(by_place.items())
                 if other == name and method == Method.SEARCH and (name, baseline, seed) in by_place
             }
@@ -111,7 +111,7 @@ def differences_table(runs: Sequence[SearchRun]) -> Table | None:
     if not rows:
         return None
     heads = ("budgets", "against", "mean difference", "95 % interval", "by seed")
-    return Table("The search's int8 accuracy, in points", heads, tuple(rows))
+    return Table("The search's int8 accuracy or AUC, in points", heads, tuple(rows))
 
 
 def paired_interval(differences: Sequence[float]) -> tuple[float, float] | None:

@@ -156,9 +156,9 @@ def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
             mark: dict[str, Any] = {"color": colour, "marker": marker, "ms": 6.5}
             for run in own:
                 fill = "white" if run.measured_of("latency_us") is None else colour
-                at = latency_ms(run), 100 * run.accuracy
+                at = latency_ms(run), 100 * run.score
                 axes.plot(*at, ls="none", mfc=fill, zorder=3, **mark)
-            points = front((latency_ms(run), 100 * run.accuracy) for run in own)
+            points = front((latency_ms(run), 100 * run.score) for run in own)
             label = f"{method} ({len(own)} runs)"
             axes.step(
                 *zip(*points, strict=True), where="post", lw=1.4, mfc="none", label=label, **mark
@@ -171,7 +171,7 @@ def plot_runs(runs: Sequence[SearchRun], path: Path) -> Path:
         verb = text.verb(source) if source else "predicted"
         place = f" on {runs[0].board}" if runs[0].others else ""
         axes.set_xlabel(f"{verb} latency{place} (ms); dotted: the budgets; hollow: predicted only")
-        axes.set_ylabel("int8 accuracy on the test split (%)")
+        axes.set_ylabel("int8 accuracy or AUC on the test split (%)")
         axes.grid(visible=True)
         axes.legend(frameon=False, fontsize=9)
         first = runs[0]

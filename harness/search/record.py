@@ -182,6 +182,12 @@ class SearchRun(OnBoard):
         return self.evaluation["test"].accuracy
 
     @property
+    def score(self) -> float:
+        """Return what runs are compared by: AUC where the data has anomalies, else `accuracy`."""
+        found = self.evaluation["test"]
+        return found.accuracy if found.anomalies is None else found.anomalies.auc
+
+    @property
     def choosing_seconds(self) -> float:
         """Return the time of all training but the final one."""
         return self.training_seconds - self.training.seconds

@@ -14,7 +14,7 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from harness.report.search_compare import (
     runs_table,
 )
 from harness.search.record import FILE, SearchRun, read_run
-from studies.search.settings import STUDIES, Study
+from studies.search.settings import STUDIES, Run, Study, next_run
 from studies.tables import replace_tables
 
 _HERE = Path(__file__).parent
@@ -60,37 +60,49 @@ def main() -> None:
 
 
 def _run_all(options: argparse.Namespace, study: Study, kept: Path) -> None:
+    """Run what has left no record yet, as many side by side as there are jobs."""
     kept.mkdir(exist_ok=True)
-
-    def run(method: str, seed: int) -> None:
-        name = f"{method}-{seed}"
-        if (kept / f"{name}.json").exists():
-            return
-        folder, search = (options.runs / options.task / one for one in (name, f"search-{seed}"))
-        words = ["--task", options.task, "--data", options.data, "--out", str(folder)]
-        words += study.options(method, seed, str(search))
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with folder.with_suffix(".log").open("w") as log:
-            done = subprocess.run(
-                [sys.executable, "-m", "harness", "search", *words],
-                env={**os.environ, "HARNESS_TF_THREADS": "1"}, stdout=log, stderr=log, check=False,
-            )  # fmt: skip
-        sys.stderr.write(f"{name}: exit {done.returncode}, see {log.name}\n")
-        if (folder / FILE).exists():
-            _keep(read_run(folder), kept / f"{name}.json")
-
+    runs = study.runs(options.seeds)
+    finished = {one for one in runs if _record(kept, one).exists()}
+    waiting = [one for one in runs if one not in finished]
+    running: dict[Future[bool], Run] = {}
     with ThreadPoolExecutor(options.jobs) as pool:
-        started: dict[tuple[str, int], Future[None]] = {}
+        while True:
+            while len(running) < options.jobs and (one := next_run(waiting, finished)):
+                waiting.remove(one)
+                running[pool.submit(_run, options, study, kept, one)] = one
+            if not running:
+                break
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                one = running.pop(done)
+                if done.result():
+                    finished.add(one)
+    for method, seed in waiting:
+        sys.stderr.write(f"{method}-{seed}: not run, as search-{seed} has not finished\n")
 
-        def run_after_search(method: str, seed: int) -> None:
-            if method != "search":
-                started["search", seed].result()  # begun before this: searches come first
-            run(method, seed)
 
-        for one in study.runs(options.seeds):
-            started[one] = pool.submit(run_after_search, *one)
-        for done in started.values():
-            done.result()
+def _run(options: argparse.Namespace, study: Study, kept: Path, one: Run) -> bool:
+    """Return whether the run has left a record."""
+    method, seed = one
+    folder, record = options.runs / options.task / f"{method}-{seed}", _record(kept, one)
+    words = ["--task", options.task, "--data", options.data, "--out", str(folder)]
+    search = _record(kept, ("search", seed))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".log").open("w") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "harness", "search", "run",
+             *study.options(method, seed, str(search)), *words],
+            env={**os.environ, "HARNESS_TF_THREADS": "1"}, stdout=log, stderr=log, check=False,
+        )  # fmt: skip
+    sys.stderr.write(f"{record.stem}: exit {done.returncode}, see {log.name}\n")
+    if (folder / FILE).exists():
+        _keep(read_run(folder), record)
+    return record.exists()
+
+
+def _record(kept: Path, one: Run) -> Path:
+    method, seed = one
+    return kept / f"{method}-{seed}.json"
 
 
 def _keep(run: SearchRun, file: Path) -> None:
