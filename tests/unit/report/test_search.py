@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from harness.backbones import get_backbone
+from harness.data.metrics import Anomalies
 from harness.errors import ResultsError, SearchError
 from harness.fit import Fingerprint
 from harness.report.search import error_pct, write_search_page
@@ -242,6 +243,20 @@ def test_comparison_has_means_fronts_and_verdicts(tmp_path: Path, figures: list[
         [60, 60]
     ]
     assert "Emulated" in page
+
+
+def test_where_there_are_anomalies_runs_are_compared_by_auc() -> None:
+    def detecting(method: str, auc: float) -> SearchRun:
+        run = make_run(method, 0, 0.99)
+        anomalies = Anomalies(auc=auc, partial_auc=0.6, by_class={"0": (auc, 0.6)})
+        test = replace(run.evaluation["test"], anomalies=anomalies)
+        return replace(run, evaluation={**run.evaluation, "test": test})
+
+    runs = [detecting("search", 0.75), detecting("uniform", 0.7)]
+    differences = differences_table(runs)
+    assert differences is not None
+    assert [row[1:3] for row in differences.rows] == [("uniform", "+5.00")]
+    assert [row[3] for row in means_table(runs).rows] == ["75.00", "70.00"]
 
 
 def test_runs_of_different_data_or_boards_are_not_compared(tmp_path: Path) -> None:
