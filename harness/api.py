@@ -23,7 +23,7 @@ from harness.campaign.entry import (
     plan_now,
     run_config,
 )
-from harness.campaign.runner import Listener
+from harness.campaign.ledger import Listener
 from harness.campaign.sweep import RuntimeSweep
 from harness.errors import HarnessError
 from harness.fit import Fit, Prediction, load_fit
@@ -96,6 +96,7 @@ def measure(
     verify_arena: bool = False,
     seed: int = 0,
     again: bool = False,
+    wait_s: float = 0.0,
     db: str | Path | None = None,
     bench: str | Path | None = None,
     step: Step = nullcontext,
@@ -104,7 +105,7 @@ def measure(
 
     Args:
         model: A full-int8 .tflite file.
-        station: Station of the bench; None takes the first one that carries `board`.
+        station: Station of the bench; None takes the first free one that carries `board`.
         board: Board id, where no station is named.
         runtime: ``aot`` or ``tflm``.
         kernels: ``cmsis_nn``; ``portable`` (aot) or ``reference`` (tflm).
@@ -120,6 +121,7 @@ def measure(
         verify_arena: Search for the smallest arena that works.
         seed: Seed of the input data.
         again: Measure even if the store has a usable row.
+        wait_s: How long to wait for a station that another process uses.
         db: Results store, a file or a SQLAlchemy URL; None takes ``$HARNESS_DB``, else
             ``results/measurements.sqlite`` in the working directory.
         bench: Bench file, see `list_stations`.
@@ -151,9 +153,10 @@ def measure(
         seed=seed,
         where=_WHERE,
     )
-    (job,) = plan_now(config, _bench(bench))
+    stations = _bench(bench)
+    (job,) = plan_now(config, stations)
     with open_store(_database(db)) as store:
-        row, _ = measure_job(job, store, again=again, step=step)
+        row, _ = measure_job(job, stations, store, again=again, step=step, wait_s=wait_s)
     return row
 
 
@@ -207,6 +210,9 @@ def run_campaign(
     campaign: str | Path,
     *,
     stations: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    every_station: bool | None = None,
+    wait_s: float = 0.0,
     samples: int | None = None,
     seed: int | None = None,
     models: str | Path | None = None,
@@ -222,6 +228,10 @@ def run_campaign(
     Args:
         campaign: Campaign file (TOML), see docs/campaigns.md.
         stations: Measure on these instead of where the file says.
+        tags: Measure on stations that have all of these, instead of the file's.
+        every_station: Let every station measure everything, to compare specimens; None does as the
+            file says. Otherwise equal stations share the jobs.
+        wait_s: How long to wait for a station that another process uses.
         samples: Networks per backbone instead of the file's number.
         seed: Seed instead of the file's.
         models: Folder to look the file's models up in, sub-folders included.
@@ -243,20 +253,25 @@ def run_campaign(
     config = read_campaign(
         Path(campaign),
         stations=stations,
+        tags=tags,
+        every_station=every_station,
         samples=samples,
         seed=seed,
         models=Path(models) if models else None,
         library=_specs(library),
         verify_arena=verify_arena,
     )
-    jobs = plan_now(config, _bench(bench))
+    found = _bench(bench)
+    jobs = plan_now(config, found)
     with open_store(_database(db)) as store:
         return run_config(
             config,
             jobs,
+            found,
             store,
             out=Path(out) if out else None,
             listener=listener or SilentListener(),
+            wait_s=wait_s,
         )
 
 

@@ -24,8 +24,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("cache")
     if "PYTEST_XDIST_WORKER" in os.environ:
         _share_objects(folder, tmp_path_factory.getbasetemp().parent / "objects")
-    saved = {name: os.environ.get(name) for name in ("HARNESS_CACHE", "HARNESS_BENCH")}
+    names = ("HARNESS_CACHE", "HARNESS_BENCH", "HARNESS_LOCKS")
+    saved = {name: os.environ.get(name) for name in names}
     os.environ["HARNESS_CACHE"] = str(folder)
+    os.environ["HARNESS_LOCKS"] = str(folder / "locks")
     os.environ.pop("HARNESS_BENCH", None)
     yield folder
     for name, value in saved.items():

@@ -224,9 +224,10 @@ def _campaign(
         ),
         seed=seed,
     )
-    jobs = plan(config, load_bench(None))
+    bench = load_bench(None)
+    jobs = plan(config, bench)
     with open_store(folder / "rows.sqlite") as store, ProgressListener(name) as listener:
-        return run(jobs, store, campaign=name, listener=listener)
+        return run(jobs, bench, store, campaign=name, listener=listener)
 
 
 def _text(figures: dict[str, Any]) -> str:

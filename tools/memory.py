@@ -79,8 +79,9 @@ def _campaign(options: argparse.Namespace, folder: Path) -> _Sampler:
     )
     sampler = _Sampler(options.every)
     with open_store(folder / "rows.sqlite") as store:
-        jobs = plan_now(config, load_bench(None))
-        result = run_config(config, jobs, store, out=folder / "out", listener=sampler)
+        bench = load_bench(None)
+        jobs = plan_now(config, bench)
+        result = run_config(config, jobs, bench, store, out=folder / "out", listener=sampler)
     sys.stderr.write(f"{dict(result.summary.statuses)}, {result.summary.per_hour:.0f} an hour\n")
     return sampler
 

@@ -125,9 +125,10 @@ def measure(board: Board, kernels: str, level: str, db: Path, networks: int, sam
         runtime=RuntimeSweep.of("aot", kernels, level, one_firmware=True),
         measure=_MEASURE,
     )
-    jobs = plan_now(config, load_bench(None))
+    bench = load_bench(None)
+    jobs = plan_now(config, bench)
     with open_store(db) as store, ProgressListener(f"{board.id} {kernels} {level}") as listener:
-        run(jobs, store, campaign=CAMPAIGN, listener=listener)
+        run(jobs, bench, store, campaign=CAMPAIGN, listener=listener)
 
 
 def fit(db: Path, folder: Path) -> None:
@@ -316,10 +317,11 @@ def judge(board: Board, kernels: str, level: str, models: Sequence[Path], db: Pa
         runtime=RuntimeSweep.of("aot", kernels, level),
         measure=_MEASURE,
     )
-    jobs = plan_now(config, load_bench(None))
+    bench = load_bench(None)
+    jobs = plan_now(config, bench)
     with open_store(db) as store:
         with ProgressListener(f"{board.id} {kernels} {level}") as listener:
-            run(jobs, store, campaign="judge", listener=listener)
+            run(jobs, bench, store, campaign="judge", listener=listener)
         rows = {row.key: row for row in best_per_key(store.query(Filter(campaign="judge")))}
     reference = load_reference(board.id, kernels, level)
     table = []

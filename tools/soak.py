@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import errors
-from harness.bench import Station
+from harness.bench import Bench, Station
 from harness.bench.disabled import enable, why_disabled
-from harness.campaign.runner import Listener, run
+from harness.bench.station import virtual_station
+from harness.campaign.ledger import Listener
+from harness.campaign.runner import run
 from harness.cli.progress import ProgressListener
 from harness.errors import EXIT_FAILED
 from harness.results.record import Measurement
@@ -133,27 +135,28 @@ def soak(
     from harness.results import open_store
 
     start = time.perf_counter()
-    jobs = _jobs(measurements, folder, boards)
+    sound_bench = Bench(stations=tuple(virtual_station(board) for board in boards))
+    jobs = _jobs(measurements, folder, boards, sound_bench)
     with open_store(folder / "sound.sqlite") as store:
         sound = {}
         for job in {_subject(job): job for job in jobs}.values():
             sound[_subject(job)] = job
-        run(list(sound.values()), store, campaign="sound", listener=_Finished(None))
+        run(list(sound.values()), sound_bench, store, campaign="sound", listener=_Finished(None))
         expected = {name: store.get(job.key) for name, job in sound.items()}
     report = Soak(measurements)
-    faulty = [replace(job, station=_faulty(job.station, faults, seed)) for job in jobs]
+    bench = Bench(stations=tuple(_faulty(one, faults, seed) for one in sound_bench.stations))
     finished = _Finished(listener)
     with open_store(folder / "soak.sqlite") as store:
         while report.runs < _MOST_RUNS:
             report.runs += 1
-            summary = run(faulty, store, campaign="soak", listener=finished)
+            summary = run(jobs, bench, store, campaign="soak", listener=finished)
             report.retries += summary.retries
             if summary.bench_failure is None and not summary.statuses["invalid"]:
                 break
-            for station in {job.station.name: job.station for job in faulty}.values():
+            for station in bench.stations:
                 report.disabled += why_disabled(station) is not None
                 enable(station)
-        _judge(report, faulty, expected, store, finished.keys)
+        _judge(report, jobs, expected, store, finished.keys)
     report.faults = _fallen(boards)
     report.seconds = time.perf_counter() - start
     return report
@@ -199,9 +202,8 @@ def _subject(job: Job) -> tuple[str, str]:
     return job.board.id, str(job.spec.sha256)
 
 
-def _jobs(measurements: int, folder: Path, boards: Sequence[str]) -> list[Job]:
+def _jobs(measurements: int, folder: Path, boards: Sequence[str], bench: Bench) -> list[Job]:
     """Return many jobs on two tiny networks in turn, so that every one is flashed anew."""
-    from harness.bench import virtual_bench
     from harness.campaign.config import CampaignConfig
     from harness.campaign.plan import plan
     from harness.testing import tiny_network
@@ -211,7 +213,7 @@ def _jobs(measurements: int, folder: Path, boards: Sequence[str]) -> list[Job]:
         path = folder / f"soak{seed}.tflite"
         path.write_bytes(tiny_network(seed))
         paths.append(path)
-    subjects = plan(CampaignConfig.of("soak", boards=boards, models=paths), virtual_bench())
+    subjects = plan(CampaignConfig.of("soak", boards=boards, models=paths), bench)
     jobs = []
     for index in range(measurements):
         job = subjects[index % len(subjects)]

@@ -115,10 +115,12 @@ def _check_pair(one: Station, two: Station, where: str) -> None:
             expected="ids that tell the probes apart",
             fix="write the full unique ids as `pyocd list` shows them",
         )
-    if one.probe == two.probe or one.serial == two.serial:
-        what = "probe" if one.probe == two.probe else "serial"
+    # Of virtual boards, the one without a number is the first.
+    same_probe = one.probe.removesuffix("#1") == two.probe.removesuffix("#1")
+    if same_probe or one.serial == two.serial:
+        what = "probe" if same_probe else "serial"
         raise ConfigError(
             f"stations '{one.name}' and '{two.name}' have the same {what} '{getattr(one, what)}'",
             where=where,
-            fix="one station per board",
+            fix="one station per board; of virtual ones there are more: 'virtual:BOARD#2'",
         )

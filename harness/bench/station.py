@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import parse_qsl, urlsplit
 
@@ -24,9 +25,10 @@ class Station(Strict):
     Attributes:
         name: The user's name for it.
         board: Board id.
-        probe: pyOCD unique id of the debug probe, or a part of it that no other probe shares.
+        probe: pyOCD unique id of the debug probe, or a part of it that no other probe shares. Of
+            virtual boards ``virtual:BOARD``, or ``virtual:BOARD#2`` for the second of its type.
         serial: pyserial URL or device of the console.
-        tags: The user's words about it, as `harness bench list` shows them.
+        tags: The user's words about it; a campaign can ask for stations that have them.
         baud: Highest rate of the console that the wire carries; the device is asked for it after
             each reset. None for 921,600 on hardware and the board's usual rate on virtual boards.
         power: Command that switches the board's supply off and on again, such as
@@ -64,11 +66,48 @@ class Station(Strict):
         return "emulated" if self.virtual or self.emulated else "hardware"
 
     @property
+    def options(self) -> Mapping[str, str]:
+        """Options of a virtual board's URL (``?timing=issue``); none of another station's."""
+        if not self.virtual:
+            return {}
+        return dict(parse_qsl(urlsplit(self.serial).query))
+
+    @property
     def timing(self) -> str | None:
         """Timing model that an emulated station names, here or in its URL, else None."""
+        return self.options.get("timing") if self.virtual else self.emulated
+
+    @property
+    def number(self) -> int | None:
+        """Number of a virtual board (``virtual:nucleo_f746zg#2``); None where none is named."""
+        _, mark, number = self.probe.partition("#")
+        return int(number) if mark and self.virtual else None
+
+    @model_validator(mode="after")
+    def _one_virtual_board(self) -> Self:
         if not self.virtual:
-            return self.emulated
-        return dict(parse_qsl(urlsplit(self.serial).query)).get("timing")
+            return self
+        ids = [self.probe.removeprefix(VIRTUAL_PROBE), *self._virtual_console()]
+        boards = {_board_and_number(text) for text in ids}
+        if len(boards) > 1:
+            raise ValueError(
+                f"probe '{self.probe}' and serial '{self.serial}' are of two virtual boards: end "
+                "both with the same #NUMBER"
+            )
+        return self
+
+    def _virtual_console(self) -> Iterator[str]:
+        if self.serial.startswith(VIRTUAL_SERIAL):
+            parts = urlsplit(self.serial)
+            yield f"{parts.netloc}#{parts.fragment}" if parts.fragment else parts.netloc
+
+
+def _board_and_number(text: str) -> tuple[str, int]:
+    """Return board and number of ``nucleo_f746zg#2``; without a number it is the first."""
+    board, mark, number = text.partition("#")
+    if mark and not (number.isascii() and number.isdigit() and int(number)):
+        raise ValueError(f"'{text}': the number of a virtual board is 1 or more")
+    return board, int(number or 1)
 
 
 class Bench(Strict):
@@ -100,17 +139,28 @@ class Bench(Strict):
 
         Raises `BenchError` if no station has the board, `ConfigError` if either is unknown.
         """
-        if name is not None:
-            return self.station(name)
-        board_id = load_board(board or "").id
-        for station in self.stations:
-            if station.board == board_id:
-                return station
-        have = ", ".join(f"{item.name} ({item.board})" for item in self.stations) or "none"
+        return self.station(name) if name is not None else self.having(board or "")[0]
+
+    def having(
+        self, board: str, *, tags: Collection[str] = (), source: str | None = None
+    ) -> tuple[Station, ...]:
+        """Return the stations with a board, all of some tags, and a source if one is named.
+
+        Raises `BenchError` if there is none, `ConfigError` if the board is unknown.
+        """
+        board_id = load_board(board).id
+        having = [station for station in self.stations if station.board == board_id]
+        found = tuple(
+            one for one in having if set(tags) <= set(one.tags) and source in (None, one.source)
+        )
+        if found:
+            return found
+        listed = (f"{one.name} ({one.board}, {one.source})" for one in having or self.stations)
+        asked = [*(f"tag '{tag}'" for tag in tags), *([f"source '{source}'"] if source else ())]
         raise BenchError(
-            f"no station has board '{board_id}'",
+            f"no station has board '{board_id}'" + "".join(f" and {one}" for one in asked),
             where=self.path,
-            expected=f"a station with that board; the bench has: {have}",
+            expected=f"a station with that; the bench has: {', '.join(listed) or 'none'}",
             fix="plug one in and run `harness bench discover`, or name its virtual station "
             f"virtual-{board_id}",
         )

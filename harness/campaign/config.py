@@ -63,8 +63,12 @@ class CampaignConfig(Strict):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0  # of sampling, weights and inputs
-    boards: tuple[str, ...] = ()  # the first station of the bench with each
+    boards: tuple[str, ...] = ()  # any station of the bench that has one takes its jobs
     stations: tuple[str, ...] = ()  # instead of `boards`
+    tags: tuple[str, ...] = ()  # only stations that have all of them
+    source: Literal["hardware", "emulated"] | None = None  # None: hardware where there is some
+    # Every station measures everything, to compare specimens; equal stations else share the jobs
+    every_station: bool = False
     backbones: tuple[BackboneSamples, ...] = ()
     architectures: tuple[ArchitectureEntry, ...] = ()  # as `harness sample --json` prints
     models: tuple[str, ...] = ()  # .tflite files, relative to the campaign file
@@ -119,6 +123,8 @@ def read_campaign(
     *,
     models: Path | None = None,
     stations: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    every_station: bool | None = None,
     samples: int | None = None,
     seed: int | None = None,
     library: Sequence[str] | None = None,
@@ -127,8 +133,8 @@ def read_campaign(
     """Read a campaign file, with replacements; None and empty leave what the file says.
 
     The models are looked up below `models` (see `find_model`), else relative to the campaign file.
-    `stations` replaces the stations and the boards. Raises `CampaignError` if the file is missing
-    or wrong or lacks a model, `ConfigError` as `with_libraries`.
+    `stations` replaces the stations and the boards, `tags` the tags. Raises `CampaignError` if the
+    file is missing or wrong or lacks a model, `ConfigError` as `with_libraries`.
     """
     if path.suffix == ".tflite":
         raise CampaignError(
@@ -140,6 +146,10 @@ def read_campaign(
         data["seed"] = seed
     if stations:
         data |= {"stations": list(stations), "boards": []}
+    if tags:
+        data["tags"] = list(tags)
+    if every_station is not None:
+        data["every_station"] = every_station
     config = from_json(CampaignConfig, data, where=str(path), error=CampaignError)
     base = path.resolve().parent
     changes: dict[str, object] = {

@@ -5,25 +5,34 @@ Nothing here prints. Progress goes to a `Listener`, or to a `Step` around each s
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.bench import Bench
+from harness.bench import Bench, Station
 from harness.cache import bound_bytes
 from harness.campaign.config import CampaignConfig
+from harness.campaign.ledger import Listener, Summary
 from harness.campaign.measure import Built, build_job, run_job
 from harness.campaign.outcome import Outcome, write_outcome
 from harness.campaign.plan import Job, plan
 from harness.campaign.prepare import prepare
-from harness.campaign.runner import Listener, Summary, run
+from harness.campaign.runner import run
+from harness.errors import BenchError, StationLocked
 from harness.firmware.toolchain import ensure_toolchain
 from harness.results.record import Measurement
 
 if TYPE_CHECKING:
+    from harness.capture.session import BoardSession
     from harness.results.store import Store
+
+_LOG = logging.getLogger(__name__)
+
+_BUSY_S = 0.5  # poll interval for a station that another process uses
 
 Step = Callable[[str], AbstractContextManager[object]]
 """Makes a context for a step from its description, e.g. to show a spinner."""
@@ -62,22 +71,58 @@ def plan_now(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
     return plan(config, bench)
 
 
-def measure_job(job: Job, store: Store, *, again: bool, step: Step) -> tuple[Measurement, bool]:
+def measure_job(
+    job: Job, bench: Bench, store: Store, *, again: bool, step: Step, wait_s: float = 0.0
+) -> tuple[Measurement, bool]:
     """Return a job's row, and whether it was measured now, in this process.
 
-    A usable row of the store is returned as it is, unless `again` is set. Raises any stage's error;
-    nothing is stored then.
+    A usable row of the store is returned as it is, unless `again` is set. Otherwise the first free
+    station that fits measures it. Raises any stage's error; nothing is stored then.
     """
-    from harness.capture.session import BoardSession
-
     row = None if again else store.get(job.key)
     if row is not None and row.usable:
         return row, False
+    stations = job.needs.find(bench)
     built = build_now(job, step)
-    with step(f"measuring on {job.station.name}"), BoardSession.open(job.station) as session:
-        row = run_job(built, session, campaign=None)
+    station, session = open_free(stations, step, wait_s)
+    with session, step(f"measuring on {station.name}"):
+        row = run_job(built, session, station, campaign=None)
     store.add(row)
     return row, True
+
+
+def open_free(
+    stations: Sequence[Station], step: Step, wait_s: float
+) -> tuple[Station, BoardSession]:
+    """Open a session on the first of these stations that is ready and in no other process's use.
+
+    A station in use is waited for, at most `wait_s` seconds, where no other is ready. Raises the
+    `BenchError` of the first station otherwise.
+    """
+    deadline = time.monotonic() + wait_s
+    found = _first_free(stations)
+    if isinstance(found, StationLocked) and wait_s > 0:
+        with step(f"waiting: {found.what}"):
+            while isinstance(found, StationLocked) and time.monotonic() < deadline:
+                time.sleep(_BUSY_S)
+                found = _first_free(stations)
+    if isinstance(found, BenchError):
+        raise found
+    return found
+
+
+def _first_free(stations: Sequence[Station]) -> tuple[Station, BoardSession] | BenchError:
+    from harness.capture.session import BoardSession
+
+    failures: list[BenchError] = []
+    for station in stations:
+        try:
+            return station, BoardSession.open(station)
+        except BenchError as failure:
+            failures.append(failure)
+            if len(stations) > 1:
+                _LOG.warning("%s", failure.what)
+    return next((one for one in failures if isinstance(one, StationLocked)), failures[0])
 
 
 def build_now(job: Job, step: Step) -> Built:
@@ -91,17 +136,20 @@ def build_now(job: Job, step: Step) -> Built:
 def run_config(
     config: CampaignConfig,
     jobs: Sequence[Job],
+    bench: Bench,
     store: Store,
     *,
     out: Path | None,
     listener: Listener,
+    wait_s: float = 0.0,
 ) -> CampaignResult:
     """Run a campaign, then write its summary, plots and fits.
 
-    Their folder is `out`; None takes ``results/<campaign name>``. A job that fails leaves an
-    invalid row; raises `HarnessError` only if the store or the folder cannot be written.
+    A station that another process uses is waited for `wait_s` seconds. Files go to the folder
+    `out`; None takes ``results/<campaign name>``. A job that fails leaves an invalid row; raises
+    `HarnessError` only if the store or the folder cannot be written, or no station fits a job.
     """
-    summary = run(jobs, store, campaign=config.name, listener=listener)
+    summary = run(jobs, bench, store, campaign=config.name, listener=listener, wait_s=wait_s)
     rows = store.best(job.key for job in jobs)
     predictor = config.fit.predictor if config.fit else None
     folder = out or Path("results") / config.name

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.bench import Station
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
 from harness.campaign.rows import assemble
@@ -71,8 +72,10 @@ class Session(Protocol):
         """Give the station back."""
 
 
-def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurement:
-    """Flash and measure a built job.
+def run_job(
+    built: Built, session: Session, station: Station, *, campaign: str | None
+) -> Measurement:
+    """Flash and measure a built job on the station of a session.
 
     Raises `IdentityError` if another timing model counted than the job is planned for, and
     `FlashError`, `CaptureError` or `BenchError` if the station does not deliver.
@@ -92,12 +95,12 @@ def run_job(built: Built, session: Session, *, campaign: str | None) -> Measurem
         verify_arena=job.measure.verify_arena,
     )
     capture = session.run(built.image, plan)
-    if capture.timing_model != job.timing_model:
+    if capture.timing_model != job.needs.timing_model:
         raise IdentityError(
             f"the cycles were counted by timing model {capture.timing_model}",
-            where=job.station.name,
-            expected=f"{job.timing_model}, as the job was planned",
+            where=station.name,
+            expected=f"{job.needs.timing_model}, as the job was planned",
             fix="plan the campaign again: HARNESS_TIMING or the station has changed since",
             raw_log=capture.raw_log,
         )
-    return assemble(built, capture, campaign=campaign)
+    return assemble(built, capture, station, campaign=campaign)

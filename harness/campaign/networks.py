@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from harness.backbones import Architecture
 from harness.bench import Bench
 from harness.campaign.config import CampaignConfig, MeasureOptions
+from harness.campaign.ledger import Listener
 from harness.campaign.plan import plan
-from harness.campaign.runner import Listener, run
+from harness.campaign.runner import run
 from harness.campaign.sweep import RuntimeSweep
 from harness.errors import BenchError
 from harness.results.record import Measurement
@@ -49,9 +50,9 @@ def measure_networks(
 ) -> list[Measurement]:
     """Build, flash and measure networks; return a row of each, in their order.
 
-    By default `station` is the first with the board and `runtime` is `sweep_of` the fit. Rows carry
-    `name` as their campaign. Raises `BenchError` if no station has the board, or the station failed
-    (which is the cause), and `ConfigError` if the fit's configuration cannot be measured.
+    By default all stations with the board share the work, and `runtime` is `sweep_of` the fit. Rows
+    carry `name` as their campaign. Raises `BenchError` if no station has the board, or the stations
+    failed (which is the cause), and `ConfigError` if the fit's configuration cannot be measured.
     """
     caches = {name: getattr(fingerprint, name) for name in ("icache", "dcache", "art")}
     known = {name: value for name, value in caches.items() if value is not None}
@@ -67,15 +68,15 @@ def measure_networks(
         where="the fit's configuration",
     )
     jobs = plan(config, bench)
-    summary = run(jobs, store, campaign=name, listener=listener)
+    summary = run(jobs, bench, store, campaign=name, listener=listener)
     rows = {row.key: row for row in store.best((job.key for job in jobs), with_layers=True)}
     if missing := [job for job in jobs if job.key not in rows]:
-        # A failed network has an invalid row; one without a row lost its station.
+        # A failed network has an invalid row; one without a row lost its stations.
         cause = summary.bench_failure
         raise BenchError(
             f"{len(missing)} of {len(jobs)} networks were not measured"
             + (f": {cause.what}" if cause else ""),
-            where=missing[0].station.name,
+            where=", ".join(station.name for station in missing[0].needs.find(bench)),
             fix=(cause and cause.fix) or "`harness bench check` says what is wrong",
         ) from cause
     return [rows[job.key] for job in jobs]

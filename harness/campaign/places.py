@@ -1,50 +1,156 @@
-"""Where jobs run: on a station in this process, or on a virtual board in a process of its own.
+"""Where jobs are measured: one place for each station, or for each copy of a virtual one.
 
-Two virtual boards in one process would wait for each other, as the interpreter lock lets one
-compute at a time. So each copy of a virtual station has its own process.
+A place takes a built job and gives a row, whoever asks: the threads of a run on this machine, or
+what runs jobs on others.
 """
 
 from __future__ import annotations
 
-import multiprocessing
+import logging
 import os
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
-from harness.bench import Station
-from harness.campaign.measure import Session
-from harness.campaign.prepare import start_worker
-from harness.errors import CaptureError, HarnessError
+from harness.bench import Bench, Station
+from harness.campaign.measure import Built, Session, run_job
+from harness.campaign.needs import Needs
+from harness.campaign.plan import Job
+from harness.campaign.process import ProcessSession
+from harness.campaign.retry import pause_s, policy_for
+from harness.campaign.rows import failed_row
+from harness.errors import BenchError, HarnessError
+from harness.results.record import Measurement
 
-if TYPE_CHECKING:
-    from harness.capture import Capture, CapturePlan
-    from harness.firmware import FirmwareImage
-
-_END_S = 10
+_LOG = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 
-def count_places(stations: Iterable[Station]) -> Counter[str]:
-    """Return how many copies of each station work in parallel, given the station of each job.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a place made of a job."""
 
-    A real station is one board. A virtual station with faults is one as well, as its faults fall in
-    a fixed order. Other virtual stations share the cores.
+    row: Measurement
+    failure: HarnessError | None = None  # why the row is invalid
+    retries: tuple[str, ...] = ()  # codes of the failed attempts that were repeated
+
+
+class Place(Protocol):
+    """Measures built jobs on one station, one after another."""
+
+    @property
+    def station(self) -> Station:
+        """The station."""
+
+    def open(self) -> None:
+        """Get ready to measure, if it is not; raise `BenchError` if the station is not ready."""
+
+    def measure(self, built: Built, *, campaign: str | None) -> Report:
+        """Measure a job; raise `BenchError` if the station is not ready, which is no verdict."""
+
+    def close(self) -> None:
+        """Give the station back."""
+
+
+class StationPlace:
+    """A place on a station of this machine; repeats what may have failed by chance.
+
+    Args:
+        station: Where.
+        open_session: Opens a session on it.
+        stop: Ends the repetitions when set.
     """
-    jobs = Counter(stations)
-    cores = max(1, (os.cpu_count() or 1) // len(jobs))
-    return Counter(
-        {
-            station.name: min(count, cores) if divisible(station) else 1
-            for station, count in jobs.items()
-        }
-    )
+
+    def __init__(
+        self, station: Station, open_session: Callable[[Station], Session], stop: threading.Event
+    ) -> None:
+        self.station = station
+        self._open = open_session
+        self._stop = stop
+        self._session: Session | None = None
+        self._earlier: list[HarnessError] = []  # failures that were repeated
+
+    def open(self) -> None:
+        """Open the session; raises `BenchError`, `StationLocked` if another process has it."""
+        self._repeat(f"station {self.station.name}", self._opened)
+
+    def measure(self, built: Built, *, campaign: str | None) -> Report:
+        """Flash and measure a job, on a new session where the last one broke."""
+        failure = None
+        try:
+            row = self._repeat(
+                f"{built.job.spec.name} on {self.station.name}",
+                lambda: run_job(built, self._opened(), self.station, campaign=campaign),
+            )
+        except BenchError:
+            raise
+        except HarnessError as failed:
+            failure = failed
+            row = failed_row(built.job, failed, self.station, campaign=campaign)
+        if failure is None and self._earlier:
+            lines = (
+                f"(attempt {number}, error[{one.code}]: {one.what})\n"
+                for number, one in enumerate(self._earlier, 1)
+            )
+            row = replace(row, raw_log="".join(lines) + (row.raw_log or ""))
+        return Report(row, failure, tuple(one.code for one in self._earlier))
+
+    def close(self) -> None:
+        """Give the station back."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.close()
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            self._session = self._open(self.station)
+        return self._session
+
+    def _repeat(self, what: str, action: Callable[[], _Result]) -> _Result:
+        """Do something, repeatedly if its failure may be temporary."""
+        self._earlier = []
+        while True:
+            try:
+                return action()
+            except HarnessError as failure:
+                if self._session is not None and self._session.broken:
+                    self.close()
+                attempt = len(self._earlier) + 1
+                if attempt >= policy_for(failure).attempts or self._stop.is_set():
+                    raise
+                self._earlier.append(failure)
+                _LOG.warning("%s: trying again after %s", what, failure.what)
+                if self._stop.wait(pause_s(failure, attempt)):
+                    raise
+
+
+def count_places(jobs: Sequence[Job], bench: Bench) -> dict[Needs, dict[Station, int]]:
+    """Return how many places each station of a bench has, for each of the jobs' needs.
+
+    A station is one place. A virtual station that is the only one of its pool shares the cores
+    with as many copies, unless its board has a number, or faults, which fall in a fixed order.
+
+    Raises `BenchError` if no station fits a job.
+    """
+    counts = Counter(job.needs for job in jobs)
+    cores = max(1, (os.cpu_count() or 1) // max(1, len(counts)))
+    found = {}
+    for needs, count in counts.items():
+        stations = needs.find(bench)
+        copies = min(count, cores) if len(stations) == 1 and _may_copy(stations[0], needs) else 1
+        found[needs] = dict.fromkeys(stations, copies)
+    return found
+
+
+def _may_copy(station: Station, needs: Needs) -> bool:
+    return divisible(station) and station.number is None and needs.specimen is None
 
 
 def divisible(station: Station) -> bool:
-    """Return whether copies of a station can work in parallel, each in a process of its own."""
-    return station.virtual and "faults=" not in station.serial
+    """Return whether a station can work in a process of its own, for each session a new one."""
+    return station.virtual and "faults" not in station.options
 
 
 def opener(*, apart: bool) -> Callable[[Station], Session]:
@@ -61,76 +167,3 @@ def opener(*, apart: bool) -> Callable[[Station], Session]:
         return BoardSession.open(station)
 
     return open_session
-
-
-class ProcessSession:
-    """A session on a virtual station in a process of its own; as `harness.capture.BoardSession`.
-
-    Args:
-        station: The virtual station.
-    """
-
-    def __init__(self, station: Station) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._station = station
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, station), daemon=True)
-        self._process.start()
-        theirs.close()
-        self._broken = False
-
-    @property
-    def broken(self) -> bool:
-        """Whether a failure left the device in an unknown state."""
-        return self._broken
-
-    def run(self, image: FirmwareImage, plan: CapturePlan) -> Capture:
-        """Program an image and measure it.
-
-        Raises:
-            HarnessError: As `BoardSession.run`.
-            CaptureError: The process ended.
-        """
-        try:
-            self._connection.send((image, plan))
-            answer, self._broken = self._connection.recv()
-        except (EOFError, OSError):
-            self._broken = True
-            self._process.join(_END_S)
-            raise CaptureError(
-                f"the process of the virtual board ended (exit code {self._process.exitcode})",
-                where=self._station.name,
-                fix="run the command again; what was measured is kept",
-            ) from None
-        if isinstance(answer, BaseException):
-            raise answer
-        found: Capture = answer
-        return found
-
-    def close(self) -> None:
-        """Let the process end; nobody has to wait for its interpreter to be taken down."""
-        self._connection.close()
-
-
-def _serve(connection: Connection[Any, Any], station: Station) -> None:
-    """Run what comes over the connection until it is closed."""
-    from harness.capture.session import BoardSession
-
-    start_worker()
-    session: BoardSession | None = None
-    with suppress(HarnessError):  # tried again with the first image, and reported then
-        session = BoardSession.open(station)
-    while True:
-        try:
-            image, plan = connection.recv()
-        except EOFError:
-            break
-        answer: object
-        try:
-            session = session or BoardSession.open(station)
-            answer = session.run(image, plan)
-        except HarnessError as failure:
-            answer = failure
-        connection.send((answer, session is None or session.broken))
-    if session is not None:
-        session.close()

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
-from harness.bench import Bench, Station
+from harness.bench import Bench
 from harness.boards import Board, load_board
 from harness.campaign.config import CampaignConfig, MeasureOptions
+from harness.campaign.needs import Needs, choose_needs
 from harness.campaign.specs import ModelSpec, choose_specs
 from harness.firmware import BuildOptions
 from harness.paths import data_dir
@@ -19,22 +20,21 @@ from harness.runtimes import RuntimeOptions
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One measurement to make; `Job.of` decides its timing model and its key."""
+    """One measurement to make, on any station that has what it needs; `Job.of` decides its key."""
 
     key: str  # sha256 of everything that decides the number
-    station: Station
+    needs: Needs
     board: Board
     spec: ModelSpec
     runtime: RuntimeOptions
     build: BuildOptions
     measure: MeasureOptions
     one_firmware: bool = False  # the runtime stays, only the model is flashed
-    timing_model: str | None = None  # name and version; None for hardware
 
     @classmethod
     def of(
         cls,
-        station: Station,
+        needs: Needs,
         spec: ModelSpec,
         runtime: RuntimeOptions,
         build: BuildOptions,
@@ -44,17 +44,15 @@ class Job:
     ) -> Job:
         """Return the job of these choices.
 
-        Emulated stations of one board are the same device, so the key has the station's name for
-        hardware only, and the timing model for emulated ones only. Raises `HarnessError` if board
-        or timing model is unknown, or there is no compiler.
+        Equal stations are the same device, so the key has no station's name, unless a job is about
+        one specimen. Raises `HarnessError` if the board is unknown, or there is no compiler.
         """
-        board, hardware = load_board(station.board), station.source == "hardware"
-        timing_model = None if hardware else _timing_model(board, station)
+        board = load_board(needs.board)
         content = {
             "board": board.id,
-            "source": station.source,
-            "station": station.name if hardware else None,
-            "timing": timing_model,
+            "source": needs.source,
+            "station": needs.specimen,
+            "timing": needs.timing_model,
             "model": spec.identity(),
             "runtime": _runtime_identity(runtime),
             "toolchain": _toolchain(),
@@ -65,13 +63,13 @@ class Job:
         }
         text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         key = hashlib.sha256(text.encode()).hexdigest()
-        return cls(key, station, board, spec, runtime, build, measure, one_firmware, timing_model)
+        return cls(key, needs, board, spec, runtime, build, measure, one_firmware)
 
     @property
     def label(self) -> str:
         """One line for people."""
         return (
-            f"{self.spec.name} on {self.station.name} "
+            f"{self.spec.name} on {self.needs.specimen or self.board.id} "
             f"({self.runtime.runtime}/{self.runtime.kernels} {self.build.optimization})"
         )
 
@@ -80,19 +78,17 @@ def plan(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
     """Return the jobs of a campaign, equal ones once, in a fixed order.
 
     Raises `ConfigError` if the campaign names what is not there, and `BenchError` if no station of
-    the bench has a board that it names.
+    the bench has what it asks for.
     """
-    chosen = [bench.choose(name) for name in config.stations]
-    chosen += [bench.choose(board=board) for board in config.boards]
-    stations = {station.name: station for station in chosen}.values()
+    pools = choose_needs(config, bench)
     jobs: dict[str, Job] = {}
     _runtime_identity.cache_clear()  # a library may have changed since the last plan
-    # Network first, so that stations work side by side and a network is converted once.
+    # Network first, so that boards work side by side and a network is converted once.
     for spec in choose_specs(config):
-        for station in stations:
-            board, sampled = load_board(station.board), spec.architecture is not None
+        for needs in pools:
+            board, sampled = load_board(needs.board), spec.architecture is not None
             for runtime, build, shared in _configurations(config, board, sampled=sampled):
-                job = Job.of(station, spec, runtime, build, config.measure, one_firmware=shared)
+                job = Job.of(needs, spec, runtime, build, config.measure, one_firmware=shared)
                 jobs.setdefault(job.key, job)
     return tuple(jobs.values())
 
@@ -112,12 +108,6 @@ def _configurations(
                     baud=measure.baud or board.facts.console.baud,
                 )
                 yield runtime, build, sweep.shares_firmware(board, sampled=sampled)
-
-
-def _timing_model(board: Board, station: Station) -> str:
-    from harness.virtual.time import timing_model
-
-    return timing_model(board, station.timing).identity
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,7 @@ from harness.protocol import TRUSTED_CLOCKS
 from harness.results.record import LayerCycles, Measurement, Status, gap, summarise_cycles
 
 if TYPE_CHECKING:
+    from harness.bench import Station
     from harness.campaign.measure import Built
     from harness.campaign.plan import Job
     from harness.capture import Capture
@@ -22,7 +23,9 @@ _IDENTITY = ("clock_hz", "clock_source", "icache", "dcache", "art")
 _COSTS = ("macs", "ops", "parameters", "working_memory_bytes")
 
 
-def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measurement:
+def assemble(
+    built: Built, capture: Capture, station: Station, *, campaign: str | None
+) -> Measurement:
     """Make the row of a capture."""
     from harness.models.reference import compare_outputs, default_reference, tflm_arena_bytes
 
@@ -39,7 +42,7 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
     image, sources, graph = built.image, built.sources, built.model.graph
     flash = {f"flash_{part}_bytes": size for part, size in asdict(image.sizes).items()}
     return Measurement(
-        **{**_provenance(job, campaign), "model_sha256": built.model.sha256},
+        **{**_provenance(job, station, campaign), "model_sha256": built.model.sha256},
         **{name: getattr(graph, name) for name in _COSTS},
         **flash,
         macs_by_operator=dict(graph.macs_by_operator()),
@@ -86,13 +89,18 @@ def assemble(built: Built, capture: Capture, *, campaign: str | None) -> Measure
     )
 
 
-def failed_row(job: Job, failure: HarnessError, *, campaign: str | None) -> Measurement:
-    """Make the row of a job that failed: invalid, with its issue code and its log."""
+def failed_row(
+    job: Job, failure: HarnessError, station: Station | None, *, campaign: str | None
+) -> Measurement:
+    """Make the row of a job that failed: invalid, with its issue code and its log.
+
+    `station` is None where the job failed before it got to one.
+    """
     log, network = failure.data.get("raw_log"), job.spec.architecture
     # The costs of an architecture need no .tflite.
     cost: Any = get_backbone(network.backbone).cost(network) if network else None
     return Measurement(
-        **_provenance(job, campaign),
+        **_provenance(job, station, campaign),
         **({name: getattr(cost, name) for name in _COSTS} if cost else {}),
         status=Status.INVALID,
         issues=(failure.code,),
@@ -118,16 +126,16 @@ def _issues(job: Job, capture: Capture, bit_exact: bool) -> tuple[str, ...]:
     return tuple(code for code, holds in found.items() if holds)
 
 
-def _provenance(job: Job, campaign: str | None) -> dict[str, Any]:
+def _provenance(job: Job, station: Station | None, campaign: str | None) -> dict[str, Any]:
     spec, architecture = job.spec, job.spec.architecture
     return {
         "key": job.key,
         "created_at": datetime.now(UTC),
         "campaign": campaign,
-        "source": job.station.source,
+        "source": job.needs.source,
         "board": job.board.id,
-        "station": job.station.name,
-        "probe_id": job.station.probe,
+        "station": station.name if station else None,
+        "probe_id": station.probe if station else None,
         "model_name": spec.name,
         "model_sha256": spec.sha256,
         "backbone": architecture.backbone if architecture else None,

@@ -302,5 +302,5 @@ def stopwatch_of(station: Station, target: Target) -> Stopwatch:
         return Stopwatch(target.seconds, time.sleep, target.timing_model())
     from harness.virtual.registry import get_machine
 
-    machine = get_machine(station.board)
+    machine = get_machine(station.board, station.number or 1)
     return Stopwatch(machine.now, machine.let_pass, machine.model.identity)

@@ -79,10 +79,12 @@ def _explained(model: Path, board: str, sweep: RuntimeSweep) -> Explanation:
     config = CampaignConfig.of(
         "explain", boards=[board], models=[model], runtime=sweep, measure=once
     )
-    (job,) = plan_now(config, load_bench(None))
+    bench = load_bench(None)
+    (job,) = plan_now(config, bench)
+    station = job.needs.find(bench)[0]
     built = build_now(job, spinner)
-    with spinner(f"running on {job.station.name}"):
-        return collect(built)
+    with spinner(f"running on {station.name}"):
+        return collect(built, station)
 
 
 def _share(part: float | None) -> str:

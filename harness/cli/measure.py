@@ -22,6 +22,7 @@ def measure(
         False, "--verify-arena", help="Search for the smallest arena that works."
     ),
     seed: int = typer.Option(0, min=0, help="Seed of the input data."),
+    wait: options.Wait = 0.0,
     again: bool = typer.Option(False, "--again", help="Measure even if the store has the row."),
     db: options.Database = DEFAULT_STORE,
     bench: options.BenchFile = None,
@@ -46,9 +47,10 @@ def measure(
         ),
         seed=seed,
     )
-    (job,) = plan_now(config, load_bench(bench))
+    stations = load_bench(bench)
+    (job,) = plan_now(config, stations)
     with open_store(db) as store:
-        row, fresh = measure_job(job, store, again=again, step=spinner)
+        row, fresh = measure_job(job, stations, store, again=again, step=spinner, wait_s=wait)
     if not fresh:
         note("measured before; --again measures once more")
     if json:

@@ -44,7 +44,17 @@ BenchFile = Annotated[
 StationName = Annotated[
     str | None,
     typer.Option(
-        "--station", "-s", help="Station of the bench (default: the first one that has the board)."
+        "--station",
+        "-s",
+        help="Station of the bench (default: one that has the board and is free).",
+    ),
+]
+Wait = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="How long to wait for a station that another process uses; inf waits without end.",
     ),
 ]
 BoardId = Annotated[str, typer.Option("--board", "-b", help="Board.")]

@@ -105,7 +105,8 @@ class ProgressListener(_Display):
 
     def station_failed(self, station: Station, failure: HarnessError, left: int) -> None:
         """Say that a station failed."""
-        self._line(f"station {station.name} failed, {left} jobs not run: {failure}")
+        lost = f", {left} jobs not run" if left else " and is used no more"
+        self._line(f"station {station.name} failed{lost}: {failure}")
 
 
 class SearchWatcher(_Display):

@@ -7,23 +7,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import BenchFile, Database, Json, Libraries
+from harness.cli.options import BenchFile, Database, Json, Libraries, Wait
 from harness.cli.output import note, print_json, print_outcome, print_ready_table, print_rows
 from harness.errors import EXIT_BENCH, EXIT_FAILED
 from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
+    from harness.bench import Bench
+    from harness.campaign.ledger import Summary
     from harness.campaign.outcome import Outcome
     from harness.campaign.plan import Job
-    from harness.campaign.runner import Summary
     from harness.results.store import Store
 
 
 def run(
     campaign: Annotated[Path, typer.Argument(help="Campaign file (TOML).")],
     station: list[str] | None = typer.Option(
-        None, "--station", "-s", help="Measure here instead of where the file says."
+        None,
+        "--station",
+        "-s",
+        help="Measure here instead of where the file says; may be repeated.",
     ),
+    tag: list[str] | None = typer.Option(
+        None, "--tag", help="Only stations with this tag, instead of the file's; may be repeated."
+    ),
+    every_station: bool | None = typer.Option(
+        None,
+        "--every-station/--any-station",
+        help="Every station measures everything, to compare specimens, or equal stations share the "
+        "jobs (default: as the file says, else shared).",
+    ),
+    wait: Wait = 0.0,
     samples: int | None = typer.Option(
         None, min=1, help="Networks per backbone instead of the file's."
     ),
@@ -63,6 +77,8 @@ def run(
     config = read_campaign(
         campaign,
         stations=station or (),
+        tags=tag or (),
+        every_station=every_station,
         samples=samples,
         seed=seed,
         models=models,
@@ -73,33 +89,36 @@ def run(
     jobs = plan(config, where) if dry_run else plan_now(config, where)
     with open_store(db) as store:
         if dry_run:
-            _print_plan(jobs, store, json)
+            _print_plan(jobs, where, store, json)
             return
         with ProgressListener(f"campaign {config.name}") as listener:
-            result = run_config(config, jobs, store, out=out, listener=listener)
+            result = run_config(config, jobs, where, store, out=out, listener=listener, wait_s=wait)
     summary = result.summary
     _print_summary(summary, result.outcome, result.store, json)
-    if summary.bench_failure is not None:
+    if summary.bench_failure is not None and not summary.complete:
         raise typer.Exit(EXIT_BENCH)
     if summary.statuses["invalid"]:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _print_plan(jobs: tuple[Job, ...], store: Store, json: bool) -> None:
+def _print_plan(jobs: tuple[Job, ...], bench: Bench, store: Store, json: bool) -> None:
     known = store.keys() & {job.key for job in jobs}
+    pools = {needs: needs.find(bench) for needs in {job.needs for job in jobs}}
+    names = {needs: ", ".join(one.name for one in found) for needs, found in pools.items()}
     rows = [
         (
             job.key[:12],
             job.spec.name,
-            job.station.name,
-            job.station.source,
+            job.board.id,
+            names[job.needs],
+            job.needs.source,
             f"{job.runtime.runtime}/{job.runtime.kernels}",
             job.build.optimization,
             job.key in known,
         )
         for job in jobs
     ]
-    columns = ("key", "network", "station", "source", "runtime", "flags", "done")
+    columns = ("key", "network", "board", "stations", "source", "runtime", "flags", "done")
     print_rows("Plan", columns, rows, json=json)
     note(f"{len(jobs)} jobs, {len(known)} measured already; nothing was run")
 
@@ -113,6 +132,8 @@ def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> 
         "measured_before": summary.skipped,
         **{status: summary.statuses[status] for status in ("valid", "degraded", "invalid")},
         "not_run": summary.not_run,
+        "measured_elsewhere": summary.elsewhere,
+        "stations": dict(sorted(summary.stations.items())),
         "seconds": round(summary.seconds, 1),
         "networks_per_hour": round(summary.per_hour),
         "store": url,
@@ -132,4 +153,12 @@ def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> 
         f"{summary.not_run} not run; {summary.seconds:.0f} s"
         + (f", {summary.per_hour:.0f} networks an hour" if summary.measured else "")
     )
+    if len(summary.stations) > 1:
+        shares = (f"{name} {count}" for name, count in sorted(summary.stations.items()))
+        note(f"  by station: {', '.join(shares)}")
+    if summary.elsewhere:
+        note(
+            f"  {summary.elsewhere} more were measured elsewhere meanwhile, by another process on "
+            "this store: processes share work by a farm (`harness run --farm`)"
+        )
     note(f"  rows: {url}")

@@ -18,6 +18,7 @@ from harness.firmware.symbols import Functions
 from harness.virtual.time.decode import decode_block
 
 if TYPE_CHECKING:
+    from harness.bench import Station
     from harness.campaign.measure import Built
     from harness.results.record import LayerCycles
     from harness.virtual.machine import VirtualMachine
@@ -33,7 +34,7 @@ class Reading(NamedTuple):
     events: Any
 
 
-def explain(built: Built) -> Explanation:
+def explain(built: Built, station: Station) -> Explanation:
     """Measure a built job on its virtual board and split its cycles.
 
     Raises `VirtualError` if the station is not virtual, its timing model counts no events, or the
@@ -44,12 +45,12 @@ def explain(built: Built) -> Explanation:
     from harness.virtual.registry import power_on
 
     job = built.job
-    if not job.station.virtual:
+    if not station.virtual:
         raise VirtualError(
-            f"station {job.station.name} is not virtual",
+            f"station {station.name} is not virtual",
             expected="a virtual station, as a real core does not tell why it waits",
         )
-    machine = power_on(job.board.id, job.station.timing)
+    machine = power_on(job.board.id, station.timing, number=station.number or 1)
     if machine.observer is None:
         raise VirtualError(
             f"the timing model '{machine.model.name}' counts no events",
@@ -59,8 +60,8 @@ def explain(built: Built) -> Explanation:
     counts = machine.cpu.counter.counts
     machine.chip.dwt.on_read = lambda cycles: readings.append(Reading(cycles, *counts()))
     try:
-        with BoardSession.open(job.station) as session:
-            row = run_job(built, session, campaign=None)
+        with BoardSession.open(station) as session:
+            row = run_job(built, session, station, campaign=None)
     finally:
         machine.chip.dwt.on_read = None
     pairs = _around(readings, row.layers)

@@ -11,6 +11,7 @@ from harness.bench import Station
 from harness.bench.station import virtual_station
 from harness.campaign.config import MeasureOptions
 from harness.campaign.measure import Built, build_job, run_job
+from harness.campaign.needs import Needs
 from harness.campaign.plan import Job
 from harness.campaign.prepare import prepare
 from harness.campaign.specs import ModelSpec
@@ -57,22 +58,23 @@ def build_golden(station: Station) -> Golden:
         ModelSpec("ds-cnn-s", _SEED, named.architecture),
         ModelSpec("ds-cnn-ad", _SEED, autoencoder),
     ]
+    needs = Needs.of(station)
     built = []
     for spec in specs:
-        job = Job.of(station, spec, RuntimeOptions(), _PLAIN, _MEASURE)
+        job = Job.of(needs, spec, RuntimeOptions(), _PLAIN, _MEASURE)
         built.append(build_job(job, prepare(spec)))
     first = built[0]
-    off = Job.of(station, specs[0], RuntimeOptions(), _OFF, _MEASURE)
+    off = Job.of(needs, specs[0], RuntimeOptions(), _OFF, _MEASURE)
     return Golden(tuple(built), build_job(off, first.prepared))
 
 
-def measure(golden: Golden, session: BoardSession) -> tuple[Found, Measurement]:
+def measure(golden: Golden, session: BoardSession, station: Station) -> tuple[Found, Measurement]:
     """Measure the golden networks; return the row of the first.
 
     Raises:
         CaptureError: Outputs differ from the host's, or what a measurement raises.
     """
-    rows = [run_job(built, session, campaign=None) for built in golden.networks]
+    rows = [run_job(built, session, station, campaign=None) for built in golden.networks]
     facts = {"networks": [_facts(row) for row in rows]}
     for row in rows:
         if not row.bit_exact:
@@ -87,13 +89,15 @@ def measure(golden: Golden, session: BoardSession) -> tuple[Found, Measurement]:
     return (f"bit-exact: {text}", facts), rows[0]
 
 
-def compare_caches(golden: Golden, session: BoardSession, on: Measurement) -> Found:
+def compare_caches(
+    golden: Golden, session: BoardSession, station: Station, on: Measurement
+) -> Found:
     """Measure the first network without caches and accelerator.
 
     Raises:
         BenchError: They are not as the image sets them, or make no difference.
     """
-    off = run_job(golden.off, session, campaign=None)
+    off = run_job(golden.off, session, station, campaign=None)
     flags = ("icache", "dcache", "art")
     facts = {
         "on": {name: getattr(on, name) for name in flags} | {"cycles": _middle(on)},
@@ -127,9 +131,9 @@ def compare_virtual(golden: Golden, on: Measurement) -> Found:
     built = golden.networks[0]
     job = built.job
     station = virtual_station(job.board.id)
-    there = Job.of(station, job.spec, job.runtime, job.build, job.measure)
+    there = Job.of(Needs.of(station), job.spec, job.runtime, job.build, job.measure)
     with BoardSession.open(station) as session:
-        row = run_job(replace(built, job=there), session, campaign=None)
+        row = run_job(replace(built, job=there), session, station, campaign=None)
     layers = []
     for own, other in zip(on.layers, row.layers, strict=True):
         ratio = own.cycles / other.cycles if own.cycles and other.cycles else None

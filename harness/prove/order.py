@@ -111,13 +111,13 @@ class _Proof:
 
         def measure() -> steps.Found:
             with BoardSession.open(self.station) as session:
-                found, row = networks.measure(golden, session)
+                found, row = networks.measure(golden, session, self.station)
             rows.append(row)
             return found
 
         def caches() -> steps.Found:
             with BoardSession.open(self.station) as session:
-                return networks.compare_caches(golden, session, rows[0])
+                return networks.compare_caches(golden, session, self.station, rows[0])
 
         if self.run("networks", measure):
             self.run("caches", caches)

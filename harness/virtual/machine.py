@@ -33,6 +33,7 @@ class VirtualMachine:
         block_cycles: Cycles of one execution of a basic block, from its bytes and address; None for
             the timing model.
         model: Timing model of this board alone; None for the default (`timing_model`).
+        number: Which of several boards of this type; each has a unique id of its own.
 
     Raises:
         VirtualError: The board has no emulation, or the flash file cannot be used.
@@ -45,6 +46,7 @@ class VirtualMachine:
         flash_file: Path | None = None,
         block_cycles: Callable[[bytes, int], int] | None = None,
         model: TimingModel | None = None,
+        number: int = 1,
     ) -> None:
         if not board.facts.emulation:
             raise VirtualError(
@@ -53,6 +55,7 @@ class VirtualMachine:
                 expected='a board with "emulation": true',
             )
         self.board = board
+        self.number = number
         self.model = model or timing_model(board)
         self.memory = MemoryMap(board, flash_file)
         cycles = block_cycles or self.model.block_cycles
@@ -64,7 +67,7 @@ class VirtualMachine:
             counter.observe(self.observer, self.model.event_cycles)
         self.console = Console(0 if self.observer is None else self.observer.cold_address)
         to = Connections(
-            board, self.memory, self.console, counter, self.observer, lambda: self.core
+            board, self.memory, self.console, counter, self.observer, lambda: self.core, number
         )
         self.chip = Chip(to)
         self.core = Core(to, self.chip)

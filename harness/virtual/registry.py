@@ -1,4 +1,4 @@
-"""This process's virtual boards, one of each type."""
+"""This process's virtual boards; of a type there may be several, which have numbers from 1."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from harness.errors import VirtualError
 from harness.virtual.machine import VirtualMachine
 from harness.virtual.time import timing_model
 
-_machines: dict[str, VirtualMachine] = {}
+_machines: dict[tuple[str, int], VirtualMachine] = {}
 _machines_lock = threading.Lock()
 
 
-def get_machine(board_id: str) -> VirtualMachine:
+def get_machine(board_id: str, number: int = 1) -> VirtualMachine:
     """Return this process's virtual board, powering it on at first use.
 
     Raises:
@@ -21,33 +21,35 @@ def get_machine(board_id: str) -> VirtualMachine:
         VirtualError: The board cannot be emulated.
     """
     with _machines_lock:
-        machine = _machines.get(board_id)
+        machine = _machines.get((board_id, number))
         if machine is None:
-            machine = _machines[board_id] = VirtualMachine(load_board(board_id))
+            machine = VirtualMachine(load_board(board_id), number=number)
+            _machines[board_id, number] = machine
         return machine
 
 
 def adopt_machine(machine: VirtualMachine) -> None:
-    """Make `machine` this process's virtual board of its type (for one with a flash file).
+    """Make `machine` this process's virtual board of its type and number.
 
     Raises:
-        VirtualError: The process already has one.
+        VirtualError: The process already has it.
     """
+    key = machine.board.id, machine.number
     with _machines_lock:
-        if machine.board.id in _machines:
+        if key in _machines:
             raise VirtualError(f"the virtual board '{machine.board.id}' is already powered on")
-        _machines[machine.board.id] = machine
+        _machines[key] = machine
 
 
-def discard_machine(board_id: str) -> None:
+def discard_machine(board_id: str, number: int = 1) -> None:
     """Power the virtual board off, if it is on; its next use starts with an erased flash."""
     with _machines_lock:
-        machine = _machines.pop(board_id, None)
+        machine = _machines.pop((board_id, number), None)
     if machine is not None:
         machine.close()
 
 
-def power_on(board_id: str, timing: str | None = None) -> VirtualMachine:
+def power_on(board_id: str, timing: str | None = None, *, number: int = 1) -> VirtualMachine:
     """Return this process's virtual board with a timing model.
 
     A board that is on with another model is switched off and on again, with an erased flash.
@@ -55,6 +57,7 @@ def power_on(board_id: str, timing: str | None = None) -> VirtualMachine:
     Args:
         board_id: Board.
         timing: ``issue`` or ``pipeline``; None for what HARNESS_TIMING says, or else the default.
+        number: Which of several boards of this type.
 
     Raises:
         BoardError: The board is unknown.
@@ -64,7 +67,7 @@ def power_on(board_id: str, timing: str | None = None) -> VirtualMachine:
     board = load_board(board_id)
     model = timing_model(board, timing)
     with _machines_lock:
-        machine = _machines.get(board.id)
+        machine = _machines.get((board.id, number))
         if machine is not None and machine.model.name == model.name:
             return machine
         if machine is not None and machine.console.baud is not None:  # it is open
@@ -76,5 +79,5 @@ def power_on(board_id: str, timing: str | None = None) -> VirtualMachine:
             )
         if machine is not None:
             machine.close()
-        machine = _machines[board.id] = VirtualMachine(board, model=model)
+        machine = _machines[board.id, number] = VirtualMachine(board, model=model, number=number)
         return machine

@@ -14,6 +14,7 @@ from harness.bench import Station
 from harness.boards import load_board
 from harness.campaign.config import MeasureOptions
 from harness.campaign.measure import build_job
+from harness.campaign.needs import Needs
 from harness.campaign.plan import Job
 from harness.campaign.prepare import prepare
 from harness.campaign.specs import file_spec
@@ -48,7 +49,7 @@ def golden(
     spec, measure = file_spec(path, 0), MeasureOptions()
     prepared = prepare(spec)
     on, off = (
-        build_job(Job.of(station(), spec, RuntimeOptions(), build, measure), prepared)
+        build_job(Job.of(Needs.of(station()), spec, RuntimeOptions(), build, measure), prepared)
         for build in (BuildOptions(), BuildOptions(icache=False, dcache=False, art=False))
     )
     yield goldens.Golden((on,), off)

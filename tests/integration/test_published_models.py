@@ -15,6 +15,7 @@ from harness.bench import virtual_bench
 from harness.boards import Board, load_board
 from harness.campaign.config import MeasureOptions
 from harness.campaign.measure import build_job
+from harness.campaign.needs import Needs
 from harness.campaign.plan import Job
 from harness.campaign.prepare import prepare
 from harness.campaign.rows import assemble
@@ -66,7 +67,7 @@ def measured(path: Path, board: Board, kernels: str) -> Measurement:
     station = virtual_bench().station(f"virtual-{board.id}")
     options = MeasureOptions(warmup=0, repeats=2)
     job = Job(
-        "0" * 64, station, board, file_spec(path, 0), RuntimeOptions(kernels=kernels),
+        "0" * 64, Needs.of(station), board, file_spec(path, 0), RuntimeOptions(kernels=kernels),
         BuildOptions(), options,
     )  # fmt: skip
     built = build_job(job, prepare(job.spec))
@@ -79,7 +80,7 @@ def measured(path: Path, board: Board, kernels: str) -> Measurement:
         macs=built.model.graph.macs,
     )
     with BoardSession.open(station) as session:
-        return assemble(built, session.run(built.image, plan), campaign=None)
+        return assemble(built, session.run(built.image, plan), station, campaign=None)
 
 
 @pytest.mark.parametrize("name", TFLM_INSTRUCTIONS)

@@ -38,7 +38,7 @@ class Chip:
         exti = Exti(family, nvic, Rtc.interrupts(family))
         rtc = Rtc(family, own.rcc, exti, to.counter)
         self.dwt = Dwt(to)
-        self.signature = DeviceSignature(to.board)
+        self.signature = DeviceSignature(to.board, to.number)
         #: What may interrupt the core.
         self.sources: tuple[Source, ...] = (self.scs.systick, self.usart, *counting, rtc)
         self.rom_address, tables = rom_tables(to.board)

@@ -26,3 +26,4 @@ class Connections:
     counter: BlockCounter
     observer: Observer | None
     core: Callable[[], Core]  # looked up when it is called, as the chip is built first
+    number: int = 1  # which of several boards of this type

@@ -97,11 +97,12 @@ class VirtualMemory(MemoryInterface):
 
 
 class VirtualProbe(DebugProbe):
-    """The probe on a virtual board, ``virtual:<board>``."""
+    """The probe on a virtual board, ``virtual:<board>`` or ``virtual:<board>#<number>``."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, number: int | None = None) -> None:
         super().__init__()
         self._board = board
+        self._number = number
         self._access: DebugAccess | None = None
         self._protocol: DebugProbe.Protocol | None = None
         self._reset_asserted = False
@@ -122,10 +123,12 @@ class VirtualProbe(DebugProbe):
         is_explicit: bool = False,  # noqa: ARG003 - pyOCD's signature
     ) -> VirtualProbe | None:
         """Return the probe with this id (``virtual:`` may be left out), None if there is none."""
-        wanted = unique_id.lower().removeprefix(PREFIX)
+        wanted, mark, number = unique_id.lower().removeprefix(PREFIX).partition("#")
+        if mark and not (number.isascii() and number.isdigit() and int(number)):
+            return None
         for board in all_boards():
             if board.facts.emulation and board.id == wanted:
-                return cls(board)
+                return cls(board, int(number) if mark else None)
         return None
 
     # What it is.
@@ -163,8 +166,8 @@ class VirtualProbe(DebugProbe):
 
     @property
     def unique_id(self) -> str:
-        """``virtual:<board>``."""
-        return PREFIX + self._board.id
+        """``virtual:<board>``; the second of its type is ``virtual:<board>#2``."""
+        return PREFIX + self._board.id + (f"#{self._number}" if self._number else "")
 
     @property
     def associated_board_info(self) -> BoardInfo:
@@ -208,7 +211,7 @@ class VirtualProbe(DebugProbe):
         from harness.virtual.ports.access_port import DebugAccess
         from harness.virtual.registry import get_machine
 
-        machine = get_machine(self._board.id)
+        machine = get_machine(self._board.id, self._number or 1)
         machine.faults.probe_opened()
         self._access = DebugAccess(machine)
 

@@ -12,6 +12,7 @@ import serial
 from harness.bench import Station, load_bench, virtual_bench
 from harness.boards import Board
 from harness.campaign.config import MeasureOptions
+from harness.campaign.needs import Needs
 from harness.campaign.plan import Job
 from harness.campaign.specs import ModelSpec
 from harness.errors import VirtualError
@@ -95,7 +96,7 @@ def test_stations_of_one_board_with_two_models_are_two_jobs(tmp_path: Path) -> N
 
     def key(station: Station) -> str:
         spec, runtime = ModelSpec("net", 0, sha256="0" * 64), RuntimeOptions("aot", "portable")
-        return Job.of(station, spec, runtime, BuildOptions(), MeasureOptions()).key
+        return Job.of(Needs.of(station), spec, runtime, BuildOptions(), MeasureOptions()).key
 
     assert key(station) != key(usual)
     assert key(_station(f"{URL}?timing=pipeline")) == key(usual)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from harness.bench import Station, virtual_bench
+from harness.bench import Bench, Station, virtual_bench
 from harness.boards import load_board
-from harness.campaign.places import ProcessSession, count_places
+from harness.campaign.needs import Needs
+from harness.campaign.places import count_places
+from harness.campaign.plan import Job
+from harness.campaign.process import ProcessSession
 from harness.capture import CapturePlan
 from harness.errors import CaptureError, IdentityError
 from harness.firmware import build
@@ -27,15 +30,37 @@ def station(**changes: str) -> Station:
     return virtual_bench().station(f"virtual-{BOARD.id}").model_copy(update=changes)
 
 
-def test_only_virtual_boards_without_faults_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+def places(count: int, *stations: Station) -> dict[str, int]:
+    """Return the places of stations for so many jobs of each board and source among them."""
+    jobs = [
+        cast(Job, SimpleNamespace(needs=needs))
+        for needs in dict.fromkeys(Needs.of(one) for one in stations)
+        for _ in range(count)
+    ]
+    found = count_places(jobs, Bench(stations=stations))
+    return {one.name: each for group in found.values() for one, each in group.items()}
+
+
+def test_a_virtual_board_that_is_alone_and_not_numbered_shares_the_cores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    plain = station()
+    plain, second = station(), station(name="second", **numbered(2))
     faulty = station(name="faulty", serial=f"virtual://{BOARD.id}?faults=drop&seed=1")
     real = station(name="real", probe="0123", serial="/dev/ttyACM0")
-    assert count_places([plain] * 9) == Counter({plain.name: 8})
-    assert count_places([plain] * 3) == Counter({plain.name: 3})
-    both = count_places([plain] * 9 + [real] * 9 + [faulty])
-    assert both == Counter({plain.name: 2, "real": 1, "faulty": 1})
+    assert places(9, plain) == {plain.name: 8}
+    assert places(3, plain) == {plain.name: 3}
+    assert places(9, plain, real) == {plain.name: 4, "real": 1}
+    assert places(9, plain, second) == {plain.name: 1, "second": 1}
+    assert places(9, second) == {"second": 1}
+    assert places(9, faulty) == {"faulty": 1}
+
+
+def numbered(number: int) -> dict[str, str]:
+    return {
+        "probe": f"virtual:{BOARD.id}#{number}",
+        "serial": f"virtual://{BOARD.id}#{number}",
+    }
 
 
 @pytest.fixture

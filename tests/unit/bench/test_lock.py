@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 import os
+import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness.bench import Station, station_lock, virtual_bench
-from harness.errors import StationLocked
+from harness.bench.lock import lock_folder
+from harness.errors import BenchError, StationLocked
 
 STATION = Station(name="desk", board="nucleo_f746zg", probe="066EFF", serial="/dev/ttyACM0")
 OTHER = Station(name="shelf", board="nucleo_f746zg", probe="066EFE", serial="/dev/ttyACM1")
@@ -26,8 +30,8 @@ with station_lock(Station.model_validate_json(sys.argv[1])):
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_LOCKS", str(tmp_path / "locks"))
 
 
 @pytest.mark.parametrize("station", [STATION, VIRTUAL])
@@ -71,6 +75,70 @@ def test_across_processes_and_after_kill() -> None:
         assert f"process {holder.pid}" in caught.value.what
     with station_lock(STATION):
         pass
+
+
+def test_the_folder_is_for_every_user_of_the_host_and_no_home() -> None:
+    with station_lock(STATION):
+        folder = lock_folder()
+        (file,) = folder.iterdir()
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o1777
+        assert stat.S_IMODE(file.stat().st_mode) == 0o666
+        assert json.loads(file.read_text())["user"]
+
+
+def test_without_a_variable_the_folder_is_the_host_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_LOCKS")
+    monkeypatch.setenv("TMPDIR", "/nonexistent")
+    assert str(lock_folder()) in ("/run/lock/tinyml-harness", "/tmp/tinyml-harness")
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    folder = lock_folder()
+    (folder / "066EFF.lock").symlink_to(victim)
+    with pytest.raises(BenchError, match="cannot be opened"), station_lock(STATION):
+        pass
+    (folder / "066EFE.lock").hardlink_to(victim)
+    with pytest.raises(BenchError, match="not an ordinary file"), station_lock(OTHER):
+        pass
+    assert victim.read_text() == "kept"
+
+
+def test_a_folder_that_is_a_link_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.setenv("HARNESS_LOCKS", str(tmp_path / "link"))
+    with pytest.raises(BenchError, match="is a link"), station_lock(STATION):
+        pass
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="run as root: only root can be two users")
+def test_users_see_each_other_s_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # in a folder that every user may enter
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("HARNESS_LOCKS", str(Path(folder) / "locks"))
+        with station_lock(STATION):
+            assert _as_another_user(STATION) == "locked"
+        assert _as_another_user(STATION) == "free"
+        assert _as_another_user(OTHER) == "free"  # that user makes the file
+        with station_lock(OTHER):
+            pass
+
+
+def _as_another_user(station: Station) -> str:
+    child = os.fork()
+    if not child:
+        try:
+            os.setuid(65534)
+            with station_lock(station):
+                os._exit(1)
+        except StationLocked:
+            os._exit(2)
+        finally:
+            os._exit(3)
+    return {1: "free", 2: "locked"}.get(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), "error")
 
 
 def test_a_virtual_station_is_every_process_s_own() -> None:

@@ -84,6 +84,8 @@ def test_unknown_station_suggests_the_near_miss(tmp_path: Path) -> None:
         (('"nucleo_f746zg"', '"nucleo_f746"'), r"unknown board 'nucleo_f746' \(did you mean"),
         (('"sim"', '"desk-1"'), "two stations are called 'desk-1'"),
         (('"virtual://nucleo_f767zi"', '"/dev/ttyACM0"'), "same serial"),
+        (('"virtual:nucleo_f767zi"', '"virtual:nucleo_f767zi#2"'), "two virtual boards"),
+        (('virtual:nucleo_f767zi"', 'virtual:nucleo_f767zi#0"'), "1 or more"),
         (('"desk-1"', '"desk 1"'), "desk 1"),
         (('["desk", "nightly"]', '"desk"'), "tags"),
         (("[[station]]", "[[station"), "not valid TOML"),
@@ -102,6 +104,18 @@ def test_partial_probe_id_inside_another_is_refused(tmp_path: Path) -> None:
         load_bench(write(tmp_path, text))
     assert "desk-1" in caught.value.what
     assert "sim" in caught.value.what
+
+
+def test_a_virtual_board_may_be_there_several_times(tmp_path: Path) -> None:
+    one = GOOD[GOOD.index('[[station]]\nname = "sim"') :]
+    second = one.replace("sim", "second").replace('zi"\n', 'zi#2"\n')
+    second = second.replace('board = "nucleo_f767zi#2"', 'board = "nucleo_f767zi"')
+    bench = load_bench(write(tmp_path, one + second))
+    assert [station.number for station in bench.stations] == [None, 2]
+    first = one.replace("sim", "first").replace('zi"\n', 'zi#1"\n')
+    first = first.replace('board = "nucleo_f767zi#1"', 'board = "nucleo_f767zi"')
+    with pytest.raises(ConfigError, match="have the same probe"):
+        load_bench(write(tmp_path, one + first))
 
 
 def test_missing_files_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

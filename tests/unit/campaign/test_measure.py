@@ -10,6 +10,7 @@ import pytest
 from harness.bench import virtual_bench
 from harness.campaign.config import MeasureOptions
 from harness.campaign.measure import Built, run_job
+from harness.campaign.needs import Needs
 from harness.campaign.plan import Job
 from harness.campaign.prepare import Prepared
 from harness.campaign.specs import ModelSpec
@@ -25,7 +26,7 @@ STATION = virtual_bench().station("virtual-nucleo_f746zg")
 def job(monkeypatch: pytest.MonkeyPatch) -> Job:
     monkeypatch.setattr("harness.campaign.plan._toolchain", lambda: "gcc")
     return Job.of(
-        STATION, ModelSpec("net", 0, sha256="0" * 64), RuntimeOptions("aot", "portable"),
+        Needs.of(STATION), ModelSpec("net", 0, sha256="0" * 64), RuntimeOptions("aot", "portable"),
         BuildOptions(), MeasureOptions(),
     )  # fmt: skip
 
@@ -35,8 +36,8 @@ def test_the_timing_model_is_decided_with_the_job(monkeypatch: pytest.MonkeyPatc
     usual = job(monkeypatch)
     monkeypatch.setenv("HARNESS_TIMING", "issue")
     other = job(monkeypatch)
-    assert (usual.timing_model or "").startswith("cortex-m7-pipeline/")
-    assert (other.timing_model or "").startswith("cortex-m7-issue/")
+    assert (usual.needs.timing_model or "").startswith("cortex-m7-pipeline/")
+    assert (other.needs.timing_model or "").startswith("cortex-m7-issue/")
     assert usual.key != other.key
 
 
@@ -55,5 +56,5 @@ def test_a_row_of_another_timing_model_is_refused(monkeypatch: pytest.MonkeyPatc
         def close(self) -> None: ...
 
     with pytest.raises(IdentityError, match="cortex-m7-issue/1") as caught:
-        run_job(built, Session(), campaign=None)
-    assert str(planned.timing_model) in str(caught.value)
+        run_job(built, Session(), STATION, campaign=None)
+    assert str(planned.needs.timing_model) in str(caught.value)

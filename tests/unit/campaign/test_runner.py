@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harness.bench import Bench as Stations
 from harness.bench import Station, virtual_bench
 from harness.bench.disabled import check_enabled, enable
 from harness.boards import load_board
-from harness.campaign import runner
+from harness.campaign import places, runner
 from harness.campaign.config import MeasureOptions
+from harness.campaign.ledger import Summary
+from harness.campaign.needs import Needs
 from harness.campaign.plan import Job
+from harness.campaign.pool import LOOKAHEAD, Pool
 from harness.campaign.specs import ModelSpec
 from harness.errors import (
     ArenaTooSmall,
@@ -64,8 +70,15 @@ class Bench:
         self.measured: list[str] = []
         self.attempts: Counter[str] = Counter()
         self.passes_after = 1000
+        self.before: Callable[[], object] = lambda: None  # called before each attempt
+        self.busy: set[str] = set()
+        self.free_after = 1000
 
     def open(self, station: Station) -> Session:
+        if station.name in self.busy:
+            self.free_after -= 1
+            if self.free_after >= 0:
+                raise StationLocked(f"{station.name} is used by process 7")
         session = Session(station)
         self.sessions.append(session)
         return session
@@ -91,12 +104,12 @@ def jobs(count: int, *boards: str) -> list[Job]:
     found = []
     for index in range(count):
         for board in boards or ("nucleo_f746zg",):
-            station = virtual_bench().station(f"virtual-{board}")
-            key = f"{index:08x}{sorted(('nucleo_f746zg', board)).index(board):056x}"
+            needs = Needs.of(virtual_bench().station(f"virtual-{board}"))
+            key = f"{index:08x}{('nucleo_f746zg', 'nucleo_f446re').index(board):056x}"
             spec = ModelSpec(f"net{index}", 0, path=Path(f"net{index}.tflite"), sha256=str(index))
             found.append(
                 Job(
-                    key, station, load_board(board), spec, RuntimeOptions(), BuildOptions(),
+                    key, needs, load_board(board), spec, RuntimeOptions(), BuildOptions(),
                     MeasureOptions(),
                 )
             )  # fmt: skip
@@ -126,23 +139,29 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
         failure = bench.fail.get(f"build {job.spec.name}")
         if failure is not None:
             raise failure
-        return job
+        return SimpleNamespace(job=job)
 
-    def run_job(job: Job, session: Session, *, campaign: str | None) -> Any:
-        failure = bench.fail.get(f"{job.spec.name} {job.board.id}") or bench.fail.get(job.spec.name)
+    def run_job(built: Any, session: Session, station: Station, *, campaign: str | None) -> Any:
+        job, name = built.job, built.job.spec.name
+        asked = (f"{name} {station.name}", f"{name} {job.board.id}", name)
+        failure = next((bench.fail[each] for each in asked if each in bench.fail), None)
         bench.attempts[job.spec.name] += 1
+        bench.before()
         if bench.attempts[job.spec.name] > bench.passes_after:
             failure = None
         if failure is not None:
             session.broken = not isinstance(failure, DeviceError)
             raise failure
         bench.measured.append(job.spec.name)
-        return fake_measurement(len(bench.measured), key=job.key, board=job.board.id)
+        return fake_measurement(
+            len(bench.measured), key=job.key, board=job.board.id, station=station.name
+        )
 
-    monkeypatch.setattr(runner, "pause_s", lambda failure, attempt: 0.0)
+    monkeypatch.setattr(runner, "_BUSY_S", 0.01)
+    monkeypatch.setattr(places, "pause_s", lambda failure, attempt: 0.0)
     monkeypatch.setattr(runner, "Converter", Converter)
     monkeypatch.setattr(runner, "build_job", build)
-    monkeypatch.setattr(runner, "run_job", run_job)
+    monkeypatch.setattr(places, "run_job", run_job)
     return bench
 
 
@@ -152,9 +171,14 @@ def store(tmp_path: Path) -> Store:
         yield opened
 
 
-def run(todo: list[Job], store: Store, bench: Bench) -> tuple[runner.Summary, Listener]:
+def run(
+    todo: list[Job], store: Store, bench: Bench, on: Stations | None = None, wait_s: float = 0.0
+) -> tuple[Summary, Listener]:
     listener = Listener()
-    summary = runner.run(todo, store, campaign="c", listener=listener, open_session=bench.open)
+    summary = runner.run(
+        todo, on or virtual_bench(), store, campaign="c", listener=listener, wait_s=wait_s,
+        open_session=bench.open,
+    )  # fmt: skip
     return summary, listener
 
 
@@ -253,6 +277,106 @@ def test_a_station_that_keeps_failing_is_disabled_and_the_others_go_on(
     check_enabled(out)
 
 
+def shelf(count: int, board: str = "nucleo_f746zg") -> Stations:
+    """Return a bench of equal stations."""
+    return Stations(
+        stations=tuple(
+            Station(
+                name=f"desk{number}",
+                board=board,
+                probe=f"virtual:{board}#{number}",
+                serial=f"virtual://{board}#{number}",
+            )
+            for number in range(1, count + 1)
+        )
+    )
+
+
+def test_equal_stations_share_the_jobs_and_each_is_done_once(store: Store, bench: Bench) -> None:
+    together = threading.Barrier(3)
+    bench.before = lambda: bench.attempts.total() <= 3 and together.wait(10)
+    summary, _ = run(jobs(12), store, bench, shelf(3))
+    assert (summary.statuses["valid"], len(bench.measured), store.count()) == (12, 12, 12)
+    assert set(summary.stations) == {"desk1", "desk2", "desk3"}
+    assert {row.station: 1 for row in store.query()} == {f"desk{n}": 1 for n in (1, 2, 3)}
+
+
+def test_a_station_that_goes_hands_its_job_to_the_others(store: Store, bench: Bench) -> None:
+    for index in range(6):
+        bench.fail[f"net{index} desk1"] = ProbeNotFound("gone")
+    summary, listener = run(jobs(6), store, bench, shelf(2))
+    assert (summary.statuses["valid"], summary.not_run) == (6, 0)
+    assert listener.out in (
+        [],
+        [("desk1", 0)],
+    )  # desk2 may be so quick that desk1 has nothing to do
+
+
+def test_without_a_station_the_jobs_are_not_run(store: Store, bench: Bench) -> None:
+    bench.fail |= {f"net{index}": ProbeNotFound("gone") for index in range(30)}
+    summary, listener = run(jobs(30), store, bench, shelf(2))
+    assert (summary.not_run, store.count()) == (30, 0)
+    assert sum(left for _, left in listener.out) == 30
+
+
+def test_a_job_that_a_bad_station_fails_is_tried_on_another(store: Store, bench: Bench) -> None:
+    bench.fail |= {f"net{index} desk1": CaptureTimeout("silent") for index in range(9)}
+    together = threading.Barrier(2)
+    bench.before = lambda: bench.attempts.total() <= 2 and together.wait(10)
+    summary, listener = run(jobs(9), store, bench, shelf(2))
+    assert dict(summary.statuses) == {"valid": 9}
+    assert set(summary.stations) == {"desk2"} and not listener.failures
+    told = [row for row in store.query(with_log=True) if "(on desk1, error[timeout]" in row.raw_log]
+    assert told
+    assert summary.retries["timeout"] == 3 * len(told)
+
+
+def test_a_job_that_fails_on_two_stations_is_invalid_and_ends_there(
+    store: Store, bench: Bench
+) -> None:
+    bench.fail["net1"] = CaptureTimeout("silent")
+    summary, listener = run(jobs(6), store, bench, shelf(3))
+    assert dict(summary.statuses) == {"valid": 5, "invalid": 1}
+    assert listener.failures == ["net1: timeout"]
+    assert bench.attempts["net1"] == 6
+
+
+def test_a_busy_station_is_waited_for_while_the_others_go_on(
+    store: Store, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.busy = {"desk1"}
+    run(jobs(6), store, bench, shelf(2), wait_s=60)  # ends although desk1 stays busy
+    assert {row.station for row in store.query()} == {"desk2"}
+    bench.free_after = 2
+    summary, listener = run(jobs(9), store, bench, shelf(1), wait_s=60)
+    assert (summary.statuses["valid"], summary.not_run, listener.out) == (3, 0, [])
+    assert caplog.text.count("waiting: desk1 is used by process 7") >= 1
+
+
+def test_a_busy_station_is_given_up_at_once_unless_asked(store: Store, bench: Bench) -> None:
+    bench.busy = {"desk1"}
+    summary, listener = run(jobs(3), store, bench, shelf(1))
+    assert (summary.not_run, listener.out) == (3, [("desk1", 3)])
+    assert isinstance(summary.bench_failure, StationLocked)
+
+
+def test_jobs_that_another_process_measures_meanwhile_are_not_ours(
+    store: Store, bench: Bench
+) -> None:
+    todo = jobs(6)
+
+    def meanwhile() -> None:
+        if bench.attempts.total() == 1:  # the first is being measured, the others are not begun
+            for number, job in enumerate(todo):
+                store.add(fake_measurement(50 + number, key=job.key, station="theirs"))
+
+    bench.before = meanwhile
+    summary, _ = run(todo, store, bench, shelf(1))
+    assert (summary.elsewhere, summary.measured, store.count()) == (6, 0, 6)
+    assert bench.measured == ["net0"]  # measured in vain, and not counted
+    assert {row.station for row in store.query()} == {"theirs"}
+
+
 def test_networks_that_crash_do_not_speak_against_the_station(store: Store, bench: Bench) -> None:
     for index in range(5):
         bench.fail[f"net{index}"] = CoreFault("hardfault")
@@ -277,16 +401,16 @@ def test_a_bug_in_a_station_thread_is_not_swallowed(store: Store, bench: Bench) 
 def test_interrupt_keeps_what_is_finished(
     store: Store, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = runner._Pipeline._put
+    original = Pool.put
     calls = []
 
-    def interrupted(self: Any, station: str, item: Any) -> None:
-        calls.append(item)
+    def interrupted(self: Any, job: Job, built: Any) -> None:
+        calls.append(job)
         if len(calls) == 8:
             raise KeyboardInterrupt
-        original(self, station, item)
+        original(self, job, built)
 
-    monkeypatch.setattr(runner._Pipeline, "_put", interrupted)
+    monkeypatch.setattr(Pool, "put", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(jobs(30), store, bench)
     assert bench.sessions[0].closed
@@ -306,14 +430,16 @@ def test_a_long_campaign_keeps_no_more_images_and_rows_than_a_short_one(
 
     alive: weakref.WeakSet[Kept] = weakref.WeakSet()
     most: list[int] = []
-    measure = runner.run_job
+    measure = places.run_job
     monkeypatch.setattr(runner, "build_job", lambda job, prepared: Kept(job))
     monkeypatch.setattr(
-        runner,
+        places,
         "run_job",
-        lambda built, session, campaign: measure(built.job, session, campaign=campaign),
+        lambda built, session, station, campaign: measure(
+            built, session, station, campaign=campaign
+        ),
     )
     summary, _ = run(jobs(60), store, bench)
     assert summary.statuses["valid"] == 60
-    assert max(most) <= 2 * runner._LOOKAHEAD
+    assert max(most) <= 2 * LOOKAHEAD
     assert len(alive) == 0

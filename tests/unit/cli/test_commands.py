@@ -182,7 +182,7 @@ def test_a_board_without_a_station_is_the_bench_s_fault(harness: Harness, tmp_pa
     )
     answer = harness("flash", "a.elf", "--board", "nucleo_f746zg", "--bench", bench)
     assert answer.code == 3 and "no station has board 'nucleo_f746zg'" in answer.err
-    assert "a (nucleo_f446re)" in answer.err
+    assert "a (nucleo_f446re, hardware)" in answer.err
 
 
 def test_levels_are_taken_as_people_write_them() -> None:

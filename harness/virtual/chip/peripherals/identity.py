@@ -81,11 +81,11 @@ class Dbgmcu(Peripheral):
 class DeviceSignature(Peripheral):
     """96-bit unique id and flash size in system memory."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, number: int = 1) -> None:
         chip = board.facts.chip
         base = chip.uid_address & ~0x3FF
         super().__init__("device signature", base, "RM0385 41, RM0390 34")
-        self.uid = unique_id(board.id)
+        self.uid = unique_id(board.id if number == 1 else f"{board.id}#{number}")
         for index in range(3):
             word = int.from_bytes(self.uid[4 * index : 4 * index + 4], "little")
             self.add(chip.uid_address - base + 4 * index, f"UID{index}", word, writable=0)
@@ -93,12 +93,12 @@ class DeviceSignature(Peripheral):
         self.add(size & ~3, "F_SIZE", (board.flash.bytes >> 10) << 8 * (size & 3), writable=0)
 
 
-def unique_id(board_id: str) -> bytes:
-    """Return the virtual chip's 96-bit id: the same for a board everywhere, and none of ST's.
+def unique_id(name: str) -> bytes:
+    """Return the virtual chip's 96-bit id: the same for a name everywhere, and none of ST's.
 
     ST's ids hold wafer coordinates and a lot number in ASCII; these start with ``VIRT``.
     """
-    return b"VIRT" + hashlib.sha256(f"virtual:{board_id}".encode()).digest()[:8]
+    return b"VIRT" + hashlib.sha256(f"virtual:{name}".encode()).digest()[:8]
 
 
 class Tpiu(Peripheral):

@@ -1,8 +1,9 @@
-"""Serial port of a virtual board: ``virtual://<board>[?timing=…&faults=…&seed=…]``."""
+"""Serial port of a virtual board: ``virtual://<board>[?timing=…&faults=…&seed=…][#number]``."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -40,11 +41,12 @@ class Serial(SerialBase):
             raise SerialException("Port must be configured before it can be used.")
         if self.is_open:
             raise SerialException("Port is already open.")
-        board_id, plan, timing = _parse(self._port)
+        asked = _parse(self._port)
         from harness.virtual.registry import power_on
 
         try:
-            console = power_on(board_id, timing).faults.line(plan)
+            machine = power_on(asked.board, asked.timing, number=asked.number)
+            console = machine.faults.line(asked.faults)
         except HarnessError as error:
             raise SerialException(f"could not open port {self._port}: {error}") from error
         if not console.open(self._port, self._baudrate):
@@ -139,8 +141,17 @@ class Serial(SerialBase):
         return False
 
 
-def _parse(url: str) -> tuple[str, FaultPlan | None, str | None]:
-    """Return board id, faults and timing model of a URL."""
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a URL asks for."""
+
+    board: str
+    number: int = 1
+    timing: str | None = None
+    faults: FaultPlan | None = None
+
+
+def _parse(url: str) -> _Asked:
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     for key in options:
@@ -149,6 +160,9 @@ def _parse(url: str) -> tuple[str, FaultPlan | None, str | None]:
             raise SerialException(
                 f"could not open port {url}: unknown option '{key}' (known options: {known})"
             )
+    number = parts.fragment or "1"
+    if not (number.isascii() and number.isdigit() and int(number)):
+        raise SerialException(f"could not open port {url}: '#{number}' is no board's number")
     if parts.path.strip("/") or not parts.netloc:
         raise SerialException(f"could not open port {url}: expected virtual://<board>")
     try:
@@ -159,16 +173,16 @@ def _parse(url: str) -> tuple[str, FaultPlan | None, str | None]:
         ) from error
     if not board.facts.emulation:
         raise SerialException(f"could not open port {url}: {board.id} cannot be emulated")
-    timing = options.get("timing")
+    asked = _Asked(board.id, int(number), options.get("timing"))
     if not options.keys() & {"faults", "seed"}:
-        return board.id, None, timing
+        return asked
     from harness.virtual.faults import parse_faults
 
     try:
         plan = parse_faults(options.get("faults", ""), seed=options.get("seed", "0"))
     except ConfigError as error:
         raise SerialException(f"could not open port {url}: {error}") from error
-    return board.id, plan, timing
+    return replace(asked, faults=plan)
 
 
 __all__ = ["Serial", "serial"]
