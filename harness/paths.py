@@ -33,6 +33,16 @@ def cache_dir() -> Path:
     return root.expanduser().resolve() / "tinyml-harness"
 
 
+def state_dir() -> Path:
+    """Return the folder for what must not get lost (``HARNESS_STATE`` overrides it)."""
+    override = os.environ.get("HARNESS_STATE")
+    if override:
+        return Path(override).expanduser().resolve()
+    base = os.environ.get("XDG_STATE_HOME")
+    root = Path(base) if base else Path.home() / ".local" / "state"
+    return root.expanduser().resolve() / "tinyml-harness"
+
+
 @lru_cache(maxsize=1)
 def git_revision() -> str | None:
     """Return the revision of the checkout that this runs from, None for an installed wheel."""

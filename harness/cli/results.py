@@ -97,9 +97,7 @@ def _plot(rows: Sequence[Measurement], path: Path) -> None:
     file = plot_memory(by_model(rows[:MOST_ROWS]), path)
     note(f"plot: {file}")
     if len(rows) > MOST_ROWS:
-        note(
-            f"the newest {MOST_ROWS} of {len(rows)} rows are drawn; choose others, by --campaign say"
-        )
+        note(f"the newest {MOST_ROWS} of {len(rows)} rows are drawn")
 
 
 def _full_key(found: Sequence[str], start: str) -> str:

@@ -19,6 +19,14 @@ from harness.errors import ResultsError
 
 _EXAMPLES = "a file such as results/measurements.sqlite, sqlite:///FILE, or postgresql://HOST/NAME"
 _JSON = json.JSONDecoder()
+# A server that vanished is noticed in half a minute; the system's own keep-alive takes hours.
+_LIVENESS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,  # ms
+}
 _SECRET_WORD = re.compile(r"(password|passwd|pwd|sslpassword)\s*=\s*\S+", re.IGNORECASE)
 
 
@@ -69,10 +77,10 @@ def make_engine(url: URL, *, busy_timeout_s: float) -> Engine:
         "hide_parameters": True,
     }
     if url.drivername != "sqlite":
-        timeout = {} if "connect_timeout" in url.query else {"connect_timeout": 10}
+        settings = {name: value for name, value in _LIVENESS.items() if name not in url.query}
         try:
             # A campaign runs for nights: a connection that died is replaced.
-            return create_engine(url, pool_pre_ping=True, connect_args=timeout, **options)
+            return create_engine(url, pool_pre_ping=True, connect_args=settings, **options)
         except ImportError:
             raise ResultsError(
                 "the PostgreSQL driver psycopg is not installed",
@@ -130,7 +138,8 @@ def translated(url: URL, doing: str) -> Iterator[None]:
     except SQLAlchemyError as failure:
         cause = (isinstance(failure, DBAPIError) and failure.orig) or failure
         detail = _redact(str(cause).strip(), url)
-        reason, fix = _advice(cause)
+        lost = isinstance(failure, DBAPIError) and failure.connection_invalidated
+        reason, fix = _UNREACHABLE if lost else _advice(cause)
         raise ResultsError(
             f"cannot {doing} the results store: {detail}",
             where=shown(url),
@@ -160,11 +169,12 @@ def _advice(cause: BaseException) -> tuple[str, str]:
         return "missing", "create the database with `createdb NAME`"
     if "password" in text or "authentication" in text:
         return "denied", "check user and password (a ~/.pgpass file keeps it out of the URL)"
-    if not state and ("connect" in text or "resolve" in text or "timeout" in text):
-        return "unreachable", "check that the server runs and that host and port are right"
+    if not state and type(cause).__name__ == "OperationalError":
+        return _UNREACHABLE
     return _OTHER
 
 
+_UNREACHABLE = ("unreachable", "check that the server runs and that host and port are right")
 _OTHER = ("database", "run the command again; nothing that was acknowledged is lost")
 _SQLITE_ADVICE = {
     sqlite3.SQLITE_BUSY: (
@@ -187,6 +197,7 @@ _SQLITE_ADVICE = {
     ),
 }
 _POSTGRES_ADVICE = (
+    ("08", _UNREACHABLE),
     ("28", ("denied", "check user and password (a ~/.pgpass file keeps it out of the URL)")),
     ("3D", ("missing", "create the database with `createdb NAME`")),
     ("42501", ("denied", "grant the user the right to create and write tables")),

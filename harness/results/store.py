@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, func, insert, or_, select
+from sqlalchemy import URL, ColumnElement, Connection, Engine, delete, func, insert, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from harness.errors import ResultsError
@@ -22,6 +22,7 @@ from harness.results.identity import derived
 from harness.results.read import CHUNK, load_rows
 from harness.results.record import APART, Measurement, Source, Status, best_per_key
 from harness.results.schema import layer, measurement, raw_log
+from harness.results.spool import Spool, spool_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,20 +91,40 @@ class Store:
         self._url = url
         self._engine = engine
         self._pid = os.getpid()
+        self._spool: Spool | None = None
 
     @classmethod
-    def open(cls, url: str | Path, *, create: bool = True, busy_timeout_s: float = 30.0) -> Store:
+    def open(
+        cls,
+        url: str | Path,
+        *,
+        create: bool = True,
+        busy_timeout_s: float = 30.0,
+        spool: Path | None = None,
+        wait_s: float = 0.0,
+    ) -> Store:
         """Open the store at `url`, a SQLite file or a URL, and bring its schema up to date.
 
-        `create` makes the file and the tables where there are none; `busy_timeout_s` is how long
-        to wait for another process that writes a SQLite file. Raises `ResultsError` if the URL is
-        wrong, the driver is missing, or the database is locked, not reachable, not ours, or
-        written by a newer harness.
+        Args:
+            url: A file or a URL.
+            create: Make the file and the tables where there are none.
+            busy_timeout_s: How long to wait for another process that writes a SQLite file.
+            spool: Folder to keep rows in while a server is away; what is kept there is delivered
+                now. None makes `add` fail instead. A SQLite file needs none.
+            wait_s: Longest outage to ride out so.
+
+        Raises:
+            ResultsError: The URL is wrong, the driver is missing, or the database is locked, not
+                reachable, not ours, or written by a newer harness.
         """
         parsed = parse_url(url)
         store = cls(parsed, make_engine(parsed, busy_timeout_s=busy_timeout_s))
         try:
             store._prepare(create)
+            if spool is not None and parsed.drivername != "sqlite":
+                file = spool_file(spool, store.url)
+                store._spool = Spool(file, store._add_now, where=store.url, wait_s=wait_s)
+                store._spool.deliver()
         except BaseException:
             store.close()
             raise
@@ -116,6 +137,8 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
+        if self._spool is not None:
+            self._spool.close()
         self._engine.dispose()
 
     def __enter__(self) -> Store:
@@ -134,8 +157,27 @@ class Store:
         and the row of that attempt is returned: its `station` and `created_at` say who was first.
         A failed attempt does not prevent a later one, and a valid row is kept beside an earlier
         degraded one. Raises `ResultsError` if it could not be committed; then nothing of it was
-        stored.
+        stored. With a spool, a row is kept there while the server is away, see `deliver`.
         """
+        return self._add_now(row) if self._spool is None else self._spool.add(row)
+
+    def deliver(self) -> None:
+        """Deliver the rows that were kept while the server was away, and wait for it.
+
+        Raises `ResultsError` if it stays away for too long; the rows are kept.
+        """
+        if self._spool is not None:
+            self._spool.deliver()
+
+    def remove(self, rows: Iterable[Measurement]) -> None:
+        """Remove these attempts, with their layers and logs."""
+        with translated(self._url, "write to"), self._begin(write=True) as connection:
+            for row in rows:
+                c = measurement.c
+                these = (c.key == row.key, c.created_at == row.created_at)
+                connection.execute(delete(measurement).where(*these))
+
+    def _add_now(self, row: Measurement) -> Measurement:
         with translated(self._url, "write to"):
             for _ in range(2):
                 try:
@@ -202,7 +244,11 @@ class Store:
         """Return the best usable row of job `key`, without layers and log, or None.
 
         One look by index: a process that shares the store asks this just before a job starts.
+        While the server is away, a store with a spool knows what is kept there.
         """
+        return self._find(key) if self._spool is None else self._spool.find(key, self._find)
+
+    def _find(self, key: str) -> Measurement | None:
         rows = best_per_key(self.stream(Filter(key=key, status=USABLE)))
         return rows[0] if rows else None
 

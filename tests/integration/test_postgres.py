@@ -7,19 +7,23 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import quote
 
 import pytest
 
-from harness.errors import ResultsError
+from harness.errors import ConfigError, ResultsError
+from harness.results import open_store
 from harness.results.schema import VERSION_TABLE, metadata
 from harness.results.store import Store
 from harness.testing import fake_measurement
+from harness.testing.rows import key_of
 
 _HOW = "install PostgreSQL's server (Debian: apt install postgresql) to run these tests"
 _PASSWORD = "s3cret w@rd/%"
@@ -88,6 +92,30 @@ class Cluster:
             )
         assert done.returncode == 0, log.read_text()
 
+    @property
+    def data(self) -> str:
+        return str(self.folder / "data")
+
+    def start(self) -> None:
+        options = f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync=off"
+        log = f"{self.folder}/log"
+        self.run("pg_ctl", "-D", self.data, "-w", "-o", options, "-l", log, "start")
+
+    def stop(self) -> None:
+        self.run("pg_ctl", "-D", self.data, "-w", "-m", "immediate", "stop")
+
+    def execute(self, statement: str) -> None:
+        import psycopg
+
+        with psycopg.connect(
+            host=str(self.folder),
+            user="lab",
+            password=_PASSWORD,
+            dbname="postgres",
+            autocommit=True,
+        ) as admin:
+            admin.execute(statement)
+
     def url(self, database: str = "postgres", password: str = _PASSWORD) -> str:
         return f"postgresql://lab:{quote(password, safe='')}@/{database}?host={self.folder}"
 
@@ -105,33 +133,26 @@ def cluster() -> Iterator[Cluster]:
         secret = folder / "password"
         secret.write_text(_PASSWORD)
         secret.chmod(0o644)
-        data = str(folder / "data")
         server.run(
-            "initdb", "-D", data, "-U", "lab", "-A", "scram-sha-256", f"--pwfile={secret}",
+            "initdb", "-D", server.data, "-U", "lab", "-A", "scram-sha-256", f"--pwfile={secret}",
             "-E", "UTF8", "--no-sync",
         )  # fmt: skip
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-        server.run("pg_ctl", "-D", data, "-w", "-o", options, "-l", f"{folder}/log", "start")
+        server.start()
         started = True
         yield server
     finally:
         if started:
-            server.run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+            server.stop()
         shutil.rmtree(folder, ignore_errors=True)
         log.unlink(missing_ok=True)
 
 
 @pytest.fixture
 def url(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    import psycopg
-
     name = f"t{zlib.crc32(request.node.name.encode())}"
-    with psycopg.connect(
-        host=str(cluster.folder), user="lab", password=_PASSWORD, dbname="postgres", autocommit=True
-    ) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        yield cluster.url(name)
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    cluster.execute(f"CREATE DATABASE {name}")
+    yield cluster.url(name)
+    cluster.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -160,16 +181,11 @@ def test_a_database_that_does_not_exist_is_named_with_the_fix(cluster: Cluster) 
 
 
 def test_a_connection_that_the_server_dropped_is_replaced(store: Store, cluster: Cluster) -> None:
-    import psycopg
-
     store.add(fake_measurement(0))
-    with psycopg.connect(
-        host=str(cluster.folder), user="lab", password=_PASSWORD, dbname="postgres", autocommit=True
-    ) as admin:
-        admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            " AND backend_type = 'client backend' AND datname <> 'postgres'"
-        )
+    cluster.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend' AND datname <> 'postgres'"
+    )
     store.add(fake_measurement(1))
     assert store.count() == 2
 
@@ -181,3 +197,121 @@ def test_the_schema_is_the_one_the_code_describes(store: Store) -> None:
     with store._begin(write=False) as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
         assert compare_metadata(context, metadata) == []
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of rows that are kept while the server is away."""
+    monkeypatch.setenv("HARNESS_STATE", str(tmp_path))
+    return tmp_path / "spool"
+
+
+def _waiting(kept: Path) -> int:
+    (file,) = kept.glob("*.sqlite")
+    with Store.open(file) as spool:
+        return spool.count()
+
+
+def test_an_outage_is_ridden_out(
+    url: str, cluster: Cluster, kept: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_store(url) as store:
+        store.add(fake_measurement(0))
+        assert not kept.exists()
+        cluster.stop()
+        for index in (1, 2, 3):
+            row = fake_measurement(index)
+            assert store.add(row) is row
+            assert store.find(row.key) is not None  # so that it is not measured again
+        assert store.find(key_of(9)) is None
+        assert [record.message for record in caplog.records if "is away since" in record.message]
+        assert len(caplog.records) == 1 and _waiting(kept) == 3
+        cluster.start()
+        store.deliver()
+        assert store.count() == 4 and _waiting(kept) == 0
+        assert "3 rows that were kept are delivered" in caplog.text
+        assert store.query(with_log=True) == [fake_measurement(index) for index in range(4)]
+        store.add(fake_measurement(4))
+        assert store.count() == 5 and _waiting(kept) == 0
+
+
+def test_a_longer_outage_ends_the_run_and_the_next_one_delivers(
+    url: str, cluster: Cluster, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_STORE_WAIT", "0")
+    with open_store(url) as store:
+        cluster.stop()
+        store.add(fake_measurement(0))
+        with pytest.raises(ResultsError, match="1 rows are kept in") as failure:
+            store.deliver()
+    assert "HARNESS_STORE_WAIT" in str(failure.value) and "s3cret" not in str(failure.value)
+    assert _waiting(kept) == 1
+    with pytest.raises(ResultsError):
+        open_store(url)
+    cluster.start()
+    with open_store(url, create=False) as store:
+        assert store.count() == 0  # a reader delivers nothing
+    with open_store(url) as store:
+        assert store.count() == 1 and _waiting(kept) == 0
+
+
+def test_a_row_that_is_kept_is_not_counted_twice(url: str, cluster: Cluster, kept: Path) -> None:
+    with open_store(url) as store, open_store(url) as other:
+        cluster.stop()
+        store.add(fake_measurement(0, station="mine"))
+        cluster.start()
+        other.add(fake_measurement(0, station="theirs", created_at=datetime.now(UTC)))
+        store.deliver()
+        assert [row.station for row in store.query()] == ["theirs"]
+        assert _waiting(kept) == 0
+
+
+_ENDLESS = """
+import itertools, sys
+from harness.results import open_store
+from harness.testing import fake_measurement
+from harness.testing.rows import key_of
+
+with open_store(sys.argv[1]) as store:
+    for index in itertools.count():
+        row = store.add(fake_measurement(index))
+        print(row.key, flush=True)
+"""
+
+
+def test_a_client_killed_in_an_outage_loses_no_acknowledged_row(
+    url: str, cluster: Cluster, kept: Path
+) -> None:
+    client = subprocess.Popen(
+        [sys.executable, "-c", _ENDLESS, url], stdout=subprocess.PIPE, text=True
+    )
+    assert client.stdout is not None
+    acknowledged = [client.stdout.readline().strip() for _ in range(10)]
+    cluster.stop()
+    while not list(kept.glob("*.sqlite")):
+        acknowledged.append(client.stdout.readline().strip())
+    acknowledged += [client.stdout.readline().strip() for _ in range(10)]
+    client.kill()
+    rest, _ = client.communicate()
+    acknowledged += rest[: rest.rfind("\n") + 1].split()
+    cluster.start()
+    with open_store(url) as store:
+        rows = [row.key for row in store.query()]
+    assert set(acknowledged) <= set(rows) and len(set(rows)) == len(rows)
+    assert _waiting(kept) == 0
+
+
+def test_other_failures_are_not_ridden_out(url: str, cluster: Cluster, kept: Path) -> None:
+    with open_store(url) as store:
+        with store._begin(write=True) as connection:
+            connection.exec_driver_sql("ALTER TABLE measurement DROP COLUMN macs")
+        with pytest.raises(ResultsError, match="macs"):
+            store.add(fake_measurement(0))
+    assert not kept.exists()
+
+
+def test_a_wrong_time_to_wait_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("soon", "-1", "nan", "inf"):
+        monkeypatch.setenv("HARNESS_STORE_WAIT", text)
+        with pytest.raises(ConfigError, match="HARNESS_STORE_WAIT"):
+            open_store(url)
