@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -83,7 +84,10 @@ class VirtualMachine:
             return self.cpu.counter.elapsed() / self.chip.rcc.hclk_hz
 
     def let_pass(self, seconds: float) -> None:
-        """Let virtual time pass while the core does nothing."""
+        """Let virtual time pass while the core waits for input."""
+        if self.core.paced:
+            time.sleep(seconds)
+            return
         with self.core.paused():
             self.console.add_idle_ns(round(seconds * 1e9))
 

@@ -20,6 +20,7 @@ from harness.virtual.core.cpu import Cpu
 from harness.virtual.core.debug import DFSR_BKPT, DFSR_DWTTRAP, VC_CORERESET, VC_HARDERR, CoreDebug
 from harness.virtual.core.events import Events
 from harness.virtual.core.exceptions import Exceptions, Lockup
+from harness.virtual.core.pace import Pace, tick
 from harness.virtual.core.registers import PC
 from harness.virtual.core.stop import Stop, StopKind
 
@@ -63,6 +64,7 @@ class Core:
         #: What stopped it until the next reset: not modelled, or a lock-up.
         self.error: HarnessError | None = None
         self.closed = False  # powered off
+        self._pace: Pace | None = None
         self._enter_reset(ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN)
         self._thread = threading.Thread(target=self._run, name=f"virtual {self._name}", daemon=True)
         self._thread.start()
@@ -158,6 +160,26 @@ class Core:
                 self._state.notify_all()
             self._thread.join()
 
+    @property
+    def paced(self) -> bool:
+        """Whether virtual time does not run ahead of the host's."""
+        return self._pace is not None
+
+    def set_pace(self, paced: bool) -> None:
+        """Let virtual time run ahead of the host's, or not."""
+        if paced == self.paced:
+            return
+        with self.paused():
+            counter, rcc = self.cpu.counter, self.chip.rcc
+            self._pace = Pace(counter.elapsed, lambda: rcc.hclk_hz) if paced else None
+        if self._pace is not None:
+            pace = self._pace
+            tick(self._look_at_time, lambda: self.closed or self._pace is not pace)
+
+    def _look_at_time(self) -> None:
+        if not self.halted:  # it goes on at once, unless it is ahead
+            self.cpu.counter.request_stop()
+
     # Fault injection.
 
     def stall(self) -> None:
@@ -250,6 +272,8 @@ class Core:
                 self._wait_for_halt()
                 return
             self._service()
+            if self._pace is not None and not self._wait(self._pace.ahead()):
+                return
             asleep = self._sleeps_at == self.cpu.registers[PC] and not self.accesses.blocked
             if not self._handle(Stop(StopKind.SLEEP) if asleep else self.cpu.run()):
                 return
@@ -276,6 +300,12 @@ class Core:
             self._state.notify_all()
             self._state.wait_for(lambda: self._halt_wanted or self.closed or self._input, seconds)
             self._input = False
+            return not (self._halt_wanted or self.closed)
+
+    def _wait(self, seconds: float) -> bool:
+        """Do nothing for a while; False when the core is to halt."""
+        with self._state:
+            self._state.wait_for(lambda: self._halt_wanted or self.closed, seconds)
             return not (self._halt_wanted or self.closed)
 
     def _handle(self, stop: Stop) -> bool:

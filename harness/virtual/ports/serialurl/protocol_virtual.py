@@ -1,4 +1,4 @@
-"""Serial port of a virtual board: ``virtual://<board>[?timing=…&faults=…&seed=…][#number]``."""
+"""Serial port of a virtual board: ``virtual://<board>[?timing=…&faults=…&pace=real][#number]``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from harness.virtual.ports.console import Console
 
 # Query options. Anything unknown is refused, as a typing error would otherwise go unnoticed.
-_OPTIONS = frozenset({"faults", "seed", "timing"})
+_OPTIONS = frozenset({"faults", "pace", "seed", "timing"})
 
 
 class Serial(SerialBase):
@@ -47,6 +47,7 @@ class Serial(SerialBase):
         try:
             machine = power_on(asked.board, asked.timing, number=asked.number)
             console = machine.faults.line(asked.faults)
+            machine.core.set_pace(asked.paced)
         except HarnessError as error:
             raise SerialException(f"could not open port {self._port}: {error}") from error
         if not console.open(self._port, self._baudrate):
@@ -149,6 +150,7 @@ class _Asked:
     number: int = 1
     timing: str | None = None
     faults: FaultPlan | None = None
+    paced: bool = False
 
 
 def _parse(url: str) -> _Asked:
@@ -173,7 +175,9 @@ def _parse(url: str) -> _Asked:
         ) from error
     if not board.facts.emulation:
         raise SerialException(f"could not open port {url}: {board.id} cannot be emulated")
-    asked = _Asked(board.id, int(number), options.get("timing"))
+    if options.get("pace", "real") != "real":
+        raise SerialException(f"could not open port {url}: the only pace is 'real'")
+    asked = _Asked(board.id, int(number), options.get("timing"), paced="pace" in options)
     if not options.keys() & {"faults", "seed"}:
         return asked
     from harness.virtual.faults import parse_faults
