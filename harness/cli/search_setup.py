@@ -40,8 +40,9 @@ class TrainingOptions:
     trial_epochs: int = typer.Option(
         20,
         min=0,
-        help="Trial epochs per finalist; the hand-designed network wins unless clearly beaten "
-        "on the validation split (0: no trials, the search decides).",
+        help="Epochs of the last round of trials, of two finalists and the hand-designed network, "
+        "which wins unless clearly beaten on the validation split; four finalists are tried for "
+        "half as long before (0: no trials, the search decides).",
     )
     qat_epochs: int = typer.Option(
         0,

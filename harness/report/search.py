@@ -229,9 +229,9 @@ def _search(run: SearchRun) -> str:
     ]
     if run.candidates:
         lines.append(
-            "Its finalists and the hand-designed network were each trained for a few epochs. The "
-            "hand-designed one stays unless another is better on the validation split by more than "
-            "one standard error."
+            "Its finalists were each trained for a few epochs, and the two best again for longer, "
+            "with the hand-designed network. That one stays unless another is better on the "
+            "validation split by more than one standard error."
         )
         if run.architecture not in found.finalists and run.refinement is None:
             lines.append("It stayed.")

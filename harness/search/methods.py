@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from harness.backbones import Architecture
 from harness.errors import BudgetsInfeasible, SearchError
@@ -15,7 +16,7 @@ from harness.search.choice.baselines import (
 from harness.search.choice.derive import derive
 from harness.search.choice.ranking import LEAST, Ranked, Ranking, ranking
 from harness.search.choice.refine import choose, fit_again, local_errors
-from harness.search.choice.trials import challenge
+from harness.search.choice.trials import challenge, rounds
 from harness.search.cost.cost_model import Constraint, CostModel
 from harness.search.plan import Measure, SearchPlan, Work
 from harness.search.record import Candidate, Method, Refinement
@@ -84,15 +85,26 @@ def _learn(work: Work) -> Learned:
 def _trials(
     work: Work, contenders: Sequence[Architecture], champion: Architecture | None
 ) -> tuple[Architecture, list[Trained]]:
-    """Train each for a few epochs; the hand-designed network wins unless clearly beaten."""
+    """Halve the contenders by short trainings; the hand-designed network joins the last round.
+
+    It wins unless clearly beaten.
+    """
     plan = work.plan
     # A larger network for each trial to learn from would take longer than the trial.
     plain = replace(work, plan=replace(plan, distill=False))
-    options = replace(plan.train, epochs=plan.trial_epochs)
-    known = [] if champion is None else [champion]
-    tried = _try(plain, list(dict.fromkeys([*contenders, *known])), options, "trial")
+    left, earlier = list(dict.fromkeys(contenders)), list[Trained]()
+    schedule = rounds(len(left), plan.trial_epochs)
+    for number, ((_, epochs), (keep, _)) in enumerate(pairwise(schedule), start=1):
+        short = replace(plan.train, epochs=epochs)
+        found = _try(plain, left, short, f"round{number}-trial")
+        earlier += found
+        found = sorted(found, key=lambda one: one.accuracy, reverse=True)
+        left = [one.architecture for one in found[:keep]]
+    if champion is not None:
+        left = list(dict.fromkeys([*left, champion]))
+    tried = _try(plain, left, replace(plan.train, epochs=plan.trial_epochs), "trial")
     if champion is None:
-        return _best(tried).architecture, tried
+        return _best(tried).architecture, [*earlier, *tried]
     validation = plan.dataset.validation
     right = {
         one.architecture: float_logits(one.model, validation.x).argmax(axis=1) == validation.y
@@ -100,7 +112,7 @@ def _trials(
     }
     others = [architecture for architecture in right if architecture != champion]
     place = challenge(right[champion], [right[architecture] for architecture in others])
-    return champion if place is None else others[place], tried
+    return champion if place is None else others[place], [*earlier, *tried]
 
 
 def _uniform(work: Work) -> Found:

@@ -34,9 +34,10 @@ class SearchPlan:
     # The rows that the fits were made of, as far as they are at hand; `refine` needs all
     fit_rows: tuple[Measurement, ...] = ()
     distill: bool = False  # distil from the hand-designed network of twice the budgets
-    # The search's finalists and the hand-designed network are trained for so many epochs; a
-    # finalist that is clearly better on the validation split is the result, else the hand-designed
-    # network. 0: the supernet decides.
+    # The two best of the search's finalists and the hand-designed network are trained for so many
+    # epochs; a finalist that is clearly better on the validation split is the result, else the
+    # hand-designed network. Earlier rounds, which leave two finalists, are shorter. 0: no trials,
+    # the supernet decides.
     trial_epochs: int = 0
     candidates: int = 8  # networks that a baseline tries
     # What a baseline may spend on trying networks, each of which gets an equal part; the best is

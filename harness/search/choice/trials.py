@@ -10,6 +10,23 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_LAST = 2  # networks that are not halved any more
+
+
+def rounds(networks: int, epochs: int) -> tuple[tuple[int, int], ...]:
+    """Return how many networks each round of trials has, and for how many epochs each is trained.
+
+    Successive halving (Jamieson and Talwalkar 2016): the better half goes on and is trained for
+    twice as long, from the start, until two are left or the first round has one epoch. The last
+    round has `epochs`.
+    """
+    counts = [networks]
+    while counts[-1] > _LAST and epochs >> len(counts):
+        counts.append(max(_LAST, math.ceil(counts[-1] / 2)))
+    return tuple(
+        (count, epochs >> (len(counts) - place)) for place, count in enumerate(counts, start=1)
+    )
+
 
 def challenge(champion: NDArray[np.bool_], challengers: Sequence[NDArray[np.bool_]]) -> int | None:
     """Return the best challenger's place if it clearly beats the champion, else None.

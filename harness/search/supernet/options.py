@@ -45,7 +45,7 @@ class SearchOptions:
     # Networks that are drawn from the decisions at the end and compared on the validation split
     # with the supernet's weights; the best is derived. 1: the likeliest.
     candidates: int = 16
-    finalists: int = 2  # number of the best of them that the result names
+    finalists: int = 4  # number of the best of them that the result names
     grow: bool = True  # whether derivation uses what is left of the budgets
     # How inputs are varied, in both kinds of steps; None: as suits them
     augmentation: Augmentation | None = None
