@@ -55,7 +55,8 @@ def coverage(session: nox.Session) -> None:
 
 def _test(session: nox.Session, *arguments: str) -> None:
     session.env["COVERAGE_FILE"] = str(ROOT / ".coverage")
-    session.run("python", "-m", "pytest", "-m", "not hardware and not tflm", *arguments)
+    slowest = "--durations=20"
+    session.run("python", "-m", "pytest", "-m", "not hardware and not tflm", slowest, *arguments)
 
 
 @nox.session

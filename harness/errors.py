@@ -118,6 +118,14 @@ class StationLocked(BenchError, code="station-locked"):
     """Another process of ours uses the station."""
 
 
+class StationAway(StationLocked, code="station-away"):
+    """A station of a farm whose host, worker or scheduler is not there now, and may come back."""
+
+
+class FarmError(HarnessError, code="farm", exit_code=EXIT_BENCH):
+    """A farm cannot be reached, or does not fit this host."""
+
+
 class StationDisabled(BenchError, code="station-disabled"):
     """The station failed several jobs in a row; `harness bench check` re-enables it."""
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from harness.bench import Bench, Station
 from harness.cache import bound_bytes
 from harness.campaign.config import CampaignConfig
+from harness.campaign.crew import Crew
 from harness.campaign.ledger import Listener, Summary
 from harness.campaign.measure import Built, build_job, run_job
 from harness.campaign.outcome import Outcome, write_outcome
@@ -136,7 +137,7 @@ def build_now(job: Job, step: Step) -> Built:
 def run_config(
     config: CampaignConfig,
     jobs: Sequence[Job],
-    bench: Bench,
+    bench: Bench | Crew,
     store: Store,
     *,
     out: Path | None,

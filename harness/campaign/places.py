@@ -12,16 +12,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from harness.bench import Bench, Station
+from harness.bench.disabled import disable
 from harness.campaign.measure import Built, Session, run_job
 from harness.campaign.needs import Needs
 from harness.campaign.plan import Job
 from harness.campaign.process import ProcessSession
 from harness.campaign.retry import pause_s, policy_for
 from harness.campaign.rows import failed_row
-from harness.errors import BenchError, HarnessError
+from harness.errors import BenchError, HarnessError, StationDisabled
 from harness.results.record import Measurement
 
 _LOG = logging.getLogger(__name__)
@@ -44,11 +45,20 @@ class Place(Protocol):
     def station(self) -> Station:
         """The station."""
 
+    def start(self) -> None:
+        """Begin what takes time before the first job, if anything does."""
+
     def open(self) -> None:
         """Get ready to measure, if it is not; raise `BenchError` if the station is not ready."""
 
-    def measure(self, built: Built, *, campaign: str | None) -> Report:
-        """Measure a job; raise `BenchError` if the station is not ready, which is no verdict."""
+    def measure(self, built: Any, *, campaign: str | None) -> Report:
+        """Measure a job that the place's crew built.
+
+        Raises `BenchError` if the station is not ready, which is no verdict.
+        """
+
+    def disable(self, failure: HarnessError) -> StationDisabled:
+        """Disable the station after a failure; return the error that says so."""
 
     def close(self) -> None:
         """Give the station back."""
@@ -61,16 +71,28 @@ class StationPlace:
         station: Where.
         open_session: Opens a session on it.
         stop: Ends the repetitions when set.
+        early: Open it before the first job is there, as its process takes time to start.
     """
 
     def __init__(
-        self, station: Station, open_session: Callable[[Station], Session], stop: threading.Event
+        self,
+        station: Station,
+        open_session: Callable[[Station], Session],
+        stop: threading.Event,
+        *,
+        early: bool = False,
     ) -> None:
         self.station = station
         self._open = open_session
         self._stop = stop
+        self._early = early
         self._session: Session | None = None
         self._earlier: list[HarnessError] = []  # failures that were repeated
+
+    def start(self) -> None:
+        """Open the session where that takes time."""
+        if self._early:
+            self.open()
 
     def open(self) -> None:
         """Open the session; raises `BenchError`, `StationLocked` if another process has it."""
@@ -96,6 +118,10 @@ class StationPlace:
             )
             row = replace(row, raw_log="".join(lines) + (row.raw_log or ""))
         return Report(row, failure, tuple(one.code for one in self._earlier))
+
+    def disable(self, failure: HarnessError) -> StationDisabled:
+        """Disable the station for later runs too; return the error that says so."""
+        return disable(self.station, failure)
 
     def close(self) -> None:
         """Give the station back."""

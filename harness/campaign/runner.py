@@ -1,7 +1,7 @@
 """Run a plan: convert, build and measure in parallel, commit each row before its job is done.
 
-One worker process prepares networks, one thread builds, and one thread for each place measures
-(`places`); a bounded queue for each pool of equal stations keeps them in step (`pool`). A job that
+A crew (`crew`) builds ahead, and one thread for each of its places (`places`) measures; a bounded
+queue for each pool of equal stations keeps them in step (`pool`). A job that
 fails is repeated as `retry` says, then tried on another station of its pool if its own may be the
 cause, then leaves an invalid row. A station that is not ready, or fails several jobs in a row and
 is disabled, hands its job back; jobs that no station is left for are not run.
@@ -10,26 +10,22 @@ is disabled, hands its job back; jobs that no station is left for are not run.
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.bench import Bench, Station
-from harness.bench.disabled import disable
-from harness.campaign.converter import Converter
+from harness.campaign.crew import Crew, LocalCrew
 from harness.campaign.ledger import Ledger, Listener, Summary
-from harness.campaign.measure import Built, Session, build_job
-from harness.campaign.places import Place, Report, StationPlace, count_places, divisible, opener
+from harness.campaign.measure import Session
+from harness.campaign.places import Place, Report
 from harness.campaign.plan import Job
-from harness.campaign.pool import LOOKAHEAD, Item, Pool
-from harness.campaign.prepare import Prepared
+from harness.campaign.pool import Item, Pool
 from harness.campaign.retry import DISABLE_AFTER, policy_for
 from harness.campaign.rows import failed_row
-from harness.errors import BenchError, HarnessError, StationLocked, ToolchainMissing
+from harness.errors import BenchError, FarmError, HarnessError, StationLocked, ToolchainMissing
 
 if TYPE_CHECKING:
     from harness.results.store import Store
@@ -37,7 +33,6 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 _BUSY_S = 0.5  # poll interval for a station that another process uses
-_KEPT = 4 * LOOKAHEAD  # networks in memory; others are read from the cache again
 
 
 class _StoppedError(Exception):
@@ -50,7 +45,7 @@ class _DoneElsewhereError(Exception):
 
 def run(
     jobs: Sequence[Job],
-    bench: Bench,
+    where: Bench | Crew,
     store: Store,
     *,
     campaign: str | None,
@@ -69,7 +64,8 @@ def run(
     ledger = Ledger(store, listener)
     todo = ledger.begin(jobs)
     if todo:
-        _Pipeline(todo, bench, ledger, campaign, wait_s, open_session).run()
+        crew = LocalCrew(where, open_session) if isinstance(where, Bench) else where
+        _Pipeline(todo, crew, ledger, campaign, wait_s).run()
     ledger.summary.seconds = time.perf_counter() - start
     return ledger.summary
 
@@ -80,52 +76,39 @@ class _Pipeline:
     def __init__(
         self,
         jobs: Sequence[Job],
-        bench: Bench,
+        crew: Crew,
         ledger: Ledger,
         campaign: str | None,
         wait_s: float,
-        open_session: Callable[[Station], Session] | None,
     ) -> None:
+        self.crew = crew
         self.ledger = ledger
         self.campaign = campaign
         self.wait_s = wait_s
-        self.stop = threading.Event()
-        found = count_places(jobs, bench)
-        if open_session is not None:
-            found = {needs: dict.fromkeys(counts, 1) for needs, counts in found.items()}
-        counts: dict[Station, int] = {}
-        for one in found.values():
-            counts |= {
-                station: max(count, counts.get(station, 1)) for station, count in one.items()
-            }
+        self.stop = crew.stopping
+        found = crew.count(jobs)
         self.pool = Pool(
             jobs,
             {
-                needs: {one.name: counts[one] for one in stations}
-                for needs, stations in found.items()
+                needs: {one.name: count for one, count in places.items()}
+                for needs, places in found.items()
             },
             self.stop,
         )
-        self.apart = open_session is None and sum(counts.values()) > 1
-        open_session = open_session or opener(apart=self.apart)
-        self.places: list[Place] = [
-            StationPlace(station, open_session, self.stop)
-            for station, count in counts.items()
-            for _ in range(count)
-        ]
+        counts = {station: count for places in found.values() for station, count in places.items()}
+        self.places = [crew.place(station) for station, n in counts.items() for _ in range(n)]
 
     def run(self) -> None:
         """Run every job; raise the failure that ended the run early, if there is one."""
         with (
-            Converter() as converter,
-            ThreadPoolExecutor(1, thread_name_prefix="build") as builder,
+            self.crew,
             ThreadPoolExecutor(len(self.places), thread_name_prefix="station") as benches,
         ):
             try:
                 served = [benches.submit(self._serve, place) for place in self.places]
                 for future in served:
                     future.add_done_callback(self._stop_if_failed)
-                self._feed(converter, builder)
+                self._feed()
                 wait(served)
             except BaseException:
                 # An interrupt can come anywhere; every thread polls this flag.
@@ -138,33 +121,22 @@ class _Pipeline:
         if served.exception() is not None:
             self.stop.set()
 
-    def _feed(self, converter: Converter, builder: ThreadPoolExecutor) -> None:
-        # One conversion serves all kernels, flags and boards that measure the same network.
-        prepared: OrderedDict[object, Future[Prepared]] = OrderedDict()
+    def _feed(self) -> None:
         while jobs := self.pool.upcoming():
-            for job in jobs:
-                if _network(job) not in prepared:
-                    prepared[_network(job)] = converter.submit(job.spec)
-                prepared.move_to_end(_network(job))
-            while len(prepared) > _KEPT:
-                prepared.popitem(last=False)
-            network = prepared[_network(jobs[0])]
-            self.pool.put(jobs[0], builder.submit(self._build, converter, jobs[0], network))
+            self.pool.put(jobs[0], self.crew.build(jobs, self._check))
 
-    def _build(self, converter: Converter, job: Job, prepared: Future[Prepared]) -> Built:
+    def _check(self, job: Job) -> None:
         if self.stop.is_set():
             raise _StoppedError
         if self.ledger.is_done(job):
             raise _DoneElsewhereError
-        return build_job(job, converter.result(job.spec, prepared))
 
     # In the thread of a place.
 
     def _serve(self, place: Place) -> None:
         failed_in_a_row = 0
         try:
-            if self.apart and divisible(place.station):
-                place.open()  # its process starts while the first networks are written
+            place.start()  # while the first networks are written
             while self._open(place) and (item := self.pool.take(place.station)):
                 report = self._measure(place, item)
                 if report is None:
@@ -178,7 +150,7 @@ class _Pipeline:
                     self._commit(item, report)
                     self.pool.done(item)
                 if failure is not None and failed_in_a_row == DISABLE_AFTER:
-                    raise disable(place.station, failure)
+                    raise place.disable(failure)
         except _StoppedError:
             return
         except BenchError as failure:
@@ -211,7 +183,7 @@ class _Pipeline:
         except _DoneElsewhereError:
             self.pool.done(item)
             return None
-        except (_StoppedError, ToolchainMissing):
+        except (_StoppedError, ToolchainMissing, FarmError):
             raise
         except HarnessError as failure:
             return Report(failed_row(item.job, failure, None, campaign=self.campaign), failure)
@@ -240,8 +212,3 @@ class _Pipeline:
             row = replace(row, raw_log=f"{log}{row.raw_log or ''}")
             retries = (*first.retries, first.failure.code, *retries)
         self.ledger.commit(item.job, row, report.failure, retries)
-
-
-def _network(job: Job) -> object:
-    spec = job.spec
-    return (spec.architecture, spec.seed, spec.sha256)

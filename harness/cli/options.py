@@ -41,6 +41,15 @@ BenchFile = Annotated[
         help="Bench file (default: ./bench.toml, else the virtual boards).",
     ),
 ]
+Tls = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls",
+        envvar="HARNESS_FARM_TLS",
+        file_okay=False,
+        help="Folder with this host's certificate, made by `harness farm certificates`.",
+    ),
+]
 StationName = Annotated[
     str | None,
     typer.Option(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import BenchFile, Database, Json, Libraries, Wait
+from harness.cli.options import BenchFile, Database, Json, Libraries, Tls, Wait
 from harness.cli.output import note, print_json, print_outcome, print_ready_table, print_rows
 from harness.errors import EXIT_BENCH, EXIT_FAILED
 from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.bench import Bench
+    from harness.campaign.crew import Crew
     from harness.campaign.ledger import Summary
     from harness.campaign.outcome import Outcome
     from harness.campaign.plan import Job
@@ -38,6 +40,10 @@ def run(
         "jobs (default: as the file says, else shared).",
     ),
     wait: Wait = 0.0,
+    farm: str | None = typer.Option(
+        None, envvar="HARNESS_FARM", help="Measure on the stations of the farm at this address."
+    ),
+    tls: Tls = None,
     samples: int | None = typer.Option(
         None, min=1, help="Networks per backbone instead of the file's."
     ),
@@ -85,14 +91,22 @@ def run(
         library=library,
         verify_arena=verify_arena,
     )
-    where = load_bench(bench)
-    jobs = plan(config, where) if dry_run else plan_now(config, where)
-    with open_store(db) as store:
+    with ExitStack() as stack:
+        crew: Bench | Crew
+        if farm is not None:
+            from harness.farm.client import AWAY_S, Farm, FarmCrew
+
+            connection = stack.enter_context(Farm(farm, tls))
+            where, crew, wait = connection.bench(), FarmCrew(connection), max(wait, AWAY_S)
+        else:
+            where = crew = load_bench(bench)
+        jobs = plan(config, where) if dry_run else plan_now(config, where)
+        store = stack.enter_context(open_store(db))
         if dry_run:
             _print_plan(jobs, where, store, json)
             return
         with ProgressListener(f"campaign {config.name}") as listener:
-            result = run_config(config, jobs, where, store, out=out, listener=listener, wait_s=wait)
+            result = run_config(config, jobs, crew, store, out=out, listener=listener, wait_s=wait)
     summary = result.summary
     _print_summary(summary, result.outcome, result.store, json)
     if summary.bench_failure is not None and not summary.complete:

@@ -171,7 +171,7 @@ def bench(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prepared: dict[str, Any]
 ) -> Iterator[Callable[..., list[object]]]:
     """Return a function that writes campaign and bench files and gives the command line."""
-    from harness.campaign import runner
+    from harness.campaign import crew
     from harness.virtual.registry import discard_machine
 
     class Converter:
@@ -189,7 +189,7 @@ def bench(
         def result(self, spec: Any, future: Future[Any]) -> Any:
             return future.result()
 
-    monkeypatch.setattr(runner, "Converter", Converter)
+    monkeypatch.setattr(crew, "Converter", Converter)
 
     def write(models: list[Path], faults: str = "") -> list[object]:
         listed = ", ".join(f'"{path}"' for path in models)

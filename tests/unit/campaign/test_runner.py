@@ -17,7 +17,7 @@ from harness.bench import Bench as Stations
 from harness.bench import Station, virtual_bench
 from harness.bench.disabled import check_enabled, enable
 from harness.boards import load_board
-from harness.campaign import places, runner
+from harness.campaign import crew, places, runner
 from harness.campaign.config import MeasureOptions
 from harness.campaign.ledger import Summary
 from harness.campaign.needs import Needs
@@ -159,8 +159,8 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
     monkeypatch.setattr(runner, "_BUSY_S", 0.01)
     monkeypatch.setattr(places, "pause_s", lambda failure, attempt: 0.0)
-    monkeypatch.setattr(runner, "Converter", Converter)
-    monkeypatch.setattr(runner, "build_job", build)
+    monkeypatch.setattr(crew, "Converter", Converter)
+    monkeypatch.setattr(crew, "build_job", build)
     monkeypatch.setattr(places, "run_job", run_job)
     return bench
 
@@ -431,7 +431,7 @@ def test_a_long_campaign_keeps_no_more_images_and_rows_than_a_short_one(
     alive: weakref.WeakSet[Kept] = weakref.WeakSet()
     most: list[int] = []
     measure = places.run_job
-    monkeypatch.setattr(runner, "build_job", lambda job, prepared: Kept(job))
+    monkeypatch.setattr(crew, "build_job", lambda job, prepared: Kept(job))
     monkeypatch.setattr(
         places,
         "run_job",
