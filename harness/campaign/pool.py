@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from harness.bench import Station
 from harness.campaign.measure import Built
@@ -56,6 +57,11 @@ class _Queue:
         return next((item for item in self.ready if item.tried != station), None)
 
 
+def _is_over(own: Sequence[_Queue]) -> bool:
+    """Return whether nothing more will come: what others work on may yet come back."""
+    return not any(q.planned or q.taken for q in own)
+
+
 class Pool:
     """The jobs of a run.
 
@@ -72,6 +78,7 @@ class Pool:
         stop: threading.Event,
     ) -> None:
         self._changed = threading.Condition()
+        self._line: dict[object, Station] = {}  # places that wait for a job, first come first
         self._stop = stop
         self._queues = {needs: _Queue(serving=Counter(count)) for needs, count in serving.items()}
         for index, job in enumerate(jobs):
@@ -111,29 +118,48 @@ class Pool:
 
     def wait(self, station: Station) -> bool:
         """Wait until there is a job for a station; False when there will be none."""
-        return self._next(station) is not None
-
-    def take(self, station: Station) -> Item | None:
-        """Wait for the next job for a station and take it; None when there will be none."""
-        return self._next(station, take=True)
-
-    def _next(self, station: Station, *, take: bool = False) -> Item | None:
-        own = [q for q in self._queues.values() if station.name in q.serving]
+        own = self._of(station)
         with self._changed:
             while not self._stop.is_set():
-                for q in own:
-                    item = q.next_for(station.name)
-                    if item is not None:
-                        if take:
+                if any(q.next_for(station.name) for q in own):
+                    return True
+                if _is_over(own):
+                    return False
+                self._changed.wait(_POLL_S)
+        return False
+
+    def take(self, station: Station) -> Item | None:
+        """Wait for the next job for a station and take it; None when there will be none.
+
+        Places are served in the order in which they came, so that equal stations do equal shares.
+        """
+        own, turn = self._of(station), object()
+        with self._changed:
+            self._line[turn] = station
+            try:
+                while not self._stop.is_set():
+                    for q in own:
+                        item = q.next_for(station.name)
+                        if item is not None and len(q.ready) > self._before(turn, q):
                             q.ready.remove(item)
                             q.taken += 1
-                            self._changed.notify_all()
-                        return item
-                # What others work on may yet come back.
-                if not any(q.planned or q.taken for q in own):
-                    return None
-                self._changed.wait(_POLL_S)
+                            return item
+                    if _is_over(own):
+                        return None
+                    self._changed.wait(_POLL_S)
+            finally:
+                del self._line[turn]
+                self._changed.notify_all()
         return None
+
+    def _before(self, turn: object, q: _Queue) -> int:
+        """Return how many places that came earlier can take a job of a queue."""
+        earlier = takewhile(lambda other: other is not turn, self._line)
+        names = (self._line[other].name for other in earlier)
+        return sum(1 for name in names if q.serving[name] and q.next_for(name))
+
+    def _of(self, station: Station) -> list[_Queue]:
+        return [q for q in self._queues.values() if station.name in q.serving]
 
     def done(self, item: Item) -> None:
         """Forget a job that was taken: it is done."""
@@ -163,9 +189,7 @@ class Pool:
         """Give up a place; return the jobs that no other place can take."""
         orphans: list[Item | Job] = []
         with self._changed:
-            for q in self._queues.values():
-                if station.name not in q.serving:
-                    continue
+            for q in self._of(station):
                 q.serving[station.name] -= 1
                 left = +q.serving
                 lost = [item for item in q.ready if not left.keys() - {item.tried}]

@@ -137,9 +137,11 @@ class _Pipeline:
         failed_in_a_row = 0
         try:
             place.start()  # while the first networks are written
-            while self._open(place) and (item := self.pool.take(place.station)):
+            more = self._open(place)
+            while more and (item := self.pool.take(place.station)):
                 report = self._measure(place, item)
                 if report is None:
+                    more = self._open(place)
                     continue
                 failure = report.failure
                 if failure is not None and self.stop.is_set():
