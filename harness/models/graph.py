@@ -201,6 +201,10 @@ class TFLiteModel:
         """First 16 hexadecimal digits of the hash, as the firmware reports it."""
         return self.sha256[:16]
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # The graph has views that other processes cannot be sent; the bytes say it all.
+        return read_model, (self.content, self.name)
+
 
 def printable(name: str, length: int = 48) -> str:
     """Return a model's name as the firmware may print it."""

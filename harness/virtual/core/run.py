@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import struct
 import threading
 from collections.abc import Iterator
@@ -20,11 +21,12 @@ from harness.virtual.core.cpu import Cpu
 from harness.virtual.core.debug import DFSR_BKPT, DFSR_DWTTRAP, VC_CORERESET, VC_HARDERR, CoreDebug
 from harness.virtual.core.events import Events
 from harness.virtual.core.exceptions import Exceptions, Lockup
-from harness.virtual.core.pace import Pace, tick
+from harness.virtual.core.pace import Pace, Work, tick
 from harness.virtual.core.registers import PC
 from harness.virtual.core.stop import Stop, StopKind
 
 _LOG = logging.getLogger(__name__)
+_BITS = 10  # of a byte on the line
 _ERASED = b"\xff" * 8
 _BOOT_LOADER = 0x1FFF_0001  # somewhere in system memory
 
@@ -170,8 +172,14 @@ class Core:
         if paced == self.paced:
             return
         with self.paused():
-            counter, rcc = self.cpu.counter, self.chip.rcc
-            self._pace = Pace(counter.elapsed, lambda: rcc.hclk_hz) if paced else None
+            chip, console = self.chip, self._console
+            self._pace = None
+            if paced:
+                self._pace = Pace(
+                    Work(self.cpu.counter.elapsed, lambda: 1 / chip.rcc.hclk_hz),
+                    Work(lambda: chip.flash.programmed_bytes, lambda: chip.flash.program_s),
+                    Work(lambda: console.moved_bytes, lambda: _BITS / (console.baud or math.inf)),
+                )
         if self._pace is not None:
             pace = self._pace
             tick(self._look_at_time, lambda: self.closed or self._pace is not pace)

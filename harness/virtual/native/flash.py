@@ -18,6 +18,7 @@ FLASH = np.dtype(
         ("cr_at", np.int64),
         ("sr", np.int64),
         ("cr", np.int64),
+        ("programmed", np.int64),  # bytes, since power-on
         ("pending", np.int64),  # whether programmed bytes have yet to be put right
         ("content", np.int64),  # host address
         ("content_bytes", np.int64),
@@ -90,5 +91,6 @@ def flash_store(
             if np.int64(content[n]) & byte != byte:
                 plain = False
         if plain:
+            flash.programmed += size
             return np.uint8(1)
     return call(flash.call_store, types.uint8, (engine, kind, at, size, value, 0))

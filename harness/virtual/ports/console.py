@@ -135,6 +135,11 @@ class Console:
         """Let the core have waited for longer; the core must not be running."""
         self._wire["idle_ns"] += idle
 
+    @property
+    def moved_bytes(self) -> int:
+        """Bytes that went either way since power-on."""
+        return int(self._wire["tx_head"]) + int(self._wire["rx_tail"])
+
     def fail(self, error: HarnessError | None) -> None:
         """Deliver `error` to the reader after the bytes that came before it; None clears it."""
         self._error = error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import serial
@@ -36,15 +37,17 @@ def test_virtual_time_does_not_pass_the_host_s_and_cycles_stay(tiny_f746: Path) 
 
 
 def test_a_board_that_was_late_does_not_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, cycles = 100.0, 0
+    now, cycles, moved = 100.0, 0, 7
     monkeypatch.setattr(pace.time, "monotonic", lambda: now)
-    kept = pace.Pace(lambda: cycles, lambda: 1000)
+    kept = pace.Pace(
+        pace.Work(lambda: cycles, lambda: 0.001), pace.Work(lambda: moved, lambda: 0.01)
+    )
     now, cycles = 101.0, 1500
     assert kept.ahead() == pytest.approx(0.5)
     now = 110.0
     assert kept.ahead() == 0
-    cycles += 200
-    assert kept.ahead() == pytest.approx(0.2)
+    cycles, moved = cycles + 200, moved + 5
+    assert kept.ahead() == pytest.approx(0.25)
 
 
 def test_the_url_sets_the_pace() -> None:
@@ -68,3 +71,21 @@ def test_the_url_sets_the_pace() -> None:
     finally:
         discard_machine(board)
         discard_machine(board, 2)
+
+
+def test_erasing_takes_as_long_as_the_sectors_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    from harness.virtual.chip.peripherals import flash
+
+    slept: list[float] = []
+    monkeypatch.setattr(flash, "time", SimpleNamespace(sleep=slept.append))
+    machine = power_on("nucleo_f746zg")
+    try:
+        machine.chip.flash.erase(0, 32 << 10, 0)
+        assert slept == []
+        machine.core.set_pace(True)
+        machine.chip.flash.erase(0, 32 << 10, 0)
+        machine.chip.flash.erase(0, 1 << 20, None)
+        assert slept[0] == 0.2
+        assert slept[-1] == pytest.approx(4 * 0.2 + 0.5 + 3 * 1.0)
+    finally:
+        machine.close()

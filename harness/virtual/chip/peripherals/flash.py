@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from harness.virtual.chip.bus import BusFault, Master, Peripheral, read_zero
 from harness.virtual.chip.connections import Connections
@@ -22,12 +23,19 @@ _EOP, _STRT, _EOPIE = 1 << 0, 1 << 16, 1 << 24
 class FlashInterface(Peripheral, ABC):
     """Base of a family's flash interface.
 
-    SR and CR live in the record of the compiled callbacks, which may read and write them.
+    SR and CR live in the record of the compiled callbacks, which may read and write them. Erasing
+    and programming take no virtual time; a board that keeps pace with the host's clock waits for
+    as long as they typically take.
     """
+
+    #: Seconds to erase a sector, by its size in KiB, and to program a byte.
+    erase_s: Mapping[int, float]
+    program_s: float
 
     def __init__(self, to: Connections, base: int, source: str) -> None:
         super().__init__("FLASH", base, source)
         self.memory = to.memory.flash
+        self._sectors = [(at - to.board.flash.origin, size) for at, size in to.board.sectors()]
         self._core = to.core
         self.state = shared(FLASH)
         self._shared = self.state[0]
@@ -167,10 +175,21 @@ class FlashInterface(Peripheral, ABC):
         """Erase `count` bytes at offset `start`: one sector, or None for more than one."""
         self.changing(start, count)
         self.memory.data[start : start + count] = bytes([ERASED]) * count
+        if self._core().paced:
+            time.sleep(self._erase_seconds(start, count))
         if self.after_erase is not None:
             self.after_erase(sector, start)
         self.touch(start, count)
         self.done()
+
+    def _erase_seconds(self, start: int, count: int) -> float:
+        sizes = (size for at, size in self._sectors if start <= at < start + count)
+        return sum(self.erase_s[size >> 10] for size in sizes)
+
+    @property
+    def programmed_bytes(self) -> int:
+        """Bytes that were programmed since power-on."""
+        return int(self._shared["programmed"])
 
     def refuse(self, flag: int) -> bool:
         """Set an error flag and return False."""

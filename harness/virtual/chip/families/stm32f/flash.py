@@ -22,6 +22,13 @@ _PSIZE_SHIFT = 8
 # ACR: the ART accelerator has one enable on the F7, three on the F4.
 _ACR_BITS = {"stm32f7": 0x0000_0B0F, "stm32f4": 0x0000_1F0F}
 _CR_BITS = {"stm32f7": 0x8301_83FF, "stm32f4": 0x8301_837F}
+# Typical seconds by sector in KiB and of a word, at x32: DS10916 and DS11532 (F7), DS10693 (F446).
+# As in tools/expected.py, they still have to be compared with the tables.
+_ERASE_S = {
+    "stm32f7": {32: 0.2, 128: 0.5, 256: 1.0},
+    "stm32f4": {16: 0.25, 64: 0.55, 128: 1.0},
+}
+_WORD_S = 16e-6
 # Option bytes as delivered, by DBGMCU device id: no protection, single bank.
 _OPTCR_RESET = {0x449: 0xC0FF_AAFD, 0x451: 0xFFFF_AAFD, 0x421: 0x0FFF_AAED}
 _OPTCR1_RESET = 0x0040_0080  # boot from 0x00200000 (BOOT0 low) or 0x00100000
@@ -33,7 +40,7 @@ class FlashF(FlashInterface):
     def __init__(self, to: Connections) -> None:
         super().__init__(to, _BASE, "RM0385 3.7, RM0410 3.7, RM0390 3.8")
         board = to.board
-        self._sectors = [(a - board.flash.origin, n) for a, n in board.sectors()]
+        self.erase_s, self.program_s = _ERASE_S[board.family], _WORD_S / 4
         self._fixups: list[tuple[int, bytes]] = []
         #: Sectors that were erased, by the parallelism in bytes; the fewer, the longer it takes.
         self.erased_by: Counter[int] = Counter()
@@ -120,6 +127,7 @@ class FlashF(FlashInterface):
         if int.from_bytes(new, "little") != value:
             self._fixups.append((offset, new))
             self._shared["pending"] = 1
+        self._shared["programmed"] += size
         self.done()
         return True
 

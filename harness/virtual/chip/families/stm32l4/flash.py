@@ -25,6 +25,9 @@ _CR_BITS = 0x0707_8FFF
 # As delivered: no protection, two banks (DBANK).
 _OPTR_RESET = 0xFFEF_F8AA
 _WORD, _DOUBLE = 4, 8
+# Typical seconds by page in KiB and of a double word (DS12023); see stm32f.
+_ERASE_S = {4: 0.022}
+_DOUBLE_S = 82e-6
 
 
 class FlashL4(FlashInterface):
@@ -33,6 +36,7 @@ class FlashL4(FlashInterface):
     def __init__(self, to: Connections) -> None:
         super().__init__(to, _BASE, "RM0432, FLASH registers")
         board = to.board
+        self.erase_s, self.program_s = _ERASE_S, _DOUBLE_S / _DOUBLE
         self._page_bytes = board.facts.flash_sectors[0].bytes
         self._bank_bytes = board.flash.bytes // 2
         self.cr = LOCK | _OPTLOCK
@@ -133,6 +137,7 @@ class FlashL4(FlashInterface):
             return self.refuse(_PROGERR)
         self._low = None
         self.touch(at, _DOUBLE)
+        self._shared["programmed"] += _DOUBLE
         self.done()
         return True
 
