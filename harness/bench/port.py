@@ -15,7 +15,7 @@ _VIRTUAL = "harness.virtual.ports.serialurl"
 _RFC2217, _SOCKET = "rfc2217://", "socket://"
 # A console takes a command within milliseconds, all of an input within this time at 115,200 baud.
 _WRITE_S = 10.0
-_GREETING_S = 1.0
+_GREETING_S = 0.5
 
 
 def open_port(url: str, baud: int = 115200) -> Any:
@@ -28,7 +28,7 @@ def open_port(url: str, baud: int = 115200) -> Any:
     if _VIRTUAL not in serial.protocol_handler_packages:
         serial.protocol_handler_packages.append(_VIRTUAL)
     try:
-        port = serial.serial_for_url(url, baudrate=baud, timeout=0, do_not_open=True)
+        port = _new_port(url, baud)
         if hasattr(port, "exclusive"):
             port.exclusive = True
         if not url.startswith(
@@ -46,14 +46,19 @@ def has_rate(url: str) -> bool:
     return not url.startswith(_SOCKET)
 
 
-def ping(port: Any) -> None:
-    """Raise `serial.SerialException` if the server of an RFC 2217 port does not answer.
+def _new_port(url: str, baud: int) -> Any:
+    """Return a port that is not open, whose operations all end within seconds."""
+    import serial
 
-    It is asked to drop what waits to be sent to the board, which is nothing while the board is
-    awaited. Other ports are not asked.
-    """
-    if str(port.port).startswith(_RFC2217):
-        port.reset_output_buffer()
+    if url.startswith(_RFC2217):  # pyserial gives a write 5 s, and takes no other value
+        from harness.bench.rfc2217 import RemotePort
+
+        port = RemotePort(None, baudrate=baud, timeout=0)
+        port.port = url
+        return port
+    return serial.serial_for_url(
+        url, baudrate=baud, timeout=0, write_timeout=_WRITE_S, do_not_open=True
+    )
 
 
 def serial_error(url: str, failure: Exception) -> SerialUnavailable:
@@ -62,7 +67,7 @@ def serial_error(url: str, failure: Exception) -> SerialUnavailable:
     what, fix = f"serial port '{url}' does not open: {text}", "check the station's 'serial'"
     holders: tuple[tuple[int, str], ...] = ()
     if url.startswith((_RFC2217, _SOCKET)):
-        greeting = _greeting(url)
+        greeting = None if "Could not open" in text else _greeting(url)
         what = f"console '{url}' cannot be used: {greeting or text}"
         fix = (
             "wait for the other program to end, or end it"

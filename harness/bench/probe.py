@@ -182,7 +182,9 @@ def connect_error(failure: BaseException, probe_id: str) -> HarnessError:
     for link in chain:
         if isinstance(link, HarnessError):
             return link  # the virtual board's own error; pyOCD may have wrapped it
-    text = str(failure) or type(failure).__name__
+    # pyOCD may stumble over the consequences of a failure; its cause is what to report.
+    told = [str(link) for link in chain if isinstance(link, exceptions.Error | OSError)]
+    text = next(filter(None, told), str(failure) or type(failure).__name__)
     codes = {link.errno for link in chain if isinstance(link, OSError)}
     probe = f"debug probe '{probe_id}'"
     remote = probe_id.startswith(REMOTE_PROBE)
@@ -192,7 +194,8 @@ def connect_error(failure: BaseException, probe_id: str) -> HarnessError:
         return ProbeBusy(f"{probe} is in use: {text}", fix=fix, probe=probe_id)
     if codes & {errno.EACCES, errno.EPERM}:
         return BenchError(f"no permission to use {probe}: {text}", fix=_UDEV_FIX, probe=probe_id)
-    if isinstance(failure, exceptions.ProbeDisconnected) or codes & {errno.ENODEV, errno.EIO}:
+    gone = any(isinstance(link, exceptions.ProbeDisconnected) for link in chain)
+    if gone or codes & {errno.ENODEV, errno.EIO}:
         fix = _HOST_FIX if remote else "check the cable and plug the probe in again"
         return ProbeNotFound(f"{probe} was disconnected: {text}", fix=fix, probe=probe_id, seen=())
     if remote and any(isinstance(link, OSError) for link in chain):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from pyocd.core import exceptions
@@ -23,7 +23,7 @@ from harness.errors import ProbeNotFound
 
 CONNECT_S = 5.0
 #: The longest that a sound server takes for one request is a block of memory over a slow network.
-ANSWER_S = 10.0
+ANSWER_S = 8.0
 
 #: Properties of the harness's servers: the stations that they offer, and those of a virtual board.
 STATIONS, TIMING_MODEL, SECONDS = "harness_stations", "harness_timing_model", "harness_seconds"
@@ -82,8 +82,8 @@ class _Socket(ClientSocket):  # type: ignore[misc]
 
     def close(self) -> None:
         """End the connection, if there is one."""
-        with suppress(OSError):
-            super().close()
+        if self._socket is not None:
+            self._socket.close()  # pyOCD's own leaves it open if the server has closed it
         self._socket = None
 
     def _check(self) -> None:
@@ -207,7 +207,7 @@ def discover_remote(place: str) -> Bench:
                     board=board,
                     probe=f"{REMOTE_PROBE}{host}:{item.get('probe_port')}",
                     serial=f"rfc2217://{host}:{item.get('console_port')}",
-                    tags=item.get("tags", ()),
+                    tags=tuple(item.get("tags", ())),
                     baud=item.get("baud"),
                     emulated=item.get("emulated"),
                 )

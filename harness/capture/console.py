@@ -70,12 +70,16 @@ class Console:
         self.clock: Callable[[], float] | None = None
         self.arrived: float | None = None
         self.attempts = 0  # how often the last command was sent
-        port.timeout = _POLL_S
+        self._guard(lambda: setattr(port, "timeout", _POLL_S))
 
     @property
     def log(self) -> str:
         """Everything sent and received since `clear`; our commands stand behind ``> ``."""
         return self._log.decode("ascii", "backslashreplace")
+
+    def set_rate(self, baud: int) -> None:
+        """Set the rate of the port; raises `CaptureError` if it does not take it."""
+        self._guard(lambda: setattr(self._port, "baudrate", baud))
 
     def clear(self) -> None:
         """Forget what came so far: the device is about to be reset."""

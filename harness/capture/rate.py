@@ -43,7 +43,7 @@ def raise_rate(console: Console, port: Any, wanted: int) -> bool:
     if console.tell(protocol.encode_baud(wanted), protocol.Baud, timeout_s=_ANSWER_S) is None:
         return False  # refused, or lost: it goes back by itself
     since = time.monotonic()
-    port.baudrate = wanted
+    console.set_rate(wanted)
     time.sleep(_SWITCH_S)
     for number in range(_TRIES):
         if console.answers(_TRY_S):
@@ -51,7 +51,7 @@ def raise_rate(console: Console, port: Any, wanted: int) -> bool:
                 time.sleep(_TRY_S)  # for late answers to the earlier ones
                 console.restart(f"{wanted} baud")
             return True
-    port.baudrate = usual
+    console.set_rate(usual)
     time.sleep(max(0.0, since + _DEVICE_WAITS_S + _SLACK_S - time.monotonic()))
     console.restart("the old rate")
     if not (console.answers(_ANSWER_S) or console.answers(_ANSWER_S)):

@@ -11,7 +11,7 @@ from harness import protocol
 from harness.bench import Station, station_lock
 from harness.bench.disabled import check_enabled
 from harness.bench.failure import UntilFailure
-from harness.bench.port import has_rate, open_port, ping
+from harness.bench.port import has_rate, open_port
 from harness.boards import Board, load_board
 from harness.capture import answers
 from harness.capture.arena import ArenaSearch, read_arena_parts
@@ -210,7 +210,8 @@ class BoardSession:
     def _check_host(self) -> None:
         """Find out whether the silence is the board's, or its host has gone."""
         self._target.ping()
-        ping(self._port)
+        if hasattr(self._port, "ping"):
+            self._port.ping()
 
     def _choose_baud(self, plan: CapturePlan) -> None:
         self._usual_baud = plan.baud or self._board.facts.console.baud
@@ -230,7 +231,7 @@ class BoardSession:
 
     def _boot(self, console: Console) -> protocol.Boot:
         """Reset the device, wait for it, and let it talk as fast as the wire allows."""
-        self._port.baudrate = self._usual_baud
+        console.set_rate(self._usual_baud)
         boot = self._reset(console)
         wanted = self._wanted_baud
         if wanted is None or self._station.serial in _SLOW_PORTS:

@@ -74,7 +74,7 @@ class Device:
             CaptureTimeout: It says nothing, twice.
         """
         for attempt in range(_BOOT_TRIES):
-            self.port.baudrate = self.board.facts.console.baud
+            self.console.set_rate(self.board.facts.console.baud)
             self.console.clear()
             self.target.reset_and_run()
             begun = time.monotonic()

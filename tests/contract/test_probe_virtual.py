@@ -444,3 +444,40 @@ def test_another_process_flashes_a_served_board(tmp_path: Path) -> None:
         run = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert run.returncode == 0, run.stdout + run.stderr
     assert flash_file.read_bytes()[: image.stat().st_size] == image.read_bytes()
+
+
+def test_a_served_probe_has_one_user_and_outlives_one_that_is_killed() -> None:
+    from pyocd.core import exceptions
+
+    from harness.bench.probe import typed_errors
+    from harness.bench.remote import RemoteProbe
+    from harness.bench.serve import serve_probe
+    from harness.errors import ProbeBusy
+    from harness.virtual.ports.probe import VirtualProbe
+    from harness.virtual.registry import discard_machine
+
+    board = load_board(BOARDS[0])
+    with serve_probe(VirtualProbe(board), "localhost", 0) as tcp:
+        one, two = (RemoteProbe(f"remote:localhost:{tcp}") for _ in range(2))
+        one.open()
+        one.connect()
+        one.lock()
+        with pytest.raises(ProbeBusy, match="in use by"), typed_errors(two.unique_id):
+            two.open()
+        two.ping()  # asking what it is needs no turn
+        one.hang_up()  # as when its process is killed
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                two.open()
+                break
+            except exceptions.ProbeError:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        two.connect()
+        two.lock()  # else the server would still wait for the first
+        assert two.read_dp(0) == 0x5BA02477
+        two.unlock()
+        two.disconnect()
+        two.close()
+    discard_machine(board.id)
