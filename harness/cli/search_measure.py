@@ -31,8 +31,8 @@ class VerifyOptions:
         None,
         "--station",
         "-s",
-        help="Station of the bench; of several boards, several separated by commas (default: the "
-        "first one that has the board).",
+        help="Station of the bench; of several boards, several separated by commas (default: "
+        "all that have the board share the work).",
     )
     verify: bool = typer.Option(
         True, "--verify/--no-verify", help="Measure the network on the board."
