@@ -94,7 +94,9 @@ def trial(server: Server, options: argparse.Namespace) -> bool:
         for n in range(options.writers)
     ]
     if options.outage:
-        time.sleep(5)
+        with open_store(server.url) as store:
+            while store.count() < options.writers:
+                time.sleep(0.5)
         server.stop()
         sys.stderr.write(f"server killed for {options.outage:g} s\n")
         time.sleep(options.outage)

@@ -17,6 +17,7 @@ from harness.bench import Bench, Station
 from harness.cache import bound_bytes
 from harness.campaign.config import CampaignConfig
 from harness.campaign.crew import Crew
+from harness.campaign.health import agree
 from harness.campaign.ledger import Listener, Summary
 from harness.campaign.measure import Built, build_job, run_job
 from harness.campaign.outcome import Outcome, write_outcome
@@ -84,6 +85,7 @@ def measure_job(
     if row is not None and row.usable:
         return row, False
     stations = job.needs.find(bench)
+    agree(stations, store)
     built = build_now(job, step)
     station, session = open_free(stations, step, wait_s)
     with session, step(f"measuring on {station.name}"):

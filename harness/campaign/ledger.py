@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from harness.bench import Station
+from harness.campaign.health import tell
 from harness.campaign.plan import Job
-from harness.errors import HarnessError, ResultsError
+from harness.errors import HarnessError, ResultsError, StationDisabled
 from harness.results.record import Measurement
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ class Ledger:
 
     def station_failed(self, station: Station, failure: HarnessError, left: int) -> None:
         """Note a station that is used no more, and the jobs that nobody can run."""
+        if isinstance(failure, StationDisabled):
+            tell(station, failure, self._store)
         with self._lock:
             self.summary.not_run += left
             self.summary.bench_failure = self.summary.bench_failure or failure

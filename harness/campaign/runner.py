@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from harness.bench import Bench, Station
 from harness.campaign.crew import Crew, LocalCrew
+from harness.campaign.health import agree
 from harness.campaign.ledger import Ledger, Listener, Summary
 from harness.campaign.measure import Session
 from harness.campaign.places import Place, Report
@@ -64,8 +65,10 @@ def run(
     ledger = Ledger(store, listener)
     todo = ledger.begin(jobs)
     if todo:
-        crew = LocalCrew(where, open_session) if isinstance(where, Bench) else where
-        _Pipeline(todo, crew, ledger, campaign, wait_s).run()
+        if isinstance(where, Bench):
+            agree(where.stations, store)
+            where = LocalCrew(where, open_session)
+        _Pipeline(todo, where, ledger, campaign, wait_s).run()
     ledger.summary.seconds = time.perf_counter() - start
     return ledger.summary
 

@@ -9,28 +9,44 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import BenchFile, Json
+from harness.cli.options import BenchFile, Database, Json, store_if_any
 from harness.cli.output import note, on_interrupt, print_json, print_rows, print_table
 from harness.errors import EXIT_BENCH
+from harness.paths import DEFAULT_STORE
 
 _FILE = Path("bench.toml")
 commands = typer.Typer(help="Stations: list, discover, check, prove.", no_args_is_help=True)
 
 
 @commands.command("list")
-def list_stations(bench: BenchFile = None, json: Json = False) -> None:
-    """List the stations of the bench."""
+def list_stations(
+    bench: BenchFile = None, db: Database = DEFAULT_STORE, json: Json = False
+) -> None:
+    """List the stations of the bench; a store tells which of them other hosts have disabled."""
     from harness.bench import load_bench
+    from harness.campaign.health import agree
 
     found = load_bench(bench)
+    with store_if_any(db) as store:
+        notes = agree(found.stations, store)
+    health = {name: note.text for name, note in notes.items()}
     if json:
-        print_json([station.model_dump(mode="json") for station in found.stations])
+        print_json(
+            [
+                {**item.model_dump(mode="json"), "health": health.get(item.name)}
+                for item in found.stations
+            ]
+        )
         return
     print_table(
         f"Stations of {found.path or 'the virtual bench'}",
-        ("station", "board", "source", "probe", "serial", "tags"),
+        ("station", "board", "source", "probe", "serial", "tags", "health"),
         [
-            (item.name, item.board, item.source, item.probe, item.serial, " ".join(item.tags))
+            (
+                *(item.name, item.board, item.source, item.probe, item.serial),
+                " ".join(item.tags),
+                health.get(item.name),
+            )
             for item in found.stations
         ],
     )
@@ -86,33 +102,38 @@ def check(
         list[str] | None, typer.Argument(help="Stations (default: all of the bench).")
     ] = None,
     bench: BenchFile = None,
+    db: Database = DEFAULT_STORE,
     json: Json = False,
 ) -> None:
     """Open probe and port of each station, compare its chip with its board; exit 3 on an error.
 
-    A clean check re-enables a station that a campaign has disabled.
+    A clean check re-enables a station that a campaign has disabled, for all hosts that share the
+    store.
     """
     from harness.bench import check as look
     from harness.bench import load_bench
     from harness.bench.disabled import enable, why_disabled
     from harness.boards import load_board
+    from harness.campaign.health import agree
 
     found = load_bench(bench)
     chosen = [found.station(name) for name in station] if station else found.stations
+    with store_if_any(db) as store:
+        agree(chosen, store)
     rows: list[tuple[str, str, str, str | None]] = []
     for item in chosen:
         findings = look(item, load_board(item.board))
         rows += [(item.name, finding.level, finding.what, finding.fix) for finding in findings]
         disabled = why_disabled(item)
-        if disabled is None:
-            continue
-        if any(finding.level == "error" for finding in findings):
-            what = f"stays disabled: {disabled.reason}"
-            rows.append((item.name, "error", what, "fix the errors above"))
-        else:
+        failed = any(finding.level == "error" for finding in findings)
+        if not failed:
             enable(item)
-            what = f"re-enabled; it was disabled since {disabled.since}: {disabled.reason}"
-            rows.append((item.name, "ok", what, None))
+        if disabled is not None and failed:
+            rows.append((item.name, "error", f"stays {disabled.text}", "fix the errors above"))
+        elif disabled is not None:
+            rows.append((item.name, "ok", f"re-enabled; it was {disabled.text}", None))
+    with store_if_any(db) as store:
+        agree(chosen, store)
     print_rows("Bench", ("station", "level", "what", "to do"), rows, json=json)
     if any(level == "error" for _, level, _, _ in rows):
         raise typer.Exit(EXIT_BENCH)

@@ -15,10 +15,10 @@ from typing import NamedTuple
 import typer
 
 from harness.cache import GB, bound_bytes, sizes
-from harness.cli.options import BenchFile, Json
+from harness.cli.options import BenchFile, Database, Json, store_if_any
 from harness.cli.output import print_json, print_table
 from harness.errors import EXIT_BENCH, HarnessError
-from harness.paths import cache_dir
+from harness.paths import DEFAULT_STORE, cache_dir, state_dir
 
 _MIN_FREE_BYTES = 2 * 1024**3
 _PACKAGES = (
@@ -39,9 +39,9 @@ class Check(NamedTuple):
     fix: str = ""
 
 
-def doctor(bench: BenchFile = None, json: Json = False) -> None:
+def doctor(bench: BenchFile = None, db: Database = DEFAULT_STORE, json: Json = False) -> None:
     """Check the machine and the bench; exit 3 if something needed is missing."""
-    checks = list(run_checks(bench))
+    checks = list(run_checks(bench, db))
     if json:
         print_json([check._asdict() for check in checks])
     else:
@@ -55,7 +55,7 @@ def doctor(bench: BenchFile = None, json: Json = False) -> None:
         raise typer.Exit(EXIT_BENCH)
 
 
-def run_checks(bench: Path | None = None) -> Iterator[Check]:
+def run_checks(bench: Path | None = None, db: str = DEFAULT_STORE) -> Iterator[Check]:
     """Yield every finding; one that fails never hides the next."""
     old = sys.version_info < (3, 11)
     fix = "install Python 3.11 or newer" if old else ""
@@ -69,7 +69,8 @@ def run_checks(bench: Path | None = None) -> Iterator[Check]:
             yield check()
         except HarnessError as failure:
             yield _failed(check.__name__.strip("_"), failure)
-    yield from _stations(bench)
+    yield from _kept_rows()
+    yield from _stations(bench, db)
 
 
 def _failed(what: str, failure: HarnessError) -> Check:
@@ -120,17 +121,35 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _stations(path: Path | None) -> Iterator[Check]:
+def _kept_rows() -> Iterator[Check]:
+    from harness.results.store import Store
+
+    for file in sorted((state_dir() / "spool").glob("*.sqlite")):
+        with Store.open(file) as kept:
+            rows = kept.count()
+        if rows:
+            fix = "`harness run` with that store delivers them, on the host and as the user of then"
+            yield Check("results store", False, f"{rows} rows wait for a server in {file}", fix)
+
+
+def _stations(path: Path | None, db: str) -> Iterator[Check]:
     from harness.bench import check, load_bench
     from harness.boards import load_board
+    from harness.campaign.health import agree
 
     try:
         bench = load_bench(path)
     except HarnessError as failure:
         yield _failed("bench", failure)
         return
+    with store_if_any(db) as store:
+        notes = agree(bench.stations, store)
     for station in bench.stations:
         name = f"station {station.name}"
+        if station.name in notes and notes[station.name].disabled:
+            fix = f"fix the fault and run `harness bench check {station.name}`"
+            yield Check(name, False, notes[station.name].text, fix)
+            continue
         try:
             findings = check(station, load_board(station.board))
         except HarnessError as failure:

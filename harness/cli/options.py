@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
+from harness.cli.output import note
+from harness.errors import ResultsError
 from harness.paths import DEFAULT_STORE
 from harness.runtimes import KernelSet, Optimization, RuntimeName
 
 if TYPE_CHECKING:
     from harness.campaign.sweep import RuntimeSweep
-    from harness.results.store import Filter
+    from harness.results.store import Filter, Store
 
 
 def _level(text: str) -> Optimization:
@@ -140,6 +143,24 @@ class RowOptions:
         return Filter(
             campaign=self.campaign, backbone=self.backbone, board=self.board, source=self.source
         )
+
+
+@contextmanager
+def store_if_any(db: str) -> Iterator[Store | None]:
+    """Open a store that is there; None where none is, or it cannot be used, which is noted."""
+    from harness.results import open_store
+
+    if "://" not in db and not Path(db).is_file():
+        yield None
+        return
+    try:
+        store = open_store(db, create=False)
+    except ResultsError as failure:
+        note(f"the results store is left out: {failure.what}")
+        yield None
+        return
+    with store:
+        yield store
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:

@@ -18,7 +18,7 @@ def open_store(url: str | Path, *, create: bool = True) -> Store:
     """Open a results store; see `harness.results.store.Store.open`.
 
     With `create` it is open for writing: it rides out outages of a server, of at most
-    ``HARNESS_STORE_WAIT`` seconds [120], and delivers what an earlier run had to keep. Raises
+    ``HARNESS_STORE_WAIT`` seconds [150], and delivers what an earlier run had to keep. Raises
     `ConfigError` if that is no number of seconds.
     """
     from harness.results.store import Store
@@ -29,7 +29,7 @@ def open_store(url: str | Path, *, create: bool = True) -> Store:
 
 
 def _wait_s() -> float:
-    text = os.environ.get("HARNESS_STORE_WAIT", "").strip() or "120"
+    text = os.environ.get("HARNESS_STORE_WAIT", "").strip() or "150"
     try:
         seconds = float(text)
     except ValueError:
@@ -37,6 +37,6 @@ def _wait_s() -> float:
     if not 0 <= seconds < float("inf"):
         raise ConfigError(
             f"HARNESS_STORE_WAIT is '{text}'",
-            expected="seconds to wait for a database server that is away, such as 120",
+            expected="seconds to wait for a database server that is away, such as 150",
         )
     return seconds

@@ -229,6 +229,21 @@ class Measurement:
         return None if arena is None or overhead is None else arena + overhead
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, config=_CHECKED)
+class StationState:
+    """What the hosts of a lab know of a station: whether it is disabled, why, and who says so."""
+
+    key: str  # identifies probe and port, see harness.bench.disabled.fingerprint
+    name: str  # at that host, as board and probe
+    board: str
+    probe: str
+    host: str
+    state: Annotated[str, Field(pattern="^(ready|disabled)$")]  # ready after a clean check
+    code: str  # of the failure that disabled it, else empty
+    reason: str
+    since: Annotated[datetime, AfterValidator(_utc)]
+
+
 def gap(cycles: Sequence[int], layers: Sequence[LayerCycles]) -> float | None:
     """Return how far the layers' sum is from the median total, relative to the total.
 

@@ -11,7 +11,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import TypeDecorator
 
-from harness.results.record import APART, LayerCycles, Measurement, Source, Status, types_of
+from harness.results.record import (
+    APART,
+    LayerCycles,
+    Measurement,
+    Source,
+    StationState,
+    Status,
+    types_of,
+)
 
 VERSION_TABLE = "harness_schema_version"  # not alembic_version: a lab database is shared
 
@@ -143,4 +151,11 @@ raw_log = sa.Table(
     metadata,
     _measurement_id(),
     sa.Column("text_zlib", sa.LargeBinary, nullable=False),  # UTF-8 with surrogates passed through
+)
+
+station = sa.Table(
+    "bench_station",
+    metadata,
+    sa.Column("key", SafeText, primary_key=True),
+    *_columns(StationState, apart=("key",)),
 )

@@ -6,6 +6,7 @@ idempotent, so a delivery that was cut off is simply done again, by whichever pr
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import platform
@@ -28,6 +29,7 @@ _LOG = logging.getLogger(__name__)
 _AWAY = ("unreachable", "busy")  # reasons of `ResultsError` that pass without anybody's doing
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
+_POLL_S = 0.2  # of a process that waits for another to deliver
 _CHUNK = 50  # rows that are delivered before they leave the spool
 
 
@@ -110,13 +112,20 @@ class Spool:
         return self._opened().find(key)
 
     def deliver(self) -> None:
-        """Deliver all that is kept; wait for the server, and raise as `add` where it stays away."""
+        """Deliver all that is kept; wait for the server, and raise as `add` where it stays away.
+
+        What another process is delivering is waited for as long.
+        """
+        began = time.monotonic()
         while True:
             with self._lock:
-                self._retry(now=True)
-                if self._outage is None:
+                if self._retry(now=True):
                     return
-                pause_s = self._outage.next_try - time.monotonic()
+                pause_s = _POLL_S
+                if self._outage is not None:
+                    pause_s = self._outage.next_try - time.monotonic()
+                elif time.monotonic() - began >= self._wait_s:
+                    return
             time.sleep(max(0.0, pause_s))
 
     def close(self) -> None:
@@ -136,37 +145,46 @@ class Spool:
                     self._file,
                 )  # fmt: skip
 
-    def _retry(self, *, now: bool = False) -> None:
+    def _retry(self, *, now: bool = False) -> bool:
+        """Deliver what is kept, if it is time to; return whether nothing is left."""
         outage = self._outage
         if outage is not None and not now and time.monotonic() < outage.next_try:
-            return
-        try:
-            self._send()
-        except ResultsError as failure:
-            if not is_away(failure):
-                raise
-            self._went_away(failure)
-            assert self._outage is not None
-            self._outage.postpone()
-            if self._outage.seconds >= self._wait_s:
-                raise self._given_up(self._outage, failure) from None
+            return False
+        if self._kept is None and not self._file.is_file():
+            return True
+        # One process is enough: the others' rows are in the same file.
+        with self._file.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            try:
+                self._send(self._opened())
+                return True
+            except ResultsError as failure:
+                if not is_away(failure):
+                    raise
+                self._went_away(failure)
+                assert self._outage is not None
+                self._outage.postpone()
+                if self._outage.seconds >= self._wait_s:
+                    raise self._given_up(self._outage, failure) from None
+                return False
 
-    def _send(self) -> None:
+    def _send(self, kept: Store) -> None:
         """Deliver what is kept; the outage, if there was one, is over then."""
         sent = elsewhere = 0
-        if self._kept is not None or self._file.is_file():
-            kept = self._opened()
-            while rows := kept.query(limit=_CHUNK, with_log=True):
-                elsewhere += sum(self._add(row) is not row for row in rows)
-                kept.remove(rows)
-                sent += len(rows)
-        if self._outage is None and not sent:
+        while rows := kept.query(limit=_CHUNK, with_log=True):
+            elsewhere += sum(self._add(row) is not row for row in rows)
+            kept.remove(rows)
+            sent += len(rows)
+        outage, self._outage = self._outage, None
+        if outage is None and not sent:
             return
         told = f"{sent} rows that were kept are delivered"
         if elsewhere:
             told += f", of which {elsewhere} had been measured elsewhere meanwhile"
-        back = f"is back after {self._outage.seconds:.0f} s" if self._outage else "is reachable"
-        self._outage = None
+        back = "is reachable" if outage is None else f"is back after {outage.seconds:.0f} s"
         _LOG.warning("the results store %s %s: %s", self._where, back, told)
 
     def _given_up(self, outage: _Outage, failure: ResultsError) -> ResultsError:

@@ -12,7 +12,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, ColumnElement, Connection, Engine, delete, func, insert, or_, select
+from sqlalchemy import (
+    URL,
+    ColumnElement,
+    Connection,
+    Engine,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from harness.errors import ResultsError
@@ -20,8 +31,8 @@ from harness.results import migrations
 from harness.results.connect import make_engine, parse_url, shown, translated
 from harness.results.identity import derived
 from harness.results.read import CHUNK, load_rows
-from harness.results.record import APART, Measurement, Source, Status, best_per_key
-from harness.results.schema import layer, measurement, raw_log
+from harness.results.record import APART, Measurement, Source, StationState, Status, best_per_key
+from harness.results.schema import layer, measurement, raw_log, station
 from harness.results.spool import Spool, spool_file
 
 if TYPE_CHECKING:
@@ -385,6 +396,31 @@ class Store:
             connection.execute(query, execution_options=chunked) as found,
         ):
             yield from found.partitions()
+
+    # --- stations --------------------------------------------------------------------------
+
+    def stations(self) -> list[StationState]:
+        """Return what is known of the stations, by name."""
+        with self._read() as connection:
+            found = connection.execute(select(station).order_by(station.c.name, station.c.key))
+            return [StationState(**row) for row in found.mappings()]
+
+    def note_station(self, state: StationState) -> None:
+        """Keep what a host says of a station, unless something newer is known."""
+        values = asdict(state)
+        same = station.c.key == state.key
+        with translated(self._url, "write to"):
+            for _ in range(2):
+                try:
+                    with self._begin(write=True) as connection:
+                        since = connection.scalar(select(station.c.since).where(same))
+                        if since is None:
+                            connection.execute(insert(station).values(values))
+                        elif since <= state.since:
+                            connection.execute(update(station).where(same).values(values))
+                    return
+                except IntegrityError:
+                    continue  # another host noted it between the query and the insert
 
     # --- inside ----------------------------------------------------------------------------
 

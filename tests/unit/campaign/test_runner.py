@@ -273,6 +273,8 @@ def test_a_station_that_keeps_failing_is_disabled_and_the_others_go_on(
     with pytest.raises(StationDisabled, match=r"silent \(error\[timeout\]\)"):
         check_enabled(out)
     check_enabled(virtual_bench().station("virtual-nucleo_f746zg"))
+    (told,) = store.stations()  # for the other hosts
+    assert (told.name, told.state, told.code) == (out.name, "disabled", "timeout")
     enable(out)
     check_enabled(out)
 

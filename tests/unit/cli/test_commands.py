@@ -6,13 +6,17 @@ import ast
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from harness.bench import load_bench
+from harness.bench.disabled import fingerprint
 from harness.results import open_store
+from harness.results.record import StationState
 from harness.testing import fake_failure, fake_measurement
 
 Harness = Callable[..., Any]
@@ -66,6 +70,28 @@ def test_sample_is_reproducible(harness: Harness) -> None:
 def test_unknown_backbone(harness: Harness) -> None:
     answer = harness("sample", "ds_cnn_kw")
     assert answer.code == 2 and "did you mean 'ds_cnn_kws'" in answer.err
+
+
+def test_who_disabled_a_station_and_why_is_listed(
+    harness: Harness, database: Path, tmp_path: Path
+) -> None:
+    bench = tmp_path / "bench.toml"
+    bench.write_text(
+        '[[station]]\nname = "desk"\nboard = "nucleo_f746zg"\nprobe = "066A"\n'
+        'serial = "/dev/ttyACM7"\n'
+    )
+    desk = load_bench(bench).station("desk")
+    with open_store(database) as store:
+        store.note_station(
+            StationState(
+                key=fingerprint(desk), name="desk", board=desk.board, probe=desk.probe,
+                host="lab-b", state="disabled", code="hang", reason="the cable is loose",
+                since=datetime(2026, 1, 2, tzinfo=UTC),
+            )
+        )  # fmt: skip
+    text = "disabled since 2026-01-02T00:00:00 by host lab-b: the cable is loose"
+    (listed,) = harness("bench", "list", "--bench", bench, "--db", database, "--json").json()
+    assert listed["health"] == text
 
 
 def test_bench_lists_virtual_stations(harness: Harness) -> None:

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ResultsError
-from harness.results.record import LayerCycles, Measurement, Status, types_of
+from harness.results.record import LayerCycles, Measurement, StationState, Status, types_of
 from harness.results.schema import VERSION_TABLE
 from harness.results.store import EVERYTHING, Filter, Store
 from harness.results.table import table_of
@@ -333,6 +333,7 @@ def test_rows_of_an_older_store_get_their_identity(url: str) -> None:
         with store._begin(write=True) as connection:
             for name in ("network", "configuration"):
                 connection.exec_driver_sql(f"ALTER TABLE measurement DROP COLUMN {name}")
+            connection.exec_driver_sql("DROP TABLE bench_station")
             connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = 'v1'")
     with Store.open(url) as store:
         assert [row[0] for row in today] == [row.key for row in store.query()]
@@ -349,6 +350,22 @@ def test_a_row_that_an_older_harness_adds_keeps_its_facts(store: Store) -> None:
     read = store.table(EVERYTHING, ("key",))
     for name in ("board", "flags", "kernels_version", "icache"):
         assert read.facts(name) == known.facts(name)
+
+
+def test_the_newest_word_on_a_station_counts(store: Store) -> None:
+    def state(name: str, seconds: int, key: str = "a" * 24) -> StationState:
+        return StationState(
+            key=key, name=name, board="nucleo_f746zg", probe="0669", host="lab", state="disabled",
+            code="capture", reason="silent \x00", since=START + timedelta(seconds=seconds),
+        )  # fmt: skip
+
+    assert store.stations() == []
+    store.note_station(state("first", 5))
+    store.note_station(state("older", 4))
+    assert store.stations() == [state("first", 5)]
+    store.note_station(state("newer", 6))
+    store.note_station(state("another", 0, "b" * 24))
+    assert store.stations() == [state("another", 0, "b" * 24), state("newer", 6)]
 
 
 CONTRACT: dict[str, Callable[..., None]] = {
