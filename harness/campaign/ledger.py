@@ -96,7 +96,7 @@ class Ledger:
 
     def begin(self, jobs: Sequence[Job]) -> list[Job]:
         """Return the jobs that have no usable row yet."""
-        known = self._store.keys()
+        known = self._store.done(job.key for job in jobs)
         todo = [job for job in jobs if job.key not in known]
         self.summary.planned, self.summary.skipped = len(jobs), len(jobs) - len(todo)
         self._listener.started(len(jobs), self.summary.skipped)

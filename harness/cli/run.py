@@ -116,7 +116,7 @@ def run(
 
 
 def _print_plan(jobs: tuple[Job, ...], bench: Bench, store: Store, json: bool) -> None:
-    known = store.keys() & {job.key for job in jobs}
+    known = store.done(job.key for job in jobs)
     pools = {needs: needs.find(bench) for needs in {job.needs for job in jobs}}
     names = {needs: ", ".join(one.name for one in found) for needs, found in pools.items()}
     rows = [

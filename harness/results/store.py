@@ -243,6 +243,16 @@ class Store:
         with self._read() as connection:
             return set(connection.scalars(query))
 
+    def done(self, keys: Iterable[str]) -> set[str]:
+        """Return which of these jobs have a usable row; others of the store are not looked at."""
+        wanted = iter(keys)
+        found: set[str] = set()
+        with self._read() as connection:
+            while batch := list(islice(wanted, CHUNK)):
+                clauses = Filter(key=batch, status=USABLE).clauses()
+                found |= set(connection.scalars(select(measurement.c.key).where(*clauses)))
+        return found
+
     def keys_from(self, start: str) -> list[str]:
         """Return the keys of all jobs that begin with `start`, in order."""
         key = measurement.c.key

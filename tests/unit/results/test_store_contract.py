@@ -155,6 +155,9 @@ def test_a_failed_job_is_not_done_and_can_be_measured_again(store: Store) -> Non
     assert store.add(row) == row
     assert store.keys() == {row.key}
     assert store.keys("demo") == {row.key}
+    assert store.done([row.key, key_of(1)]) == {row.key}
+    assert store.done([key_of(number) for number in range(1001)]) == {row.key}
+    assert store.done([]) == set()
     assert store.count(Filter(key=row.key)) == 3
     assert store.get(row.key) == row
 
