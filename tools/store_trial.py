@@ -11,6 +11,7 @@ import argparse
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -65,6 +66,7 @@ def main() -> None:
         url, number = options.writer
         write(url, int(number), options)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server is stopped then too
     folder = Path(tempfile.mkdtemp(prefix="harness-trial-"))
     server = Server(folder)
     try:

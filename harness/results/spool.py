@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 _AWAY = ("unreachable", "busy")  # reasons of `ResultsError` that pass without anybody's doing
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
-_POLL_S = 0.2  # of a process that waits for another to deliver
+_POLL_S = 0.5  # of a process that waits for another to deliver
 _CHUNK = 50  # rows that are delivered before they leave the spool
 
 
@@ -123,10 +123,10 @@ class Spool:
                     return
                 pause_s = _POLL_S
                 if self._outage is not None:
-                    pause_s = self._outage.next_try - time.monotonic()
+                    pause_s = max(pause_s, self._outage.next_try - time.monotonic())
                 elif time.monotonic() - began >= self._wait_s:
                     return
-            time.sleep(max(0.0, pause_s))
+            time.sleep(pause_s)
 
     def close(self) -> None:
         """Close the file."""
