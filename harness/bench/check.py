@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Literal
 
 from harness.bench.discovery import SeenProbe, list_probes
+from harness.bench.labgrid import held_place
 from harness.bench.port import open_port
 from harness.bench.probe import (
     DBGMCU_IDCODE,
@@ -53,18 +54,23 @@ def check(
 
     The chip keeps running. `probes`, `chip` and `open_serial` replace the bench in tests.
     """
-    findings = []
-    try:
-        seen = match_probe(station.probe, probes(station.probe))
-        findings.append(Finding("ok", f"probe {seen.unique_id} {seen.description}".rstrip()))
-        findings.append(_check_chip(station, board, (chip or read_chip)(station, board)))
-    except HarnessError as problem:
-        findings.append(_finding(problem))
-    try:
-        open_serial(station.serial)
-        findings.append(Finding("ok", f"console {station.serial} opens"))
-    except HarnessError as problem:
-        findings.append(_finding(problem))
+    findings: list[Finding] = []
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held_place(station))
+        except HarnessError as problem:
+            return [_finding(problem)]
+        try:
+            seen = match_probe(station.probe, probes(station.probe))
+            findings.append(Finding("ok", f"probe {seen.unique_id} {seen.description}".rstrip()))
+            findings.append(_check_chip(station, board, (chip or read_chip)(station, board)))
+        except HarnessError as problem:
+            findings.append(_finding(problem))
+        try:
+            open_serial(station.serial)
+            findings.append(Finding("ok", f"console {station.serial} opens"))
+        except HarnessError as problem:
+            findings.append(_finding(problem))
     return findings
 
 

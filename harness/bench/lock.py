@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.bench.labgrid import held_place
 from harness.bench.station import Station
 from harness.errors import BenchError, StationLocked
 
@@ -39,7 +40,8 @@ def station_lock(station: Station) -> Iterator[None]:
     """
     since = datetime.now(UTC).isoformat(timespec="seconds")
     holder = {"pid": os.getpid(), "user": _user(), "command": " ".join(sys.argv), "since": since}
-    with (_hold_own if station.virtual else _hold_file)(station, holder):
+    hold = _hold_own if station.virtual else _hold_file
+    with hold(station, holder), held_place(station):
         yield
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from harness.bench.station import LABGRID_SERIAL
 from harness.errors import SerialUnavailable
 
 _VIRTUAL = "harness.virtual.ports.serialurl"
@@ -27,6 +28,10 @@ def open_port(url: str, baud: int = 115200) -> Any:
 
     if _VIRTUAL not in serial.protocol_handler_packages:
         serial.protocol_handler_packages.append(_VIRTUAL)
+    if url.startswith(LABGRID_SERIAL):
+        from harness.bench.labgrid import console_of
+
+        url = console_of(url)
     try:
         port = _new_port(url, baud)
         if hasattr(port, "exclusive"):

@@ -29,7 +29,7 @@ ANSWER_S = 8.0
 STATIONS, TIMING_MODEL, SECONDS = "harness_stations", "harness_timing_model", "harness_seconds"
 
 
-class _Socket(ClientSocket):  # type: ignore[misc]
+class _Socket(ClientSocket):
     """A connection that is given up for good once the server leaves a request unanswered."""
 
     _socket: Any
@@ -97,7 +97,7 @@ class _Socket(ClientSocket):  # type: ignore[misc]
         self._check()
 
 
-class RemoteProbe(TCPClientProbe):  # type: ignore[misc]
+class RemoteProbe(TCPClientProbe):
     """A probe that another host serves, ``remote:HOST[:PORT]``.
 
     Every method raises pyOCD's ``ProbeDisconnected`` once the server has left one request

@@ -7,7 +7,7 @@ from typing import Any
 from serial.rfc2217 import Serial
 
 
-class RemotePort(Serial):  # type: ignore[misc]
+class RemotePort(Serial):
     """A port that is closed for good, also after its server has closed the connection."""
 
     _socket: Any

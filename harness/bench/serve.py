@@ -169,13 +169,13 @@ class _Server(ThreadingTCPServer):
         """Leave a client that has gone to itself."""
 
 
-class _ProbeServer(_Server, TCPProbeServer):  # type: ignore[misc]
+class _ProbeServer(_Server, TCPProbeServer):
     def __init__(self, address: tuple[str, int], session: Session, probe: Any) -> None:
         super().__init__(address, session, probe)
         self.RequestHandlerClass = _ProbeHandler
 
 
-class _ProbeHandler(DebugProbeRequestHandler):  # type: ignore[misc]
+class _ProbeHandler(DebugProbeRequestHandler):
     """pyOCD's own, which gives back what its client took, also when that was killed."""
 
     server: _ProbeServer
@@ -222,7 +222,7 @@ class _ConsoleServer(_Server):
     greeting: str
 
 
-class _Manager(PortManager):  # type: ignore[misc]
+class _Manager(PortManager):
     def check_modem_lines(self, force_notification: bool = False) -> None:
         """Leave out the lines of a port that has none."""
         with suppress(OSError):

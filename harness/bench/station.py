@@ -14,6 +14,7 @@ from harness.strict import Strict, suggest
 
 VIRTUAL_PROBE = "virtual:"
 VIRTUAL_SERIAL = "virtual://"
+LABGRID_SERIAL = "labgrid://"
 
 _Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 _Text = Annotated[str, Field(min_length=1)]
@@ -27,7 +28,8 @@ class Station(Strict):
         board: Board id.
         probe: pyOCD unique id of the debug probe, or a part of it that no other probe shares. Of
             virtual boards ``virtual:BOARD``, or ``virtual:BOARD#2`` for the second of its type.
-        serial: pyserial URL or device of the console.
+        serial: pyserial URL or device of the console; ``labgrid://PLACE`` for a place of labgrid,
+            which is acquired while the station is used.
         tags: The user's words about it; a campaign can ask for stations that have them.
         baud: Highest rate of the console that the wire carries; the device is asked for it after
             each reset. None for 921,600 on hardware and the board's usual rate on virtual boards.

@@ -5,17 +5,31 @@ from __future__ import annotations
 import sys
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.options import BenchFile, Database, Json, store_if_any
 from harness.cli.output import note, on_interrupt, print_json, print_rows, print_table
 from harness.errors import EXIT_BENCH
+
+if TYPE_CHECKING:
+    from harness.bench import Bench
 from harness.paths import DEFAULT_STORE
 
 _FILE = Path("bench.toml")
 commands = typer.Typer(help="Stations: list, discover, check, prove.", no_args_is_help=True)
+
+imports = typer.Typer(help="Write the bench file from another program's.", no_args_is_help=True)
+commands.add_typer(imports, name="import")
+Out = Annotated[Path, typer.Option("--out", "-o", help="File to write.")]
+Overwrite = Annotated[bool, typer.Option(help="Replace the file if it exists.")]
+Boards = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--board", "-b", help="NAME=BOARD for what is called otherwise there; may be repeated."
+    ),
+]
 
 
 @commands.command("list")
@@ -91,6 +105,56 @@ def discover(
                 "no real board found; the virtual boards need no bench file. "
                 "Plug one in, or see docs/bench.md for permissions"
             )
+        raise typer.Exit(EXIT_BENCH)
+    write_bench(found, out, overwrite=overwrite)
+    note(f"{out}: {', '.join(station.name for station in found.stations)}")
+
+
+@imports.command()
+def labgrid(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Exporter's or environment file (default: the places of LG_COORDINATOR)."
+        ),
+    ] = None,
+    board: Boards = None,
+    out: Out = _FILE,
+    overwrite: Overwrite = False,
+) -> None:
+    """Import places or resources of labgrid; a place is acquired while its station is used."""
+    from harness.bench.imports import import_labgrid
+
+    _write_imported(import_labgrid(file, _pairs(board)), out, overwrite=overwrite)
+
+
+@imports.command()
+def twister(
+    file: Annotated[Path, typer.Argument(help="Hardware map of Zephyr's Twister.")],
+    board: Boards = None,
+    out: Out = _FILE,
+    overwrite: Overwrite = False,
+) -> None:
+    """Import the connected boards of a hardware map of Zephyr's Twister."""
+    from harness.bench.imports import import_twister
+
+    _write_imported(import_twister(file, _pairs(board)), out, overwrite=overwrite)
+
+
+def _pairs(texts: list[str] | None) -> dict[str, str]:
+    pairs = [text.rpartition("=") for text in texts or ()]
+    if not all(name and board for name, _, board in pairs):
+        raise typer.BadParameter("expected NAME=BOARD", param_hint="--board")
+    return {name: board for name, _, board in pairs}
+
+
+def _write_imported(found: Bench, out: Path, *, overwrite: bool) -> None:
+    from harness.bench import write_bench
+
+    for text in found.notes:
+        note(text)
+    if not found.stations:
+        note("no station found")
         raise typer.Exit(EXIT_BENCH)
     write_bench(found, out, overwrite=overwrite)
     note(f"{out}: {', '.join(station.name for station in found.stations)}")
