@@ -62,7 +62,7 @@ STUDIES: Mapping[str, Study] = {
         published="micronet-vww-2",
         candidates=8,
         shared={
-            "--latency-ms": "42", "--sram-kib": "64", "--flash-kib": "192", "--size": "50",
+            "--latency-ms": "42", "--sram-kib": "64", "--flash-kib": "256", "--size": "50",
             "--train-samples": "2800", "--epochs": "12", "--trial-epochs": "6",
             "--retrain-epochs": "24",
         },
