@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -71,9 +71,8 @@ def plot_latency(
         "plot them one by one",
     )
     table, _ = select_rows(rows, degraded=True)
-    place_of = {key: place for place, key in enumerate(table["key"].tolist())}
-    figures = table.numbers("ops", "latency_us")
-    everyone = [_points(fit, place_of, figures) for fit in fits]
+    keys, figures = table["key"].astype("S64"), table.numbers("ops", "latency_us")
+    everyone = [_points(fit, keys, figures) for fit in fits]
     points = [_thinned(fit, some) for fit, some in zip(fits, everyone, strict=True)]
     if log is None:
         largest = [fit.latency.feature_max for fit in fits]
@@ -125,20 +124,24 @@ def plot_latency(
     return file
 
 
-def _points(fit: Fit, place_of: Mapping[str, int], figures: Points) -> Points:
-    """Return ops, latency in µs and whether it is held out of the fit's rows that are there."""
-    found = [
-        np.column_stack([figures[places], np.full(len(places), held)])
-        for keys, held in ((fit.keys, 0.0), (fit.holdout_keys, 1.0))
-        if (places := [place_of[key] for key in keys if key in place_of])
-    ]
-    if not found:
+def _points(fit: Fit, known: npt.NDArray[np.bytes_], figures: Points) -> Points:
+    """Return ops, latency in µs and whether it is held out of the fit's rows that are there.
+
+    `known` are the keys of the figures, in order.
+    """
+    wanted = np.array([*fit.keys, *fit.holdout_keys], dtype="S64")
+    held = np.arange(len(wanted)) >= len(fit.keys)
+    places = np.searchsorted(known, wanted)
+    there = places < len(known)
+    there[there] = known[places[there]] == wanted[there]
+    found = np.column_stack([figures[places[there]], held[there]])
+    if not len(found):
         raise FitError(
             f"none of the rows behind the fit of {fit.fingerprint.backbone} is in these rows",
             expected="the rows it was made from",
             fix="plot with the results store that the fit was made from, or fit again",
         )
-    return np.concatenate(found)
+    return found
 
 
 def _thinned(fit: Fit, points: Points) -> Points:

@@ -30,6 +30,7 @@ _AWAY = ("unreachable", "busy")  # reasons of `ResultsError` that pass without a
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
 _POLL_S = 0.5  # of a process that waits for another to deliver
+_BUSY_S = 120.0  # longest wait for other processes that keep rows
 _CHUNK = 50  # rows that are delivered before they leave the spool
 
 
@@ -203,7 +204,7 @@ class Spool:
 
         if self._kept is None:
             with self._lock:
-                self._kept = self._kept or Store.open(self._file)
+                self._kept = self._kept or Store.open(self._file, busy_timeout_s=_BUSY_S)
         return self._kept
 
 

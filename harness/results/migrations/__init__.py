@@ -65,10 +65,6 @@ def upgrade(connection: Connection, where: str) -> None:
 
     Raises `ResultsError` if the database has a table of ours that no revision made.
     """
-    from alembic.config import Config
-    from alembic.runtime.environment import EnvironmentContext
-    from alembic.script import ScriptDirectory
-
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": _ADVISORY_LOCK})
     version = schema_version(connection)
@@ -81,6 +77,10 @@ def upgrade(connection: Connection, where: str) -> None:
             expected="an empty database, or a results store",
             fix="name another database",
         )
+    from alembic.config import Config
+    from alembic.runtime.environment import EnvironmentContext
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     scripts = ScriptDirectory.from_config(config)
