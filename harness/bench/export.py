@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
@@ -60,7 +61,9 @@ def _serve(
     found = stack.enter_context(serve_probe(probe, host, port, about=about))
     facts = station.model_dump(include={"name", "board", "tags", "baud"})
     if model:
-        facts["emulated"] = probe.harness_timing
+        # The other side has virtual stations of its own.
+        name = re.sub("^virtual-", "served-", station.name)
+        facts |= {"name": name, "emulated": probe.harness_timing}
     remote = Station.model_validate(
         facts | {"probe": f"remote:{host}:{found}", "serial": f"rfc2217://{host}:{console}"}
     )

@@ -10,19 +10,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from harness.bench.station import LABGRID_SERIAL
-from harness.errors import SerialUnavailable
+from harness.errors import BenchError, SerialUnavailable, StationLocked
 
 _VIRTUAL = "harness.virtual.ports.serialurl"
 _RFC2217, _SOCKET = "rfc2217://", "socket://"
 # A console takes a command within milliseconds, all of an input within this time at 115,200 baud.
-_WRITE_S = 10.0
-_GREETING_S = 0.5
+_WRITE_S = 8.0
+_TOLD_S = 0.5
 
 
 def open_port(url: str, baud: int = 115200) -> Any:
     """Open a console exclusively; the caller closes it.
 
-    Raises `SerialUnavailable`: missing, not permitted, or held by another program (says which).
+    Raises `SerialUnavailable`: missing, not permitted, or held by another program (says which);
+    `StationLocked` if another client of `harness bench serve` has it.
     """
     import serial
 
@@ -36,10 +37,6 @@ def open_port(url: str, baud: int = 115200) -> Any:
         port = _new_port(url, baud)
         if hasattr(port, "exclusive"):
             port.exclusive = True
-        if not url.startswith(
-            _RFC2217
-        ):  # which has a deadline of its own, 5 s, and allows no other
-            port.write_timeout = _WRITE_S
         port.open()
     except (serial.SerialException, OSError, ValueError) as failure:
         raise serial_error(url, failure) from failure
@@ -66,19 +63,18 @@ def _new_port(url: str, baud: int) -> Any:
     )
 
 
-def serial_error(url: str, failure: Exception) -> SerialUnavailable:
+def serial_error(url: str, failure: Exception) -> BenchError:
     """Return the typed error for a console that does not open."""
     code, text = getattr(failure, "errno", None), str(failure)
     what, fix = f"serial port '{url}' does not open: {text}", "check the station's 'serial'"
     holders: tuple[tuple[int, str], ...] = ()
     if url.startswith((_RFC2217, _SOCKET)):
-        greeting = None if "Could not open" in text else _greeting(url)
-        what = f"console '{url}' cannot be used: {greeting or text}"
-        fix = (
-            "wait for the other program to end, or end it"
-            if greeting
-            else "check host and port, and that the console is served there (`harness bench serve`)"
-        )
+        user = None if "Could not open" in text else _user_of(url)
+        if user is not None:
+            fix = "wait for it (--wait), end it, or name another station"
+            return StationLocked(f"console '{url}': {user}", fix=fix, serial=url)
+        what = f"console '{url}' cannot be used: {text}"
+        fix = "check host and port, and that the console is served there (`harness bench serve`)"
     elif code == errno.ENOENT or isinstance(failure, FileNotFoundError):
         what = f"no serial port '{url}'"
         fix = "check the cable; `harness bench discover` shows the ports"
@@ -95,11 +91,11 @@ def serial_error(url: str, failure: Exception) -> SerialUnavailable:
     return SerialUnavailable(what, fix=fix, serial=url, holders=holders)
 
 
-def _greeting(url: str) -> str | None:
-    """Return what a console's server says to a second client, None if it says nothing."""
+def _user_of(url: str) -> str | None:
+    """Return what `harness bench serve` says of a console that is in use, else None."""
     place = urlsplit(url)
     try:
-        with socket.create_connection((place.hostname, place.port), _GREETING_S) as connection:
+        with socket.create_connection((place.hostname, place.port), _TOLD_S) as connection:
             text = connection.recv(256).decode("ascii", "replace").strip()
     except (OSError, ValueError):
         return None

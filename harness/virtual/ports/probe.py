@@ -20,6 +20,7 @@ from harness.boards import Board, all_boards
 from harness.errors import VirtualError
 
 if TYPE_CHECKING:
+    from harness.virtual.machine import VirtualMachine
     from harness.virtual.ports.access_port import DebugAccess
 
 PREFIX = "virtual:"
@@ -146,23 +147,23 @@ class VirtualProbe(DebugProbe):
     @property
     def harness_timing_model(self) -> str:
         """Timing model that counts its cycles, for the harness on another host."""
-        from harness.virtual.registry import get_machine
-
-        return get_machine(self._board.id).model.identity
+        return self._machine.model.identity
 
     @property
     def harness_timing(self) -> str:
         """Kind of timing model that a station of another host names."""
-        from harness.virtual.registry import get_machine
-
-        return get_machine(self._board.id).model.kind
+        return self._machine.model.kind
 
     @property
     def harness_seconds(self) -> float:
         """Virtual time, for the harness on another host."""
+        return self._machine.now()
+
+    @property
+    def _machine(self) -> VirtualMachine:
         from harness.virtual.registry import get_machine
 
-        return get_machine(self._board.id).now()
+        return get_machine(self._board.id, self._number or 1)
 
     @property
     def unique_id(self) -> str:
@@ -209,9 +210,8 @@ class VirtualProbe(DebugProbe):
     def open(self) -> None:
         """Power the board on, if it is not, and attach to it."""
         from harness.virtual.ports.access_port import DebugAccess
-        from harness.virtual.registry import get_machine
 
-        machine = get_machine(self._board.id, self._number or 1)
+        machine = self._machine
         machine.faults.probe_opened()
         self._access = DebugAccess(machine)
 

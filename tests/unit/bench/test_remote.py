@@ -16,7 +16,7 @@ from harness.bench import remote
 from harness.bench.port import open_port
 from harness.bench.remote import RemoteProbe, connected, discover_remote
 from harness.bench.serve import check_host, serve_console
-from harness.errors import ConfigError, ProbeNotFound, SerialUnavailable
+from harness.errors import ConfigError, ProbeNotFound, SerialUnavailable, StationLocked
 
 Listen = Callable[[Callable[[socket.socket], object]], int]
 
@@ -103,7 +103,7 @@ def test_a_served_console_carries_every_byte_and_has_one_user(echo: str) -> None
         port.write(every)
         assert port.read(len(every)) == every
         port.ping()
-        with pytest.raises(SerialUnavailable, match="in use by 127"):
+        with pytest.raises(StationLocked, match="in use by 127"):
             open_port(echo)
     place = urlsplit(echo)
     with (
