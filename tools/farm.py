@@ -264,7 +264,7 @@ def main() -> None:
     one = commands.add_parser("scale")
     one.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
     one.add_argument("--hosts", type=int, default=1)
-    one.add_argument("--each", type=int, default=4, help="networks for each station and round")
+    one.add_argument("--each", type=int, default=4, help="networks for each station")
     one.add_argument("--rounds", type=int, default=1)
     one.add_argument("--repeats", type=int, default=50)
     one.set_defaults(command=scale)

@@ -27,6 +27,10 @@ class Crew(Protocol):
     def stopping(self) -> threading.Event:
         """Ends every wait of the run when set."""
 
+    @property
+    def patience_s(self) -> float:
+        """How long a run waits for a station that is away, whatever it waits for busy ones."""
+
     def count(self, jobs: Sequence[Job]) -> Mapping[Needs, Mapping[Station, int]]:
         """Return the number of places by station, for each of the jobs' needs.
 
@@ -56,6 +60,8 @@ class LocalCrew:
         bench: The stations.
         open_session: For tests.
     """
+
+    patience_s = 0.0
 
     def __init__(
         self, bench: Bench, open_session: Callable[[Station], Session] | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.backbones import Architecture
 from harness.bench import Bench
 from harness.campaign.config import CampaignConfig, MeasureOptions
+from harness.campaign.crew import Crew, LocalCrew
 from harness.campaign.ledger import Listener
 from harness.campaign.plan import plan
 from harness.campaign.runner import run
@@ -42,6 +43,7 @@ def measure_networks(
     store: Store,
     listener: Listener,
     *,
+    crew: Callable[[Bench], Crew] = LocalCrew,
     station: str | None = None,
     runtime: RuntimeSweep | None = None,
     seed: int = 0,
@@ -50,9 +52,10 @@ def measure_networks(
 ) -> list[Measurement]:
     """Build, flash and measure networks; return a row of each, in their order.
 
-    By default all stations with the board share the work, and `runtime` is `sweep_of` the fit. Rows
-    carry `name` as their campaign. Raises `BenchError` if no station has the board, or the stations
-    failed (which is the cause), and `ConfigError` if the fit's configuration cannot be measured.
+    By default all stations with the board share the work, and `runtime` is `sweep_of` the fit.
+    `crew` makes who measures, of the bench's stations. Rows carry `name` as their campaign. Raises
+    `BenchError` if no station has the board, or the stations failed (which is the cause), and
+    `ConfigError` if the fit's configuration cannot be measured.
     """
     caches = {name: getattr(fingerprint, name) for name in ("icache", "dcache", "art")}
     known = {name: value for name, value in caches.items() if value is not None}
@@ -68,7 +71,7 @@ def measure_networks(
         where="the fit's configuration",
     )
     jobs = plan(config, bench)
-    summary = run(jobs, bench, store, campaign=name, listener=listener)
+    summary = run(jobs, crew(bench), store, campaign=name, listener=listener)
     rows = {row.key: row for row in store.best((job.key for job in jobs), with_layers=True)}
     if missing := [job for job in jobs if job.key not in rows]:
         # A failed network has an invalid row; one without a row lost its stations.

@@ -87,7 +87,7 @@ class _Pipeline:
         self.crew = crew
         self.ledger = ledger
         self.campaign = campaign
-        self.wait_s = wait_s
+        self.wait_s = max(wait_s, crew.patience_s)
         self.stop = crew.stopping
         found = crew.count(jobs)
         self.pool = Pool(

@@ -44,6 +44,15 @@ BenchFile = Annotated[
         help="Bench file (default: ./bench.toml, else the virtual boards).",
     ),
 ]
+FarmAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--farm",
+        metavar="ADDRESS",
+        envvar="HARNESS_FARM",
+        help="Measure on the stations of the farm at this address.",
+    ),
+]
 Tls = Annotated[
     Path | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import BenchFile, Database, Json, Libraries, Tls, Wait
+from harness.cli.options import BenchFile, Database, FarmAddress, Json, Libraries, Tls, Wait
 from harness.cli.output import note, print_json, print_outcome, print_ready_table, print_rows
 from harness.errors import EXIT_BENCH, EXIT_FAILED
 from harness.paths import DEFAULT_STORE
@@ -40,9 +40,7 @@ def run(
         "jobs (default: as the file says, else shared).",
     ),
     wait: Wait = 0.0,
-    farm: str | None = typer.Option(
-        None, envvar="HARNESS_FARM", help="Measure on the stations of the farm at this address."
-    ),
+    farm: FarmAddress = None,
     tls: Tls = None,
     samples: int | None = typer.Option(
         None, min=1, help="Networks per backbone instead of the file's."
@@ -94,10 +92,10 @@ def run(
     with ExitStack() as stack:
         crew: Bench | Crew
         if farm is not None:
-            from harness.farm.client import AWAY_S, Farm, FarmCrew
+            from harness.farm.client import Farm, FarmCrew
 
             connection = stack.enter_context(Farm(farm, tls))
-            where, crew, wait = connection.bench(), FarmCrew(connection), max(wait, AWAY_S)
+            where, crew = connection.bench(), FarmCrew(connection)
         else:
             where = crew = load_bench(bench)
         jobs = plan(config, where) if dry_run else plan_now(config, where)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from harness.cli.options import BenchFile, Database, Libraries
+from harness.cli.options import BenchFile, Database, FarmAddress, Libraries, Tls
 from harness.errors import ConfigError
 from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from harness.backbones import Architecture
+    from harness.bench import Bench
+    from harness.campaign.crew import Crew
     from harness.cli.progress import SearchWatcher
     from harness.fit import Fingerprint
     from harness.results.record import Measurement
@@ -41,6 +44,8 @@ class VerifyOptions:
     library: Libraries = None
     db: Database = DEFAULT_STORE
     bench: BenchFile = None
+    farm: FarmAddress = None
+    tls: Tls = None
 
     @property
     def wanted(self) -> bool:
@@ -57,12 +62,20 @@ def make_measure(
 ) -> Measure:
     """Return a function that measures networks as the rows of these fits were measured."""
     from harness.bench import load_bench
+    from harness.campaign.crew import LocalCrew
     from harness.campaign.networks import measure_networks, sweep_of
     from harness.firmware.toolchain import ensure_toolchain
 
     ensure_toolchain()
     runtimes = {one.board: sweep_of(one, options.library) for one in fingerprints}
-    bench = load_bench(options.bench)
+    crew: Callable[[Bench], Crew]
+    if options.farm is None:
+        bench, crew = load_bench(options.bench), LocalCrew
+    else:
+        from harness.farm.client import Farm, FarmCrew
+
+        farm = Farm(options.farm, options.tls)
+        bench, crew = farm.bench(), partial(FarmCrew, farm)
     names = options.station.split(",") if options.station else []
     stations = {bench.station(name).board: name for name in names}
     if unused := sorted(stations.keys() - runtimes.keys()):
@@ -82,6 +95,7 @@ def make_measure(
                 bench,
                 store,
                 listener,
+                crew=crew,
                 station=stations.get(fingerprint.board),
                 runtime=runtimes[fingerprint.board],
                 seed=seed,

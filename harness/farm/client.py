@@ -39,9 +39,6 @@ from harness.farm.security import check_address, security
 from harness.farm.worker import BUILDER, STATION
 
 _Result = TypeVar("_Result")
-AWAY_S = 120.0
-"""How long a run waits for a station whose host is away; others take its jobs meanwhile."""
-
 _CONNECT_S = 5.0
 _REFRESH_S = 1.0  # age of what is known of the workers
 _POLL_S = 0.5
@@ -186,11 +183,18 @@ class _Build:
 
 
 class FarmCrew:
-    """Builds and measures the jobs of a run on a farm; see `harness.campaign.crew.Crew`."""
+    """Builds and measures the jobs of a run on a farm; see `harness.campaign.crew.Crew`.
 
-    def __init__(self, farm: Farm) -> None:
+    Args:
+        farm: The farm.
+        bench: Its stations that may be used; None for all that it has then.
+    """
+
+    patience_s = 120.0  # others take the jobs meanwhile
+
+    def __init__(self, farm: Farm, bench: Bench | None = None) -> None:
         self.stopping = threading.Event()
-        self._farm = farm
+        self._farm, self._bench = farm, bench
 
     def __enter__(self) -> Self:
         return self
@@ -200,7 +204,7 @@ class FarmCrew:
 
     def count(self, jobs: Sequence[Job]) -> Mapping[Needs, Mapping[Station, int]]:
         """Return one place for each station that fits a job's needs."""
-        bench = self._farm.bench()
+        bench = self._bench or self._farm.bench()
         if not self._farm.has_builder():
             raise FarmError(
                 f"no worker of the farm at {self._farm.address} builds firmware",
