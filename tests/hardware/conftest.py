@@ -37,7 +37,7 @@ def station(request: pytest.FixtureRequest, virtual_board: None) -> Iterator[Sta
     if found.source == "emulated":
         from harness.virtual.registry import discard_machine
 
-        discard_machine(found.board)
+        discard_machine(found.board, found.number or 1)
 
 
 @pytest.fixture
