@@ -59,7 +59,7 @@ def _serve(
 
     console = stack.enter_context(serve_console(opened, host, port and port + 1, greeting=greeting))
     found = stack.enter_context(serve_probe(probe, host, port, about=about))
-    facts = station.model_dump(include={"name", "board", "tags", "baud"})
+    facts = station.model_dump(include={"name", "board", "tags", "baud", "emulated"})
     if model:
         # The other side has virtual stations of its own.
         name = re.sub("^virtual-", "served-", station.name)

@@ -481,3 +481,57 @@ def test_a_served_probe_has_one_user_and_outlives_one_that_is_killed() -> None:
         two.disconnect()
         two.close()
     discard_machine(board.id)
+
+
+def test_a_server_that_falls_silent_is_given_up_and_closed(monkeypatch: Any) -> None:
+    import socket
+    from contextlib import ExitStack, suppress
+    from threading import Event, Thread
+
+    from harness.bench import Station, remote
+    from harness.bench.serve import serve_probe
+    from harness.errors import BenchError, ProbeNotFound
+    from harness.flash import open_target
+    from harness.virtual.ports.probe import VirtualProbe
+    from harness.virtual.registry import discard_machine
+
+    board, silent = load_board(BOARDS[0]), Event()
+    with ExitStack() as stack:
+        tcp = stack.enter_context(serve_probe(VirtualProbe(board), "localhost", 0))
+        front = stack.enter_context(socket.create_server(("localhost", 0)))
+        back = stack.enter_context(socket.create_connection(("localhost", tcp)))
+
+        def relay(source: socket.socket, sink: socket.socket) -> None:
+            with suppress(OSError):
+                while data := source.recv(65536):
+                    if not silent.is_set():
+                        sink.sendall(data)
+
+        station = Station(
+            name="far",
+            board=board.id,
+            probe=f"remote:localhost:{front.getsockname()[1]}",
+            serial="rfc2217://localhost:1",
+            emulated="pipeline",
+        )
+
+        def accept() -> None:
+            client = stack.enter_context(front.accept()[0])
+            Thread(target=relay, args=(back, client), daemon=True).start()
+            relay(client, back)
+
+        Thread(target=accept, daemon=True).start()
+        with open_target(station, board) as target:
+            assert target.chip_is_emulated()
+            target.ping()
+            assert target.seconds() >= 0
+            assert str(target.timing_model()).startswith("cortex-m7-pipeline/")
+            monkeypatch.setattr(remote, "ANSWER_S", 0.3)
+            silent.set()
+            with pytest.raises(ProbeNotFound, match="has not answered"):
+                target.read_word(0x2000_0000)
+            monkeypatch.setattr(remote, "ANSWER_S", 1000)  # nothing waits any more
+            with pytest.raises(BenchError, match="already failed"):
+                target.ping()
+        back.shutdown(socket.SHUT_RDWR)
+    discard_machine(board.id)
