@@ -179,10 +179,15 @@ class _ProbeHandler(DebugProbeRequestHandler):
     """pyOCD's own, which gives back what its client took, also when that was killed."""
 
     server: _ProbeServer
+    client_address: tuple[str, int]
 
     def setup(self) -> None:
         """Note what the client takes and gives back."""
+        # pyOCD looks up the client's name, for its log; a name server may take longer to answer
+        # than a client waits.
+        address, self.client_address = self.client_address, ("127.0.0.1", 0)
         super().setup()
+        self.client_address, self._client_domain = address, address[0]
         self._held: list[str] = []
         handlers = self._REQUEST_HANDLERS
         for take, give in _PAIRS.items():

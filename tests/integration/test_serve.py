@@ -9,10 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from harness.bench.port import open_port
 
 FINDS_A_BOARD = """
 import sys
@@ -70,6 +73,11 @@ def test_stock_pyocd_programs_it_and_a_terminal_talks_to_it(
         _read_until(terminal, b"m-ready")
         terminal.write(b"name%")
         assert b"m-name-dut-[" in _read_until(terminal, b"m-ready")
+        with closing(open_port(served["console_url"], served["baud"])) as far:
+            far.timeout = 0.2
+            far.write(b"name%")
+            assert b"m-name-dut-[" in _read_until(far, b"m-ready")
+            assert terminal.read(1) == b""  # silent meanwhile
     with serial.Serial(served["console"], 9600, timeout=0.2) as terminal:
         terminal.write(b"name%name%")
         assert b"m-" not in terminal.read(64)
