@@ -117,7 +117,9 @@ def jobs(count: int, *boards: str) -> list[Job]:
 
 
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
+    # Stations that are disabled here are not those of other tests.
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
     bench = Bench()
 
     class Converter:
