@@ -39,7 +39,7 @@ BOARD = "nucleo_f446re"
 _START_S = 120.0
 _AWAY_S = (0.2, 3.0)  # how long what was killed stays away
 _PIXELS = 64  # side of the networks of `scale`
-_VICTIMS = {"worker": 5, "host": 2, "scheduler": 1, "client": 1, "database": 1}  # by weight
+_VICTIMS = {"worker": 4, "host": 2, "scheduler": 2, "client": 2, "database": 2}  # by weight
 
 
 class Hosts:
@@ -186,6 +186,9 @@ def chaos(options: argparse.Namespace) -> bool:
             if client.poll() is not None:
                 if client.returncode == 0 or starts > 3 * options.kills + 3:
                     break
+                if client.returncode > 0:  # not killed
+                    log = (farm.folder / "log.txt").read_text()
+                    sys.stderr.write(f"the client ended with {client.returncode}:\n{log[-1500:]}\n")
                 client, starts = farm.harness(*words), starts + 1
             time.sleep(0.3)
             done = _count(url, done)
