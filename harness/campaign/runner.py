@@ -182,6 +182,10 @@ class _Pipeline:
     def _measure(self, place: Place, item: Item) -> Report | None:
         """Measure a job that was taken; None if this place has no more to do with it."""
         try:
+            while not item.built.done() and not self.stop.is_set():
+                wait([item.built], _BUSY_S)  # a farm's builder may be away
+            if self.stop.is_set():
+                raise _StoppedError
             built = item.built.result()
             if self.ledger.is_done(item.job):
                 raise _DoneElsewhereError

@@ -155,6 +155,19 @@ def kill_worker(farm: Farm, name: str) -> None:
     os.kill(number, signal.SIGKILL)
 
 
+def test_a_farm_on_which_nobody_builds_says_so(farm: Farm) -> None:
+    scheduler = farm.start("farm", "scheduler", "--port", "0", "--json", *farm.tls("here"))
+    address = first_answer(scheduler)["address"]
+    words = ("--bench", "beta.toml", "--name", "beta", "--builders", "0", "--json")
+    host = farm.start("farm", "worker", address, *words, *farm.tls("beta"))
+    first_answer(host)
+    run = ["run", str(farm.folder / "campaign.toml"), "--farm", address, "--db", "away.db"]
+    assert "builds firmware" in finish(farm.start(*run, *farm.tls("client")), code=3)
+    for process in (host, scheduler):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
 def test_who_has_no_certificate_of_the_farm_is_not_let_in(farm: Farm) -> None:
     assert farm.start("farm", "certificates", "other", "stranger").wait() == 0
     words = ("farm", "status", farm.address, "--tls", str(farm.folder / "other" / "stranger"))
