@@ -40,6 +40,7 @@ from harness.farm.worker import BUILDER, STATION
 
 _Result = TypeVar("_Result")
 _CONNECT_S = 5.0
+_JOIN_S = 15.0
 _REFRESH_S = 1.0  # age of what is known of the workers
 _POLL_S = 0.5
 
@@ -123,20 +124,24 @@ class Farm:
     def bench(self) -> Bench:
         """Return the farm's stations, each called ``HOST.STATION``.
 
+        Workers need some seconds to find a scheduler that was just started, and are waited for.
+
         Raises:
             FarmError: The farm has no station.
         """
-        found = [
-            Station.model_validate(facts[STATION])
-            for facts in self.workers().values()
-            if facts.get(STATION)
-        ]
+        deadline = time.monotonic() + _JOIN_S
+        while not (found := self._stations()) and time.monotonic() < deadline:
+            time.sleep(_REFRESH_S)
         if not found:
             raise FarmError(
                 f"the farm at {self.address} has no stations",
                 fix="start `harness farm worker` on a host that has boards",
             )
         return Bench(stations=tuple(sorted(found, key=lambda one: one.name)), path=self.address)
+
+    def _stations(self) -> list[Station]:
+        workers = self.workers().values()
+        return [Station.model_validate(one[STATION]) for one in workers if one.get(STATION)]
 
     def status(self) -> list[tuple[object, ...]]:
         """Return a row for each worker: name, board, source, tags, address, busy, seconds."""
