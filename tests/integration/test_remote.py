@@ -16,7 +16,7 @@ from harness.results import open_store
 
 Harness = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("virtual_board")
-BOARD = "nucleo_f446re"
+BOARD = "nucleo_f746zg"
 STATION = f'[[station]]\nname = "desk"\nboard = "{BOARD}"\nprobe = "virtual:{BOARD}"\n'
 
 
@@ -56,7 +56,7 @@ def test_a_served_board_is_found_checked_and_measured_as_emulated(
     assert load_bench(tmp_path / "found.toml").stations == (station,)
     checked = harness("bench", "check", "--json")
     assert checked.code == 0, checked.out
-    assert "an emulated stm32f446ret6" in checked.out
+    assert "an emulated stm32f746zgt6" in checked.out
 
     # Whoever forgets the key gets no row that says hardware.
     (tmp_path / "wrong.toml").write_text(host[1].replace('emulated = "issue"\n', ""))
@@ -89,7 +89,7 @@ def test_a_host_that_is_killed_costs_a_campaign_its_station_and_nothing_else(
         (tmp_path / f"net{index}.tflite").write_bytes(pointwise((8, 8 + 4 * index), seed=index))
     names = ", ".join(f'"net{index}.tflite"' for index in range(3))
     (tmp_path / "campaign.toml").write_text(
-        'name = "far"\nseed = 1\nstations = ["desk", "virtual-nucleo_f446re"]\n'
+        'name = "far"\nseed = 1\nstations = ["desk", "virtual-nucleo_f746zg"]\n'
         f"models = [{names}]\n[measure]\nrepeats = 1\nlayers = false\n"
     )
     database = tmp_path / "rows.sqlite"
@@ -108,5 +108,5 @@ def test_a_host_that_is_killed_costs_a_campaign_its_station_and_nothing_else(
     _, told = run.communicate(timeout=100)
     assert run.returncode == 3, told
     assert "station desk failed" in told
-    assert len(rows("virtual-nucleo_f446re")) == 3
+    assert len(rows("virtual-nucleo_f746zg")) == 3
     assert 1 <= len(rows("desk")) < 3
