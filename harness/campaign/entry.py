@@ -153,7 +153,6 @@ def run_config(
     `HarnessError` only if the store or the folder cannot be written, or no station fits a job.
     """
     summary = run(jobs, bench, store, campaign=config.name, listener=listener, wait_s=wait_s)
-    store.deliver()
     rows = store.best(job.key for job in jobs)
     predictor = config.fit.predictor if config.fit else None
     folder = out or Path("results") / config.name

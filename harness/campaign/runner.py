@@ -69,6 +69,7 @@ def run(
             agree(where.stations, store)
             where = LocalCrew(where, open_session)
         _Pipeline(todo, where, ledger, campaign, wait_s).run()
+        store.deliver()
     ledger.summary.seconds = time.perf_counter() - start
     return ledger.summary
 
