@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import pwd
@@ -264,6 +265,20 @@ def test_a_row_that_is_kept_is_not_counted_twice(url: str, cluster: Cluster, kep
         store.deliver()
         assert [row.station for row in store.query()] == ["theirs"]
         assert _waiting(kept) == 0
+
+
+def test_one_process_delivers_for_all(url: str, cluster: Cluster, kept: Path) -> None:
+    with open_store(url) as store:
+        cluster.stop()
+        store.add(fake_measurement(0))
+        cluster.start()
+        (file,) = kept.glob("*.sqlite")
+        with file.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # as another process that delivers
+            store.add(fake_measurement(1))
+            assert _waiting(kept) == 2 and store.count() == 0
+        store.deliver()
+        assert _waiting(kept) == 0 and store.count() == 2
 
 
 _ENDLESS = """
