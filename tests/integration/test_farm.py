@@ -146,6 +146,19 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(farm: Farm) -> None:
     assert len({row.key for row in farm.rows("killed.db")}) == len(farm.rows("killed.db")) == JOBS
 
 
+def test_a_host_that_is_told_to_end_finishes_what_it_has_in_hand(farm: Farm) -> None:
+    words = ("--bench", "beta.toml", "--name", "gamma", "--builders", "0", "--json")
+    gamma = farm.start("farm", "worker", farm.address, *words, *farm.tls("beta"))
+    assert first_answer(gamma)["stations"] == ["gamma.desk"]
+    run = farm.run(db="drained.db")
+    while not (farm.folder / "drained.db").exists() or not farm.rows("drained.db"):
+        assert run.poll() is None
+    gamma.send_signal(signal.SIGTERM)
+    assert gamma.wait(60) == 0
+    answer = finish(run)
+    assert (answer["valid"], answer["invalid"], answer["not_run"]) == (JOBS, 0, 0)
+
+
 def kill_worker(farm: Farm, name: str) -> None:
     from harness.farm.client import Farm as Connection
 
