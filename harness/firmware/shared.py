@@ -31,7 +31,8 @@ from harness.runtimes.region import CONTENT_OFFSET, staging_bytes
 if TYPE_CHECKING:
     from harness.models.graph import TFLiteModel
 
-_KEPT = 64  # images of single models; anyone who uses one has just made it
+# Images of single models: so many, and those that another process may be about to flash.
+_KEPT, _KEPT_S = 64, 300.0
 _EHDR = struct.Struct("<16sHHIIIIIHHHHHH")
 _PHDR = struct.Struct("<IIIIIIII")
 _EM_ARM, _ET_EXEC, _PT_LOAD, _PF_RX = 40, 2, 1, 5
@@ -248,6 +249,8 @@ def _store(image: FirmwareImage, model: TFLiteModel, elf: bytes) -> Path:
         draft.write_bytes(elf)
     kept = sorted(folder.glob("*.elf"), key=_modified, reverse=True)
     for old in kept[_KEPT:]:
+        if time.time() - _modified(old) < _KEPT_S:
+            continue
         # Another process may have been faster.
         with contextlib.suppress(FileNotFoundError):
             old.unlink()
