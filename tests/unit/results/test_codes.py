@@ -14,6 +14,7 @@ NEVER_IN_A_ROW = (
     errors.ConfigError,
     errors.BenchError,
     errors.ToolchainMissing,
+    errors.FarmError,
     errors.ResultsError,
     errors.FitError,
 )
