@@ -31,8 +31,9 @@ def on_interrupt() -> threading.Event:
 
 
 def print_json(data: Any) -> None:
-    """Write `data` as JSON to stdout."""
+    """Write `data` as JSON to stdout, at once: a program may wait for a server's answer."""
     sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
+    sys.stdout.flush()
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

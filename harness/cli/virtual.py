@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -92,7 +91,6 @@ def serve(
                     "timing": model.identity,
                 }
             )
-            sys.stdout.flush()
         else:
             for line in (
                 f"virtual {chosen.id}, {model.identity}, flash in {file}",
