@@ -38,7 +38,7 @@ from tools.store_trial import Server
 BOARD = "nucleo_f446re"
 _START_S = 120.0
 _AWAY_S = (0.2, 3.0)  # how long what was killed stays away
-_PIXELS = 64  # side of the networks of `scale`
+_PIXELS = 32  # side of the networks of `scale`
 _VICTIMS = {"worker": 4, "host": 2, "scheduler": 2, "client": 2, "database": 2}  # by weight
 
 

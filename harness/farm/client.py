@@ -43,6 +43,7 @@ _CONNECT_S = 5.0
 _JOIN_S = 15.0
 _REFRESH_S = 1.0  # age of what is known of the workers
 _POLL_S = 0.5
+_FETCH_S = 30.0  # for a report, which a worker keeps until it was fetched
 
 
 class Farm:
@@ -320,17 +321,19 @@ class FarmPlace:
             )
         except FarmError as failure:
             raise StationAway(failure.what, station=self.station.name) from None
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
         try:
             while not self._stop.is_set():
-                try:
-                    result: _Result = future.result(timeout=_POLL_S)
+                if done.wait(_POLL_S):
+                    result: _Result = future.result(timeout=_FETCH_S)
                     return result
-                except TimeoutError:
-                    if self._address() != address:  # started again meanwhile
-                        break
+                if self._address() != address:  # started again meanwhile
+                    break
         except HarnessError:
             raise
-        except (CancelledError, KilledWorker, OSError, RuntimeError) as failure:
+        # NameError: Dask stumbles over a result that is cancelled while it is fetched.
+        except (CancelledError, KilledWorker, NameError, OSError, RuntimeError) as failure:
             raise StationAway(
                 f"station '{self.station.name}' was lost: {failure}", station=self.station.name
             ) from None
