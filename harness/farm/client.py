@@ -68,9 +68,7 @@ class Farm:
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
-            if self._client is not None:
-                self._client.close(timeout=2)
-                self._client = None
+            self._hang_up()
 
     def client(self) -> Client:
         """Return a connected client.
@@ -81,9 +79,8 @@ class Farm:
         with self._lock:
             if self._client is not None and self._client.status == "running":
                 return self._client
-            if self._client is not None:
-                self._client.close(timeout=0)
-            self._client, self._workers, self._seen = None, {}, 0.0
+            self._hang_up()
+            self._workers, self._seen = {}, 0.0
             try:
                 # Reconnecting by itself it would come back without what it was waiting for.
                 with dask.config.set({"distributed.comm.retry.count": 0}):
@@ -101,6 +98,13 @@ class Farm:
                     "certificates",
                 ) from None
             return self._client
+
+    def _hang_up(self) -> None:
+        if self._client is not None:
+            # There is nobody to say goodbye to where the scheduler was killed.
+            with contextlib.suppress(TimeoutError, OSError, RuntimeError):
+                self._client.close(timeout=1)
+            self._client = None
 
     def workers(self) -> Mapping[str, dict[str, Any]]:
         """Return what the scheduler knows of each worker, by the worker's name.

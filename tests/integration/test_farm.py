@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from harness.errors import FarmError
 from harness.results import open_store
 
 pytest.importorskip("distributed", reason="pip install 'tinyml-harness[farm]'")
@@ -144,6 +145,26 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(farm: Farm) -> None:
     answer = finish(run)
     assert (answer["valid"], answer["invalid"], answer["not_run"]) == (JOBS, 0, 0)
     assert len({row.key for row in farm.rows("killed.db")}) == len(farm.rows("killed.db")) == JOBS
+
+
+def test_a_scheduler_that_is_killed_is_found_again(farm: Farm) -> None:
+    from harness.farm.client import Farm as Connection
+
+    scheduler = farm.start("farm", "scheduler", "--port", "0", "--json", *farm.tls("here"))
+    address = first_answer(scheduler)["address"]
+    with Connection(address, farm.folder / "lab" / "client") as connection:
+        assert connection.workers() == {}
+        scheduler.kill()
+        scheduler.wait()
+        with pytest.raises(FarmError, match="no farm answers"):
+            while True:
+                connection.client()
+        port = address.rpartition(":")[2]
+        again = farm.start("farm", "scheduler", "--port", port, "--json", *farm.tls("here"))
+        first_answer(again)
+        assert connection.workers() == {}
+    again.send_signal(signal.SIGTERM)
+    assert again.wait(60) == 0
 
 
 def test_a_host_that_is_told_to_end_finishes_what_it_has_in_hand(farm: Farm) -> None:
