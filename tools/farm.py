@@ -29,7 +29,7 @@ from typing import IO, Any
 
 import psutil
 
-from harness.errors import EXIT_FAILED
+from harness.errors import EXIT_FAILED, ResultsError
 from harness.results import open_store
 from harness.results.store import Filter
 from harness.testing import tiny_network
@@ -227,7 +227,7 @@ def _count(url: str, before: int) -> int:
     try:
         with open_store(url) as store:
             return store.count(Filter())
-    except Exception:  # the store is away, or not there yet
+    except ResultsError:  # the store is away, or not there yet
         return before
 
 
