@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from harness import protocol
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 LAYER_PASSES = 2
 """The last pass is reported: caches and branch predictors are warm, as in the timed run."""
+# Of an exchange of 1,100 bytes, one gets lost far more often than of the usual 50.
+_LONG_TRIES = 12
+_MIN_CHUNK = 32
 # What a runtime's set-up code means, as firmware_template/runtime/tflm/tflm_model.cpp has them.
 _SETUP_FAILURES: dict[int, type[DeviceError]] = {
     1: ModelRegionError,
@@ -106,9 +110,35 @@ def set_up(console: Console, plan: CapturePlan, *, timeout_s: float) -> None:
 
 def write_inputs(console: Console, inputs: Sequence[bytes]) -> None:
     """Write all inputs; every inference copies them to the model anew."""
+
+    def acknowledged(
+        records: list[protocol.Record], index: int, at: int, count: int
+    ) -> bool | None:
+        acks = (record for record in records if isinstance(record, protocol.InputAck))
+        return any((ack.idx, ack.off, ack.n) == (index, at, count) for ack in acks) or None
+
     for index, content in enumerate(inputs):
-        for command in protocol.encode_inputs(index, content):
-            console.ask_for(command, protocol.InputAck, what=f"input {index}")
+        for at, count in _pieces(console, len(content)):
+            console.ask(
+                protocol.encode_input(index, at, content[at : at + count]),
+                partial(acknowledged, index=index, at=at, count=count),
+                what=f"input {index}",
+                tries=_LONG_TRIES,
+            )
+
+
+def _pieces(console: Console, size: int) -> Iterator[tuple[int, int]]:
+    """Cut `size` bytes into pieces, offset and length, that each take one exchange.
+
+    After one that had to be repeated they are shorter: a bad wire hits a short line less often.
+    """
+    at, most = 0, protocol.MAX_INPUT_CHUNK
+    while at < size:
+        count = min(most, size - at)
+        yield at, count
+        at += count
+        if console.attempts > 1:
+            most = max(_MIN_CHUNK, most // 2)
 
 
 def timed_cycles(
@@ -158,21 +188,28 @@ def layer_cycles(
 def output(console: Console, index: int, size: int) -> bytes:
     """Return all bytes of an output."""
 
-    def collect(records: list[protocol.Record]) -> bytes | None:
-        content = bytearray(size)
-        seen = 0
+    def collect(records: list[protocol.Record], at: int, count: int) -> bytes | None:
+        found: dict[int, bytes] = {}
         for record in records:
             if isinstance(record, protocol.Output) and record.idx == index:
-                data = record.data
-                if record.off + len(data) > size:
+                if record.off + len(record.data) > size:
                     raise console.failure(CaptureError, f"output {index} has bytes past its {size}")
-                content[record.off : record.off + len(data)] = data
-                seen += len(data)
-        return bytes(content) if seen == size else None
+                if at <= record.off < at + count:
+                    found[record.off] = record.data
+        content = b"".join(data for _, data in sorted(found.items()))
+        return content if len(content) == count else None
 
-    command = protocol.encode_output(index, 0, size)
-    # 2 digits a byte and a line's frame, at 115200 baud about 4,000 bytes a second.
-    return console.ask(command, collect, what=f"output {index}", timeout_s=2 + size / 2000)
+    content = bytearray()
+    for at, count in _pieces(console, size):
+        content += console.ask(
+            protocol.encode_output(index, at, count),
+            partial(collect, at=at, count=count),
+            what=f"output {index}",
+            # 2 digits a byte and a line's frame, at 115200 baud about 4,000 bytes a second.
+            timeout_s=2 + count / 2000,
+            tries=_LONG_TRIES,
+        )
+    return bytes(content)
 
 
 def _tensors(records: list[protocol.Record]) -> tuple[list[int], list[int]] | None:

@@ -49,12 +49,6 @@ def encode_input(index: int, offset: int, data: bytes) -> bytes:
     return _command("hil-in", body, crc32(body))
 
 
-def encode_inputs(index: int, data: bytes) -> list[bytes]:
-    """Encode as many `hil-in` commands as input `index` needs."""
-    starts = range(0, len(data), MAX_INPUT_CHUNK)
-    return [encode_input(index, at, data[at : at + MAX_INPUT_CHUNK]) for at in starts]
-
-
 def encode_run(warmups: int, repeats: int) -> bytes:
     """Encode `hil-run`; ValueError for more than `MAX_WARMUPS` or `MAX_REPEATS`, or no repeat."""
     _check("warm-ups", warmups, 0, MAX_WARMUPS)

@@ -109,9 +109,10 @@ class FakeDevice:
         return [self._line("setup", rc=0, err="none")]
 
     def _hil_in(self, words: list[str]) -> list[bytes]:
-        index, offset, text, crc = words
-        if protocol.crc32(f"{index} {offset} {text}") != crc:
+        *body, crc = words
+        if protocol.crc32(" ".join(body)) != crc:
             return [self._line("err", code="crc", cmd="hil-in")]
+        index, offset, text = body
         data, at = bytes.fromhex(text), int(offset)
         content = self.received.setdefault(int(index), bytearray(self.input_bytes[int(index)]))
         content[at : at + len(data)] = data

@@ -151,6 +151,8 @@ def networks(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for seed in range(5):
         paths.append(folder / f"net{seed}.tflite")
         paths[-1].write_bytes(tiny_network(seed))
+    paths.append(folder / "wide.tflite")
+    paths[-1].write_bytes(tiny_network(5, pixels=58))  # 27 KB of input, 13 KB of output
     return paths
 
 
@@ -272,6 +274,21 @@ def test_a_fault_leaves_a_row_that_says_so(
     checked = harness("bench", "check", "desk", "--bench", "bench.toml", "--json")
     assert checked.code == 0
     assert any("re-enabled" in finding["what"] for finding in checked.json())
+
+
+def test_a_bad_wire_takes_long_inputs_and_outputs(
+    harness: Harness, bench: Callable[..., list[object]], networks: list[Path], tmp_path: Path
+) -> None:
+    from harness.results import open_store
+
+    answer = harness(*bench(networks[5:], "drop:0.0005"))
+    assert answer.code == 0, answer.err
+    with open_store(tmp_path / "rows.sqlite") as store:
+        (found,) = store.query()
+        row = store.get(found.key)
+    assert row is not None and row.status.value == "valid" and row.bit_exact
+    assert "(attempt 1" not in str(row.raw_log)  # nothing was measured again
+    assert str(row.raw_log).count("code=crc") > 5  # lines that were refused, and sent again
 
 
 def _figures(row: Any) -> tuple[object, ...]:

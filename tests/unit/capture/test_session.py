@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,7 +10,9 @@ import pytest
 
 from harness.bench import load_bench
 from harness.boards import load_board
+from harness.capture import answers
 from harness.capture import session as session_module
+from harness.capture.console import Console
 from harness.capture.session import BoardSession
 from harness.errors import BenchError, CaptureTimeout, CounterError, IdentityError, ImageCorrupt
 from harness.testing import FakeDevice, FakePort, FakeTarget
@@ -82,6 +85,35 @@ def test_two_boards_of_one_kind_whose_cables_were_swapped_are_told_apart() -> No
     with pytest.raises(IdentityError, match="unique id is aaaa") as caught:
         session.run(Image(), PLAN)
     assert "bench check" in (caught.value.fix or "")
+
+
+def test_lines_that_a_bad_wire_damages_are_sent_again_and_get_shorter() -> None:
+    wire = random.Random(3)
+
+    class Deaf(FakeDevice):
+        def answer(self, command: bytes) -> bytes:
+            return super().answer(bytes(b for b in command if wire.random() > 0.0005))
+
+    content = bytes(range(256)) * 108
+    device = Deaf(input_bytes=(len(content),))
+    console = Console(FakePort(device), where="fake")
+    answers.write_inputs(console, [content])
+    assert device.received[0] == content
+    lengths = [len(command) for command in device.commands if command.startswith(b"hil-in ")]
+    assert lengths[0] > 1000 and max(lengths[-20:]) < 300
+    assert "code=crc" in console.log
+
+
+def test_a_long_output_is_read_in_pieces_and_only_damaged_ones_again() -> None:
+    wire = random.Random(3)
+
+    def lose(line: bytes) -> Iterable[bytes]:
+        return (line,) if wire.random() > 0.02 or b"-out" not in line else ()
+
+    content = bytes(range(256)) * 60
+    device = FakeDevice(outputs=(content,), mangle=lose)
+    console = Console(FakePort(device), where="fake")
+    assert answers.output(console, 0, len(content)) == content
 
 
 def test_a_counter_that_stands_still_makes_no_row() -> None:
