@@ -44,6 +44,10 @@ def _utc(time: datetime) -> datetime:
     return time.astimezone(UTC)
 
 
+def _utc_or_none(time: datetime | None) -> datetime | None:
+    return None if time is None else _utc(time)
+
+
 Int = Annotated[int, BeforeValidator(_python), Field(ge=-_MAX, le=_MAX)]
 Count = Annotated[int, BeforeValidator(_python), Field(ge=0, le=_MAX)]
 Stored = AfterValidator(_as_stored)
@@ -99,6 +103,9 @@ class Measurement:
         tuple[Annotated[str, Field(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")], ...], Lax
     ] = ()
     campaign: str | None = None
+    run: str | None = None  # id of the run that stored it
+    # Id of the run or measurement that repeated the job, else empty: a job is done once in each
+    repetition: str = ""
 
     # Where it ran
     station: str | None = None
@@ -242,6 +249,56 @@ class StationState:
     code: str  # of the failure that disabled it, else empty
     reason: str
     since: Annotated[datetime, AfterValidator(_utc)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_CHECKED)
+class Run:
+    """One run of a campaign, `complete` or not; the counts are None until it ended.
+
+    A run that neither ended nor was interrupted is still going on, or was killed.
+    """
+
+    id: str  # sorts by time
+    campaign: str
+    campaign_sha256: str  # of what the campaign file says, options included
+    started_at: Annotated[datetime, AfterValidator(_utc)]
+    host: str
+    user: str
+    harness_version: str
+    git_revision: str | None = None
+    repeat: Annotated[str, Field(pattern="^(|all|some)$")]  # what was measured again
+    ended_at: Annotated[datetime | None, AfterValidator(_utc_or_none)] = None
+    # "failed": rows are invalid; "bench": jobs were not run, as no station was left or there
+    outcome: Annotated[str | None, Field(pattern="^(complete|failed|bench|interrupted)$")] = None
+    planned: Count | None = None
+    skipped: Count | None = None  # measured by an earlier run
+    elsewhere: Count | None = None  # measured by another process meanwhile
+    valid: Count | None = None
+    degraded: Count | None = None
+    invalid: Count | None = None
+    not_run: Count | None = None
+    # By name: "rows"; where it failed also "code", "what" and "left", the jobs not run for it
+    stations: Annotated[Mapping[str, Mapping[str, Any]], Stored] = field(default_factory=dict)
+    notes: Annotated[tuple[str, ...], Lax] = ()  # such as boards that no station has
+    # Who took it for the baseline of its campaign
+    accepted_at: Annotated[datetime | None, AfterValidator(_utc_or_none)] = None
+    accepted_by: str | None = None
+    accepted_why: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, config=_CHECKED)
+class StationHealth:
+    """What a run found when it checked a station before it measured."""
+
+    run: str
+    station: str
+    board: str
+    source: Annotated[Source, Lax]
+    checked_at: Annotated[datetime, AfterValidator(_utc)]
+    verdict: Annotated[str, Field(pattern="^(ok|warning|error)$")]
+    what: str
+    # Of the golden model and the chip, such as "cycles", "clock_ppm" and "temperature_c"
+    facts: Annotated[Mapping[str, Any], Stored] = field(default_factory=dict)
 
 
 def gap(cycles: Sequence[int], layers: Sequence[LayerCycles]) -> float | None:

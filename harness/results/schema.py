@@ -15,7 +15,9 @@ from harness.results.record import (
     APART,
     LayerCycles,
     Measurement,
+    Run,
     Source,
+    StationHealth,
     StationState,
     Status,
     types_of,
@@ -101,7 +103,7 @@ _TYPES: Mapping[type, Any] = {
     tuple: sa.JSON(none_as_null=True),
     Mapping: sa.JSON(none_as_null=True),
 }
-INDEXED = ("campaign", "board", "backbone", "model_name", "status")
+INDEXED = ("campaign", "board", "backbone", "model_name", "status", "run")
 # BIGSERIAL on PostgreSQL; SQLite counts rows only in a column typed INTEGER.
 _ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
@@ -130,10 +132,10 @@ measurement = sa.Table(
     sa.Column("network", sa.Text),
     sa.Column("configuration", sa.BigInteger),
     sa.UniqueConstraint("key", "created_at", name="uq_measurement_attempt"),
-    # A job is done once: failed attempts may repeat, measured ones may not.
+    # A job is done once, and once in each repetition: failed attempts may repeat, others may not.
     # The condition, status <> 'invalid', is in the migration alone: to name one for a database
     # loads its dialect, whichever is used.
-    sa.Index("uq_measurement_done", "key", "status", unique=True),
+    sa.Index("uq_measurement_done", "key", "repetition", "status", unique=True),
     # One column each: the rows of one value are then in the order of their ids, as queries ask.
     *(sa.Index(f"ix_measurement_{name}", name) for name in INDEXED),
 )
@@ -158,4 +160,20 @@ station = sa.Table(
     metadata,
     sa.Column("key", SafeText, primary_key=True),
     *_columns(StationState, apart=("key",)),
+)
+
+run = sa.Table(
+    "campaign_run",
+    metadata,
+    sa.Column("id", SafeText, primary_key=True),
+    *_columns(Run, apart=("id",)),
+    sa.Index("ix_campaign_run_campaign", "campaign"),
+)
+
+health = sa.Table(
+    "station_health",
+    metadata,
+    sa.Column("run", SafeText, primary_key=True),
+    sa.Column("station", SafeText, primary_key=True),
+    *_columns(StationHealth, apart=("run", "station")),
 )

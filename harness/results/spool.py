@@ -22,7 +22,7 @@ from harness.errors import ResultsError
 from harness.results.record import Measurement
 
 if TYPE_CHECKING:
-    from harness.results.store import Store
+    from harness.results.store import Filter, Store
 
 _LOG = logging.getLogger(__name__)
 
@@ -101,16 +101,18 @@ class Spool:
                 self._lock.release()
         return stored
 
-    def find(self, key: str, ask: Callable[[str], Measurement | None]) -> Measurement | None:
+    def find(
+        self, where: Filter, ask: Callable[[Filter], Measurement | None]
+    ) -> Measurement | None:
         """Return the usable row of a job from the server, or from what is kept while it is away."""
         if self._outage is None:
             try:
-                return ask(key)
+                return ask(where)
             except ResultsError as failure:
                 if not is_away(failure):
                     raise
                 self._went_away(failure)
-        return self._opened().find(key)
+        return self._opened()._find(where)
 
     def deliver(self) -> None:
         """Deliver all that is kept; wait for the server, and raise as `add` where it stays away.

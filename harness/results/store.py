@@ -17,7 +17,9 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    and_,
     delete,
+    false,
     func,
     insert,
     or_,
@@ -31,8 +33,18 @@ from harness.results import migrations
 from harness.results.connect import make_engine, parse_url, shown, translated
 from harness.results.identity import derived
 from harness.results.read import CHUNK, load_rows
-from harness.results.record import APART, Measurement, Source, StationState, Status, best_per_key
-from harness.results.schema import layer, measurement, raw_log, station
+from harness.results.record import (
+    APART,
+    Measurement,
+    Run,
+    Source,
+    StationHealth,
+    StationState,
+    Status,
+    best_per_key,
+)
+from harness.results.schema import health, layer, measurement, raw_log, station
+from harness.results.schema import run as run_table
 from harness.results.spool import Spool, spool_file
 
 if TYPE_CHECKING:
@@ -52,6 +64,8 @@ class Filter:
 
     key: _One = None
     campaign: _One = None
+    run: _One = None
+    repetition: _One = None
     status: _One = None
     source: _One = None
     board: _One = None
@@ -225,13 +239,15 @@ class Store:
         return row
 
     def _existing(self, connection: Connection, row: Measurement) -> Measurement | None:
-        same_attempt = measurement.c.created_at == row.created_at
-        condition: ColumnElement[bool] = same_attempt
+        c = measurement.c
+        done: ColumnElement[bool] = false()
         if row.status is Status.VALID:
-            condition = or_(same_attempt, measurement.c.status == Status.VALID.value)
+            done = c.status == Status.VALID.value
         elif row.status is Status.DEGRADED:
-            condition = or_(same_attempt, measurement.c.status != Status.INVALID.value)
-        query = select(measurement).where(measurement.c.key == row.key, condition)
+            done = c.status != Status.INVALID.value
+        same_attempt = c.created_at == row.created_at
+        condition = or_(same_attempt, and_(c.repetition == row.repetition, done))
+        query = select(measurement).where(c.key == row.key, condition)
         found = best_per_key(load_rows(connection, query, COLUMNS, with_layers=True, with_log=True))
         return found[0] if found else None
 
@@ -243,13 +259,16 @@ class Store:
         with self._read() as connection:
             return set(connection.scalars(query))
 
-    def done(self, keys: Iterable[str]) -> set[str]:
-        """Return which of these jobs have a usable row; others of the store are not looked at."""
+    def done(self, keys: Iterable[str], *, repetition: str | None = None) -> set[str]:
+        """Return which of these jobs have a usable row, in one repetition or in any.
+
+        Others of the store are not looked at.
+        """
         wanted = iter(keys)
         found: set[str] = set()
         with self._read() as connection:
             while batch := list(islice(wanted, CHUNK)):
-                clauses = Filter(key=batch, status=USABLE).clauses()
+                clauses = Filter(key=batch, status=USABLE, repetition=repetition).clauses()
                 found |= set(connection.scalars(select(measurement.c.key).where(*clauses)))
         return found
 
@@ -261,16 +280,19 @@ class Store:
         with self._read() as connection:
             return list(connection.scalars(query))
 
-    def find(self, key: str) -> Measurement | None:
+    def find(self, key: str, *, repetition: str | None = None) -> Measurement | None:
         """Return the best usable row of job `key`, without layers and log, or None.
+
+        In one repetition, or in any.
 
         One look by index: a process that shares the store asks this just before a job starts.
         While the server is away, a store with a spool knows what is kept there.
         """
-        return self._find(key) if self._spool is None else self._spool.find(key, self._find)
+        where = Filter(key=key, status=USABLE, repetition=repetition)
+        return self._find(where) if self._spool is None else self._spool.find(where, self._find)
 
-    def _find(self, key: str) -> Measurement | None:
-        rows = best_per_key(self.stream(Filter(key=key, status=USABLE)))
+    def _find(self, where: Filter) -> Measurement | None:
+        rows = best_per_key(self.stream(where))
         return rows[0] if rows else None
 
     def get(self, key: str) -> Measurement | None:
@@ -278,13 +300,20 @@ class Store:
         rows = best_per_key(self.stream(Filter(key=key), with_layers=True, with_log=True))
         return rows[0] if rows else None
 
-    def best(self, keys: Iterable[str], *, with_layers: bool = False) -> list[Measurement]:
-        """Return the best row of each of these jobs, in their order; of some there may be none."""
+    def best(
+        self, keys: Iterable[str], *, with_layers: bool = False, run: str | None = None
+    ) -> list[Measurement]:
+        """Return the best row of each of these jobs, in their order; of some there may be none.
+
+        A row of the run `run` is taken before any other.
+        """
         wanted = iter(dict.fromkeys(keys))
         found: dict[str, Measurement] = {}
         while batch := list(islice(wanted, CHUNK)):
-            rows = best_per_key(self.stream(Filter(key=batch), with_layers=with_layers))
-            by_key = {row.key: row for row in rows}
+            rows = list(self.stream(Filter(key=batch), with_layers=with_layers))
+            by_key = {row.key: row for row in best_per_key(rows)}
+            if run is not None:
+                by_key |= {row.key: row for row in best_per_key(r for r in rows if r.run == run)}
             found |= {key: by_key[key] for key in batch if key in by_key}
         return list(found.values())
 
@@ -432,6 +461,51 @@ class Store:
                 except IntegrityError:
                     continue  # another host noted it between the query and the insert
 
+    # --- runs ------------------------------------------------------------------------------
+
+    def runs(self, campaign: str | None = None, *, limit: int | None = None) -> list[Run]:
+        """Return the runs of a campaign, or all, the newest first."""
+        query = select(run_table).order_by(run_table.c.started_at.desc(), run_table.c.id.desc())
+        if campaign is not None:
+            query = query.where(run_table.c.campaign == campaign)
+        with self._read() as connection:
+            found = connection.execute(query.limit(limit)).mappings()
+            return [Run(**row) for row in found]
+
+    def run(self, start: str) -> Run:
+        """Return the run whose id begins so; raise `ResultsError` unless there is exactly one."""
+        listed = self.runs()
+        found = [one for one in listed if one.id == start] or [
+            one for one in listed if one.id.startswith(start)
+        ]
+        if len(found) != 1:
+            several = f"{len(found)} runs have an id that begins"
+            raise ResultsError(
+                f"{several if found else 'no run has an id that begins'} with '{start}'",
+                where=self.url,
+                expected=", ".join(one.id for one in (found or listed)[:5]) or "a run",
+                fix="`harness runs` lists them",
+            )
+        return found[0]
+
+    def note_run(self, item: Run) -> None:
+        """Store a run, or what is known of it now."""
+        values = {spec.name: getattr(item, spec.name) for spec in fields(Run)}
+        self._put(run_table, ("id",), values)
+
+    def health(self, run: str | None = None) -> list[StationHealth]:
+        """Return what a run, or all runs, found when they checked the stations; oldest first."""
+        query = select(health).order_by(health.c.checked_at, health.c.station)
+        if run is not None:
+            query = query.where(health.c.run == run)
+        with self._read() as connection:
+            return [StationHealth(**row) for row in connection.execute(query).mappings()]
+
+    def note_health(self, item: StationHealth) -> None:
+        """Store what a run found of a station."""
+        values = {spec.name: getattr(item, spec.name) for spec in fields(StationHealth)}
+        self._put(health, ("run", "station"), {**values, "source": item.source.value})
+
     # --- inside ----------------------------------------------------------------------------
 
     def _prepare(self, create: bool) -> None:
@@ -458,6 +532,14 @@ class Store:
                 raise self._nothing_there()
             with self._begin(write=True) as connection:
                 migrations.upgrade(connection, self.url)
+
+    def _put(self, table: Any, keys: Sequence[str], values: dict[str, Any]) -> None:
+        """Insert a line, or replace the one with the same keys."""
+        same = [table.c[name] == values[name] for name in keys]
+        with translated(self._url, "write to"), self._begin(write=True) as connection:
+            changed = connection.execute(update(table).where(*same).values(values))
+            if not changed.rowcount:
+                connection.execute(insert(table).values(values))
 
     def _nothing_there(self) -> ResultsError:
         return ResultsError(

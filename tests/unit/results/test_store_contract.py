@@ -15,7 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ResultsError
-from harness.results.record import LayerCycles, Measurement, StationState, Status, types_of
+from harness.results.record import (
+    LayerCycles,
+    Measurement,
+    Run,
+    StationHealth,
+    StationState,
+    Status,
+    types_of,
+)
 from harness.results.schema import VERSION_TABLE
 from harness.results.store import EVERYTHING, Filter, Store
 from harness.results.table import table_of
@@ -336,7 +344,16 @@ def test_rows_of_an_older_store_get_their_identity(url: str) -> None:
         with store._begin(write=True) as connection:
             for name in ("network", "configuration"):
                 connection.exec_driver_sql(f"ALTER TABLE measurement DROP COLUMN {name}")
-            connection.exec_driver_sql("DROP TABLE bench_station")
+            for index in ("uq_measurement_done", "ix_measurement_run"):
+                connection.exec_driver_sql(f"DROP INDEX {index}")
+            for name in ("run", "repetition"):
+                connection.exec_driver_sql(f"ALTER TABLE measurement DROP COLUMN {name}")
+            connection.exec_driver_sql(
+                "CREATE UNIQUE INDEX uq_measurement_done ON measurement (key, status) "
+                "WHERE status <> 'invalid'"
+            )
+            for name in ("bench_station", "campaign_run", "station_health"):
+                connection.exec_driver_sql(f"DROP TABLE {name}")
             connection.exec_driver_sql(f"UPDATE {VERSION_TABLE} SET version_num = 'v1'")
     with Store.open(url) as store:
         assert [row[0] for row in today] == [row.key for row in store.query()]
@@ -374,3 +391,60 @@ def test_the_newest_word_on_a_station_counts(store: Store) -> None:
 CONTRACT: dict[str, Callable[..., None]] = {
     name: value for name, value in dict(globals()).items() if name.startswith("test_")
 }
+
+
+def test_a_job_is_done_once_in_each_repetition(store: Store) -> None:
+    first = fake_measurement()
+    later = first.created_at + timedelta(hours=1)
+    night = replace(first, run="night", repetition="night", created_at=later)
+    assert store.add(first) is first
+    assert store.add(night) is night
+    twice = replace(night, created_at=later + timedelta(hours=1))
+    assert store.add(twice) == night
+    assert store.done([first.key]) == store.done([first.key], repetition="night") == {first.key}
+    assert store.done([first.key], repetition="another") == set()
+    assert store.find(first.key, repetition="") is not None
+    assert store.find(first.key, repetition="another") is None
+    assert [row.run for row in store.query(Filter(run="night"))] == ["night"]
+    newest = replace(night, run="b", repetition="b", created_at=twice.created_at)
+    store.add(newest)
+    assert [row.run for row in store.best([first.key])] == ["b"]
+    assert [row.run for row in store.best([first.key], run="night")] == ["night"]
+
+
+def test_runs_are_kept_and_found(store: Store) -> None:
+    assert store.runs() == []
+    first = fake_run("2026-a")
+    store.note_run(first)
+    ended = replace(first, ended_at=START, outcome="failed", invalid=2, notes=("no board \x00",))
+    store.note_run(ended)
+    second = replace(fake_run("2026-b"), started_at=START + timedelta(days=1), campaign="other")
+    store.note_run(second)
+    assert store.runs() == [second, ended]
+    assert store.runs("demo") == [ended]
+    assert store.runs(limit=1) == [second]
+    assert store.run("2026-a") == ended
+    with pytest.raises(ResultsError, match="2 runs have an id that begins with '2026'"):
+        store.run("2026")
+    with pytest.raises(ResultsError, match="no run has an id"):
+        store.run("x")
+
+
+def test_what_a_run_found_of_a_station_is_kept(store: Store) -> None:
+    found = StationHealth(
+        run="2026-a", station="bench-1", board="nucleo_f746zg", source="emulated",
+        checked_at=START, verdict="ok", what="as before", facts={"cycles": 5, "clock_ppm": 3.5},
+    )  # fmt: skip
+    store.note_health(found)
+    worse = replace(found, verdict="error", what="the counter stands still")
+    store.note_health(worse)
+    assert store.health() == store.health("2026-a") == [worse]
+    assert store.health("another") == []
+
+
+def fake_run(number: str) -> Run:
+    return Run(
+        id=number, campaign="demo", campaign_sha256="0" * 64, started_at=START, host="lab",
+        user="nobody", harness_version="1", repeat="",
+        stations={"bench-1": {"rows": 2}},
+    )  # fmt: skip
