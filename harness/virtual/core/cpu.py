@@ -22,6 +22,7 @@ from harness.virtual.core.watchpoints import Watchpoints
 _MODELS = {"cortex-m7": arm.UC_CPU_ARM_CORTEX_M7, "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4}
 _NEVER = 0xFFFF_FFFF  # an address that is execute-never, so that no run ends by reaching it
 _TRANSLATION_BYTES = 64 << 20
+_PAGE = 4 << 10
 
 
 class Cpu:
@@ -188,12 +189,10 @@ class Cpu:
         """Forget translated and counted code if [start, end), which is about to change, has any."""
         if not self.counter.has_code(start, end):
             return
-        # The counter forgets every block, and would not know later that one was translated.
         self.counter.forget(start, end)
-        self._traps.forget()
-        for block in self._memory.memories:
-            for origin in block.origins:
-                self._engine.ctl_remove_cache(origin, origin + block.bytes)
+        start, end = start & -_PAGE, (end + _PAGE - 1) & -_PAGE  # as the counter knows pages
+        self._traps.forget(start, end)
+        self._engine.ctl_remove_cache(start, end)
 
     def code_changed(self) -> None:
         """Forget translated code in RAM."""

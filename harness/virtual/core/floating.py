@@ -60,13 +60,12 @@ class FloatTraps:
             self._engine.ctl_remove_cache(address, address + 2)
         self._found.clear()
 
-    def forget(self) -> None:
-        """Drop the hooks, as code changes: what is translated again is searched again."""
-        for hook in self._hooks.values():
-            self._engine.hook_del(hook)
-        self._hooks.clear()
-        self._found.clear()
-        self._searched.clear()
+    def forget(self, start: int = 0, end: int = 1 << 32) -> None:
+        """Drop the hooks where code changes: what is translated again is searched again."""
+        for address in [address for address in self._hooks if start <= address < end]:
+            self._engine.hook_del(self._hooks.pop(address))
+        self._found = {at: double for at, double in self._found.items() if not start <= at < end}
+        self._searched = {at for at in self._searched if not start <= at < end}
 
     def _start_over(self) -> None:
         self.forget()

@@ -69,8 +69,8 @@ TABLE = np.dtype(
 
 
 @inlined
-def find_block(table: Any, at: Any, size: Any) -> Any:
-    """Return the slot of a block, the negative slot if it is new, 0 if there is no room."""
+def _chunk_of(table: Any, at: Any) -> Any:
+    """Return the chunk of the page that an address is in, 0 if there is no room."""
     page = (at >> 12) & 0xFFFFF
     chunk = np.int64(table.pages[page])
     if chunk == 0:
@@ -80,6 +80,22 @@ def find_block(table: Any, at: Any, size: Any) -> Any:
         chunk = np.int64(table.chunks_used) + 1
         table.chunks_used = chunk
         table.pages[page] = chunk
+    return chunk
+
+
+@inlined
+def stop_before(table: Any, at: Any) -> None:
+    """Note a stop before a block, which the emulator has translated all the same."""
+    table.stopped = 1
+    _chunk_of(table, at)
+
+
+@inlined
+def find_block(table: Any, at: Any, size: Any) -> Any:
+    """Return the slot of a block, the negative slot if it is new, 0 if there is no room."""
+    chunk = _chunk_of(table, at)
+    if chunk == 0:
+        return np.int64(0)
     halfword = (at & 0xFFF) >> 1
     first = table.slots[chunk, halfword]
     slot = np.int64(first)
@@ -98,3 +114,33 @@ def find_block(table: Any, at: Any, size: Any) -> Any:
     block.next = first
     table.slots[chunk, halfword] = slot
     return -slot
+
+
+def drop_blocks(table: Any, pages: slice) -> None:
+    """Take the blocks that lie in some pages of 4 KiB, or reach into them, out of the table.
+
+    Their slots and chunks stay unused until `clear_blocks`.
+    """
+    used = table["blocks"][: int(table["used"]) + 1]
+    address, size = used["address"].astype(np.int64), used["bytes"].astype(np.int64)
+    inside = (address < pages.stop << 12) & (address + size > pages.start << 12) & (size > 0)
+    for slot in np.nonzero(inside)[0]:
+        chunk, halfword = table["pages"][address[slot] >> 12], (address[slot] & 0xFFF) >> 1
+        after = int(used["next"][slot])
+        before = int(table["slots"][chunk, halfword])
+        if before == slot:
+            table["slots"][chunk, halfword] = after
+        else:
+            while used["next"][before] != slot:
+                before = int(used["next"][before])
+            used["next"][before] = after
+    used["bytes"][inside] = 0  # no block follows it any more, whoever remembers it
+    table["pages"][pages] = 0
+
+
+def clear_blocks(table: Any) -> None:
+    """Take all blocks out of the table."""
+    table["pages"] = 0
+    table["slots"][: 1 + int(table["chunks_used"])] = 0
+    table["blocks"][: int(table["used"]) + 1] = 0
+    table["used"] = table["chunks_used"] = 0

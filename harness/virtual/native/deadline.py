@@ -14,7 +14,7 @@ from numba import carray, types
 from unicorn import arm_const as arm
 
 from harness.virtual.native import inlined
-from harness.virtual.native.blocks import MAX_SLOTS, TABLE, find_block
+from harness.virtual.native.blocks import MAX_SLOTS, TABLE, find_block, stop_before
 from harness.virtual.native.callbacks import BLOCK, call, callback, pointer
 from harness.virtual.native.hooks import emu_stop, reg_read, watch_next
 from harness.virtual.native.watch import WATCH
@@ -41,7 +41,7 @@ def _unmasked(engine: Any, table: Any) -> Any:  # pragma: no cover
 
 
 @inlined
-def _ends(engine: Any, table: Any) -> Any:  # pragma: no cover
+def _ends(engine: Any, table: Any, address: Any) -> Any:  # pragma: no cover
     """Tell whether the core is to stop before this block, and stop it."""
     if table.stop == 0:
         if table.spent >= table.until:
@@ -52,7 +52,7 @@ def _ends(engine: Any, table: Any) -> Any:  # pragma: no cover
             elif _unmasked(engine, table):
                 table.stop = 1
     if table.stop != 0:
-        table.stopped = 1
+        stop_before(table, np.int64(address))
         emu_stop(engine)
         return True
     return False
@@ -80,7 +80,7 @@ def _spend_cycles(table: Any, slot: Any) -> Any:  # pragma: no cover
 def count_until(engine: Any, address: Any, size: Any, user: Any) -> None:  # pragma: no cover
     """Count a basic block, or stop the core before it."""
     table = carray(user, (1,), dtype=TABLE)[0]
-    if _ends(engine, table):
+    if _ends(engine, table, address):
         return
     slot = find_block(table, np.int64(address), size)
     if slot < 0:
@@ -96,7 +96,7 @@ def watch_until(engine: Any, address: Any, size: Any, user: Any) -> None:  # pra
     """Count a basic block and its events, or stop the core before it."""
     watch = carray(user, (1,), dtype=WATCH)[0]
     table = carray(pointer(watch.table), (1,), dtype=TABLE)[0]
-    if _ends(engine, table):
+    if _ends(engine, table, address):
         return
     before, used = watch.last, table.used
     watch_next(engine, watch, table, address, size)

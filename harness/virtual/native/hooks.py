@@ -18,7 +18,7 @@ from numba import carray, types
 from unicorn import arm_const as arm
 
 from harness.virtual.native import called, inlined
-from harness.virtual.native.blocks import TABLE, find_block
+from harness.virtual.native.blocks import TABLE, find_block, stop_before
 from harness.virtual.native.caches import empty, fetch_accelerated, fetch_block
 from harness.virtual.native.callbacks import BLOCK, call, callback, pointer
 from harness.virtual.native.plan import plan, plan_singly
@@ -46,7 +46,7 @@ def count_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pra
     """Count a basic block, or stop the core before it."""
     table = carray(user, (1,), dtype=TABLE)[0]
     if table.stop != 0:
-        table.stopped = 1
+        stop_before(table, np.int64(address))
         emu_stop(engine)
         return
     slot = find_block(table, np.int64(address), size)
@@ -184,7 +184,7 @@ def watch_block(engine: Any, address: Any, size: Any, user: Any) -> None:  # pra
     watch = carray(user, (1,), dtype=WATCH)[0]
     table = carray(pointer(watch.table), (1,), dtype=TABLE)[0]
     if table.stop != 0:
-        table.stopped = 1
+        stop_before(table, np.int64(address))
         emu_stop(engine)
         return
     watch_next(engine, watch, table, address, size)

@@ -274,23 +274,30 @@ class BlockCounter:
 
     def has_code(self, start: int, end: int) -> bool:
         """Return whether any block in the pages of [start, end) has run."""
-        return bool(self._table["pages"][start >> 12 : (end + 0xFFF) >> 12].any())
+        return bool(self._table["pages"][_pages(start, end)].any())
 
     def forget(self, start: int, end: int) -> None:
-        """Drop blocks in [start, end), whose code is about to change; their cycles are kept."""
+        """Drop the blocks in the pages of [start, end), whose code is about to change.
+
+        What all blocks have cost is kept as a sum.
+        """
         if not self.has_code(start, end):
             return
-        # Dropping all blocks is simple, and cheap as costs are remembered by content.
         self._before = self.elapsed()
-        table, used = self._table, self._blocks[: int(self._table["used"]) + 1]
-        table["pages"][used["address"][1:] >> 12] = 0
-        table["slots"][: 1 + int(table["chunks_used"])] = 0
-        table["used"] = table["chunks_used"] = 0
-        used[:] = 0
-        self._priced[:] = 0
+        table, used = self._table, int(self._table["used"])
+        full = used > blocks.MAX_SLOTS // 2 or table["chunks_used"] > blocks.MAX_CHUNKS // 2
+        self._blocks["count"][: used + 1] = 0
+        self._blocks["events"][: used + 1] = 0
+        self._priced[: used + 1] = 0
+        blocks.drop_blocks(table, _pages(start, end))
         if self._observer is not None:
             self._observer.forget()
-        self._costed = 0
+            full = full or self._observer.is_filling
+        if full:
+            blocks.clear_blocks(table)
+            self._costed = 0
+            if self._observer is not None:
+                self._observer.clear()
 
     def _find_costs(self) -> int:
         """Ask the timing model about the blocks that are new; return how many there are."""
@@ -334,6 +341,10 @@ class BlockCounter:
             if following is not None:
                 return following[: _ends(following) or 0]
         return b""
+
+
+def _pages(start: int, end: int) -> slice:
+    return slice(start >> 12, (end + 0xFFF) >> 12)
 
 
 def _ends(code: bytes) -> int | None:

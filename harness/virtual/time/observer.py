@@ -131,8 +131,18 @@ class Observer:
         self._watch["cold"] = 1
 
     def forget(self) -> None:
-        """Start anew, as the block table did."""
-        self._watch["last"] = self._watch["access_count"] = 0
+        """Set predictors up again, and let the next block follow none."""
+        self._watch["last"] = 0
+        self._watch["epoch"] += 1
+
+    @property
+    def is_filling(self) -> bool:
+        """Whether half the room for the accesses of blocks is used."""
+        return bool(self._watch["access_count"] > watch.MAX_ACCESSES // 2)
+
+    def clear(self) -> None:
+        """Drop the accesses of all blocks, as the block table did with these."""
+        self._watch["access_count"] = 0
 
     def _on_new_block(self, slot: int) -> None:
         try:

@@ -27,12 +27,25 @@ BOARDS = pytest.mark.parametrize("board_id", ["nucleo_f746zg", "nucleo_f446re"])
 
 def cycles(machine: Any, offset: int) -> int:
     """Return the modelled cycles of the code at an offset in flash, from empty caches."""
+    write(machine, offset, CODE)
+    return run(machine, offset)
+
+
+def write(machine: Any, offset: int, code: bytes) -> None:
+    """Put code into flash."""
     flash = machine.memory.flash
-    origin = flash.origins[0]
     machine.core.reset()
     machine.core.halt()
-    machine.cpu.invalidate(origin, origin + 4 * PAGE)
-    flash.data[offset : offset + len(CODE)] = CODE
+    for origin in flash.origins:
+        machine.cpu.invalidate(origin + offset, origin + offset + len(code))
+    flash.data[offset : offset + len(code)] = code
+
+
+def run(machine: Any, offset: int) -> int:
+    """Return the modelled cycles of what is at an offset in flash, from empty caches."""
+    origin = machine.memory.flash.origins[0]
+    machine.core.reset()
+    machine.core.halt()
     if machine.observer is not None:
         machine.observer.forget_history()
     before = machine.cpu.counter.elapsed()
@@ -70,3 +83,27 @@ def test_with_memory_it_costs_what_its_alignment_costs(machine: Any) -> None:
         assert cycles(machine, offset) == pytest.approx(
             cycles(machine, offset - PAGE // 2), rel=0.01
         )
+
+
+@BOARDS
+@pytest.mark.parametrize("timing", ["pipeline"])
+@pytest.mark.parametrize("room", [True, False])
+def test_code_that_changes_is_priced_anew_and_other_code_is_not(
+    machine: Any, room: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from harness.virtual.native import blocks
+
+    if not room:  # then all is dropped, so that the table never fills up
+        monkeypatch.setattr(blocks, "MAX_SLOTS", 4)
+    counter, origin, other = machine.cpu.counter, machine.memory.flash.origins[0], 16 * PAGE
+    write(machine, other, CODE)
+    first, elsewhere = cycles(machine, 0), run(machine, other)
+    twice = struct.pack("<H", 0x2064) + CODE[2:]  # movs r0, #100
+    before = counter.elapsed()
+    write(machine, 0, twice)
+    assert counter.elapsed() == before
+    assert not counter.executed(origin)
+    assert bool(counter.executed(origin + other)) == room
+    assert run(machine, 0) == pytest.approx(2 * first, rel=0.1)
+    assert (run(machine, other), cycles(machine, 0)) == (elsewhere, first)
+    assert {block.count for block in counter.snapshot() if block.address == origin} == {1}
