@@ -82,6 +82,10 @@ class ModelError(HarnessError, code="model"):
     """A .tflite cannot be read or is not what can be measured."""
 
 
+class ModelFormatError(ModelError, code="model-format", exit_code=EXIT_USAGE):
+    """A file is not a .tflite, perhaps a model of another framework."""
+
+
 class RuntimeUnsupported(ModelError, code="unsupported"):
     """A runtime cannot take a model; names the operator and the reason."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from harness.backbones import Architecture, Limits, get_backbone, own_names
 from harness.campaign.config import CampaignConfig
 from harness.errors import CampaignError
+from harness.models.formats import refuse_foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +47,18 @@ def choose_specs(config: CampaignConfig) -> tuple[ModelSpec, ...]:
 
 
 def file_spec(path: Path, seed: int) -> ModelSpec:
-    """Return the spec of a user's .tflite; raise `CampaignError` if it cannot be read."""
+    """Return the spec of a user's .tflite.
+
+    Raises `CampaignError` if it cannot be read, `ModelFormatError` for another framework's model.
+    """
     try:
         content = path.read_bytes()
     except OSError as failure:
         raise CampaignError(
             f"cannot read model {path}: {failure.strerror}",
-            fix="check the path; `harness run --models DIR` looks a campaign's models up in DIR",
+            fix="check the path; `harness run --models DIR` names the folder of its models",
         ) from None
+    refuse_foreign(content, where=str(path))
     digest = hashlib.sha256(content).hexdigest()
     return ModelSpec(name=path.stem, seed=seed, path=path, sha256=digest)
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from harness.errors import ModelError
+from harness.models.formats import require_tflite
 from harness.models.graph import DTYPE_BYTES, Graph, Operator, Tensor
 
-_IDENTIFIER = b"TFL3"
 # What the generated readers raise on offsets that lead out of the buffer.
 _DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, MemoryError)
 _MAX_COUNT = 20_000  # tensors, operators or buffers: far above any model for a microcontroller
@@ -63,14 +63,7 @@ def parse(content: bytes, *, where: str) -> Graph:
     Raises:
         ModelError: Not a .tflite, truncated, or inconsistent in a way named in the message.
     """
-    if len(content) < 8 or content[4:8] != _IDENTIFIER:
-        raise ModelError(
-            f"{where} is not a TensorFlow Lite model ({len(content)} bytes, "
-            f"identifier {content[4:8]!r})",
-            where=where,
-            expected=f"a flatbuffer with identifier {_IDENTIFIER!r}",
-            fix="pass a .tflite file as TensorFlow's converter writes it",
-        )
+    require_tflite(content, where=where)
     try:
         return _Parser(content, where).graph()
     except _DAMAGE as failure:

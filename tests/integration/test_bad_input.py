@@ -42,6 +42,23 @@ def test_truncated_model(harness: Harness, tiny: Path) -> None:
     check(harness("measure", tiny), 1, r"error\[model\]", r"tiny")
 
 
+def test_a_model_of_another_framework_is_refused_before_anything_is_built(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr("harness.campaign.entry.prepare", never)
+    monkeypatch.setattr("harness.campaign.entry.run", never)
+    path = tmp_path / "net.tflite"
+    path.write_bytes(b"\x08\x08\x12\x07pytorch\x1a\x052.1.0:\x96\x01" + bytes(80))
+    (tmp_path / "c.toml").write_text(
+        'name = "c"\nboards = ["nucleo_f746zg"]\nmodels = ["net.tflite"]\n'
+    )
+    for command in (("measure", path), ("explain", path), ("run", "c.toml")):
+        check(harness(*command), 2, r"error\[model-format\]", "an ONNX model", "onnx2tf -i")
+
+
 def test_missing_model(harness: Harness) -> None:
     for command in ("build", "measure", "explain"):
         answer = harness(command, "nowhere.tflite")
