@@ -236,3 +236,7 @@ class BudgetsInfeasible(SearchError, code="budgets"):
 
 class CampaignError(ConfigError, code="campaign"):
     """A campaign file is wrong."""
+
+
+class Interrupted(HarnessError, code="interrupted", exit_code=EXIT_INTERRUPTED):
+    """Ctrl-C or SIGTERM ended a command; says what is kept."""

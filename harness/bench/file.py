@@ -60,7 +60,7 @@ def write_bench(bench: Bench, path: Path, *, overwrite: bool = False) -> None:
         )
     _check_stations(bench.stations, str(path))
     head = "# Stations of this bench. Local: do not commit. See docs/bench.md.\n"
-    with draft_of(path) as draft:
+    with draft_of(path, what="bench file", error=ConfigError) as draft:
         draft.write_text(head + bench_text(bench), encoding="utf-8")
 
 

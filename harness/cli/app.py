@@ -12,8 +12,8 @@ import typer
 
 from harness import __version__
 from harness.cli.options import grouped
-from harness.cli.output import note
-from harness.errors import EXIT_INTERRUPTED, HarnessError
+from harness.cli.output import note, print_json_error
+from harness.errors import EXIT_INTERRUPTED, HarnessError, Interrupted
 
 # In the order of the workflow. Each is a module with a function of that name, or with `commands`.
 COMMANDS = (
@@ -64,25 +64,39 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line; exit 0 done, 1 failed, 2 wrong use, 3 bench not ready, 130 stopped."""
     # Objects that last make most collections useless: a package's while it loads, a store's rows.
     gc.set_threshold(100_000, 50, 100)
+    as_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         # Without click's own handling, an exit code that a command asks for is returned.
         code = app(args=arguments, prog_name="harness", standalone_mode=False)
+        if code == EXIT_INTERRUPTED:
+            raise KeyboardInterrupt  # typer has made that of one
     except (KeyboardInterrupt, typer.Abort):
-        note("interrupted: finished rows are kept, run the same command to continue")
-        sys.exit(EXIT_INTERRUPTED)
+        stopped = Interrupted(
+            "stopped", fix="run the same command to continue: what is done is kept"
+        )
+        code = _tell(stopped, as_json=as_json)
     except HarnessError as failure:
-        note(f"error[{failure.code}]: {failure}")
-        if log := str(failure.data.get("raw_log") or "").splitlines()[-_LOG_LINES:]:
-            note("\n  ".join(["end of the raw log:", *log]))
-        sys.exit(failure.exit_code)
+        code = _tell(failure, as_json=as_json)
     except BrokenPipeError:
         # The reader of our output has gone (`harness results | head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        code = 0
     except Exception as failure:
         # A usage error of click, whose class is typer's own in some releases, shows itself.
         if not hasattr(failure, "show") or not hasattr(failure, "exit_code"):
             raise
         failure.show()
+        if as_json:
+            print_json_error("usage", getattr(failure, "format_message", failure.__str__)())
         code = failure.exit_code
     sys.exit(code or 0)
+
+
+def _tell(failure: HarnessError, *, as_json: bool) -> int:
+    """Print a failure to stderr, and where data would be on stdout; return its exit code."""
+    note(f"error[{failure.code}]: {failure}")
+    if log := str(failure.data.get("raw_log") or "").splitlines()[-_LOG_LINES:]:
+        note("\n  ".join(["end of the raw log:", *log]))
+    if as_json:
+        print_json_error(failure.code, failure.what, failure)
+    return failure.exit_code

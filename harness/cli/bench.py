@@ -11,7 +11,7 @@ import typer
 
 from harness.cli.options import BenchFile, Database, Json, store_if_any
 from harness.cli.output import note, on_interrupt, print_json, print_rows, print_table
-from harness.errors import EXIT_BENCH
+from harness.errors import EXIT_BENCH, ConfigError
 
 if TYPE_CHECKING:
     from harness.bench import Bench
@@ -95,10 +95,13 @@ def discover(
         )
     else:
         found = look()
-    if json:
-        print_json([station.model_dump(mode="json") for station in found.stations])
     for text in found.notes:
         note(text)
+    if found.stations:
+        write_bench(found, out, overwrite=overwrite)
+        note(f"{out}: {', '.join(station.name for station in found.stations)}")
+    if json:
+        print_json([station.model_dump(mode="json") for station in found.stations])
     if not found.stations:
         if not remote:
             note(
@@ -106,8 +109,6 @@ def discover(
                 "Plug one in, or see docs/bench.md for permissions"
             )
         raise typer.Exit(EXIT_BENCH)
-    write_bench(found, out, overwrite=overwrite)
-    note(f"{out}: {', '.join(station.name for station in found.stations)}")
 
 
 @imports.command()
@@ -268,7 +269,7 @@ def prove(
     report = run(chosen, spinner)
     content = report.to_json()
     path = out or Path(f"prove-{report.board}.json")
-    with draft_of(path) as draft:
+    with draft_of(path, what="report", error=ConfigError) as draft:
         draft.write_text(dumps(content, indent=2) + "\n", encoding="utf-8")
     if json:
         print_json(content)

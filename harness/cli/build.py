@@ -10,6 +10,8 @@ import typer
 
 from harness.cli.options import BoardId, FirmwareOptions, Json, ModelFile
 from harness.cli.output import facts_json, note, print_json, print_table
+from harness.errors import ConfigError
+from harness.files import draft_of
 from harness.paths import DEFAULT_BOARD
 
 
@@ -50,8 +52,8 @@ def build(
     with spinner(f"building for {target.name}"):
         image = build_firmware(target, network, sources, chosen, benchmark=benchmark)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(image.elf, out)
+        with draft_of(out, what="image", error=ConfigError) as draft:
+            shutil.copyfile(image.elf, draft)
     facts: list[tuple[str, object]] = [
         ("ELF", str(out or image.elf)),
         ("build id", image.build_id),

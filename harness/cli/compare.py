@@ -9,7 +9,7 @@ import typer
 
 from harness.cli.options import Json
 from harness.cli.output import note, print_json, print_table
-from harness.errors import EXIT_FAILED, ResultsError
+from harness.errors import EXIT_FAILED, ConfigError
 
 if TYPE_CHECKING:
     from harness.results.equivalence import Comparison, Ratio
@@ -58,7 +58,7 @@ def _rows(where: str, metric: Metric) -> Table:
 
     place, _, campaign = where.partition("#")
     if "://" not in place and not Path(place).is_file():
-        raise ResultsError(
+        raise ConfigError(
             f"there is no results store {place}",
             expected="two SQLite files or SQLAlchemy URLs, BEFORE and AFTER",
             fix="check the path; STORE#CAMPAIGN names one campaign of a store",

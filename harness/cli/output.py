@@ -6,11 +6,12 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.campaign.outcome import Outcome
+    from harness.errors import HarnessError
     from harness.report.table import Table as ReadyTable
 
 
@@ -30,10 +31,25 @@ def on_interrupt() -> threading.Event:
     return stop
 
 
+JSON_SCHEMA = 1
+"""Version of what `--json` prints: docs/json.md."""
+
+
 def print_json(data: Any) -> None:
-    """Write `data` as JSON to stdout, at once: a program may wait for a server's answer."""
+    """Write `data` as JSON to stdout, at once: a program may wait for a server's answer.
+
+    An object gets the key ``schema`` first; a list is printed as it is.
+    """
+    if isinstance(data, Mapping):
+        data = {"schema": JSON_SCHEMA, **data}
     sys.stdout.write(json.dumps(data, indent=2, default=str) + "\n")
     sys.stdout.flush()
+
+
+def print_json_error(code: str, what: str, failure: HarnessError | None = None) -> None:
+    """Write an error as JSON to stdout, where the data would be."""
+    more = {name: getattr(failure, name, None) for name in ("where", "expected", "fix")}
+    print_json({"error": {"code": code, "what": what, **more}})
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from harness.cli.options import Json, RowOptions, Status
 from harness.cli.output import note, print_json, print_ready_table, print_table
-from harness.errors import ResultsError
+from harness.errors import ConfigError, ResultsError
 
 if TYPE_CHECKING:
     from harness.results.record import Measurement
@@ -104,10 +104,10 @@ def _full_key(found: Sequence[str], start: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise ResultsError(
+        raise ConfigError(
             f"no row's key starts with '{start}'", fix="`harness results` lists the keys"
         )
-    raise ResultsError(
+    raise ConfigError(
         f"{len(found)} keys start with '{start}'",
         expected=f"one of {', '.join(key[:16] for key in found[:5])}",
         fix="give more digits",

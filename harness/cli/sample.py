@@ -10,6 +10,8 @@ import typer
 
 from harness.cli.options import Json
 from harness.cli.output import note, print_json, print_rows, print_table
+from harness.errors import ConfigError
+from harness.files import draft_of
 
 if TYPE_CHECKING:
     from harness.backbones import Architecture
@@ -169,8 +171,9 @@ def _convert(architecture: Architecture, seed: int, folder: Path, name: str | No
     from harness.campaign.prepare import convert
     from harness.campaign.specs import ModelSpec
 
-    folder.mkdir(parents=True, exist_ok=True)
     name = name or f"{architecture.backbone}-{architecture.id}"
     path = folder / f"{name}.tflite"
-    path.write_bytes(convert(ModelSpec(name=name, seed=seed, architecture=architecture)))
+    content = convert(ModelSpec(name=name, seed=seed, architecture=architecture))
+    with draft_of(path, what="model", error=ConfigError) as draft:
+        draft.write_bytes(content)
     return path

@@ -16,7 +16,7 @@ from harness.cli.output import note, print_json, print_ready_table, print_table
 from harness.cli.search_boards import BudgetOptions, FitOptions
 from harness.cli.search_data import DataOptions
 from harness.cli.search_measure import VerifyOptions, make_measure, measure_again
-from harness.errors import EXIT_FAILED, EXIT_INTERRUPTED
+from harness.errors import EXIT_FAILED, Interrupted
 from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -99,12 +99,11 @@ def run(
                     one = run_search(plan, measure, watcher)
                     found.append((one, plan.folder, write_search_page(one, plan.folder)))
         except KeyboardInterrupt:
-            note(
-                "interrupted: finished epochs and rows are kept in "
-                f"{', '.join(str(plan.folder) for plan in plans)}; the same command continues "
-                "after them"
-            )
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+            folders = ", ".join(str(plan.folder) for plan in plans)
+            raise Interrupted(
+                f"stopped; finished epochs and rows are kept in {folders}",
+                fix="run the same command to continue after them",
+            ) from None
     if json:
         records = [
             {**one.to_json(), "folder": str(folder), "page": str(page)}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import JSON, Column, ColumnElement, Select, Text, cast, select, type_coerce
 
-from harness.errors import ResultsError
+from harness.errors import ConfigError, ResultsError
 from harness.files import draft_of
 from harness.results.record import APART, LayerCycles, Measurement, types_of
 from harness.results.schema import FileText, SafeText, layer, measurement
@@ -98,7 +98,7 @@ def write_lines(lines: Lines, path: Path, table: str) -> int:
     """Write lines to `path` and return how many they are; see `Store.export`."""
     chosen = path.suffix.lstrip(".").lower()
     if chosen not in FORMATS:
-        raise ResultsError(
+        raise ConfigError(
             f"results cannot be exported as {chosen or 'a file without suffix'!r}",
             where=str(path),
             expected=" or ".join(FORMATS),

@@ -91,6 +91,12 @@ def test_arena_larger_than_ram(
     check(harness("build", path), 1, r"error\[too-large\]", "(?i)ram", "arena")
 
 
+def test_an_image_that_cannot_be_written(harness: Harness, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where a folder should be")
+    answer = harness("build", tiny, "-o", "taken/firmware.elf")
+    check(answer, 2, r"the image cannot be written", r"taken/firmware\.elf")
+
+
 def test_unknown_board(harness: Harness, tiny: Path) -> None:
     check(harness("measure", tiny, "--board", "nucleo_f746zq"), 2, "did you mean 'nucleo_f746zg'")
 

@@ -139,7 +139,7 @@ def test_export(harness: Harness, database: Path) -> None:
     assert len(pandas.read_parquet("rows.parquet")) == 31
     assert harness("export", "rows.csv", "--db", database, "--status", "valid").code == 0
     assert len(pandas.read_csv("rows.csv")) == 30
-    assert harness("export", "rows.xlsx", "--db", database).code == 1
+    assert harness("export", "rows.xlsx", "--db", database).code == 2
 
 
 def test_version(harness: Harness) -> None:
@@ -197,7 +197,7 @@ def test_a_message_names_what_the_user_typed(
 
 def test_compare_names_the_store_that_is_missing(harness: Harness, database: Path) -> None:
     answer = harness("compare", database, "gone.sqlite")
-    assert answer.code == 1 and "no results store gone.sqlite" in answer.err
+    assert answer.code == 2 and "no results store gone.sqlite" in answer.err
     assert "--db" not in answer.err
 
 
