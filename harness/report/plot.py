@@ -17,6 +17,7 @@ from harness.errors import FitError
 from harness.fit.model import Fingerprint, Fit
 from harness.fit.select import select_rows, shared_fingerprint
 from harness.report import text
+from harness.report.spots import MOST_MARKS, spots
 from harness.report.style import MUTED, drawing, scale_in_steps
 from harness.results.record import Measurement
 from harness.results.table import Table
@@ -35,8 +36,6 @@ _LOOKS = {
 }
 _SPARE = (("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P"), ("#7A5C00", "X"))
 _POOLED = "#444444"
-_MOST_MARKS = 2000  # of a fit; of more, those that would cover each other are drawn once
-_SPOTS = (120, 40)  # across and upwards, about a mark each
 
 
 def plot_latency(
@@ -146,16 +145,11 @@ def _points(fit: Fit, known: npt.NDArray[np.bytes_], figures: Points) -> Points:
 
 def _thinned(fit: Fit, points: Points) -> Points:
     """Return one of the points at each spot, if they are many; both panels have spots."""
-    if len(points) <= _MOST_MARKS:
+    if len(points) <= MOST_MARKS:
         return points
     ops, latency, held = points.T
     error = (fit.latency.intercept + fit.latency.slope * ops) / latency
-    places = np.column_stack([ops, error])
-    # The lower panel spans ±12 % or more.
-    ranges = np.maximum(np.ptp(places, axis=0), (1, 0.24))
-    across, up = np.rint((places - places.min(axis=0)) / ranges * _SPOTS).T
-    _, first = np.unique((across * 1000 + up) * 2 + held, return_index=True)
-    return points[np.sort(first)]
+    return points[spots(ops, error, held)]
 
 
 def _looks(backbones: Sequence[str | None]) -> list[tuple[str, str]]:

@@ -50,7 +50,7 @@ def write_search_page(run: SearchRun, folder: Path) -> Path:
         "upper end of the prediction interval, where the run kept a margin). SRAM is arena, other "
         "static RAM and stack.\n"
     )
-    parts += ["## Accuracy\n", _accuracy_table(run).markdown(), _data(run)]
+    parts += ["## Accuracy\n", accuracy_table(run).markdown(), _data(run)]
     plot_architecture(run, folder / "architecture.png")
     parts += ["## The network\n", _network(run), "![The network](<architecture.png>)\n"]
     if run.search is not None and run.search.trajectory:
@@ -160,7 +160,8 @@ _ERROR: tuple[Column[tuple[str, LocalError]], ...] = (
 )
 
 
-def _accuracy_table(run: SearchRun) -> Table:
+def accuracy_table(run: SearchRun) -> Table:
+    """Return a line for each split."""
     has_anomalies = any(found.anomalies for found in run.evaluation.values())
     columns = (*_ACCURACY, *_ANOMALIES) if has_anomalies else _ACCURACY
     return table_of("Accuracy", list(run.evaluation.items()), columns)

@@ -45,7 +45,7 @@ def check_comparable(runs: Sequence[SearchRun]) -> None:
         )
 
 
-_RUN: tuple[Column[SearchRun], ...] = (
+RUN: tuple[Column[SearchRun], ...] = (
     Column("method", lambda run: run.method),
     Column("seed", lambda run: str(run.seed)),
     Column("budgets", lambda run: run.budgets_text()),
@@ -60,6 +60,8 @@ _RUN: tuple[Column[SearchRun], ...] = (
     Column("tested on", lambda run: _tested_on(run)),
     Column("training s", lambda run: text.number(run.training_seconds)),
 )
+"""What identifies a run, and its result."""
+
 _MEAN: tuple[Column[list[SearchRun]], ...] = (
     Column("budgets", lambda runs: runs[0].budgets_text()),
     Column("method", lambda runs: runs[0].method),
@@ -78,7 +80,7 @@ def _place(run: SearchRun) -> tuple[float, str, str]:
 
 def runs_table(runs: Sequence[SearchRun]) -> Table:
     """Return one line for each run, by budget, method and seed."""
-    return table_of("Runs", sorted(runs, key=lambda run: (*_place(run), run.seed)), _RUN)
+    return table_of("Runs", sorted(runs, key=lambda run: (*_place(run), run.seed)), RUN)
 
 
 def means_table(runs: Sequence[SearchRun]) -> Table:

@@ -31,7 +31,7 @@ class Table:
     def markdown(self) -> str:
         """Return a Markdown table; names are escaped."""
         lines = [[text.markdown(cell) for cell in line] for line in (self.columns, *self.rows)]
-        lines.insert(1, ["---:" if numeric else ":---" for numeric in self._numeric()])
+        lines.insert(1, ["---:" if numeric else ":---" for numeric in self.numeric()])
         return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
     def rich(self, width: int = 0) -> RichTable:
@@ -40,7 +40,7 @@ class Table:
         from rich.text import Text
 
         table = Rich(title=Text(self.title), title_justify="left", header_style="bold")
-        for head, numeric in zip(self.columns, self._numeric(), strict=True):
+        for head, numeric in zip(self.columns, self.numeric(), strict=True):
             justify: Literal["left", "right"] = "right" if numeric else "left"
             table.add_column(Text(head), justify=justify)
         rows = self.rows
@@ -63,7 +63,8 @@ class Table:
             and sum(max(map(cell_len, cells)) for cells in columns) + frame <= width
         )
 
-    def _numeric(self) -> list[bool]:
+    def numeric(self) -> list[bool]:
+        """Return for each column whether all its known cells are numbers."""
         known = [
             [cell for cell in column if cell != text.UNKNOWN]
             for column in zip(*self.rows, strict=True)

@@ -51,9 +51,11 @@ CONFIGURATION: tuple[Column[Measurement], ...] = (
 """What a row was measured on and with, versions aside."""
 
 TOOLCHAIN: Column[Measurement] = Column("toolchain", lambda row: text.name(row.toolchain, 40))
-_STATION: Column[Measurement] = Column("station", lambda row: text.name(row.station))
-_WHERE = (*CONFIGURATION[:2], _STATION, *CONFIGURATION[2:])
-_MEASUREMENT: tuple[Column[Measurement], ...] = (
+STATION: Column[Measurement] = Column("station", lambda row: text.name(row.station))
+WHERE = (*CONFIGURATION[:2], STATION, *CONFIGURATION[2:])
+"""The same and the station."""
+
+MEASUREMENT: tuple[Column[Measurement], ...] = (
     Column("model", lambda row: text.name(row.model_name)),
     Column("backbone", lambda row: text.name(row.backbone)),
     Column("status", lambda row: row.status.value),
@@ -67,13 +69,15 @@ _MEASUREMENT: tuple[Column[Measurement], ...] = (
     Column("flash B", lambda row: text.number(row.flash_total_bytes)),
     Column("outputs", outputs),
 )
-_ISSUES: Column[Measurement] = Column("issues", lambda row: " ".join(row.issues) or text.UNKNOWN)
+"""What was measured, first the names of model and backbone."""
+
+ISSUES: Column[Measurement] = Column("issues", lambda row: " ".join(row.issues) or text.UNKNOWN)
 
 
 def measurement_table(rows: Sequence[Measurement], *, title: str = "Measurements") -> Table:
     """Return one line per row; what all rows share is in the title."""
-    issues = [_ISSUES] if any(row.issues for row in rows) else []
-    return table_of(title, rows, [*_MEASUREMENT, *issues], _WHERE)
+    issues = [ISSUES] if any(row.issues for row in rows) else []
+    return table_of(title, rows, [*MEASUREMENT, *issues], WHERE)
 
 
 def _backbone(fit: Fit) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from datetime import UTC, datetime
 
 UNKNOWN = "–"
 
@@ -67,6 +68,11 @@ def name(value: str | None, limit: int = 60) -> str:
 def markdown(value: str) -> str:
     """Return `value` so that Markdown and HTML show it as it is."""
     return _MARKDOWN.sub(r"\\\1", html.escape(_CONTROL.sub("?", value), quote=False))
+
+
+def when(time: datetime | None) -> str:
+    """Return a time in UTC to the minute."""
+    return UNKNOWN if time is None else f"{time.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def clock(hertz: int | None) -> str:
