@@ -172,10 +172,8 @@ def hardware(session: nox.Session) -> None:
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """Measure every backbone on every station of the bench, then fit and report."""
-    campaign = session.posargs or ["campaigns/nightly.toml"]
-    session.run("harness", "doctor")
-    session.run("harness", "run", *campaign)
+    """Check every station of the bench, measure every backbone, judge, fit and report."""
+    session.run("harness", "nightly", *session.posargs)
 
 
 @nox.session(venv_backend="virtualenv", python="3.11")

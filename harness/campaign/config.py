@@ -58,6 +58,14 @@ class FitOptions(Strict):
     predictor: Literal["ops", "layers"] = "ops"
 
 
+class Schedule(Strict):
+    """What a night measures although an earlier one did; the rest is measured once."""
+
+    # Share of the jobs, another one each night; 1 is all of them
+    share: Annotated[float, Field(ge=0, le=1)] = 1.0
+    canaries: tuple[str, ...] = ()  # names of networks, with * and ?, that every night measures
+
+
 class CampaignConfig(Strict):
     """A campaign file."""
 
@@ -75,6 +83,7 @@ class CampaignConfig(Strict):
     runtimes: Annotated[tuple[RuntimeSweep, ...], Field(min_length=1)] = (RuntimeSweep(),)
     measure: MeasureOptions = MeasureOptions()
     fit: FitOptions | None = None  # None: no fit
+    schedule: Schedule = Schedule()  # of `harness nightly`
 
     @model_validator(mode="after")
     def _something_to_do(self) -> CampaignConfig:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,10 @@ from harness.campaign.outcome import Outcome, write_outcome
 from harness.campaign.plan import Job, plan
 from harness.campaign.prepare import prepare
 from harness.campaign.runner import run
+from harness.campaign.runs import Again, RunBook, new_id, recorded
 from harness.errors import BenchError, StationLocked
 from harness.firmware.toolchain import ensure_toolchain
-from harness.results.record import Measurement
+from harness.results.record import Measurement, Run
 
 if TYPE_CHECKING:
     from harness.capture.session import BoardSession
@@ -58,19 +59,23 @@ class CampaignResult:
         summary: Jobs planned, measured before, valid, degraded, invalid and left undone.
         outcome: Rows, fits, files and notes.
         store: Address of the results store, without its password.
+        run: What the store keeps of it.
     """
 
     name: str
     summary: Summary
     outcome: Outcome
     store: str
+    run: Run
 
 
-def plan_now(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
+def plan_now(
+    config: CampaignConfig, bench: Bench, *, missing: list[str] | None = None
+) -> tuple[Job, ...]:
     """Return the jobs of a campaign that is to run at once; like `plan`, and needs a compiler."""
     bound_bytes()  # a wrong setting ends the run before it begins
     ensure_toolchain()
-    return plan(config, bench)
+    return plan(config, bench, missing=missing)
 
 
 def measure_job(
@@ -90,6 +95,8 @@ def measure_job(
     station, session = open_free(stations, step, wait_s)
     with session, step(f"measuring on {station.name}"):
         row = run_job(built, session, station, campaign=None)
+    if again:  # else the store would keep the row that it has
+        row = replace(row, repetition=new_id(row.created_at))
     store.add(row)
     return row, True
 
@@ -145,16 +152,29 @@ def run_config(
     out: Path | None,
     listener: Listener,
     wait_s: float = 0.0,
+    again: Again = "",
+    book: RunBook | None = None,
 ) -> CampaignResult:
     """Run a campaign, then write its summary, plots and fits.
 
-    A station that another process uses is waited for `wait_s` seconds. Files go to the folder
+    A station that another process uses is waited for `wait_s` seconds. `again` says what is
+    measured although it is done; `book` is a run that has begun already. Files go to the folder
     `out`; None takes ``results/<campaign name>``. A job that fails leaves an invalid row; raises
     `HarnessError` only if the store or the folder cannot be written, or no station fits a job.
     """
-    summary = run(jobs, bench, store, campaign=config.name, listener=listener, wait_s=wait_s)
-    rows = store.best(job.key for job in jobs)
+    with recorded(store, config, jobs, again=again) if book is None else nullcontext(book) as book:
+        summary = run(
+            jobs,
+            bench,
+            store,
+            campaign=config.name,
+            listener=listener,
+            wait_s=wait_s,
+            repeats=book.repeats,
+        )
+        book.close(summary)
+    rows = store.best((job.key for job in jobs), run=book.run.id)
     predictor = config.fit.predictor if config.fit else None
     folder = out or Path("results") / config.name
     outcome = write_outcome(rows, folder, title=config.name, predictor=predictor)
-    return CampaignResult(config.name, summary, outcome, store.url)
+    return CampaignResult(config.name, summary, outcome, store.url, book.run)

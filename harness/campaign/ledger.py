@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from harness.bench import Station
 from harness.campaign.health import tell
 from harness.campaign.plan import Job
+from harness.campaign.runs import Repeats
 from harness.errors import HarnessError, ResultsError, StationDisabled
 from harness.results.record import Measurement
 
@@ -50,6 +51,7 @@ class Summary:
         bench_failure: Why the first station failed, if one did.
         retries: Failed attempts that were repeated, by the failure's code.
         stations: Rows of this run by station.
+        failed: Stations that were given up: why, and how many jobs were not run for lack of them.
     """
 
     planned: int = 0
@@ -62,6 +64,7 @@ class Summary:
     bench_failure: HarnessError | None = None
     retries: Counter[str] = field(default_factory=Counter)
     stations: Counter[str] = field(default_factory=Counter)
+    failed: dict[str, tuple[HarnessError, int]] = field(default_factory=dict)
 
     @property
     def measured(self) -> int:
@@ -85,18 +88,22 @@ class Ledger:
     Args:
         store: Where rows go.
         listener: Is told of everything, one call at a time.
+        repeats: The run that the rows belong to, and what it measures again.
     """
 
-    def __init__(self, store: Store, listener: Listener) -> None:
+    def __init__(self, store: Store, listener: Listener, repeats: Repeats) -> None:
         self.summary = Summary()
         self._store = store
         self._listener = listener
+        self._repeats = repeats
         self._lock = threading.Lock()
         self._elsewhere: set[str] = set()
 
     def begin(self, jobs: Sequence[Job]) -> list[Job]:
-        """Return the jobs that have no usable row yet."""
-        known = self._store.done(job.key for job in jobs)
+        """Return the jobs that have no usable row yet, or none of this run where it repeats."""
+        repeats = self._repeats
+        once = [job.key for job in jobs if job.key not in repeats.anew]
+        known = self._store.done(once) | self._store.done(repeats.anew, repetition=repeats.run)
         todo = [job for job in jobs if job.key not in known]
         self.summary.planned, self.summary.skipped = len(jobs), len(jobs) - len(todo)
         self._listener.started(len(jobs), self.summary.skipped)
@@ -105,7 +112,7 @@ class Ledger:
     def is_done(self, job: Job) -> bool:
         """Look a job up again, just before it starts: another process may have measured it."""
         try:
-            row = self._store.find(job.key)
+            row = self._store.find(job.key, repetition=self._repeats.of(job.key))
         except ResultsError:
             return False  # a store that cannot be read now may well be written in a while
         if row is not None:
@@ -119,6 +126,7 @@ class Ledger:
 
         Raises `ResultsError` if it cannot be stored.
         """
+        row = self._repeats.stamp(row)
         start = time.perf_counter()
         stored = self._store.add(row)
         seconds = time.perf_counter() - start
@@ -148,5 +156,6 @@ class Ledger:
             tell(station, failure, self._store)
         with self._lock:
             self.summary.not_run += left
+            self.summary.failed[station.name] = (failure, left)
             self.summary.bench_failure = self.summary.bench_failure or failure
             self._listener.station_failed(station, failure, left)

@@ -8,7 +8,7 @@ from typing import Literal
 from harness.bench import Bench, Station
 from harness.boards import load_board
 from harness.campaign.config import CampaignConfig
-from harness.errors import BenchError
+from harness.errors import BenchError, HarnessError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +60,42 @@ class Needs:
         return ", ".join(word for word in words if word)
 
 
-def choose_needs(config: CampaignConfig, bench: Bench) -> tuple[Needs, ...]:
+def choose_needs(
+    config: CampaignConfig, bench: Bench, missing: list[str] | None = None
+) -> tuple[Needs, ...]:
     """Return the needs of a campaign's jobs: one for each pool of equal stations.
 
     A board that is named is measured on hardware where the bench has it on hardware. Raises
-    `BenchError` if no station fits, `ConfigError` if a name is unknown.
+    `BenchError` if no station fits, `ConfigError` if a name is unknown; a board or station that the
+    bench lacks is added to `missing` instead, where there is another.
     """
     found: dict[Needs, None] = {}
+    lacking: list[HarnessError] = []
     for board in config.boards:
-        stations = bench.having(board, tags=config.tags, source=config.source)
+        try:
+            stations = bench.having(board, tags=config.tags, source=config.source)
+        except BenchError as failure:
+            lacking.append(failure)
+            continue
         first = next((one for one in stations if one.source == "hardware"), stations[0])
         needs = replace(Needs.of(first), tags=config.tags)
         found |= _pools(needs, [one for one in stations if needs.fits(one)], config)
     named: dict[Needs, list[Station]] = {}
     for name in config.stations:
-        station = bench.station(name)
+        try:
+            station = bench.station(name)
+        except HarnessError as failure:
+            lacking.append(failure)
+            continue
         if set(config.tags) <= set(station.tags) and config.source in (None, station.source):
             named.setdefault(Needs.of(station), []).append(station)
     for needs, ones in named.items():
         names = tuple(station.name for station in ones)
         found |= _pools(replace(needs, tags=config.tags, stations=names), ones, config)
+    if lacking and (missing is None or not found):
+        raise lacking[0]
+    if missing is not None:
+        missing += [failure.what for failure in lacking]
     if not found:
         raise BenchError(
             f"none of the stations {', '.join(config.stations)} has what is asked for",

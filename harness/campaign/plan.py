@@ -74,13 +74,16 @@ class Job:
         )
 
 
-def plan(config: CampaignConfig, bench: Bench) -> tuple[Job, ...]:
+def plan(
+    config: CampaignConfig, bench: Bench, *, missing: list[str] | None = None
+) -> tuple[Job, ...]:
     """Return the jobs of a campaign, equal ones once, in a fixed order.
 
-    Raises `ConfigError` if the campaign names what is not there, and `BenchError` if no station of
-    the bench has what it asks for.
+    Boards and stations that the bench lacks are added to `missing`, where it is given and something
+    is left to do. Raises `ConfigError` if the campaign names what is not there, and `BenchError` if
+    no station of the bench has what it asks for.
     """
-    pools = choose_needs(config, bench)
+    pools = choose_needs(config, bench, missing)
     jobs: dict[str, Job] = {}
     _runtime_identity.cache_clear()  # a library may have changed since the last plan
     # Network first, so that boards work side by side and a network is converted once.

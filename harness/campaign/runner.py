@@ -26,6 +26,7 @@ from harness.campaign.plan import Job
 from harness.campaign.pool import Item, Pool
 from harness.campaign.retry import DISABLE_AFTER, policy_for
 from harness.campaign.rows import failed_row
+from harness.campaign.runs import Repeats
 from harness.errors import BenchError, FarmError, HarnessError, StationLocked, ToolchainMissing
 
 if TYPE_CHECKING:
@@ -52,17 +53,19 @@ def run(
     campaign: str | None,
     listener: Listener,
     wait_s: float = 0.0,
+    repeats: Repeats | None = None,
     open_session: Callable[[Station], Session] | None = None,
 ) -> Summary:
     """Measure every job that has no usable row in the store; return counts and times.
 
-    Failures are in the rows. A station that another process uses is waited for `wait_s` seconds,
-    while others of its pool go on. Raises `ToolchainMissing` if there is no compiler,
+    `repeats` names the run that rows belong to, and the jobs that it measures again. Failures are
+    in the rows. A station that another process uses is waited for `wait_s` seconds, while others of
+    its pool go on. Raises `ToolchainMissing` if there is no compiler,
     `ResultsError` if the store cannot be written, `BenchError` if no station fits a job; committed
     rows are kept. `open_session` is for tests.
     """
     start = time.perf_counter()
-    ledger = Ledger(store, listener)
+    ledger = Ledger(store, listener, repeats or Repeats())
     todo = ledger.begin(jobs)
     if todo:
         if isinstance(where, Bench):

@@ -17,8 +17,9 @@ from harness.errors import EXIT_INTERRUPTED, HarnessError, Interrupted
 
 # In the order of the workflow. Each is a module with a function of that name, or with `commands`.
 COMMANDS = (
-    "boards", "bench", "farm", "sample", "predict", "build", "flash", "measure", "run", "fit",
-    "search", "results", "compare", "report", "export", "explain", "virtual", "cache", "doctor",
+    "boards", "bench", "farm", "sample", "predict", "build", "flash", "measure", "run", "nightly",
+    "runs", "gate", "baseline", "fit", "search", "results", "compare", "report", "export",
+    "explain", "virtual", "cache", "doctor",
 )  # fmt: skip
 _LOG_LINES = 20
 

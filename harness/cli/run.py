@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +17,7 @@ from harness.paths import DEFAULT_STORE
 if TYPE_CHECKING:
     from harness.bench import Bench
     from harness.campaign.crew import Crew
-    from harness.campaign.ledger import Summary
-    from harness.campaign.outcome import Outcome
+    from harness.campaign.entry import CampaignResult
     from harness.campaign.plan import Job
     from harness.results.store import Store
 
@@ -58,6 +58,9 @@ def run(
         "--verify-arena/--no-verify-arena",
         help="Search for the smallest arena that works (default: as the file says).",
     ),
+    again: bool = typer.Option(
+        False, "--again", help="Measure everything anew, whatever the store has."
+    ),
     dry_run: bool = typer.Option(False, "--dry-run", help="Print the plan and stop."),
     out: Path | None = typer.Option(
         None, help="Folder for table, plot and fits (default: results/<campaign name>)."
@@ -71,7 +74,6 @@ def run(
     What the store has is not measured again, so running the same command twice, or after it was
     killed, goes on where it was.
     """
-    from harness.bench import load_bench
     from harness.campaign.config import read_campaign
     from harness.campaign.entry import plan_now, run_config
     from harness.campaign.plan import plan
@@ -90,27 +92,44 @@ def run(
         verify_arena=verify_arena,
     )
     with ExitStack() as stack:
-        crew: Bench | Crew
-        if farm is not None:
-            from harness.farm.client import Farm, FarmCrew
-
-            connection = stack.enter_context(Farm(farm, tls))
-            where, crew = connection.bench(), FarmCrew(connection)
-        else:
-            where = crew = load_bench(bench)
+        where, crew = stations_of(stack, bench, farm, tls)
         jobs = plan(config, where) if dry_run else plan_now(config, where)
         store = stack.enter_context(open_store(db))
         if dry_run:
             _print_plan(jobs, where, store, json)
             return
         with ProgressListener(f"campaign {config.name}") as listener:
-            result = run_config(config, jobs, crew, store, out=out, listener=listener, wait_s=wait)
+            result = run_config(
+                config,
+                jobs,
+                crew(),
+                store,
+                out=out,
+                listener=listener,
+                wait_s=wait,
+                again="all" if again else "",
+            )
     summary = result.summary
-    _print_summary(summary, result.outcome, result.store, json)
+    print_summary(result, json=json)
     if summary.bench_failure is not None and not summary.complete:
         raise typer.Exit(EXIT_BENCH)
     if summary.statuses["invalid"]:
         raise typer.Exit(EXIT_FAILED)
+
+
+def stations_of(
+    stack: ExitStack, bench: Path | None, farm: str | None, tls: Path | None
+) -> tuple[Bench, Callable[[], Bench | Crew]]:
+    """Return the stations of a bench file or of a farm, and what makes their crew."""
+    from harness.bench import load_bench
+
+    if farm is None:
+        found = load_bench(bench)
+        return found, lambda: found
+    from harness.farm.client import Farm, FarmCrew
+
+    connection = stack.enter_context(Farm(farm, tls))
+    return connection.bench(), lambda: FarmCrew(connection)
 
 
 def _print_plan(jobs: tuple[Job, ...], bench: Bench, store: Store, json: bool) -> None:
@@ -135,11 +154,14 @@ def _print_plan(jobs: tuple[Job, ...], bench: Bench, store: Store, json: bool) -
     note(f"{len(jobs)} jobs, {len(known)} measured already; nothing was run")
 
 
-def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> None:
+def print_summary(result: CampaignResult, *, json: bool) -> None:
+    """Print tables and counts of a run."""
     from harness.report.compare import comparison_table, has_several
     from harness.report.tables import measurement_table
 
+    summary, outcome = result.summary, result.outcome
     facts = {
+        "run": result.run.id,
         "planned": summary.planned,
         "measured_before": summary.skipped,
         **{status: summary.statuses[status] for status in ("valid", "degraded", "invalid")},
@@ -148,7 +170,7 @@ def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> 
         "stations": dict(sorted(summary.stations.items())),
         "seconds": round(summary.seconds, 1),
         "networks_per_hour": round(summary.per_hour),
-        "store": url,
+        "store": result.store,
         **outcome.as_json(),
     }
     if json:
@@ -173,4 +195,4 @@ def _print_summary(summary: Summary, outcome: Outcome, url: str, json: bool) -> 
             f"  {summary.elsewhere} more were measured elsewhere meanwhile, by another process on "
             "this store: processes share work by a farm (`harness run --farm`)"
         )
-    note(f"  rows: {url}")
+    note(f"  rows: {result.store}, run {result.run.id}")

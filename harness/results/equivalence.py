@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from statistics import NormalDist
+from statistics import NormalDist, median
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -309,6 +309,21 @@ def _latencies(rows: Table, places: Sequence[Sequence[int]]) -> _Values:
             hz = clock[[places[group][0] for group in groups]]
             found[groups] = np.column_stack([middle, *ends]) * 1e6 / hz[:, None]
     return found
+
+
+def judge_ratio(
+    before: tuple[float, float, float], after: tuple[float, float, float], margin: float
+) -> Ratio:
+    """Judge two figures, each with the ends of its interval; those before are positive."""
+    (was, low, high), (now, least, most) = before, after
+    return _judged(now / was, least / high, most / low, margin)
+
+
+def interval_of(cycles: Sequence[int]) -> tuple[float, float, float]:
+    """Return the median of some repeats, and the ends of its interval."""
+    ordered, n = sorted(cycles), len(cycles)
+    rank = interval_rank(n, _CONFIDENCE) if n > 1 else 0
+    return median(ordered), float(ordered[rank]), float(ordered[n - 1 - rank])
 
 
 def _judged(value: float, low: float, high: float, margin: float) -> Ratio:

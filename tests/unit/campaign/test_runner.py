@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +24,7 @@ from harness.campaign.ledger import Summary
 from harness.campaign.needs import Needs
 from harness.campaign.plan import Job
 from harness.campaign.pool import LOOKAHEAD, Pool
+from harness.campaign.runs import Repeats
 from harness.campaign.specs import ModelSpec
 from harness.errors import (
     ArenaTooSmall,
@@ -173,13 +175,31 @@ def store(tmp_path: Path) -> Store:
         yield opened
 
 
+def test_a_run_measures_again_what_it_repeats_and_once(store: Store, bench: Bench) -> None:
+    run(jobs(4), store, bench)
+    again = Repeats("night-1", frozenset(job.key for job in jobs(2)))
+    summary, _ = run(jobs(5), store, bench, repeats=again)
+    assert (summary.skipped, summary.statuses["valid"]) == (2, 3)
+    assert Counter(row.run for row in store.query()) == {None: 4, "night-1": 3}
+    assert Counter(row.repetition for row in store.query()) == {"": 5, "night-1": 2}
+    # Killed and started again, it goes on where it was.
+    assert run(jobs(5), store, bench, repeats=again)[0].skipped == 5
+    summary, _ = run(jobs(2), store, bench, repeats=replace(again, run="night-2"))
+    assert summary.statuses["valid"] == 2
+
+
 def run(
-    todo: list[Job], store: Store, bench: Bench, on: Stations | None = None, wait_s: float = 0.0
+    todo: list[Job],
+    store: Store,
+    bench: Bench,
+    on: Stations | None = None,
+    wait_s: float = 0.0,
+    repeats: Repeats | None = None,
 ) -> tuple[Summary, Listener]:
     listener = Listener()
     summary = runner.run(
         todo, on or virtual_bench(), store, campaign="c", listener=listener, wait_s=wait_s,
-        open_session=bench.open,
+        open_session=bench.open, repeats=repeats,
     )  # fmt: skip
     return summary, listener
 
