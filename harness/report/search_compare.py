@@ -21,8 +21,12 @@ def check_comparable(runs: Sequence[SearchRun]) -> None:
     Seeds may divide the data differently (each testing on another speaker), but all methods of a
     seed have to divide it alike.
 
+    A score is what a network and its training are worth together, so all runs have to be trained
+    alike, and methods that all came to one network have nothing to be ranked by.
+
     Raises:
-        ResultsError: Names what differs: backbone, board, data or source.
+        ResultsError: Names what differs: backbone, board, data, source or training; or the network
+            that all have.
     """
     if not runs:
         raise ResultsError("no runs to compare")
@@ -31,6 +35,7 @@ def check_comparable(runs: Sequence[SearchRun]) -> None:
         "board": {boards_text(run) for run in runs},
         "data": {_data_text(run) for run in runs},
         "source": {run.measured.source for run in runs if run.measured},
+        "final training": {_training_text(run) for run in runs},
     }
     for seed in sorted({run.seed for run in runs}):
         own = {run.dataset.fingerprint for run in runs if run.seed == seed}
@@ -40,8 +45,15 @@ def check_comparable(runs: Sequence[SearchRun]) -> None:
         lines = [f"{name}: {', '.join(values)}" for name, values in differing.items()]
         raise ResultsError(
             "these runs cannot be compared:\n  " + "\n  ".join(lines),
-            expected="runs of one backbone, board, data set and source",
+            expected="runs of one backbone, board, data set, source and final training",
             differing=differing,
+        )
+    methods, networks = ({run.method for run in runs}, {run.architecture.id for run in runs})
+    if len(methods) > 1 and len(networks) == 1:
+        raise ResultsError(
+            f"these runs have the same network, {networks.pop()}: there is nothing to rank",
+            expected="methods that came to different networks",
+            fix="compare trainings by their own pages; other seeds or budgets give other networks",
         )
 
 
@@ -49,6 +61,8 @@ RUN: tuple[Column[SearchRun], ...] = (
     Column("method", lambda run: run.method),
     Column("seed", lambda run: str(run.seed)),
     Column("budgets", lambda run: run.budgets_text()),
+    Column("network", lambda run: run.architecture.id),
+    Column("epochs", lambda run: str(run.training.epochs)),
     Column("Mop", lambda run: text.number(run.predicted.ops, 2, per=1e6)),
     Column("predicted ms", lambda run: text.number(run.predicted.latency_us, 2, per=1000)),
     Column("measured ms", lambda run: _measured(run, "latency_us")),
@@ -93,23 +107,32 @@ def differences_table(runs: Sequence[SearchRun]) -> Table | None:
     """Return by how much the search is ahead of each baseline, seed by seed; None without pairs.
 
     Where each seed tests on another speaker, this says more than the means: speakers differ more
-    than methods do.
+    than methods do. A seed in which both have one network tells nothing about the methods and does
+    not count.
     """
     by_place = {(run.budgets_text(), run.method, run.seed): run for run in runs}
     budgets = {run.budgets_text(): _size(run.budgets) for run in runs}
     rows = []
     for name in sorted(budgets, key=lambda name: budgets[name]):
         for baseline in (method for method in Method if method is not Method.SEARCH):
-            ahead = {
-                seed: 100 * (run.score - by_place[name, baseline, seed].score)
+            pairs = {
+                seed: (run, by_place[name, baseline, seed])
                 for (other, method, seed), run in sorted(by_place.items())
                 if other == name and method == Method.SEARCH and (name, baseline, seed) in by_place
             }
-            if ahead:
-                each = ", ".join(f"{value:+.2f}" for value in ahead.values())
+            ahead = {
+                seed: 100 * (mine.score - theirs.score)
+                for seed, (mine, theirs) in pairs.items()
+                if mine.architecture != theirs.architecture
+            }
+            if pairs:
+                each = ", ".join(
+                    f"{ahead[seed]:+.2f}" if seed in ahead else "same network" for seed in pairs
+                )
                 between = paired_interval(list(ahead.values()))
                 shown = "–" if between is None else f"{between[0]:+.2f} to {between[1]:+.2f}"
-                rows.append((name, baseline, f"{mean(ahead.values()):+.2f}", shown, each))
+                average = text.number(mean(ahead.values()) if ahead else None, 2, sign=True)
+                rows.append((name, baseline, average, shown, each))
     if not rows:
         return None
     heads = ("budgets", "against", "mean difference", "95 % interval", "by seed")
@@ -182,6 +205,13 @@ def _mean_latency(runs: Sequence[SearchRun]) -> str:
 def _data_text(run: SearchRun) -> str:
     data = run.dataset
     return f"{data.name} ({len(data.classes)} classes, {sum(data.samples.values())} samples)"
+
+
+def _training_text(run: SearchRun) -> str:
+    """Return how long a network was trained, and whether it learned from a larger one."""
+    limit = run.training.options.time_limit_s
+    length = f"{run.training.epochs} epochs" if limit is None else f"{limit:g} s of processor time"
+    return length + (", distilled" if run.training.distilled else "")
 
 
 def _tested_on(run: SearchRun) -> str:

@@ -45,7 +45,9 @@ def make_run(
     method: str = "search", seed: int = 0, accuracy: float = 0.9, latency_us: float = 52_000.0
 ) -> SearchRun:
     backbone = get_backbone("ds_cnn_kws").with_classes(10)
-    architecture = backbone.architecture(stem=[64], blocks=[64, 72, 64, 80, 0, 0, 0, 0])
+    # Another network for each method.
+    last = 80 + 8 * list(Method).index(Method(method))
+    architecture = backbone.architecture(stem=[64], blocks=[64, 72, 64, last, 0, 0, 0, 0])
     cost = backbone.cost(architecture)
     predicted = PredictedCost(
         ops=cost.ops,
@@ -286,6 +288,41 @@ def test_seeds_may_test_on_other_speakers_but_methods_of_a_seed_may_not(tmp_path
     assert differences_table(runs[:2]) is None
     with pytest.raises(ResultsError, match="division of the data for seed 1: b, c"):
         write_comparison([*runs, divided("random", 1, 0.7, "c")], tmp_path)
+
+
+def test_runs_show_their_network_and_epochs() -> None:
+    run = make_run()
+    table = runs_table([run])
+    cells = dict(zip(table.columns, table.rows[0], strict=True))
+    assert cells["network"] == run.architecture.id and cells["epochs"] == "2"
+
+
+def test_runs_that_were_trained_unequally_are_not_ranked(tmp_path: Path) -> None:
+    run = make_run("uniform")
+    longer = replace(run, training=replace(run.training, epochs=25))
+    with pytest.raises(ResultsError, match="final training: 2 epochs, 25 epochs"):
+        write_comparison([make_run(), longer], tmp_path)
+    distilled = replace(run, training=replace(run.training, distilled=True))
+    with pytest.raises(ResultsError, match="final training: 2 epochs, 2 epochs, distilled"):
+        write_comparison([make_run(), distilled], tmp_path)
+    options = replace(run.training.options, time_limit_s=60.0)
+    timed = [
+        replace(make_run(method), training=replace(run.training, options=options, epochs=epochs))
+        for method, epochs in (("search", 9), ("uniform", 12))
+    ]
+    assert write_comparison(timed, tmp_path).is_file()  # in equal time
+
+
+def test_identical_networks_are_not_ranked(tmp_path: Path) -> None:
+    def same(seed: int, accuracy: float) -> SearchRun:
+        return replace(make_run("uniform", seed, accuracy), architecture=make_run().architecture)
+
+    with pytest.raises(ResultsError, match=r"the same network, .*nothing to rank"):
+        write_comparison([make_run(), same(0, 0.95)], tmp_path)
+    runs = [make_run("search", 0, 0.92), make_run("search", 1, 0.9), same(0, 0.5)]
+    table = differences_table([*runs, make_run("uniform", 1, 0.88)])
+    assert table is not None
+    assert table.rows[0][1:] == ("uniform", "+2.00", "–", "same network, +2.00")
 
 
 def test_front_keeps_what_nothing_beats() -> None:
