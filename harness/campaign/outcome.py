@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -106,15 +107,19 @@ def write_fits(
 
     from harness.fit import save_fit
     from harness.fit.regress import fit_all
-    from harness.fit.select import select_rows
+    from harness.fit.select import LAYER_COLUMNS, select_rows
     from harness.report.plot import plot_latency
+    from harness.results.table import table_of
 
-    table, _ = select_rows(rows, degraded=degraded)
+    everything = table_of(rows, ("created_at", *LAYER_COLUMNS))
+    table, _ = select_rows(everything, degraded=degraded)
     unnamed = [n for n, facts in table.configurations.items() if facts["backbone"] is None]
     if unnamed:
         table = table.take(~np.isin(table["configuration"], unnamed))
     outcome = Outcome()
     outcome.fits, failures = fit_all(table, degraded=degraded, predictor=predictor)
+    if not outcome.fits and not failures:
+        outcome.notes.append(_why_nothing(everything, degraded=degraded))
     for failure in failures:
         name = _label(failure.fingerprint, failure.fingerprint)
         outcome.notes.append(f"no fit of {name} ({failure.rows} rows): {failure.error.what}")
@@ -130,6 +135,21 @@ def write_fits(
         path = folder / f"latency-{_slug(label)}.png"
         outcome.files[f"plot {label}"] = plot_latency(fits, table, path, pooled=pooled)
     return outcome
+
+
+def _why_nothing(rows: Table, *, degraded: bool) -> str:
+    """Say of how many rows none can be fitted, and what is wrong with them."""
+    statuses = rows["status"].tolist()
+    count = Counter(statuses)
+    taken = ("valid", "degraded") if degraded else ("valid",)
+    files = sum(status in taken for status in statuses)  # else there were fits, or failures
+    reasons = [f"{count['invalid']} invalid"] if count["invalid"] else []
+    if count["degraded"] and not degraded:
+        reasons.append(f"{count['degraded']} degraded, which --degraded takes")
+    if files:
+        reasons.append(f"{files} of models that are files: a fit is about networks of a backbone")
+    found = f"{len(rows)} rows" + (f", {'; '.join(reasons)}" if reasons else "")
+    return f"nothing to fit: {found}. Measure samples of a backbone (docs/campaigns.md)"
 
 
 def _pool(fits: list[Fit], table: Table, outcome: Outcome, *, degraded: bool) -> Fit | None:

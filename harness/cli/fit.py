@@ -31,15 +31,14 @@ def fit(
     from harness.campaign.outcome import write_fits
     from harness.fit.select import COLUMNS, LAYER_COLUMNS
     from harness.results import open_store
+    from harness.results.missing import nothing_matches
 
     where = replace(rows.where(), runtime=runtime, kernels=kernels)
     with open_store(rows.db, create=False) as store:
-        outcome = write_fits(
-            store.table(where, COLUMNS if predictor == "ops" else LAYER_COLUMNS),
-            out,
-            degraded=degraded,
-            predictor=predictor,
-        )
+        found = store.table(where, COLUMNS if predictor == "ops" else LAYER_COLUMNS)
+        if not len(found):
+            raise nothing_matches(store, where)
+        outcome = write_fits(found, out, degraded=degraded, predictor=predictor)
     if json:
         print_json(outcome.as_json())
     else:

@@ -40,6 +40,7 @@ def results(
     """List measurements, newest first, or show one."""
     from harness.cli.row import as_json, print_row
     from harness.results import open_store
+    from harness.results.missing import nothing_matches
 
     with open_store(options.db, create=False) as store:
         if key is not None:
@@ -58,6 +59,8 @@ def results(
         where = replace(options.where(), status=status, model_name=model)
         rows = store.query(where, limit=limit, newest_first=True, with_layers=False)
         total = store.count(where)
+        if not total:
+            note(str(nothing_matches(store, where)))
     if plot is not None:
         _plot([row for row in rows if row.usable], plot)
     if json:
@@ -91,13 +94,17 @@ def results(
 
 
 def _plot(rows: Sequence[Measurement], path: Path) -> None:
-    from harness.report.compare import by_model
+    from harness.report.compare import by_model, fastest
     from harness.report.memory_plot import MOST_ROWS, plot_memory
 
-    file = plot_memory(by_model(rows[:MOST_ROWS]), path)
-    note(f"plot: {file}")
-    if len(rows) > MOST_ROWS:
-        note(f"the newest {MOST_ROWS} of {len(rows)} rows are drawn")
+    drawn = by_model(rows)
+    choose = "choose with --model, --board, --campaign or --limit"
+    if len(drawn) > MOST_ROWS:
+        drawn = fastest(drawn)
+        note(f"of {len(rows)} rows, each model's fastest on its board is drawn; {choose}")
+    if len(drawn) > MOST_ROWS:
+        note(f"{MOST_ROWS} of {len(drawn)} models fit the plot, the smallest first; {choose}")
+    note(f"plot: {plot_memory(drawn[:MOST_ROWS], path)}")
 
 
 def _full_key(found: Sequence[str], start: str) -> str:

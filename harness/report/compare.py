@@ -73,6 +73,14 @@ def by_model(rows: Iterable[Measurement]) -> list[Measurement]:
     )
 
 
+def fastest(rows: Iterable[Measurement]) -> list[Measurement]:
+    """Return the row with the fewest cycles of each model on each board and source, by model."""
+    best: dict[tuple[object, ...], Measurement] = {}
+    for row in by_model(rows):
+        best.setdefault(_subject(row), row)
+    return list(best.values())
+
+
 def has_several(rows: Sequence[Measurement]) -> bool:
     """Return whether a model was measured in more than one configuration."""
     seen: dict[str | None, set[tuple[str, ...]]] = {}

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import typer
 from harness.bench import load_bench
 from harness.bench.disabled import fingerprint
 from harness.results import open_store
-from harness.results.record import StationState
+from harness.results.record import StationState, Status
 from harness.testing import fake_failure, fake_measurement
 
 Harness = Callable[..., Any]
@@ -48,13 +49,25 @@ def test_boards_lists_and_shows(harness: Harness) -> None:
     assert harness("boards", "nucleo_f746zg", "--json").json()["facts"]["family"] == "stm32f7"
 
 
-def test_a_plot_of_many_rows_takes_the_newest(
-    harness: Harness, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_plot_of_many_rows_takes_the_best_and_says_how_to_choose(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, figures: list[Any]
 ) -> None:
+    monkeypatch.setattr("harness.report.memory_plot.MOST_ROWS", 3)
+    with open_store(tmp_path / "rows.sqlite") as store:
+        for index in range(6):  # three models, each at two levels, the second a little slower
+            row = fake_measurement(index // 2)
+            cycles = tuple(count + index % 2 for count in row.cycles)
+            level = ("-O2", "-Os")[index % 2]
+            store.add(replace(row, key=f"{index:064x}", optimization=level, cycles=cycles))
+    answer = harness("results", "--db", "rows.sqlite", "--plot", "memory.png")
+    assert answer.code == 0 and Path("memory.png").is_file()
+    assert "of 6 rows, each model's fastest on its board is drawn" in answer.err
+    assert "choose with --model, --board, --campaign or --limit" in answer.err
+    labels = [label.get_text() for label in figures[0].axes[0].get_yticklabels()]
+    assert labels == ["kws-0", "kws-1", "kws-2"]
     monkeypatch.setattr("harness.report.memory_plot.MOST_ROWS", 2)
-    answer = harness("results", "--db", database, "--plot", tmp_path / "memory.png")
-    assert answer.code == 0 and (tmp_path / "memory.png").is_file()
-    assert "the newest 2 of 30 rows are drawn" in answer.err
+    answer = harness("results", "--db", "rows.sqlite", "--plot", "memory.png")
+    assert answer.code == 0 and "2 of 3 models fit the plot" in answer.err
 
 
 def test_sample_is_reproducible(harness: Harness) -> None:
@@ -128,8 +141,28 @@ def test_fit_writes_files_and_says_why_not(harness: Harness, database: Path) -> 
     data = answer.json()
     assert data["fits"] and all(Path(path).is_file() for path in data["files"].values())
     assert "Mop/s" in harness("fit", "--db", database, "--out", "fits").out
-    nothing = harness("fit", "--db", database, "--backbone", "nothing", "--out", "fits")
-    assert nothing.code == 1
+    nothing = harness("fit", "--db", database, "--backbone", "ds_cnn_kw", "--out", "fits")
+    assert nothing.code == 2
+    assert "no row has backbone 'ds_cnn_kw' (did you mean 'ds_cnn_kws'?)" in nothing.err
+    assert "ds_cnn_kws (30 rows)" in nothing.err
+    both = harness("fit", "--db", database, "--board", "nucleo_f746zg", "--source", "hardware")
+    assert both.code == 2 and "emulated (31 rows)" in both.err
+    empty = harness("results", "--db", database, "--model", "kws-99999")
+    assert empty.code == 0 and "no row has model 'kws-99999'" in empty.err
+
+
+def test_fit_says_why_no_row_can_be_fitted(harness: Harness, tmp_path: Path) -> None:
+    with open_store(tmp_path / "rows.sqlite") as store:
+        store.add(fake_failure(1))
+        store.add(replace(fake_measurement(2), backbone=None, architecture=None))
+        store.add(replace(fake_measurement(3), status=Status.DEGRADED, issues=("clock-differs",)))
+    answer = harness("fit", "--db", "rows.sqlite", "--out", "fits")
+    assert answer.code == 1
+    for part in ("nothing to fit: 3 rows", "1 invalid", "1 degraded, which --degraded takes"):
+        assert part in answer.err
+    assert "1 of models that are files" in answer.err
+    few = harness("fit", "--db", "rows.sqlite", "--out", "fits", "--degraded", "--json")
+    assert few.code == 1 and "too few rows to fit" in few.json()["notes"][0]
 
 
 def test_export(harness: Harness, database: Path) -> None:
