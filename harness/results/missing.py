@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import ConfigError
 from harness.results.store import Filter
@@ -23,13 +23,14 @@ def nothing_matches(store: Store, where: Filter) -> ConfigError:
     It names the first value that no row has, with those that rows have; or all conditions, where
     rows meet each but none meets all.
     """
-    asked = {
+    asked: dict[str, Any] = {
         spec.name: value
         for spec in fields(where)
         if (value := getattr(where, spec.name)) is not None
     }
+    value: Any
     for name, value in asked.items():
-        if isinstance(value, str) and not store.count(replace(Filter(), **{name: value})):
+        if isinstance(value, str) and not store.count(Filter(**{name: value})):
             known = _known(store, name)
             listed = [f"{word} ({rows:,} rows)" for word, rows in known.most_common(_SHOWN)]
             more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
