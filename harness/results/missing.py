@@ -28,9 +28,9 @@ def nothing_matches(store: Store, where: Filter) -> ConfigError:
         for spec in fields(where)
         if (value := getattr(where, spec.name)) is not None
     }
-    value: Any
     for name, value in asked.items():
-        if isinstance(value, str) and not store.count(Filter(**{name: value})):
+        alone: dict[str, Any] = {name: value}
+        if isinstance(value, str) and not store.count(Filter(**alone)):
             known = _known(store, name)
             listed = [f"{word} ({rows:,} rows)" for word, rows in known.most_common(_SHOWN)]
             more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
