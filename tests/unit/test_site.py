@@ -20,7 +20,7 @@ from harness.report.site.build import MANIFEST
 from harness.report.site.data import slug
 from harness.report.site.serve import serving
 from harness.results import open_store
-from harness.results.record import LayerCycles, Source, StationState
+from harness.results.record import LayerCycles, Run, Source, StationHealth, StationState
 from harness.results.store import Store
 from harness.testing import fake_failure, fake_measurement
 from harness.testing.rows import START, key_of
@@ -324,3 +324,85 @@ def test_pages_are_served_to_this_machine_with_a_script_that_reloads(
             notify()
             assert events.readline() == b"\n"
             assert events.readline() == b"data: changed\n"
+
+
+def _night(number: int, **changes: Any) -> Run:
+    started = START + timedelta(days=number)
+    values: dict[str, Any] = {
+        "id": f"{started:%Y%m%d-%H%M%S}-00aa",
+        "campaign": "nightly",
+        "campaign_sha256": "0" * 64,
+        "started_at": started,
+        "ended_at": started + timedelta(minutes=75),
+        "host": "lab",
+        "user": "ci",
+        "harness_version": "1",
+        "repeat": "all",
+        "outcome": "complete",
+        "planned": 2,
+        "valid": 2,
+        "degraded": 0,
+        "invalid": 0,
+        "not_run": 0,
+    }
+    return Run(**{**values, **changes})
+
+
+def test_the_start_page_is_the_newest_night_and_leads_to_the_others(
+    store: Store, site: Callable[[], Path]
+) -> None:
+    for number in range(3):
+        store.note_run(_night(number))
+    failed = {"rows": 1, "code": "counter", "what": "it stands still", "left": 4}
+    newest = _night(
+        3, outcome="bench", invalid=1, not_run=4, stations={"bench-3": failed, "b": {"rows": 5}},
+        notes=("no station has the board x",),
+    )  # fmt: skip
+    store.note_run(newest)
+    store.add(
+        fake_failure(1, message="it fell silent", run=newest.id, created_at=newest.started_at)
+    )
+    store.note_health(
+        StationHealth(
+            run=newest.id, station="bench-5", board="nucleo_f746zg", source=Source.EMULATED,
+            checked_at=newest.started_at, verdict="warning", what="too warm",
+            facts={"temperature_c": 61.5, "ratio": 1.0062},
+        )
+    )  # fmt: skip
+    folder = site()
+    index = (folder / "index.html").read_text(encoding="utf-8")
+    expected = ("Failed: 1.", "Not run: 4.", "counter", "it stands still", "it fell silent",
+                "no station has the board x", "too warm", "61.50", "+0.62 %")  # fmt: skip
+    assert not [word for word in expected if word not in index]
+    for number in range(4):
+        path = f"run/{_night(number).id}.html"
+        assert f'href="{path}"' in index
+        assert (folder / path).is_file()
+    own = (folder / f"run/{newest.id}.html").read_text(encoding="utf-8")
+    assert "it stands still" in own
+    assert _night(2).id in own
+
+
+def test_one_more_night_changes_few_pages(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    rows = [fake_measurement(index, campaign="nightly") for index in range(6)]
+
+    def measure(number: int, some: list[Any]) -> None:
+        night = _night(number)
+        store.note_run(night)
+        for row in some:
+            same = {"run": night.id, "repetition": night.id}
+            store.add(replace(row, created_at=night.started_at, **same))
+
+    for number in range(4):
+        measure(number, rows)
+    write_site(store, folder)
+    measure(4, rows[:2])
+    built = write_site(store, folder)
+    written = [path for path in built.written if "/" in path]
+    assert len([path for path in written if path.startswith("network/")]) == 2
+    # The new night, and the one before it, which leads to it now.
+    assert [path for path in written if path.startswith("run/")] == [
+        f"run/{_night(4).id}.html",
+        f"run/{_night(3).id}.html",
+    ]

@@ -11,6 +11,7 @@ from harness.report.site.build import Page, Rows
 from harness.report.site.data import Snapshot, campaign_path
 from harness.report.site.figures import latency_figure
 from harness.report.site.html import Grid
+from harness.report.site.nights import runs_grid
 from harness.report.table import Table
 from harness.report.tables import fit_table, measurement_table
 from harness.results.record import Status
@@ -32,11 +33,12 @@ def campaign_pages(snapshot: Snapshot) -> Iterator[Page]:
 
 def _page(snapshot: Snapshot, name: str | None, places: Sequence[int]) -> Page:
     jobs = snapshot.best(places, by="key")
+    runs = [run for run in snapshot.runs.values() if run.campaign == name]
     shown = sorted(jobs, key=lambda place: _order(snapshot, place))[:_LISTED]
     return Page(
         campaign_path(name),
         "campaign.html",
-        snapshot.digest(places),
+        f"{snapshot.digest(places)} {runs}",
         lambda rows: _campaign(snapshot, name, places, jobs, shown, rows),
         shown,
     )
@@ -88,6 +90,7 @@ def _campaign(
             ("first", text.when(min(times))),
             ("newest", text.when(max(times))),
         ],
+        "runs": runs_grid(snapshot, name),
         "sections": sections,
         "figures": any(section["plots"] for section in sections),
     }

@@ -7,6 +7,7 @@ that are written and for no others.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ import numpy as np
 from harness.fit.select import COLUMNS as FIT_COLUMNS
 from harness.report import text
 from harness.results.equivalence import IDENTITY
-from harness.results.record import Measurement, Source
+from harness.results.record import Measurement, Run, Source
 from harness.results.store import EVERYTHING, Filter, Store
 from harness.results.table import Table
 
@@ -36,6 +37,7 @@ COLUMNS = tuple(
             "cycles",
             "bit_exact",
             "issues",
+            "run",
         )
     )
 )
@@ -46,6 +48,7 @@ SETTING = tuple(name for name in IDENTITY if name != "model")
 
 _RANK = {"valid": 2, "degraded": 1, "invalid": 0}
 _BATCH = 500
+_PLAIN = re.compile(r"[0-9A-Za-z-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,20 @@ class Snapshot:
         return found
 
     @cached_property
+    def runs(self) -> Mapping[str, Run]:
+        """Return the runs by id, newest first."""
+        return {run.id: run for run in self.store.runs()}
+
+    @cached_property
+    def by_run(self) -> Mapping[str, Sequence[int]]:
+        """Return the places of the rows that each run stored."""
+        found: defaultdict[str, list[int]] = defaultdict(list)
+        for place, run in enumerate(self.cells("run")):
+            if run is not None:
+                found[run].append(place)
+        return found
+
+    @cached_property
     def campaigns(self) -> Mapping[str | None, Sequence[int]]:
         """Return the places of each campaign's rows."""
         found: defaultdict[str | None, list[int]] = defaultdict(list)
@@ -212,6 +229,11 @@ def slug(name: str, limit: int = 40) -> str:
 def campaign_path(name: str | None) -> str:
     """Return the address of the page of a campaign; None: of the rows that belong to none."""
     return f"campaign/{'none' if name is None else slug(name)}.html"
+
+
+def run_path(run: str) -> str:
+    """Return the address of the page of a run."""
+    return f"run/{run if _PLAIN.fullmatch(run) else slug(run)}.html"
 
 
 def setting_text(facts: Mapping[str, Any]) -> str:

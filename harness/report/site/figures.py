@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import cycle
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ _STEPS = {
     "tickmode": "array",
     "tickvals": [step * 10**power for power in range(-4, 6) for step in (1, 2, 5)],
 }
-_SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
+_SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 
 
 def label(name: str | None, limit: int = 60) -> str:
@@ -39,7 +40,7 @@ def latency_figure(
     for place in places:
         groups.setdefault(Fingerprint(**snapshot.facts(place)), []).append(place)
     by_configuration = {fit.fingerprint: fit for fit in fits}
-    looks = cycle(zip(_COLOURS, _SYMBOLS, strict=True))
+    looks = zip(cycle(_COLOURS), cycle(_SYMBOLS), strict=False)
     data: list[dict[str, Any]] = []
     fewer = False
     for fingerprint, (colour, symbol) in zip(groups, looks, strict=False):
@@ -72,25 +73,34 @@ def latency_figure(
 def history_figure(
     snapshot: Snapshot, histories: Mapping[str, Sequence[int]], source: str
 ) -> Figure:
-    """Return latency over time, a line for each setting; places are in the order of time."""
+    """Return latency over time, a line for each setting; places are in the order of time.
+
+    Each line is relative to its own median: settings may be a factor of ten apart, and what matters
+    is how each of them changed.
+    """
     latency = snapshot.cells("latency_us")
+    middles = {
+        name: median(latency[place] for place in places) for name, places in histories.items()
+    }
     data = [
         {
             "type": "scatter",
             "mode": "lines+markers",
             "name": label(name, 80),
             "x": [f"{snapshot.times[place]:%Y-%m-%d %H:%M:%S}" for place in places],
-            "y": [round(latency[place] / 1000, 6) for place in places],
+            "y": [round(100 * (latency[place] / middles[name] - 1), 4) for place in places],
+            "customdata": [round(latency[place] / 1000, 5) for place in places],
+            "hovertemplate": "%{x}<br>%{customdata:,.3f} ms (%{y:+.2f} %)<extra></extra>",
             "line": {"color": colour},
             "marker": {"symbol": symbol, "size": 6},
         }
-        for (name, places), (colour, symbol) in zip(
-            histories.items(), cycle(zip(_COLOURS, _SYMBOLS, strict=True))
+        for (name, places), colour, symbol in zip(
+            histories.items(), cycle(_COLOURS), cycle(_SYMBOLS), strict=False
         )
     ]
     layout = {
         "xaxis": {"title": {"text": "measured (UTC)"}},
-        "yaxis": {"title": {"text": f"{text.verb(source)} latency (ms)"}},
+        "yaxis": {"title": {"text": f"{text.verb(source)} latency, from its median (%)"}},
         "hovermode": "closest",
     }
     return Figure(data, layout)

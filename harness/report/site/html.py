@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 
+_LONG = 50  # characters of a cell that may take several lines
 MARKS = {
     **dict.fromkeys(("worse", "failed", "invalid", "error", "disabled", "BROKEN"), "bad"),
     **dict.fromkeys(("degraded", "warning", "undecided", "changed", "missing", "bench"), "warn"),
@@ -62,10 +63,7 @@ class Grid:
             "<tbody>",
         ]
         for at, row in enumerate(self.table.rows):
-            cells = [
-                f"<td class={MARKS[cell]}>{cell}" if cell in MARKS else f"<td>{escape(cell)}"
-                for cell in row
-            ]
+            cells = [f"<td{_look(cell)}>{escape(cell)}" for cell in row]
             if self.links and self.links[at]:
                 cells[0] = f'<td><a href="{escape(f"{root}{self.links[at]}")}">{escape(row[0])}</a>'
             if self.bars:
@@ -75,6 +73,12 @@ class Grid:
         if self.note:
             lines.append(f"<p class=note>{escape(self.note)}</p>")
         return "\n".join(lines)
+
+
+def _look(cell: str) -> str:
+    if cell in MARKS:
+        return f" class={MARKS[cell]}"
+    return " class=wrap" if len(cell) > _LONG else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 from harness.report import text
 from harness.report.memory import split_memory
 from harness.report.site.build import Page, Rows
-from harness.report.site.data import Network, Snapshot, campaign_path, setting_text
+from harness.report.site.data import Network, Snapshot, campaign_path, run_path, setting_text
 from harness.report.site.figures import history_figure
 from harness.report.site.html import Grid, Stack
 from harness.report.table import Column, Table, table_of
@@ -162,7 +162,9 @@ def _history(snapshot: Snapshot, source: str, network: Network) -> tuple[Any, Gr
         return None, None
     shown = places[: -_HISTORY - 1 : -1]
     title = f"Newest {len(shown)} of {len(places)} rows" if len(shown) < len(places) else "Rows"
-    listed = Grid(table_of(title, shown, _history_columns(snapshot)))
+    runs = [snapshot.cells("run")[place] for place in shown]
+    links = [run_path(run) if run in snapshot.runs else None for run in runs]
+    listed = Grid(table_of(title, shown, _history_columns(snapshot)), links)
     return history_figure(snapshot, repeated, source), listed
 
 

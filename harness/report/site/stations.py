@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from harness.report import text
@@ -11,7 +12,7 @@ from harness.report.site.build import Page
 from harness.report.site.data import Snapshot
 from harness.report.site.html import Grid
 from harness.report.table import Column, Table, table_of
-from harness.results.record import StationState, Status
+from harness.results.record import StationHealth, StationState, Status
 
 _STATE: tuple[Column[StationState], ...] = (
     Column("station", lambda state: text.name(state.name)),
@@ -24,17 +25,58 @@ _STATE: tuple[Column[StationState], ...] = (
 )
 
 
+HEALTH: tuple[Column[StationHealth], ...] = (
+    Column("station", lambda found: text.name(found.station)),
+    Column("verdict", lambda found: found.verdict),
+    Column("what was found", lambda found: text.name(found.what, 300)),
+    Column("checked", lambda found: text.when(found.checked_at)),
+    Column("board", lambda found: text.name(found.board)),
+    Column("source", lambda found: found.source.value),
+)
+_MOST_FACTS = 12
+_HEADS = {"cycles": "golden cycles", "ratio": "from earlier nights"}
+
+
+def health_columns(found: Iterable[StationHealth]) -> list[Column[StationHealth]]:
+    """Return a column for each figure that a check of these has."""
+    names = dict.fromkeys(
+        name
+        for one in found
+        for name, value in one.facts.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    )
+    return [
+        Column(_HEADS.get(name) or text.name(name.replace("_", " "), 30), partial(_fact, name))
+        for name in [*names][:_MOST_FACTS]
+    ]
+
+
+def _fact(name: str, found: StationHealth) -> str:
+    value = found.facts.get(name)
+    if not isinstance(value, int | float):
+        return text.UNKNOWN
+    if name == "ratio":
+        return text.number(value - 1, 2, per=0.01, sign=True, unit=" %")
+    return text.number(value) if float(value).is_integer() else text.significant(value, 4)
+
+
 def station_page(snapshot: Snapshot) -> Iterator[Page]:
     """Yield the page."""
     states = snapshot.store.stations()
+    newest = [*{found.station: found for found in snapshot.store.health()}.values()]
     digest = snapshot.digest(range(len(snapshot.table)))
     yield Page(
         "stations.html",
         "stations.html",
-        f"{digest} {states}",
+        f"{digest} {states} {newest}",
         lambda _rows: {
             "title": "Stations",
             "states": Grid(table_of("", states, _STATE)),
+            "health": Grid(
+                table_of("", newest, [*HEALTH, *health_columns(newest)]),
+                note="The newest check of each station. Golden: a model that is measured before "
+                "each night, and its cycles against the median of earlier nights.",
+            ),
             "use": Grid(_use(snapshot)),
         },
     )
