@@ -103,8 +103,15 @@ def read_text(path: Path, *, error: type[ConfigError] = ConfigError) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise error(f"no such file: {path}", fix="check the path") from None
-    except (OSError, UnicodeDecodeError) as failure:
-        raise error(f"cannot read {path}: {failure}", fix="check the file") from None
+    except UnicodeDecodeError as failure:
+        raise error(
+            f"{path} is not a text file: byte {failure.start} is no UTF-8",
+            expected="a UTF-8 text file",
+            fix="check the path",
+        ) from None
+    except OSError as failure:
+        reason = failure.strerror or failure
+        raise error(f"cannot read {path}: {reason}", fix="check the file") from None
 
 
 def suggest(name: str, known: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from harness.backbones import Architecture
 from harness.campaign.sweep import RuntimeSweep, with_libraries
 from harness.errors import CampaignError
+from harness.models.formats import TFLITE
 from harness.strict import Strict, from_json, read_toml, to_json
 
 
@@ -145,7 +146,7 @@ def read_campaign(
     `stations` replaces the stations and the boards, `tags` the tags. Raises `CampaignError` if the
     file is missing or wrong or lacks a model, `ConfigError` as `with_libraries`.
     """
-    if path.suffix == ".tflite":
+    if _is_model(path):
         raise CampaignError(
             f"{path} is a model, not a campaign file",
             fix=f"measure one model with `harness measure {path}`",
@@ -174,6 +175,15 @@ def read_campaign(
     if verify_arena is not None:
         changes["measure"] = config.measure.model_copy(update={"verify_arena": verify_arena})
     return config.model_copy(update=changes)
+
+
+def _is_model(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(8)
+    except OSError:
+        return path.suffix == ".tflite"
+    return path.suffix == ".tflite" or start[4:] == TFLITE
 
 
 def find_model(folder: Path, name: str) -> Path:

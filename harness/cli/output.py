@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -70,10 +71,11 @@ def print_rows(
 
 
 def print_ready_table(table: ReadyTable) -> None:
-    """Write a table of text to stdout. Piped output is not cut to a width."""
+    """Write a table to stdout, as wide as the terminal; in a pipe as ``COLUMNS`` says, or 200."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = Console(width=200 if piped else None, highlight=False)
     console.print(table.rich(console.width))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Json, RowOptions, Status
-from harness.cli.output import note, print_json, print_ready_table, print_table
+from harness.cli.output import note, print_json, print_ready_table
 from harness.errors import ConfigError, ResultsError
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def results(
     if json:
         print_json([as_json(row) for row in rows])
         return
+    from harness.report.tables import listing_table
+
     if compare or arena:
         from harness.report.compare import arena_table, comparison_table
 
@@ -73,24 +75,7 @@ def results(
             if wanted:
                 print_ready_table(table(rows))
         return
-    print_table(
-        f"{len(rows)} of {total} measurements",
-        ("key", "network", "board", "source", "Mops", "latency ms", "arena", "flash", "status"),
-        [
-            (
-                row.key[:10],
-                row.model_name,
-                row.board,
-                row.source.value,
-                f"{row.ops / 1e6:.2f}" if row.ops is not None else None,
-                f"{row.latency_us / 1000:.2f}" if row.latency_us is not None else None,
-                row.arena_bytes,
-                row.flash_total_bytes,
-                " ".join((row.status.value, *row.issues)),
-            )
-            for row in rows
-        ],
-    )
+    print_ready_table(listing_table(rows, title=f"{len(rows)} of {total} measurements"))
 
 
 def _plot(rows: Sequence[Measurement], path: Path) -> None:

@@ -75,8 +75,8 @@ def print_row(row: Measurement) -> None:
         )
         if row.additivity_gap is not None:
             typer.echo(
-                f"the layers add up to {total:,} cycles, {100 * row.additivity_gap:+.3f} % from "
-                "the median of whole inferences"
+                f"the layers add up to {total:,} cycles, {100 * row.additivity_gap:+.3f} %\n"
+                "from the median of whole inferences"
             )
 
 

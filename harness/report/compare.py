@@ -25,17 +25,17 @@ def comparison_table(rows: Iterable[Measurement], *, title: str = "Comparison") 
             best[_subject(row)] = min(cycles, best.get(_subject(row), cycles))
     columns: tuple[Column[Measurement], ...] = (
         _MODEL,
-        Column("cycles", lambda row: text.number(cycles_of(row))),
-        Column("× best", lambda row: _ratio(row, best)),
+        Column("cycles", lambda row: text.number(cycles_of(row)), 4),
+        Column("× best", lambda row: _ratio(row, best), 2),
         Column("ms", lambda row: text.number(row.latency_us, 3, per=1000)),
-        Column("cycles/MAC", cycles_per_mac),
-        Column("flash B", lambda row: text.number(row.flash_total_bytes)),
-        Column("code B", _code),
-        Column("arena used B", lambda row: text.number(row.arena_used_bytes)),
-        Column("arena min B", lambda row: text.number(row.arena_min_bytes)),
-        Column("SRAM B", lambda row: text.number(row.sram_bytes)),
-        Column("layers − total", lambda row: text.percent_signed(row.additivity_gap)),
-        Column("outputs", outputs),
+        Column("cycles/MAC", cycles_per_mac, 6),
+        Column("flash B", lambda row: text.number(row.flash_total_bytes), 3),
+        Column("code B", _code, 7),
+        Column("arena used B", lambda row: text.number(row.arena_used_bytes), 5),
+        Column("arena min B", lambda row: text.number(row.arena_min_bytes), 5),
+        Column("SRAM B", lambda row: text.number(row.sram_bytes), 3),
+        Column("layers − total", lambda row: text.percent_signed(row.additivity_gap), 8),
+        Column("outputs", outputs, 6),
     )
     return table_of(title, listed, columns, CONFIGURATION)
 
@@ -48,12 +48,12 @@ def arena_table(rows: Iterable[Measurement], *, title: str = "Arena") -> Table:
     """
     columns: tuple[Column[Measurement], ...] = (
         _MODEL,
-        Column("working memory B", lambda row: text.number(row.working_memory_bytes)),
+        Column("working memory B", lambda row: text.number(row.working_memory_bytes), 3),
         Column("used B", lambda row: text.number(row.arena_used_bytes)),
         Column("minimum B", lambda row: text.number(row.arena_min_bytes)),
         Column("÷ used", _min_to_used),
-        Column("host B", lambda row: text.number(row.arena_host_bytes)),
-        Column("outputs", outputs),
+        Column("host B", lambda row: text.number(row.arena_host_bytes), 2),
+        Column("outputs", outputs, 4),
     )
     listed = by_model(row for row in best_per_key(rows) if row.usable)
     return table_of(title, listed, columns, CONFIGURATION)

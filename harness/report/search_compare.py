@@ -60,31 +60,33 @@ def check_comparable(runs: Sequence[SearchRun]) -> None:
 RUN: tuple[Column[SearchRun], ...] = (
     Column("method", lambda run: run.method),
     Column("seed", lambda run: str(run.seed)),
-    Column("budgets", lambda run: run.budgets_text()),
-    Column("network", lambda run: run.architecture.id),
-    Column("epochs", lambda run: str(run.training.epochs)),
-    Column("Mop", lambda run: text.number(run.predicted.ops, 2, per=1e6)),
-    Column("predicted ms", lambda run: text.number(run.predicted.latency_us, 2, per=1000)),
-    Column("measured ms", lambda run: _measured(run, "latency_us")),
-    Column("off %", lambda run: text.number(error_pct(run, "latency_us"), 1, sign=True)),
-    Column("SRAM KiB", lambda run: _measured(run, "sram_bytes")),
-    Column("flash KiB", lambda run: _measured(run, "flash_bytes")),
-    Column("budgets hold", lambda run: _holds(run)),
+    Column("budgets", lambda run: run.budgets_text(), 6),
+    Column("network", lambda run: run.architecture.id, 3),
+    Column("epochs", lambda run: str(run.training.epochs), 2),
+    Column("Mop", lambda run: text.number(run.predicted.ops, 2, per=1e6), 5),
+    Column("predicted ms", lambda run: text.number(run.predicted.latency_us, 2, per=1000), 6),
+    Column("measured ms", lambda run: _measured(run, "latency_us"), 1),
+    Column("off %", lambda run: text.number(error_pct(run, "latency_us"), 1, sign=True), 6),
+    Column("SRAM KiB", lambda run: _measured(run, "sram_bytes"), 4),
+    Column("flash KiB", lambda run: _measured(run, "flash_bytes"), 4),
+    Column("budgets hold", lambda run: _holds(run), 2),
     Column("int8 accuracy or AUC %", lambda run: f"{100 * run.score:.2f}"),
-    Column("tested on", lambda run: _tested_on(run)),
-    Column("training s", lambda run: text.number(run.training_seconds)),
+    Column("tested on", lambda run: _tested_on(run), 8),
+    Column("training s", lambda run: text.number(run.training_seconds), 7),
 )
 """What identifies a run, and its result."""
 
 _MEAN: tuple[Column[list[SearchRun]], ...] = (
-    Column("budgets", lambda runs: runs[0].budgets_text()),
+    Column("budgets", lambda runs: runs[0].budgets_text(), 3),
     Column("method", lambda runs: runs[0].method),
-    Column("seeds", lambda runs: str(len(runs))),
+    Column("seeds", lambda runs: str(len(runs)), 2),
     Column("mean int8 accuracy or AUC %", lambda runs: f"{mean(100 * r.score for r in runs):.2f}"),
-    Column("spread", lambda runs: f"{pstdev(100 * run.score for run in runs):.2f}"),
-    Column("mean ms", lambda runs: _mean_latency(runs)),
-    Column("all budgets hold", lambda runs: _holding(runs)),
-    Column("mean training s", lambda runs: text.number(mean(run.training_seconds for run in runs))),
+    Column("spread", lambda runs: f"{pstdev(100 * run.score for run in runs):.2f}", 1),
+    Column("mean ms", lambda runs: _mean_latency(runs), 2),
+    Column("all budgets hold", lambda runs: _holding(runs), 3),
+    Column(
+        "mean training s", lambda runs: text.number(mean(run.training_seconds for run in runs)), 5
+    ),
 )
 
 

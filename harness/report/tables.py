@@ -40,38 +40,58 @@ def outputs(row: Measurement) -> str:
 
 
 CONFIGURATION: tuple[Column[Measurement], ...] = (
-    Column("source", lambda row: row.source.value),
-    Column("board", lambda row: text.name(row.board)),
-    Column("runtime", lambda row: text.name(row.runtime)),
-    Column("kernels", lambda row: text.name(row.kernels)),
-    Column("flags", lambda row: text.name(row.optimization)),
-    Column("image", lambda row: text.image(row.one_firmware)),
-    Column("clock", lambda row: text.clock(row.clock_hz)),
+    Column("source", lambda row: row.source.value, 1),
+    Column("board", lambda row: text.name(row.board), 1),
+    Column("runtime", lambda row: text.name(row.runtime), 1),
+    Column("kernels", lambda row: text.name(row.kernels), 1),
+    Column("flags", lambda row: text.name(row.optimization), 1),
+    Column("image", lambda row: text.image(row.one_firmware), 6),
+    Column("clock", lambda row: text.clock(row.clock_hz), 5),
 )
 """What a row was measured on and with, versions aside."""
 
 TOOLCHAIN: Column[Measurement] = Column("toolchain", lambda row: text.name(row.toolchain, 40))
-STATION: Column[Measurement] = Column("station", lambda row: text.name(row.station))
+STATION: Column[Measurement] = Column("station", lambda row: text.name(row.station), 2)
 WHERE = (*CONFIGURATION[:2], STATION, *CONFIGURATION[2:])
 """The same and the station."""
 
 MEASUREMENT: tuple[Column[Measurement], ...] = (
     Column("model", lambda row: text.name(row.model_name)),
-    Column("backbone", lambda row: text.name(row.backbone)),
-    Column("status", lambda row: row.status.value),
-    Column("Mop", lambda row: text.number(row.ops, 2, per=1e6)),
+    Column("backbone", lambda row: text.name(row.backbone), 5),
+    Column("status", lambda row: row.status.value, 3),
+    Column("Mop", lambda row: text.number(row.ops, 2, per=1e6), 4),
     Column("latency ms", lambda row: text.number(row.latency_us, 3, per=1000)),
-    Column("± ms", _interval),
-    Column("cycles/MAC", cycles_per_mac),
-    Column("layers − total", lambda row: text.percent_signed(row.additivity_gap)),
-    Column("arena B", lambda row: text.number(row.arena_bytes)),
-    Column("stack B", lambda row: text.number(row.stack_bytes)),
-    Column("flash B", lambda row: text.number(row.flash_total_bytes)),
-    Column("outputs", outputs),
+    Column("± ms", _interval, 7),
+    Column("cycles/MAC", cycles_per_mac, 6),
+    Column("layers − total", lambda row: text.percent_signed(row.additivity_gap), 9),
+    Column("arena B", lambda row: text.number(row.arena_bytes), 3),
+    Column("stack B", lambda row: text.number(row.stack_bytes), 8),
+    Column("flash B", lambda row: text.number(row.flash_total_bytes), 3),
+    Column("outputs", outputs, 5),
 )
 """What was measured, first the names of model and backbone."""
 
-ISSUES: Column[Measurement] = Column("issues", lambda row: " ".join(row.issues) or text.UNKNOWN)
+ISSUES: Column[Measurement] = Column("issues", lambda row: " ".join(row.issues) or text.UNKNOWN, 2)
+
+
+_LISTED: tuple[Column[Measurement], ...] = (
+    Column("key", lambda row: row.key[:10]),
+    Column("network", lambda row: text.name(row.model_name, 32)),
+    Column("Mop", lambda row: text.number(row.ops, 2, per=1e6), 4),
+    Column("ms", lambda row: text.number(row.latency_us, 2, per=1000)),
+    Column("arena B", lambda row: text.number(row.arena_bytes), 3),
+    Column("flash B", lambda row: text.number(row.flash_total_bytes), 3),
+)
+_LISTED_WHERE: tuple[Column[Measurement], ...] = (
+    *WHERE,
+    Column("date", lambda row: f"{row.created_at:%Y-%m-%d}", 2),
+    Column("status", lambda row: " ".join((row.status.value, *row.issues)), 1),
+)
+
+
+def listing_table(rows: Sequence[Measurement], *, title: str) -> Table:
+    """Return one short line per row, to find rows by; what all share is in the title."""
+    return table_of(title, rows, _LISTED, _LISTED_WHERE, lead=2)
 
 
 def measurement_table(rows: Sequence[Measurement], *, title: str = "Measurements") -> Table:
@@ -89,28 +109,28 @@ def _held(fit: Fit, name: str) -> float | None:
 
 
 _FIT_WHERE: tuple[Column[Fit], ...] = (
-    Column("source", lambda fit: fit.fingerprint.source),
-    Column("board", lambda fit: text.name(fit.fingerprint.board)),
-    Column("clock", lambda fit: text.clock(fit.fingerprint.clock_hz)),
-    Column("timing", lambda fit: text.name(fit.fingerprint.timing_model)),
-    Column("runtime", lambda fit: text.name(fit.fingerprint.runtime)),
-    Column("kernels", lambda fit: text.name(fit.fingerprint.kernels)),
-    Column("flags", lambda fit: text.name(fit.fingerprint.optimization)),
-    Column("toolchain", lambda fit: text.name(fit.fingerprint.toolchain)),
+    Column("source", lambda fit: fit.fingerprint.source, 1),
+    Column("board", lambda fit: text.name(fit.fingerprint.board), 1),
+    Column("clock", lambda fit: text.clock(fit.fingerprint.clock_hz), 2),
+    Column("timing", lambda fit: text.name(fit.fingerprint.timing_model), 4),
+    Column("runtime", lambda fit: text.name(fit.fingerprint.runtime), 1),
+    Column("kernels", lambda fit: text.name(fit.fingerprint.kernels), 1),
+    Column("flags", lambda fit: text.name(fit.fingerprint.optimization), 1),
+    Column("toolchain", lambda fit: text.name(fit.fingerprint.toolchain), 3),
 )
 _FIT: tuple[Column[Fit], ...] = (
     Column("backbone", _backbone),
-    Column("intercept ms", lambda fit: text.number(fit.latency.intercept / 1000, 2)),
-    Column("ms/Mop", lambda fit: text.number(fit.latency.slope * 1000, 3)),
+    Column("intercept ms", lambda fit: text.number(fit.latency.intercept / 1000, 2), 1),
+    Column("ms/Mop", lambda fit: text.number(fit.latency.slope * 1000, 3), 1),
     Column("Mop/s", lambda fit: text.significant(fit.throughput_ops_per_s / 1e6)),
-    Column("fitted on", lambda fit: str(fit.latency.n)),
-    Column("r² fitted", lambda fit: text.r_squared(fit.latency.train.r2)),
-    Column("held out", lambda fit: str(len(fit.holdout_keys))),
-    Column("r² held out", lambda fit: text.r_squared(_held(fit, "r2"))),
-    Column("MAPE", lambda fit: text.percent(_held(fit, "mape_pct"))),
-    Column("in ±5 %", lambda fit: text.share(_held(fit, "share_within_5_pct"))),
-    Column("in ±10 %", lambda fit: text.share(_held(fit, "share_within_10_pct"))),
-    Column("in interval", lambda fit: text.share(_held(fit, "coverage"))),
+    Column("fitted on", lambda fit: str(fit.latency.n), 4),
+    Column("r² fitted", lambda fit: text.r_squared(fit.latency.train.r2), 5),
+    Column("held out", lambda fit: str(len(fit.holdout_keys)), 4),
+    Column("r² held out", lambda fit: text.r_squared(_held(fit, "r2")), 1),
+    Column("MAPE", lambda fit: text.percent(_held(fit, "mape_pct")), 2),
+    Column("in ±5 %", lambda fit: text.share(_held(fit, "share_within_5_pct")), 6),
+    Column("in ±10 %", lambda fit: text.share(_held(fit, "share_within_10_pct")), 3),
+    Column("in interval", lambda fit: text.share(_held(fit, "coverage")), 5),
 )
 
 
@@ -126,14 +146,14 @@ _Row = tuple[Fit, str, LinearModel | LayerModel, Metrics]
 _PREDICTOR: tuple[Column[_Row], ...] = (
     Column("backbone", lambda row: _backbone(row[0])),
     Column("predictor", lambda row: row[1]),
-    Column("fitted on", lambda row: str(row[2].n)),
-    Column("held out", lambda row: str(row[3].n)),
-    Column("r²", lambda row: text.r_squared(row[3].r2)),
+    Column("fitted on", lambda row: str(row[2].n), 4),
+    Column("held out", lambda row: str(row[3].n), 4),
+    Column("r²", lambda row: text.r_squared(row[3].r2), 1),
     Column("MAPE", lambda row: text.percent(row[3].mape_pct)),
-    Column("largest error", lambda row: text.percent(row[3].max_error_pct)),
-    Column("in ±5 %", lambda row: text.share(row[3].share_within_5_pct)),
-    Column("in ±10 %", lambda row: text.share(row[3].share_within_10_pct)),
-    Column("in interval", lambda row: text.share(row[3].coverage)),
+    Column("largest error", lambda row: text.percent(row[3].max_error_pct), 2),
+    Column("in ±5 %", lambda row: text.share(row[3].share_within_5_pct), 5),
+    Column("in ±10 %", lambda row: text.share(row[3].share_within_10_pct), 3),
+    Column("in interval", lambda row: text.share(row[3].coverage), 5),
 )
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from harness.bench import load_bench
 from harness.bench.disabled import fingerprint
 from harness.results import open_store
 from harness.results.record import StationState, Status
-from harness.testing import fake_failure, fake_measurement
+from harness.testing import fake_failure, fake_measurement, tiny_network
 
 Harness = Callable[..., Any]
 ROOT = Path(__file__).parents[3]
@@ -80,6 +80,19 @@ def test_sample_is_reproducible(harness: Harness) -> None:
     assert "visual wake words" in harness("sample").out
 
 
+@pytest.mark.parametrize("name", ["net.tflite", "net.bin"])
+def test_a_model_in_place_of_a_campaign_names_the_right_command(
+    name: str, harness: Harness, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(tiny_network(1))
+    answer = harness("run", name)
+    assert answer.code == 2 and f"{name} is a model, not a campaign file" in answer.err
+    assert f"`harness measure {name}`" in answer.err
+    (tmp_path / "noise.toml").write_bytes(bytes(range(256)))
+    noise = harness("run", "noise.toml")
+    assert noise.code == 2 and "noise.toml is not a text file: byte 128" in noise.err
+
+
 def test_unknown_backbone(harness: Harness) -> None:
     answer = harness("sample", "ds_cnn_kw")
     assert answer.code == 2 and "did you mean 'ds_cnn_kws'" in answer.err
@@ -133,6 +146,56 @@ def test_results_list_filter_and_show(harness: Harness, database: Path) -> None:
     assert harness("results", key["key"], "--db", database, "--json").json()["key"] == key["key"]
     assert harness("results", key["key"], "--db", database, "--log").code == 0
     assert "no row's key starts with" in harness("results", "zzz", "--db", database).err
+
+
+def test_results_shows_where_rows_differ_and_says_once_what_they_share(
+    harness: Harness, tmp_path: Path
+) -> None:
+    with open_store(tmp_path / "rows.sqlite") as store:
+        store.add(fake_measurement(0))
+        store.add(fake_measurement(1))
+    shown = harness("results", "--db", "rows.sqlite").out.split()
+    assert "(emulated, nucleo_f746zg, fake, aot, cmsis_nn," in " ".join(shown)
+    assert "valid)" in shown and not {"runtime", "station", "date", "status"} & set(shown)
+    others = {"runtime": "tflm", "kernels": "reference", "optimization": "-Os", "station": "shelf"}
+    with open_store(tmp_path / "rows.sqlite") as store:
+        row = fake_measurement(2)
+        store.add(replace(row, **others, created_at=row.created_at + timedelta(days=1)))
+        store.add(fake_failure(3))
+    head = harness("results", "--db", "rows.sqlite").out
+    for name in (
+        "station",
+        "runtime",
+        "kernels",
+        "flags",
+        "date",
+        "status",
+        "tflm",
+        "shelf",
+        "-Os",
+    ):
+        assert name in head, name
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["results", "results --compare", "fit", "boards", "boards nucleo_f746zg", "sample",
+     "sample ds_cnn_kws -n 3", "sample --list-named", "virtual list", "bench list", "runs",
+     "results KEY"],
+)  # fmt: skip
+def test_tables_fit_80_columns(
+    command: str, harness: Harness, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("HARNESS_DB", str(database))
+    with open_store(database) as store:
+        row = fake_measurement(40)
+        store.add(replace(row, optimization="-Os", station="a-station-with-a-long-name"))
+        words = command.replace("KEY", row.key).split()
+    answer = harness(*words)
+    assert answer.code == 0, answer.err
+    assert max(map(len, answer.out.splitlines())) <= 80
+    assert "…" not in answer.out  # nothing is cut
 
 
 def test_fit_writes_files_and_says_why_not(harness: Harness, database: Path) -> None:

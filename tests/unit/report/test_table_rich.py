@@ -30,3 +30,21 @@ def test_cells_of_several_lines_keep_their_rows() -> None:
 
 def test_an_empty_table_is_shown() -> None:
     assert "name" in _shown(Table("title", ("name",), []), 80, 80)
+
+
+def test_a_narrow_terminal_goes_without_the_least_needed_columns_and_names_them() -> None:
+    columns = ("name", "few", "many", "n")
+    table = Table("title", columns, [["a-name", "1", "some words", "12"]], (0, 2, 1, 0))
+    assert "shows" not in _shown(table, 80, 80)
+    shown = _shown(table, 24, 24)
+    assert "few" not in shown.splitlines()[2] and shown.split()[-1] == "few"
+    assert "some words" in shown
+    shown = _shown(table, 14, 14)
+    assert "a-name" in shown and "12" in shown and "some words" not in shown
+    assert "few, many" in " ".join(shown.split())
+
+
+def test_numbers_are_never_cut() -> None:
+    table = Table("title", ("a long name of a column", "n"), [["word " * 20, "123,456,789"]])
+    shown = _shown(table, 30, 30)
+    assert "123,456,789" in shown and max(map(len, shown.splitlines())) <= 30
