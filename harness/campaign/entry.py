@@ -176,5 +176,13 @@ def run_config(
     rows = store.best((job.key for job in jobs), run=book.run.id)
     predictor = config.fit.predictor if config.fit else None
     folder = out or Path("results") / config.name
-    outcome = write_outcome(rows, folder, title=config.name, predictor=predictor)
+    there = {row.key for row in rows}
+    outcome = write_outcome(
+        rows,
+        folder,
+        title=config.name,
+        predictor=predictor,
+        run=book.run,
+        not_run=[job.label for job in jobs if job.key not in there] if book.run.not_run else (),
+    )
     return CampaignResult(config.name, summary, outcome, store.url, book.run)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import FitError, ResultsError
-from harness.results.record import Measurement, best_per_key
+from harness.results.record import Measurement, Run, best_per_key
 
 if TYPE_CHECKING:
     from harness.fit import Fingerprint, Fit
@@ -49,9 +49,18 @@ class Outcome:
 
 
 def write_outcome(
-    rows: Sequence[Measurement], folder: Path, *, title: str, predictor: Predictor | str | None
+    rows: Sequence[Measurement],
+    folder: Path,
+    *,
+    title: str,
+    predictor: Predictor | str | None,
+    run: Run | None = None,
+    not_run: Sequence[str] = (),
 ) -> Outcome:
-    """Write ``summary.md`` and, where a predictor is named, fits and plots of the rows."""
+    """Write ``summary.md`` and, where a predictor is named, fits and plots of the rows.
+
+    `run` is the run that they are of, `not_run` the names of its jobs that left no row.
+    """
     from harness.report.summary import write_summary
 
     rows = best_per_key(rows)
@@ -70,6 +79,8 @@ def write_outcome(
         memory_plot=memory,
         title=title,
         notes=outcome.notes,
+        run=run,
+        not_run=not_run,
     )
     return outcome
 

@@ -14,8 +14,10 @@ from harness.fit.model import Fit, LinearModel
 from harness.report import text
 from harness.report.compare import comparison_table, has_several
 from harness.report.table import Column, Table, table_of
-from harness.report.tables import fit_table, measurement_table, predictor_table
-from harness.results.record import Measurement, Status, best_per_key
+from harness.report.tables import WHERE, fit_table, measurement_table, predictor_table
+from harness.results.record import Measurement, Run, Status, best_per_key
+
+_SHOWN = 20  # names of jobs that were not run
 
 
 def write_summary(
@@ -28,10 +30,14 @@ def write_summary(
     memory_plot: str | Path | None = None,
     title: str = "Results",
     notes: Sequence[str] = (),
+    run: Run | None = None,
+    not_run: Sequence[str] = (),
 ) -> Path:
-    """Write verdicts, fits, plots, a table of all networks and the time by stage.
+    """Write verdicts, what failed, fits, plots, a table of all networks and the time by stage.
 
     Args:
+        run: The run that the rows are of: where, when, and which stations failed.
+        not_run: Names of its jobs that no station was left for.
         pooled: Fit over all backbones, shown beneath the others.
         plot: Image of latency to show, linked relative to `path`.
         notes: Remarks for the reader, such as why a backbone has no fit.
@@ -41,7 +47,11 @@ def write_summary(
     """
     file = Path(path)
     best = best_per_key(rows)
-    parts = [f"# {text.markdown(title)}\n", _verdict(best)]
+    parts = [f"# {text.markdown(title)}\n", _verdict(best), *_run(run, not_run)]
+    invalid = [row for row in best if row.status is Status.INVALID]
+    if invalid:
+        table = table_of("Invalid rows", sorted(invalid, key=_by_size), _INVALID, WHERE)
+        parts += ["## Invalid rows\n", f"{text.markdown(table.title)}\n", table.markdown()]
     parts += [f"- {text.markdown(note)}" for note in notes]
     if notes:
         parts.append("")
@@ -89,6 +99,27 @@ def _by_size(row: Measurement) -> tuple[str, int, str]:
     return (row.backbone or "", row.ops or 0, row.key)
 
 
+def _run(run: Run | None, not_run: Sequence[str]) -> list[str]:
+    """Return where and when the rows were measured, what failed there and what is missing."""
+    if run is None:
+        return []
+    ended = f" to {run.ended_at:%Y-%m-%d %H:%M}" if run.ended_at else ""
+    version = " ".join(filter(None, (run.harness_version, run.git_revision)))
+    lines = [
+        f"Run {run.id} on host {run.host} by {run.user}, {run.started_at:%Y-%m-%d %H:%M}{ended} "
+        f"UTC, harness {version}: {run.outcome or 'not ended'}."
+    ]
+    for name, told in run.stations.items():
+        if "what" in told:
+            left = f" {told['left']} jobs were not run for it." if told.get("left") else ""
+            lines.append(f"Station {name} failed: error[{told.get('code')}]: {told['what']}.{left}")
+    lines += run.notes
+    if not_run:
+        more = f" and {len(not_run) - _SHOWN} more" if len(not_run) > _SHOWN else ""
+        lines.append(f"{len(not_run)} jobs were not run: {', '.join(not_run[:_SHOWN])}{more}.")
+    return [*(f"- {text.markdown(line)}" for line in lines), ""]
+
+
 def _verdict(rows: Sequence[Measurement]) -> str:
     count = Counter(row.status for row in rows)
     words = ", ".join(f"{count[status]} {status.value}" for status in Status)
@@ -107,6 +138,12 @@ def _verdict(rows: Sequence[Measurement]) -> str:
     return "  \n".join(lines) + "\n"
 
 
+_INVALID: tuple[Column[Measurement], ...] = (
+    Column("model", lambda row: text.name(row.model_name)),
+    Column("code", lambda row: " ".join(row.issues) or text.UNKNOWN),
+    Column("reason", lambda row: text.name(row.message, 300)),
+    Column("key", lambda row: row.key[:10]),
+)
 _MEMORY: tuple[Column[tuple[Fit, LinearModel]], ...] = (
     Column("backbone", lambda pair: text.name(pair[0].fingerprint.backbone)),
     Column("target", lambda pair: pair[1].target),

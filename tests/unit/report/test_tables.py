@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from harness.report import text as words
 from harness.report.summary import write_summary
 from harness.report.table import Table
 from harness.report.tables import fit_table, measurement_table
+from harness.results.record import Run
 from harness.testing import fake_failure, fake_measurement
 
 
@@ -136,6 +138,37 @@ def test_a_summary_holds_verdict_fits_networks_and_times(tmp_path: Path) -> None
     assert "384 + 1.000 × working_memory_bytes" in content
     assert "| build | 40 | 1.50 |" in content
     assert [item.name for item in file.parent.iterdir()] == ["summary.md"]
+
+
+def test_a_summary_names_run_host_failed_stations_reasons_and_jobs_not_run(
+    tmp_path: Path,
+) -> None:
+    at = datetime(2026, 11, 27, 3, 15, tzinfo=UTC)
+    run = Run(
+        id="20261127-031500-3fa2", campaign="demo", campaign_sha256="0" * 64, started_at=at,
+        ended_at=at + timedelta(minutes=42), host="lab-b", user="ann", harness_version="0.1.0",
+        repeat="all", outcome="bench", not_run=30,
+        stations={
+            "desk": {"rows": 2},
+            "shelf": {"rows": 0, "code": "counter", "what": "the counter stands still", "left": 30},
+        },
+        notes=("board nucleo_l4r5zi: no station has it",),
+    )  # fmt: skip
+    reason = "waited 5.0 s for the boot line | after reset"
+    rows = [fake_measurement(0), fake_failure(9, model_name="net-9", message=reason)]
+    missing = [f"net-{index} on nucleo_f446re" for index in range(30)]
+    file = write_summary(tmp_path / "s.md", rows, run=run, not_run=missing)
+    content = file.read_text(encoding="utf-8")
+    for part in (
+        "Run 20261127-031500-3fa2 on host lab-b by ann, 2026-11-27 03:15 to 2026-11-27 03:57 UTC",
+        "Station shelf failed: error\\[counter\\]: the counter stands still. 30 jobs were not run",
+        "board nucleo_l4r5zi: no station has it",
+        "30 jobs were not run: net-0 on nucleo_f446re",
+        "and 10 more.",
+        "| net-9 | timeout | waited 5.0 s for the boot line \\| after reset |",
+    ):
+        assert part in content, part
+    assert "Station desk" not in content
 
 
 def test_a_summary_of_nothing_says_so(tmp_path: Path) -> None:
