@@ -66,6 +66,11 @@ class Memory:
         """Host address of the first byte."""
         return ctypes.addressof(self._pin)
 
+    @property
+    def ranges(self) -> list[range]:
+        """The addresses that the core sees it at."""
+        return [range(origin, origin + self.bytes) for origin in self.origins]
+
     def close(self) -> None:
         """Release the file lock; the buffer stays valid as long as anything refers to it."""
         if self._file is not None:

@@ -14,13 +14,12 @@ from harness.virtual.chip.connections import Connections
 from harness.virtual.core.accesses import CoreAccesses
 from harness.virtual.core.floating import FloatTraps
 from harness.virtual.core.locate import accessing_pc
-from harness.virtual.core.mapping import hook_flash, map_registers
+from harness.virtual.core.mapping import Pages, gaps, hook_flash, map_registers
 from harness.virtual.core.registers import PC, Registers
 from harness.virtual.core.stop import ERRORS, INTERRUPTS, Stop, StopKind
 from harness.virtual.core.watchpoints import Watchpoints
 
 _MODELS = {"cortex-m7": arm.UC_CPU_ARM_CORTEX_M7, "cortex-m4": arm.UC_CPU_ARM_CORTEX_M4}
-_NEVER = 0xFFFF_FFFF  # an address that is execute-never, so that no run ends by reaching it
 _TRANSLATION_BYTES = 64 << 20
 _PAGE = 4 << 10
 
@@ -35,6 +34,7 @@ class Cpu:
         self._engine.ctl_set_cpu_model(_MODELS[core.cpu])
         # Translations pile up over many firmware images until this is full (default: 1 GiB).
         self._engine.ctl_set_tcg_buffer_size(_TRANSLATION_BYTES)
+        self._engine.ctl_exits_enabled(True)  # and there are none: no run ends by reaching one
         self._memory = memory
         self._accesses = accesses
         self.registers = Registers(self._engine)
@@ -65,11 +65,20 @@ class Cpu:
                 map_registers(self._engine, at, accesses, fast.get(at.start))
                 for at in chip.bus.pages()
             ),
-            hook_flash(self._engine, self._on_flash_write, chip.flash.state),
+            hook_flash(
+                self._engine,
+                self._on_flash_write,
+                chip.flash.state,
+                [at for block in memory.memories if block.kind == "flash" for at in block.ranges],
+            ),
         ]
         self.counter.attach(self._engine)
         self._engine.hook_add(uc.UC_HOOK_INTR, self._on_interrupt)
-        self._engine.hook_add(uc.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
+        for gap in gaps(at for block in memory.memories for at in block.ranges):
+            self._engine.hook_add(
+                uc.UC_HOOK_MEM_UNMAPPED, self._on_unmapped, None, gap.start, gap.stop - 1
+            )
+        self._pages = Pages(self._engine)
         self.watchpoints = Watchpoints(self._engine, chip.dwt.matched)
         self._traps = FloatTraps(
             self._engine, memory.read, to.counter.request_stop, self._on_floating_point
@@ -161,7 +170,7 @@ class Cpu:
         self.counter.start()
         error: unicorn.UcError | None = None
         try:
-            self._engine.emu_start(self.registers[PC] | 1, _NEVER)
+            self._engine.emu_start(self.registers[PC] | 1, 0)  # `until` is not in use
         except unicorn.UcError as failure:
             error = failure
         self.registers[PC] = self._engine.reg_read(arm.UC_ARM_REG_PC)
@@ -193,6 +202,7 @@ class Cpu:
         start, end = start & -_PAGE, (end + _PAGE - 1) & -_PAGE  # as the counter knows pages
         self._traps.forget(start, end)
         self._engine.ctl_remove_cache(start, end)
+        self._pages.forget(start, end)
 
     def code_changed(self) -> None:
         """Forget translated code in RAM."""

@@ -56,4 +56,5 @@ ERRORS = {
     uc.UC_ERR_FETCH_UNMAPPED: StopKind.FETCH_FAULT,
     uc.UC_ERR_FETCH_PROT: StopKind.FETCH_FAULT,
     uc.UC_ERR_INSN_INVALID: StopKind.UNDEFINED,
+    uc.UC_ERR_EXCEPTION: StopKind.FETCH_FAULT,  # `native.pages` forbids nothing else
 }

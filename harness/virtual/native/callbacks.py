@@ -66,16 +66,19 @@ def call_unicorn(name: str, engine: Any, *arguments: Any) -> None:
         raise unicorn.UcError(status)
 
 
-def add_hook(engine: Any, kind: int, hook: int, state: int) -> int:
-    """Hook the callback at the address `hook` for every address, with its record at `state`.
+def add_hook(engine: Any, kind: int, hook: int, state: int, at: range | None = None) -> int:
+    """Hook the callback at the address `hook`, with its record at `state`, for every address.
+
+    Or for those in `at` alone.
 
     Returns:
         A handle for `remove_hook`.
     """
     handle = ctypes.c_size_t()
+    first, last = (1, 0) if at is None else (at.start, at.stop - 1)
     call_unicorn(
         "uc_hook_add", engine, ctypes.byref(handle), kind, ctypes.c_void_p(hook),
-        ctypes.c_void_p(state), ctypes.c_uint64(1), ctypes.c_uint64(0),
+        ctypes.c_void_p(state), ctypes.c_uint64(first), ctypes.c_uint64(last),
     )  # fmt: skip
     return handle.value
 
