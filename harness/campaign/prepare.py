@@ -6,6 +6,7 @@ boards, kernels and flags.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -57,6 +58,8 @@ def prepare(spec: ModelSpec) -> Prepared:
 
 def start_worker() -> None:
     """Set a worker process up: it ends when the parent ends, in whatever way."""
+    # Imports make objects that last, which collecting garbage would go through again and again.
+    gc.set_threshold(100_000, 50, 100)
     # Ctrl-C reaches every process of the terminal, but only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()

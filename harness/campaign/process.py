@@ -73,9 +73,9 @@ class ProcessSession:
 
 def _serve(connection: Connection[Any, Any], station: Station) -> None:
     """Run what comes over the connection until it is closed."""
+    start_worker()
     from harness.capture.session import BoardSession
 
-    start_worker()
     session: BoardSession | None = None
     with suppress(HarnessError):  # tried again with the first image, and reported then
         session = BoardSession.open(station)
