@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from harness.cli.options import Database
+from harness.cli.options import Database, PolicyFile
 from harness.cli.output import note, print_ready_table
 from harness.errors import EXIT_FAILED, ResultsError
 from harness.paths import DEFAULT_STORE
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from harness.results.gate import Judgement
     from harness.results.policy import Policy
     from harness.results.store import Store
-
-PolicyFile = Annotated[
-    Path | None,
-    typer.Option("--policy", help="Margins and directions (TOML); default: docs/lab.md."),
-]
 
 
 def gate(

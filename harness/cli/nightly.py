@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.gate import PolicyFile, read
-from harness.cli.options import BenchFile, Database, FarmAddress, Json, Libraries, Tls, Wait
+from harness.cli.gate import read
+from harness.cli.options import (
+    BenchFile,
+    Database,
+    FarmAddress,
+    Json,
+    Libraries,
+    PolicyFile,
+    Tls,
+    Wait,
+)
 from harness.cli.output import note, print_json, print_ready_table, print_table
 from harness.errors import HarnessError
 from harness.paths import DEFAULT_STORE
@@ -87,7 +96,7 @@ def nightly(
         if site is not None:
             from harness.report.site import write_site
 
-            note(f"morning page: {write_site(store, site).index}")
+            note(f"morning page: {write_site(store, site, policy=limits).index}")
     if webhook is not None:
         try:
             notify(webhook, night)

@@ -95,6 +95,10 @@ Libraries = Annotated[
         "(default: $HARNESS_TFLM).",
     ),
 ]
+PolicyFile = Annotated[
+    Path | None,
+    typer.Option("--policy", help="Margins and directions (TOML); default: docs/lab.md."),
+]
 Status = Annotated[
     Literal["valid", "degraded", "invalid"] | None, typer.Option(help="Only rows of this status.")
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from harness.cli.options import Database, Json
+from harness.cli.options import Database, Json, PolicyFile
 from harness.cli.output import note, on_interrupt, print_json
 from harness.errors import ConfigError
 from harness.paths import DEFAULT_STORE
@@ -19,6 +19,7 @@ def report(
     searches: Path | None = typer.Option(
         None, metavar="DIR", help="Show the results of `harness search` in this folder, too."
     ),
+    policy: PolicyFile = None,
     serve: bool = typer.Option(
         False, "--serve", help="Serve it to this machine, and reload pages when the store changes."
     ),
@@ -33,15 +34,17 @@ def report(
     """
     from harness.report.site import write_site
     from harness.results import open_store
+    from harness.results.policy import read_policy
 
     if searches is not None and not searches.is_dir():
         raise ConfigError(
             f"there is no folder {searches}", expected="a folder with results of `harness search`"
         )
+    limits = read_policy(policy) if policy is not None else None
     stop = on_interrupt() if serve else None
     start = time.monotonic()
     with open_store(db, create=False) as store:
-        write = partial(write_site, store, out, searches=searches)
+        write = partial(write_site, store, out, policy=limits, searches=searches)
         built = write()
         seconds = time.monotonic() - start
         if json:

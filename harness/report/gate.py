@@ -32,7 +32,7 @@ def change(found: Finding) -> str:
     return text.UNKNOWN if found.ratio is None else f"{100 * (found.ratio - 1):+.2f} %"
 
 
-_COLUMNS: tuple[Column[Finding], ...] = (
+FINDING: tuple[Column[Finding], ...] = (
     Column("verdict", lambda one: one.verdict),
     Column("model", lambda one: text.name(one.model)),
     Column("figure", _figure),
@@ -41,12 +41,15 @@ _COLUMNS: tuple[Column[Finding], ...] = (
     Column("change", change),
     Column("why", lambda one: one.why or text.UNKNOWN),
 )
-_WHERE: tuple[Column[Finding], ...] = (
+"""Verdict, subject, and figure before and after."""
+
+FINDING_WHERE: tuple[Column[Finding], ...] = (
     Column("source", lambda one: one.source),
     Column("board", lambda one: text.name(one.board)),
     Column("configuration", lambda one: text.name(one.configuration)),
     Column("station", lambda one: text.name(one.station)),
 )
+"""Where the figure was measured, and how."""
 
 
 def headline(judged: Judgement) -> str:
@@ -62,7 +65,7 @@ def headline(judged: Judgement) -> str:
 def gate_table(judged: Judgement, *, everything: bool = False) -> Table:
     """Return the findings that are not ``same``; the worst come first."""
     listed = [one for one in judged.findings if everything or one.verdict != "same"]
-    return table_of("Changes", listed[:_SHOWN], _COLUMNS, _WHERE)
+    return table_of("Changes", listed[:_SHOWN], FINDING, FINDING_WHERE)
 
 
 def junit(judged: Judgement) -> str:

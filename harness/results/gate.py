@@ -17,7 +17,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.results.equivalence import Verdict, interval_of, judge_ratio
-from harness.results.policy import Figure, Policy
+from harness.results.policy import Allow, Figure, Policy
 from harness.results.record import Measurement, Run, best_per_key
 from harness.strict import to_json
 
@@ -148,6 +148,14 @@ def judge(store: Store, run: str, policy: Policy | None = None) -> Judgement:
 class _Judge:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
+        self._limits: dict[tuple[object, ...], tuple[float, Allow]] = {}
+
+    def _limit(self, figure: Figure, row: Measurement) -> tuple[float, Allow]:
+        """Return the policy's limit, which is looked up once for all layers and all nights."""
+        subject = (figure, row.model_name, row.board, row.source)
+        if subject not in self._limits:
+            self._limits[subject] = self._policy.limit(figure, row)
+        return self._limits[subject]
 
     def compare(
         self, before: Measurement | None, row: Measurement, nights: Sequence[Measurement]
@@ -174,7 +182,7 @@ class _Judge:
         yield from self._sizes(before, row)
 
     def _status(self, row: Measurement, verdict: Word, why: str, *, fails: bool = False) -> Finding:
-        _, allow = self._policy.limit("status", row)
+        _, allow = self._limit("status", row)
         return _finding(
             row, "status", verdict, why=why.strip(" ;,"), fails=fails and allow != "anything"
         )
@@ -215,6 +223,9 @@ class _Judge:
             old = was.get((one.index, one.name))
             if not old or not one.cycles or one.cycles < self._policy.least_layer_share * total:
                 continue
+            margin, _ = self._limit("layer", row)
+            if 1 / (1 + margin) <= one.cycles / old <= 1 + margin:
+                continue  # the same, as are most
             ends = (float(old),) * 3, (float(one.cycles),) * 3
             found = self._ratio("layer", row, *ends)
             if found.verdict not in ("same", "undecided"):
@@ -235,7 +246,7 @@ class _Judge:
         per: float = 1.0,
         earlier: tuple[float, ...] = (),
     ) -> Finding:
-        margin, _ = self._policy.limit(figure, row)
+        margin, _ = self._limit(figure, row)
         ratio = judge_ratio(before, after, margin)
         verdict: Word = "same"
         if ratio.verdict is not Verdict.EQUIVALENT:
@@ -254,7 +265,7 @@ class _Judge:
         return self._changed(found, row)
 
     def _changed(self, found: Finding, row: Measurement) -> Finding:
-        _, allow = self._policy.limit(found.figure, row)
+        _, allow = self._limit(found.figure, row)
         fails = {"better": ("worse",), "nothing": ("worse", "better"), "anything": ()}[allow]
         return replace(found, fails=found.verdict in fails)
 

@@ -420,11 +420,16 @@ def unchecked(record: type[Record], names: Sequence[str]) -> Callable[[list[Any]
     return make
 
 
+_TYPES: dict[type, dict[str, type]] = {}  # found once: a query of few rows takes less time than it
+
+
 def types_of(record: type) -> dict[str, type]:
     """Return the plain type of each field of a record: of ``Int | None`` it is ``int``."""
-    found = {}
-    for name, hint in get_type_hints(record).items():
-        kind = get_args(hint)[0] if get_origin(hint) in (Union, UnionType) else hint
-        kind = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
-        found[name] = get_origin(kind) or kind
-    return found
+    if record not in _TYPES:
+        found = {}
+        for name, hint in get_type_hints(record).items():
+            kind = get_args(hint)[0] if get_origin(hint) in (Union, UnionType) else hint
+            kind = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
+            found[name] = get_origin(kind) or kind
+        _TYPES[record] = found
+    return _TYPES[record]

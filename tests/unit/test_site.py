@@ -20,6 +20,7 @@ from harness.report.site.build import MANIFEST
 from harness.report.site.data import slug
 from harness.report.site.serve import serving
 from harness.results import open_store
+from harness.results.policy import Policy, Rule
 from harness.results.record import LayerCycles, Run, Source, StationHealth, StationState
 from harness.results.store import Store
 from harness.testing import fake_failure, fake_measurement
@@ -406,3 +407,66 @@ def test_one_more_night_changes_few_pages(store: Store, tmp_path: Path) -> None:
         f"run/{_night(4).id}.html",
         f"run/{_night(3).id}.html",
     ]
+
+
+def _measured(store: Store, number: int, *, slower: float = 1.0, **changes: Any) -> Run:
+    """Store a night with three networks, the first of which may be slower."""
+    night = _night(number, **changes)
+    store.note_run(night)
+    for index in range(3):
+        row = fake_measurement(index, campaign="nightly", model_name=f"kws-{index}")
+        factor = slower if index == 0 else 1.0
+        cycles = tuple(round(count * factor) for count in row.cycles)
+        store.add(
+            replace(
+                row,
+                cycles=cycles,
+                created_at=night.started_at,
+                run=night.id,
+                repetition=night.id,
+            )
+        )
+    return night
+
+
+def test_a_night_names_what_got_worse_and_the_list_counts_it(
+    store: Store, site: Callable[[], Path]
+) -> None:
+    for number in range(3):
+        _measured(store, number)
+    worse = _measured(store, 3, slower=1.2)
+    folder = site()
+    page = (folder / f"run/{worse.id}.html").read_text(encoding="utf-8")
+    assert "The gate fails: 1 worse." in page
+    assert re.search(r"<h2>Worse <small>emulated.*kws-0.*\+20\.00 %", page, flags=re.DOTALL)
+    assert "kws-1" not in page.partition("<h2>Worse")[2].partition("<h2>Measured")[0]
+    before = (folder / f"run/{_night(2).id}.html").read_text(encoding="utf-8")
+    assert "The gate passes." in before
+    # The start page is written again from what is remembered of the earlier nights.
+    _measured(store, 4)
+    index = (site() / "index.html").read_text(encoding="utf-8")
+    lines = re.findall(rf"<tr><td><a href=\"run/{worse.id}.*", index)
+    assert re.search(r"failed|complete.*<td>1<td>0", lines[0])
+
+
+def test_another_baseline_or_policy_judges_the_nights_again(store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    first = _measured(store, 0)
+    last = _measured(store, 1, slower=1.2)
+    write_site(store, folder)
+    store.note_run(replace(first, accepted_at=first.started_at, accepted_by="me"))
+    built = write_site(store, folder)
+    assert f"run/{last.id}.html" in built.written
+    assert "the accepted run of" in (folder / f"run/{last.id}.html").read_text(encoding="utf-8")
+    loose = Policy(rules=(Rule(figures=("latency",), margin=0.5),))
+    write_site(store, folder, policy=loose)
+    assert "The gate passes." in (folder / f"run/{last.id}.html").read_text(encoding="utf-8")
+
+
+def test_a_run_that_goes_on_misses_nothing_yet(store: Store, site: Callable[[], Path]) -> None:
+    _measured(store, 0)
+    running = _night(1, ended_at=None, outcome=None, valid=None)
+    store.note_run(running)
+    page = (site() / f"run/{running.id}.html").read_text(encoding="utf-8")
+    assert "The run has not ended" in page
+    assert "Missing" not in page

@@ -11,6 +11,7 @@ from harness import __version__
 if TYPE_CHECKING:
     from harness.report.site.build import Built, Page
     from harness.report.site.data import Snapshot
+    from harness.results.policy import Policy
     from harness.results.store import Store
 
 _NAVIGATION = (
@@ -22,12 +23,15 @@ _NAVIGATION = (
 )
 
 
-def write_site(store: Store, folder: Path, *, searches: Path | None = None) -> Built:
+def write_site(
+    store: Store, folder: Path, *, policy: Policy | None = None, searches: Path | None = None
+) -> Built:
     """Write the site of a store into `folder`; pages whose rows did not change are kept.
 
     Args:
         store: Any results store.
         folder: A new or empty folder, or a site, of which pages that no longer belong are removed.
+        policy: What the gate lets pass, by which runs are judged.
         searches: Folder with results of `harness search`, at any depth.
 
     Raises:
@@ -37,7 +41,7 @@ def write_site(store: Store, folder: Path, *, searches: Path | None = None) -> B
     from harness.report.site.build import build
     from harness.report.site.data import Snapshot
 
-    snapshot = Snapshot.of(store)
+    snapshot = Snapshot.of(store, policy)
     pages = list(_pages(snapshot, searches))
     navigation = [*_NAVIGATION, *([("searches.html", "Searches")] if searches else [])]
     shared: dict[str, Any] = {

@@ -77,7 +77,8 @@ def build(
         ConfigError: Jinja2 or Plotly is not installed.
     """
     templates = environment()
-    before = _read_manifest(folder)
+    before, remembered = _read_manifest(folder)
+    snapshot.memory.update(remembered)
     look = _hash(_look(), json.dumps(shared, sort_keys=True))
     now = {page.path: _hash(look, page.template, page.digest) for page in pages}
     stale = [
@@ -97,8 +98,9 @@ def build(
     removed = sorted(before.keys() - now.keys())
     for path in removed:
         _remove(folder, path)
-    manifest = {"version": _VERSION, "files": now}
-    if manifest["files"] != before:
+    if now != before:
+        memory = {run: counts for run, counts in snapshot.memory.items() if run in snapshot.runs}
+        manifest = {"version": _VERSION, "files": now, "memory": memory}
         _write(folder / MANIFEST, json.dumps(manifest, indent=0))
     written = [page.path for page in stale]
     return Built(folder / "index.html", written, len(pages) - len(stale), removed)
@@ -141,14 +143,15 @@ def _copy_assets(folder: Path, before: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _read_manifest(folder: Path) -> dict[str, str]:
-    """Return digests by path; refuse a folder with files that are not ours."""
+def _read_manifest(folder: Path) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Return digests by path and what is remembered; refuse a folder with files of others."""
     file = folder / MANIFEST
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         if manifest["version"] == _VERSION:
-            return {str(path): str(digest) for path, digest in manifest["files"].items()}
-        return dict.fromkeys(map(str, manifest["files"]), "")
+            files = {str(path): str(digest) for path, digest in manifest["files"].items()}
+            return files, dict(manifest["memory"])
+        return dict.fromkeys(map(str, manifest["files"]), ""), {}
     except FileNotFoundError:
         if folder.is_dir() and any(folder.iterdir()):
             raise ResultsError(
@@ -157,7 +160,7 @@ def _read_manifest(folder: Path) -> dict[str, str]:
                 expected="an empty folder, a new one, or a site made by `harness report`",
                 fix="name another folder with --out",
             ) from None
-        return {}
+        return {}, {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as failure:
         raise ResultsError(
             f"the list of the site's files cannot be read: {failure}",

@@ -38,7 +38,7 @@ def _page(snapshot: Snapshot, name: str | None, places: Sequence[int]) -> Page:
     return Page(
         campaign_path(name),
         "campaign.html",
-        f"{snapshot.digest(places)} {runs}",
+        f"{snapshot.digest(places)} {runs} {snapshot.policy}",
         lambda rows: _campaign(snapshot, name, places, jobs, shown, rows),
         shown,
     )

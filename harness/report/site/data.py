@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,10 @@ from harness.results.equivalence import IDENTITY
 from harness.results.record import Measurement, Run, Source
 from harness.results.store import EVERYTHING, Filter, Store
 from harness.results.table import Table
+
+if TYPE_CHECKING:
+    from harness.results.gate import Judgement
+    from harness.results.policy import Policy
 
 COLUMNS = tuple(
     dict.fromkeys(
@@ -67,12 +71,16 @@ class Snapshot:
     store: Store
     table: Table
     times: Sequence[datetime] = field(repr=False)
+    policy: Policy | None = None
+    judgements: dict[str, Judgement] = field(default_factory=dict, repr=False)  # by id of the run
+    memory: dict[str, dict[str, int]] = field(default_factory=dict, repr=False)
+    """Findings of each run by verdict; kept from one writing to the next."""
 
     @classmethod
-    def of(cls, store: Store) -> Snapshot:
-        """Read the columns of all rows."""
+    def of(cls, store: Store, policy: Policy | None = None) -> Snapshot:
+        """Read the columns of all rows; runs are judged by `policy`."""
         table = store.table(EVERYTHING, COLUMNS)
-        return cls(store, table, [_moment(cell) for cell in table["created_at"].tolist()])
+        return cls(store, table, [_moment(cell) for cell in table["created_at"].tolist()], policy)
 
     def cells(self, name: str) -> list[Any]:
         """Return a column of all rows as plain values."""
@@ -124,6 +132,11 @@ class Snapshot:
             )
             for identity, places in found.items()
         }
+
+    @cached_property
+    def named(self) -> Mapping[str, str]:
+        """Return the address of a network's page by the newest name of its model."""
+        return {network.name: network.path for network in self.networks.values()}
 
     @cached_property
     def links(self) -> Sequence[str | None]:

@@ -11,10 +11,12 @@ from typing import Any
 from harness.report import text
 from harness.report.site.build import Page, Rows
 from harness.report.site.data import Snapshot, campaign_path, run_path, setting_text
+from harness.report.site.findings import counts, finding_grids, judged
 from harness.report.site.html import Grid
-from harness.report.site.stations import HEALTH, health_columns
+from harness.report.site.stations import health_grid
 from harness.report.table import Column, Table, table_of
 from harness.report.tables import measurement_table
+from harness.results.gate import Judgement
 from harness.results.record import Measurement, Run, StationHealth, Status
 
 _LISTED = 500  # rows of a run that its page lists
@@ -70,8 +72,18 @@ def _nights(snapshot: Snapshot) -> Iterator[_Night]:
 
 
 def _digest(snapshot: Snapshot, night: _Night) -> str:
-    neighbours = [run.id for run in (night.earlier, night.later) if run is not None]
-    return f"{night.run} {night.health} {neighbours} {snapshot.digest(night.places)}"
+    run = night.run
+    neighbours = [other.id for other in (night.earlier, night.later) if other is not None]
+    # What it is judged by; the rows of earlier nights do not change.
+    accepted = [
+        other.id
+        for other in snapshot.runs.values()
+        if other.campaign == run.campaign
+        and other.accepted_at is not None
+        and other.started_at < run.started_at
+    ]
+    judged_by = f"{accepted[:1]} {snapshot.policy}"
+    return f"{run} {night.health} {neighbours} {judged_by} {snapshot.digest(night.places)}"
 
 
 def _page(
@@ -83,7 +95,7 @@ def _page(
         digest,
         lambda rows: {
             **_night(snapshot, night, rows),
-            "nights": Grid(_list(listed), [run_path(run.id) for run in listed]),
+            "nights": _list(snapshot, listed),
         },
         night.rows,
     )
@@ -95,6 +107,8 @@ def _night(snapshot: Snapshot, night: _Night, loaded: Rows) -> dict[str, Any]:
     rows = [loaded[place] for place in places]
     links = {row.key: snapshot.links[place] for place, row in zip(places, rows, strict=True)}
     failed = [row for row in rows if row.status is not Status.VALID]
+    judgement = judged(snapshot, run.id)
+    against = judgement.baseline
     sources = []
     for source in dict.fromkeys(row.source for row in rows):
         own = [row for row in rows if row.source is source]
@@ -104,8 +118,11 @@ def _night(snapshot: Snapshot, night: _Night, loaded: Rows) -> dict[str, Any]:
     cut = len(night.places) - len(rows)
     return {
         "title": f"{text.name(run.campaign)}, {text.when(run.started_at)}",
-        "outcome": run.outcome or "running",
-        "verdict": _verdict(run),
+        "look": "failed" if judgement.regressed else run.outcome or "running",
+        "verdict": _verdict(run, judgement),
+        "baseline": against and (run_path(against.id), text.when(against.started_at)),
+        "findings": list(finding_grids(judgement.findings, snapshot.named)),
+        "same": text.number(judgement.counts.get("same", 0)),
         "permanent": run_path(run.id),
         "campaign": (campaign_path(run.campaign), text.name(run.campaign)),
         "neighbours": [
@@ -118,14 +135,20 @@ def _night(snapshot: Snapshot, night: _Night, loaded: Rows) -> dict[str, Any]:
         "failed": Grid(table_of("", failed, _FAILED), [links[row.key] for row in failed]),
         "stations": Grid(_stations(run)),
         "notes": [text.name(note, 400) for note in run.notes],
-        "health": Grid(table_of("", night.health, [*HEALTH, *health_columns(night.health)])),
+        "health": health_grid(night.health),
         "sources": sources,
         "cut": cut,
     }
 
 
-def _verdict(run: Run) -> str:
+def _verdict(run: Run, judgement: Judgement) -> str:
     words = []
+    failing = Counter(one.verdict for one in judgement.findings if one.fails)
+    if failing:
+        counts = ", ".join(f"{count:,} {word}" for word, count in failing.items())
+        words.append(f"The gate fails: {counts}.")
+    elif judgement.findings:
+        words.append("The gate passes.")
     if run.outcome is None:
         words.append("The run has not ended: it is going on, or was killed.")
     if run.outcome == "interrupted":
@@ -137,7 +160,7 @@ def _verdict(run: Run) -> str:
     failed = [text.name(name) for name, facts in sorted(run.stations.items()) if facts.get("code")]
     if failed:
         words.append(f"Stations that failed: {', '.join(failed)}.")
-    return " ".join(words) or "Every planned job was measured."
+    return " ".join(words) or "Nothing was measured."
 
 
 def _counts(run: Run) -> list[tuple[str, str]]:
@@ -210,10 +233,12 @@ def _stations(run: Run) -> Table:
     return Table("", ("station", "state", "rows", "not run", "code", "what happened"), lines)
 
 
-_NIGHT: tuple[Column[Run], ...] = (
+_FIRST: tuple[Column[Run], ...] = (
     Column("night", lambda run: text.when(run.started_at)),
     Column("campaign", lambda run: text.name(run.campaign)),
     Column("outcome", lambda run: run.outcome or "running"),
+)
+_LAST: tuple[Column[Run], ...] = (
     Column("valid", lambda run: text.number(run.valid)),
     Column("degraded", lambda run: text.number(run.degraded)),
     Column("invalid", lambda run: text.number(run.invalid)),
@@ -229,14 +254,18 @@ _NIGHT: tuple[Column[Run], ...] = (
 )
 
 
-def _list(runs: Sequence[Run]) -> Table:
-    return table_of("", runs, _NIGHT)
+def _list(snapshot: Snapshot, runs: Sequence[Run]) -> Grid:
+    def counted(word: str) -> Column[Run]:
+        return Column(word, lambda run: text.number(counts(snapshot, run.id).get(word, 0)))
+
+    words = ("worse", "missing", "better", "new")
+    columns = (*_FIRST, *map(counted, words), *_LAST)
+    return Grid(table_of("", runs, columns), [run_path(run.id) for run in runs])
 
 
 def runs_grid(snapshot: Snapshot, campaign: str | None) -> Grid:
     """Return the runs of a campaign."""
-    own = [run for run in snapshot.runs.values() if run.campaign == campaign]
-    return Grid(_list(own), [run_path(run.id) for run in own])
+    return _list(snapshot, [run for run in snapshot.runs.values() if run.campaign == campaign])
 
 
 def _overview(snapshot: Snapshot) -> dict[str, Any]:

@@ -29,18 +29,19 @@ class _Changes:
     """Counts changes; many threads wait for the next."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
         self._changed = threading.Condition()
 
     def notify(self) -> None:
         with self._changed:
-            self._count += 1
+            self.count += 1
             self._changed.notify_all()
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seen: int, seconds: float) -> int:
+        """Wait for a change after the `seen` ones; return how many there have been."""
         with self._changed:
-            seen = self._count
-            return self._changed.wait_for(lambda: self._count != seen, seconds)
+            self._changed.wait_for(lambda: self.count != seen, seconds)
+            return self.count
 
 
 class _Handler(SimpleHTTPRequestHandler):
@@ -78,6 +79,7 @@ class _Handler(SimpleHTTPRequestHandler):
         self.wfile.write(content)
 
     def _send_events(self) -> None:
+        seen = self._changes.count
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
@@ -85,8 +87,10 @@ class _Handler(SimpleHTTPRequestHandler):
             while True:
                 self.wfile.write(b": waiting\n\n")
                 self.wfile.flush()
-                if self._changes.wait(_ALIVE_S):
+                now = self._changes.wait(seen, _ALIVE_S)
+                if now != seen:
                     self.wfile.write(b"data: changed\n\n")
+                seen = now
         except OSError:
             pass  # the page was closed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,10 +25,12 @@ _STATE: tuple[Column[StationState], ...] = (
 )
 
 
-HEALTH: tuple[Column[StationHealth], ...] = (
+_HEALTH: tuple[Column[StationHealth], ...] = (
     Column("station", lambda found: text.name(found.station)),
     Column("verdict", lambda found: found.verdict),
     Column("what was found", lambda found: text.name(found.what, 300)),
+)
+_CHECKED: tuple[Column[StationHealth], ...] = (
     Column("checked", lambda found: text.when(found.checked_at)),
     Column("board", lambda found: text.name(found.board)),
     Column("source", lambda found: found.source.value),
@@ -37,8 +39,13 @@ _MOST_FACTS = 12
 _HEADS = {"cycles": "golden cycles", "ratio": "from earlier nights"}
 
 
-def health_columns(found: Iterable[StationHealth]) -> list[Column[StationHealth]]:
-    """Return a column for each figure that a check of these has."""
+def health_grid(found: Sequence[StationHealth], note: str = "") -> Grid:
+    """Return a line for each check, with the figures that it has."""
+    columns = (*_HEALTH, *_facts(found), *_CHECKED)
+    return Grid(table_of("", found, columns), note=note)
+
+
+def _facts(found: Iterable[StationHealth]) -> list[Column[StationHealth]]:
     names = dict.fromkeys(
         name
         for one in found
@@ -72,9 +79,9 @@ def station_page(snapshot: Snapshot) -> Iterator[Page]:
         lambda _rows: {
             "title": "Stations",
             "states": Grid(table_of("", states, _STATE)),
-            "health": Grid(
-                table_of("", newest, [*HEALTH, *health_columns(newest)]),
-                note="The newest check of each station. Golden: a model that is measured before "
+            "health": health_grid(
+                newest,
+                "The newest check of each station. Golden: a model that is measured before "
                 "each night, and its cycles against the median of earlier nights.",
             ),
             "use": Grid(_use(snapshot)),
