@@ -27,6 +27,7 @@ VENV = ROOT / ".venv"
 STAMP = VENV / ".harness-installed"
 LOG = VENV / "apt.log"
 COMPILER = ("gcc-arm-none-eabi", "libnewlib-arm-none-eabi")
+BROWSER = ("chromium", "chromium-driver")  # tests of the site; they are skipped without it
 CPP_LIBRARY = ("libstdc++-arm-none-eabi-newlib",)  # for TensorFlow Lite for Microcontrollers
 DEMO = ("virtual",)
 DEVELOPMENT = ("dev",)
@@ -100,15 +101,21 @@ def install_packages(python: Path, extras: tuple[str, ...]) -> None:
 
 
 class Compiler(threading.Thread):
-    """Installs the cross compiler while Python packages are installed, if Debian has it."""
+    """Installs the cross compiler while Python packages are installed, if Debian has it.
 
-    def __init__(self, packages: tuple[str, ...]) -> None:
+    And what is nice to have, whether that goes well or not.
+    """
+
+    def __init__(self, packages: tuple[str, ...], extras: tuple[str, ...]) -> None:
         super().__init__(daemon=True)
         self.packages = packages
+        self.extras = extras
         self.installed = False
 
     def run(self) -> None:
-        self.installed = apt_install(*self.packages)
+        self.installed = not self.packages or apt_install(*self.packages)
+        if self.extras:
+            apt_install(*self.extras)
 
 
 def missing_compiler(cpp: bool) -> tuple[str, ...]:
@@ -123,14 +130,13 @@ def missing_compiler(cpp: bool) -> tuple[str, ...]:
 
 
 def finish_compiler(python: Path, compiler: Compiler | None, packages: tuple[str, ...]) -> None:
-    if not packages:
-        return
     if compiler is not None:
         if compiler.is_alive():
             say("waiting for Debian's packages")
         compiler.join()
-        if compiler.installed:
-            return
+    if not packages or (compiler is not None and compiler.installed):
+        return
+    if compiler is not None:
         say(f"Debian's packages were not installed; see {LOG.relative_to(ROOT)}")
     say("asking PlatformIO for its compiler; without network this takes up to a minute")
     probe = "from harness.firmware.toolchain import ensure_toolchain as f; print(f().gcc)"
@@ -149,9 +155,12 @@ def main() -> None:
     demo = session == "demo"
     python = make_environment()
     packages = missing_compiler(cpp=not demo)
-    compiler = Compiler(packages) if packages and can_apt_install() else None
+    tested = session in ("setup", "tests", "coverage")
+    extras = BROWSER if tested and shutil.which("chromedriver") is None else ()
+    wanted = (*packages, *extras)
+    compiler = Compiler(packages, extras) if wanted and can_apt_install() else None
     if compiler is not None:
-        say(f"installing {' '.join(packages)} in the background")
+        say(f"installing {' '.join(wanted)} in the background")
         compiler.start()
     install_packages(python, DEMO if demo else DEVELOPMENT)
     finish_compiler(python, compiler, packages)
