@@ -34,7 +34,8 @@ class Station(Strict):
         baud: Highest rate of the console that the wire carries; the device is asked for it after
             each reset. None for 921,600 on hardware and the board's usual rate on virtual boards.
         power: Command that switches the board's supply off and on again, such as
-            ``uhubctl -l 1-1 -p 2 -a cycle``; only `harness bench prove` runs it.
+            ``uhubctl -l 1-1 -p 2 -a cycle``; with ``{action}`` in it, it runs twice, with ``off``
+            and ``on``. A campaign runs it before it gives a board up.
         emulated: Timing model of a virtual board that another process serves. The chip's unique id
             must agree: neither kind of chip is ever taken for the other.
     """

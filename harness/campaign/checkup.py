@@ -9,7 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from harness.campaign.needs import Needs
 from harness.campaign.plan import Job
 from harness.campaign.retry import policy_for
 from harness.campaign.specs import ModelSpec
+from harness.capture.session import BoardSession
 from harness.errors import CaptureError, HarnessError
 from harness.firmware import BuildOptions
 from harness.results.record import Measurement, StationHealth
@@ -81,6 +84,26 @@ def check_stations(
             return found
 
         return list(benches.map(look, stations, jobs))
+
+
+def try_again(station: Station) -> HarnessError | None:
+    """Measure the golden model on a station, disabled or not; return what is wrong, if anything.
+
+    That repeats whatever a station is disabled for: flashing, an answer in time, counter and clock.
+    The station's power is switched before it is given up, where it has a command for that.
+    """
+    crew = LocalCrew(Bench(stations=(station,)), partial(BoardSession.open, although_disabled=True))
+    try:
+        with crew:
+            job = golden_job(station)
+            crew.count([job])
+            built = crew.build([job], lambda _: None)
+            with closing(crew.place(station)) as place:
+                place.open()
+                report = place.measure(built.result(), campaign=None)
+                return report.failure or _wrong(report.row)
+    except HarnessError as failure:
+        return failure
 
 
 def _judged(

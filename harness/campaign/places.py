@@ -9,13 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from harness.bench import Bench, Station
+from harness.bench import Bench, Station, station_lock
 from harness.bench.disabled import disable
+from harness.bench.power import cycle_power
 from harness.campaign.measure import Built, Session, run_job
 from harness.campaign.needs import Needs
 from harness.campaign.plan import Job
@@ -26,6 +28,7 @@ from harness.errors import BenchError, HarnessError, StationDisabled
 from harness.results.record import Measurement
 
 _LOG = logging.getLogger(__name__)
+_BACK_S = 30.0  # in which a board is found again after its power was switched
 _Result = TypeVar("_Result")
 
 
@@ -88,6 +91,7 @@ class StationPlace:
         self._early = early
         self._session: Session | None = None
         self._earlier: list[HarnessError] = []  # failures that were repeated
+        self._cycled = False  # whether the power was switched since something last worked
 
     def start(self) -> None:
         """Open the session where that takes time."""
@@ -113,7 +117,8 @@ class StationPlace:
             row = failed_row(built.job, failed, self.station, campaign=campaign)
         if failure is None and self._earlier:
             lines = (
-                f"(attempt {number}, error[{one.code}]: {one.what})\n"
+                f"(attempt {number}, error[{one.code}]: {one.what}"
+                f"{'; its power was switched off and on' if 'power' in one.data else ''})\n"
                 for number, one in enumerate(self._earlier, 1)
             )
             row = replace(row, raw_log="".join(lines) + (row.raw_log or ""))
@@ -139,16 +144,53 @@ class StationPlace:
         self._earlier = []
         while True:
             try:
-                return action()
+                done = action()
             except HarnessError as failure:
                 if self._session is not None and self._session.broken:
                     self.close()
                 attempt = len(self._earlier) + 1
-                if attempt >= policy_for(failure).attempts or self._stop.is_set():
+                if self._stop.is_set():
+                    raise
+                if attempt >= policy_for(failure).attempts and not self._revive(failure):
                     raise
                 self._earlier.append(failure)
                 _LOG.warning("%s: trying again after %s", what, failure.what)
                 if self._stop.wait(pause_s(failure, attempt)):
+                    raise
+            else:
+                self._cycled = False
+                return done
+
+    def _revive(self, failure: HarnessError) -> bool:
+        """Switch the station's power off and on before it is given up; once until it works.
+
+        Returns whether to try once more.
+        """
+        counts = policy_for(failure).counts_against_station
+        if self._cycled or self.station.power is None or not counts:
+            return False
+        self._cycled = True
+        self.close()
+        _LOG.warning("%s: switching its power off and on", self.station.name)
+        try:
+            with station_lock(self.station):
+                cycle_power(self.station)
+            self._wait_until_back()
+        except HarnessError as problem:
+            _LOG.warning("%s: %s", self.station.name, problem.what)
+            return False
+        failure.data["power"] = "cycled"
+        return True
+
+    def _wait_until_back(self) -> None:
+        """Open the session, for as long as a host takes to find probe and port again."""
+        end = time.monotonic() + _BACK_S
+        while True:
+            try:
+                self._opened()
+                return
+            except BenchError:
+                if time.monotonic() > end or self._stop.wait(1.0):
                     raise
 
 

@@ -73,8 +73,10 @@ class BoardSession:
         self._use = UntilFailure(f"the session on station '{station.name}'")
 
     @classmethod
-    def open(cls, station: Station) -> BoardSession:
+    def open(cls, station: Station, *, although_disabled: bool = False) -> BoardSession:
         """Lock the station, open its serial port, then its probe.
+
+        A disabled station is opened only to find out whether it works again.
 
         Raises:
             StationDisabled: It failed several jobs in a row.
@@ -83,7 +85,8 @@ class BoardSession:
         """
         from harness.flash import open_target
 
-        check_enabled(station)
+        if not although_disabled:
+            check_enabled(station)
         board = load_board(station.board)
         with ExitStack() as stack:
             stack.enter_context(station_lock(station))

@@ -172,14 +172,17 @@ def check(
 ) -> None:
     """Open probe and port of each station, compare its chip with its board; exit 3 on an error.
 
-    A clean check re-enables a station that a campaign has disabled, for all hosts that share the
-    store.
+    On a station that a campaign has disabled, a network is measured as well. If all is well the
+    station is re-enabled, for all hosts that share the store.
     """
     from harness.bench import check as look
     from harness.bench import load_bench
+    from harness.bench.check import Finding
     from harness.bench.disabled import enable, why_disabled
     from harness.boards import load_board
+    from harness.campaign.checkup import try_again
     from harness.campaign.health import agree
+    from harness.cli.progress import spinner
 
     found = load_bench(bench)
     chosen = [found.station(name) for name in station] if station else found.stations
@@ -188,8 +191,19 @@ def check(
     rows: list[tuple[str, str, str, str | None]] = []
     for item in chosen:
         findings = look(item, load_board(item.board))
-        rows += [(item.name, finding.level, finding.what, finding.fix) for finding in findings]
         disabled = why_disabled(item)
+        # A dead board may live again once its power was switched, which measuring does.
+        if disabled is not None and (item.power or all(f.level == "ok" for f in findings)):
+            with spinner(f"measuring on {item.name}, which is {disabled.text}"):
+                wrong = try_again(item)
+            if wrong is None and any(finding.level == "error" for finding in findings):
+                findings = look(item, load_board(item.board))
+            findings.append(
+                Finding("ok", "measures a network, bit-exact")
+                if wrong is None
+                else Finding("error", f"error[{wrong.code}]: {wrong.what}", wrong.fix)
+            )
+        rows += [(item.name, finding.level, finding.what, finding.fix) for finding in findings]
         failed = any(finding.level == "error" for finding in findings)
         if not failed:
             enable(item)

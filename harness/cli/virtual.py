@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from harness.cli.options import Json
+from harness.cli.options import BenchFile, Json
 from harness.cli.output import note, on_interrupt, print_json, print_rows
+from harness.errors import ConfigError
 from harness.virtual.time import Timing
 
 commands = typer.Typer(help="Virtual boards: list them, serve one.", no_args_is_help=True)
@@ -102,6 +103,31 @@ def serve(
             ):
                 note(line)
         stop.wait()
+
+
+@commands.command()
+def power(
+    station: Annotated[str, typer.Argument(help="Virtual station.")],
+    action: Annotated[Literal["off", "on"], typer.Argument(help="What to do.")],
+    bench: BenchFile = None,
+) -> None:
+    """Switch the supply of a virtual board: the `power` command of its station, for rehearsals.
+
+    A board without power, or with the fault `latchup`, is seen to be dead by stations that have
+    faults; one that was off and is on again works.
+    """
+    from harness.bench import load_bench
+    from harness.boards import load_board
+    from harness.virtual.faults.supply import Supply
+
+    chosen = load_bench(bench).station(station)
+    if not chosen.virtual:
+        raise ConfigError(
+            f"station '{station}' is not a virtual one",
+            where=f"probe {chosen.probe}",
+            fix="switch a real board with its own switch: 'power' in docs/bench.md",
+        )
+    Supply(load_board(chosen.board).id, chosen.number or 1).switch(on=action == "on")
 
 
 @commands.command(context_settings={"allow_interspersed_args": False})

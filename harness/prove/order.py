@@ -145,8 +145,7 @@ def prove(station: Station, doing: Doing) -> Report:
     if station.power is None:
         proof.skip("power", "the station has no 'power' command")
     else:
-        command = station.power
-        proof.run("power", lambda: power_cycle(station, proof.board, command))
+        proof.run("power", lambda: power_cycle(station, proof.board))
     if row is None:
         proof.skip("virtual board", "nothing to compare with")
     elif find_spec("unicorn") is None or not proof.board.facts.emulation:

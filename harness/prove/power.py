@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 import time
 from contextlib import closing
 
 from harness import protocol
 from harness.bench import Station
 from harness.bench.port import open_port
+from harness.bench.power import cycle_power
 from harness.boards import Board
 from harness.capture.console import Console
 from harness.errors import BenchError, HarnessError
@@ -18,22 +17,15 @@ from harness.prove.steps import Found
 _COMMAND_S, _BACK_S, _PAUSE_S = 60.0, 30.0, 0.5
 
 
-def power_cycle(station: Station, board: Board, command: str) -> Found:
-    """Run the command, wait for the console, and ask the device how long it has been up.
+def power_cycle(station: Station, board: Board) -> Found:
+    """Run the station's command, wait for the console, and ask the device how long it has been up.
 
     Raises:
-        BenchError: The command fails, the board does not come back, or was on all the time.
+        BenchError: There is no command, or it fails; the board does not come back, or was on all
+            the time.
     """
     begun = time.monotonic()
-    try:
-        done = subprocess.run(
-            shlex.split(command), capture_output=True, text=True, timeout=_COMMAND_S, check=False
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired) as failure:
-        raise _refused(f"the station's 'power' command does not run: {failure}") from None
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        raise _refused(f"the station's 'power' command failed ({done.returncode}): {said}")
+    cycle_power(station)
     up = _up_seconds(station, board, begun)
     elapsed = time.monotonic() - begun
     if up > elapsed:
@@ -66,7 +58,3 @@ def _up_seconds(station: Station, board: Board, begun: float) -> float:
         expected=f"an answer on the console within {_BACK_S:.0f} s",
         fix="check that the command switches the supply on again",
     )
-
-
-def _refused(what: str) -> BenchError:
-    return BenchError(what, fix="correct 'power' of the station in bench.toml")

@@ -16,6 +16,7 @@ from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.core.debugger import Debugger
 from harness.virtual.core.run import Core
 from harness.virtual.faults.points import FaultPoints
+from harness.virtual.faults.supply import Supply
 from harness.virtual.ports.console import Console
 from harness.virtual.time import timing_model
 from harness.virtual.time.counting import BlockCounter
@@ -73,7 +74,9 @@ class VirtualMachine:
         self.chip = Chip(to)
         self.core = Core(to, self.chip)
         self.cpu = self.core.cpu
-        self.faults = FaultPoints(self.core, self.chip, self.memory, self.console)
+        self.faults = FaultPoints(
+            self.core, self.chip, self.memory, self.console, Supply(board.id, number)
+        )
         self.debugger = Debugger(self.core, self.chip, self.memory, self.faults.debug_access)
         _powered.add(self)
         self.core.resume()

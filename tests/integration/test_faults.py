@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -174,6 +175,7 @@ def bench(
 ) -> Iterator[Callable[..., list[object]]]:
     """Return a function that writes campaign and bench files and gives the command line."""
     from harness.campaign import crew
+    from harness.campaign.prepare import prepare
     from harness.virtual.registry import discard_machine
 
     class Converter:
@@ -185,7 +187,7 @@ def bench(
 
         def submit(self, spec: Any) -> Future[Any]:
             future: Future[Any] = Future()
-            future.set_result(prepared[str(spec.sha256)])
+            future.set_result(prepared.get(str(spec.sha256)) or prepare(spec))
             return future
 
         def result(self, spec: Any, future: Future[Any]) -> Any:
@@ -193,7 +195,7 @@ def bench(
 
     monkeypatch.setattr(crew, "Converter", Converter)
 
-    def write(models: list[Path], faults: str = "") -> list[object]:
+    def write(models: list[Path], faults: str = "", power: str = "") -> list[object]:
         listed = ", ".join(f'"{path}"' for path in models)
         (tmp_path / "c.toml").write_text(
             f'name = "faults"\nstations = ["desk"]\nmodels = [{listed}]\n'
@@ -201,6 +203,7 @@ def bench(
         (tmp_path / "bench.toml").write_text(
             f'[[station]]\nname = "desk"\nboard = "{BOARD}"\nprobe = "virtual:{BOARD}"\n'
             f'serial = "virtual://{BOARD}?faults={faults}"\n'
+            + (f'power = "{power}"\n' if power else "")
         )
         return [
             "run",
@@ -271,9 +274,13 @@ def test_a_fault_leaves_a_row_that_says_so(
     assert "is disabled" in answer.err
     again = harness(*bench(networks[: case.networks], case.faults))
     assert again.code == 3 and "is disabled since" in again.err
+    # Probe, chip and console are as they should be: only a measurement shows what is wrong.
     checked = harness("bench", "check", "desk", "--bench", "bench.toml", "--json")
-    assert checked.code == 0
-    assert any("re-enabled" in finding["what"] for finding in checked.json())
+    assert checked.code == 3
+    wrong = [finding["what"] for finding in checked.json() if finding["level"] == "error"]
+    assert len(wrong) == 2 and "error[counter]: the cycle counter stands still" in wrong[0]
+    assert "stays disabled since" in wrong[1]
+    assert harness(*bench(networks[: case.networks], case.faults)).code == 3
 
 
 def test_a_bad_wire_takes_long_inputs_and_outputs(
@@ -307,6 +314,59 @@ def test_a_station_that_another_campaign_holds(
     assert "is used by another thread of this process" in answer.err
     with open_store(tmp_path / "rows.sqlite") as store:
         assert store.query() == []
+
+
+POWER = f"{sys.executable} -m harness virtual power desk {{action}} --bench bench.toml"
+
+
+def test_only_a_power_cycle_revives_a_board_and_the_campaign_does_it(
+    harness: Harness,
+    bench: Callable[..., list[object]],
+    networks: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from harness.results import open_store
+
+    monkeypatch.setattr("harness.bench.power.OFF_S", 0.0)
+    answer = harness(*bench(networks[:2], "latchup@hil-run:1", POWER))
+    assert answer.code == 0, answer.err
+    with open_store(tmp_path / "rows.sqlite") as store:
+        rows = [store.get(row.key) for row in store.query()]
+    assert [row.status.value for row in rows if row] == ["valid", "valid"]
+    logs = [str(row.raw_log) for row in rows if row]
+    assert sum("; its power was switched off and on)" in log for log in logs) == 1
+    assert sum("(attempt 1, error[hang]" in log for log in logs) == 1
+
+
+def test_a_dead_board_without_a_power_command_is_given_up_until_it_is_switched(
+    harness: Harness,
+    bench: Callable[..., list[object]],
+    networks: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from harness.bench import load_bench
+    from harness.bench.disabled import disable, why_disabled
+    from harness.errors import CaptureTimeout
+
+    monkeypatch.setattr("harness.bench.power.OFF_S", 0.0)
+    command = bench(networks[:1], "latchup@hil-run:1")
+    answer = harness(*command)
+    assert answer.code == 3 and "was disconnected" in answer.err
+    desk = load_bench(Path("bench.toml")).station("desk")
+    disable(desk, CaptureTimeout("it is silent"))
+    check = ("bench", "check", "desk", "--bench", "bench.toml", "--json")
+    assert harness(*check).code == 3
+    assert harness("virtual", "power", "desk", "on", "--bench", "bench.toml").code == 0
+    assert harness(*check).code == 3  # it was not off
+    assert why_disabled(desk) is not None
+    bench(networks[:1], "latchup@hil-run:1", POWER)
+    checked = harness(*check)  # which switches the power, measures, and only then lifts
+    assert checked.code == 0, checked.out
+    found = [finding["what"] for finding in checked.json()]
+    assert "measures a network, bit-exact" in found and why_disabled(desk) is None
+    assert any("re-enabled; it was disabled since" in what for what in found)
+    assert harness(*command).code == 0
 
 
 def test_a_short_soak(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_wire_too_slow_for_the_fast_console_is_noted(
 def test_a_power_command_that_does_not_run(virtual_board: None) -> None:
     for command, says in (("no-such-tool-here", "does not run"), ("false", "failed")):
         with pytest.raises(BenchError, match=says):
-            power_cycle(station(), load_board(BOARD), command)
+            power_cycle(station().model_copy(update={"power": command}), load_board(BOARD))
 
 
 def test_a_report_holds_nothing_private() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 # Cells of a worn sector that stay programmed, and how far into it they may be.
 _WORN_BYTES, _WORN_WITHIN = 16, 512
+_OF_CORE = ("hardfault", "hang", "latchup")
 PROGRAM = "program"
 """Name of a programming run of the flash among the commands of triggers."""
 
@@ -74,7 +75,7 @@ class Injector:
         self.counts: Counter[str] = Counter()
         self._schedules: dict[str, Schedule] = {}
         self._commands: Counter[str] = Counter()
-        self._core = {kind: self.schedule(kind, "command") for kind in ("hardfault", "hang")}
+        self._core = {kind: self.schedule(kind, "command") for kind in _OF_CORE}
         self._rots = self.schedule("rot", "command")
         self._accesses = self.schedule("probe", "access")
         self._flips = self.schedule("flip", "flash")
@@ -156,10 +157,13 @@ class Injector:
         kinds = [kind for kind, schedule in self._core.items() if schedule.next()]
         if kinds:
             self.counts[kinds[0]] += 1
-            if kinds[0] == "hang":
-                self._board.core.stall()
-            else:
+            if kinds[0] == "hardfault":
                 self._board.core.raise_fault()
+                return
+            self._board.core.stall()
+            if kinds[0] == "latchup":
+                self._board.supply.latch_up()
+                self._probe_gone = True
 
     # The probe.
 
@@ -176,5 +180,5 @@ class Injector:
             raise ProbeGone("the probe was disconnected")
 
     def probe_opened(self) -> None:
-        """Note that the probe was plugged in again."""
-        self._probe_gone = False
+        """Note that the probe was plugged in again, which helps if the board has power."""
+        self._probe_gone = not self._board.supply.works

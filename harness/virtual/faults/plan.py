@@ -11,7 +11,7 @@ from harness.strict import Strict, suggest
 
 Kind = Literal[
     "drop", "garble", "duplicate", "delay", "vanish", "reset", "watchdog", "probe", "hardfault",
-    "hang", "flip", "rot",
+    "hang", "latchup", "flip", "rot",
 ]  # fmt: skip
 """Faults that fall at moments, by a share or a trigger; the others last."""
 
@@ -50,6 +50,7 @@ class FaultPlan(Strict, strict=False):
     # Of the commands:
     hardfault: Share = 0.0  # the core takes a fault
     hang: Share = 0.0  # the core stops for good
+    latchup: Share = 0.0  # chip and probe are dead until the supply is switched off and on
     # Of the programming runs:
     flip: Share = 0.0  # it leaves a wrong bit in flash
     # Of the commands, again:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harness.virtual.chip.memory import MemoryMap
 from harness.virtual.chip.peripherals.clocks import ResetCause
 from harness.virtual.core.run import Core
+from harness.virtual.faults.supply import Supply
 from harness.virtual.ports.console import Console
 
 if TYPE_CHECKING:
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 class FaultPoints:
     """What goes wrong on a board under a fault plan; without one, nothing."""
 
-    def __init__(self, core: Core, chip: Chip, memory: MemoryMap, console: Console) -> None:
+    def __init__(
+        self, core: Core, chip: Chip, memory: MemoryMap, console: Console, supply: Supply
+    ) -> None:
+        self.supply = supply
         self.core = core
         self.chip = chip
         self.memory = memory
