@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
@@ -23,6 +22,8 @@ def accept(
     db: Database = DEFAULT_STORE,
 ) -> None:
     """Take a run for the baseline of its campaign, in place of an earlier one."""
+    import getpass
+
     from harness.results import open_store
 
     with open_store(db, create=False) as store:

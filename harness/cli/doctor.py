@@ -8,7 +8,6 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +84,8 @@ def _compiler() -> Check:
 
 
 def _platformio() -> Check:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         found = f"PlatformIO {version('platformio')}, SCons {version('scons')}"
     except PackageNotFoundError as failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from pathlib import Path
@@ -29,6 +28,8 @@ def scheduler(
     json: Json = False,
 ) -> None:
     """Run the scheduler that workers and campaigns meet at, until it is stopped."""
+    import asyncio
+
     from harness.farm.scheduler import serve
 
     def ready(address: str, dashboard: str | None) -> None:
@@ -63,6 +64,8 @@ def worker(
     SIGTERM and Ctrl-C let the jobs in hand finish. A scheduler that is not there yet, or was
     started again, is waited for.
     """
+    import asyncio
+
     from harness.bench import load_bench
     from harness.farm.security import check_address
     from harness.farm.worker import Host, serve
