@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import BenchFile, Database, Json, store_if_any
-from harness.cli.output import note, on_interrupt, print_json, print_rows, print_table
+from harness.cli.output import (
+    note,
+    on_interrupt,
+    print_json,
+    print_ready_table,
+    print_rows,
+    print_table,
+)
 from harness.errors import EXIT_BENCH, ConfigError
 
 if TYPE_CHECKING:
     from harness.bench import Bench
+    from harness.report.table import Table
 from harness.paths import DEFAULT_STORE
 
 _FILE = Path("bench.toml")
@@ -52,18 +61,28 @@ def list_stations(
             ]
         )
         return
-    print_table(
-        f"Stations of {found.path or 'the virtual bench'}",
-        ("station", "board", "source", "probe", "serial", "tags", "health"),
-        [
-            (
-                *(item.name, item.board, item.source, item.probe, item.serial),
-                " ".join(item.tags),
-                health.get(item.name),
-            )
-            for item in found.stations
-        ],
-    )
+    print_ready_table(_stations(found, health))
+
+
+def _stations(bench: Bench, health: Mapping[str, str]) -> Table:
+    from harness.bench import Station
+    from harness.report import text
+    from harness.report.table import Column, table_of
+
+    columns: list[Column[Station]] = [
+        Column("station", lambda item: item.name),
+        Column("board", lambda item: item.board),
+        Column("probe", lambda item: item.probe, 2),
+        Column("serial", lambda item: item.serial, 3),
+    ]
+    if health:
+        columns.insert(2, Column("health", lambda item: text.name(health.get(item.name), 400)))
+    where: list[Column[Station]] = [
+        Column("source", lambda item: item.source),
+        Column("tags", lambda item: text.name(" ".join(item.tags)), 1),
+    ]
+    title = f"Stations of {bench.path or 'the virtual bench'}"
+    return table_of(title, bench.stations, columns, where, lead=2)
 
 
 @commands.command()

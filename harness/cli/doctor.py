@@ -44,7 +44,7 @@ def doctor(bench: BenchFile = None, db: Database = DEFAULT_STORE, json: Json = F
     if json:
         print_json([check._asdict() for check in checks])
     else:
-        marks = {True: "ok", False: "MISSING", None: "optional"}
+        marks = {True: "ok", False: "NOT OK", None: "optional"}
         print_table(
             "harness doctor",
             ("check", "state", "found", "to do"),

@@ -16,6 +16,7 @@ import typer
 
 from harness.bench import load_bench
 from harness.bench.disabled import fingerprint
+from harness.cli.doctor import Check
 from harness.results import open_store
 from harness.results.record import StationState, Status
 from harness.testing import fake_failure, fake_measurement, tiny_network
@@ -99,7 +100,7 @@ def test_unknown_backbone(harness: Harness) -> None:
 
 
 def test_who_disabled_a_station_and_why_is_listed(
-    harness: Harness, database: Path, tmp_path: Path
+    harness: Harness, database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = tmp_path / "bench.toml"
     bench.write_text(
@@ -118,6 +119,16 @@ def test_who_disabled_a_station_and_why_is_listed(
     text = "disabled since 2026-01-02T00:00:00 by host lab-b: the cable is loose"
     (listed,) = harness("bench", "list", "--bench", bench, "--db", database, "--json").json()
     assert listed["health"] == text
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = harness("bench", "list", "--bench", bench, "--db", database).out
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "by host lab-b: the cable is loose" in " ".join(shown.split())
+    monkeypatch.setattr(
+        "harness.cli.doctor._compiler", lambda: Check("compiler", ok=True, found="gcc")
+    )
+    doctor = harness("doctor", "--bench", bench, "--db", database, "--json")
+    (line,) = [item for item in doctor.json() if item["what"] == "station desk"]
+    assert line["ok"] is False and line["found"] == text and "bench check desk" in line["fix"]
 
 
 def test_bench_lists_virtual_stations(harness: Harness) -> None:
