@@ -57,7 +57,6 @@ def _pages(snapshot: Snapshot, searches: Path | None) -> Iterator[Page]:
     from harness.report.site.comparison import comparison_page
     from harness.report.site.networks import network_pages
     from harness.report.site.nights import night_pages
-    from harness.report.site.searches import search_page
     from harness.report.site.stations import station_page
 
     yield from night_pages(snapshot)
@@ -66,4 +65,6 @@ def _pages(snapshot: Snapshot, searches: Path | None) -> Iterator[Page]:
     yield from comparison_page(snapshot)
     yield from station_page(snapshot)
     if searches is not None:
+        from harness.report.site.searches import search_page
+
         yield from search_page(searches)

@@ -24,7 +24,7 @@ def campaign_pages(snapshot: Snapshot) -> Iterator[Page]:
     yield Page(
         "campaigns.html",
         "campaigns.html",
-        snapshot.digest(range(len(snapshot.table))),
+        snapshot.everything,
         lambda _rows: _list(snapshot),
     )
     for name, places in snapshot.campaigns.items():

@@ -45,7 +45,7 @@ def comparison_page(snapshot: Snapshot) -> Iterator[Page]:
     yield Page(
         "compare.html",
         "compare.html",
-        snapshot.digest(range(len(snapshot.table))),
+        snapshot.everything,
         lambda rows: _compare(snapshot, shown, rows),
         shown,
     )

@@ -193,11 +193,29 @@ class Snapshot:
 
     def digest(self, places: Iterable[int]) -> str:
         """Return a hash that changes when one of these rows does, or there are others."""
-        keys, statuses = self.cells("key"), self.cells("status")
-        hashed = hashlib.sha256()
-        for place in places:
-            hashed.update(f"{keys[place]} {statuses[place]} {self.times[place]}\n".encode())
-        return hashed.hexdigest()
+        marks = self._marks
+        return hashlib.sha256("".join([marks[place] for place in places]).encode()).hexdigest()
+
+    @cached_property
+    def everything(self) -> str:
+        """Return the digest of all rows."""
+        return self.digest(range(len(self.table)))
+
+    @cached_property
+    def _marks(self) -> Sequence[str]:
+        columns = map(self.cells, ("key", "status", "created_at"))
+        return [f"{key} {status} {made}\n" for key, status, made in zip(*columns, strict=True)]
+
+    def label(self, place: int) -> str:
+        """Return the setting of a row in one line."""
+        number = self.configurations[place]
+        if number not in self._labels:
+            self._labels[number] = setting_text(self.table.configurations[number])
+        return self._labels[number]
+
+    @cached_property
+    def _labels(self) -> dict[int, str]:
+        return {}
 
     def load(self, places: Collection[int], *, layers: bool) -> dict[int, Measurement]:
         """Return whole rows by place, without their logs."""

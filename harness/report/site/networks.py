@@ -16,7 +16,7 @@ from harness.report.table import Column, Table, table_of
 from harness.report.tables import ISSUES, MEASUREMENT, STATION, TOOLCHAIN
 from harness.results.record import LayerCycles, Measurement
 
-_HISTORY = 200  # newest rows of a network that its page lists
+_HISTORY = 100  # newest rows of a network that its page lists
 
 _LABELLED = ("board", "runtime", "kernels", "optimization", "flags", "one_firmware")
 
@@ -45,7 +45,7 @@ def network_pages(snapshot: Snapshot) -> Iterator[Page]:
     yield Page(
         "networks.html",
         "networks.html",
-        snapshot.digest(range(len(snapshot.table))),
+        snapshot.everything,
         lambda _rows: _list(snapshot),
     )
     for network in snapshot.networks.values():
@@ -156,7 +156,7 @@ def _history(snapshot: Snapshot, source: str, network: Network) -> tuple[Any, Gr
     lines: defaultdict[str, list[int]] = defaultdict(list)
     for place in places:
         if snapshot.cells("latency_us")[place] is not None:
-            lines[setting_text(snapshot.facts(place))].append(place)
+            lines[snapshot.label(place)].append(place)
     repeated = {name: some for name, some in lines.items() if len(some) > 1}
     if not repeated:
         return None, None
@@ -172,7 +172,7 @@ def _history_columns(snapshot: Snapshot) -> list[Column[int]]:
     cells = snapshot.cells
     return [
         Column("measured", lambda place: text.when(snapshot.times[place])),
-        Column("configuration", lambda place: setting_text(snapshot.facts(place))),
+        Column("configuration", snapshot.label),
         Column("station", lambda place: text.name(cells("station")[place])),
         Column("status", lambda place: str(cells("status")[place])),
         Column("latency ms", lambda place: text.number(cells("latency_us")[place], 3, per=1000)),

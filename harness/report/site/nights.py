@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.report import text
 from harness.report.site.build import Page, Rows
-from harness.report.site.data import Snapshot, campaign_path, run_path, setting_text
+from harness.report.site.data import Snapshot, campaign_path, run_path
 from harness.report.site.findings import counts, finding_grids, judged
 from harness.report.site.html import Grid
 from harness.report.site.stations import health_grid
@@ -30,8 +30,7 @@ class _Night:
     run: Run
     health: Sequence[StationHealth]
     places: Sequence[int]
-    earlier: Run | None  # of the same campaign
-    later: Run | None
+    earlier: Run | None  # of the same campaign; no later one, so that the page stays as it is
 
     @property
     def rows(self) -> list[int]:
@@ -46,7 +45,7 @@ def night_pages(snapshot: Snapshot) -> Iterator[Page]:
     for night, digest in zip(nights, digests, strict=True):
         yield _page(snapshot, night, run_path(night.run.id), digest)
     if not nights:
-        digest = snapshot.digest(range(len(snapshot.table)))
+        digest = snapshot.everything
         yield Page("index.html", "overview.html", digest, lambda _rows: _overview(snapshot))
         return
     newest, listed = nights[0], [night.run for night in nights]
@@ -67,13 +66,12 @@ def _nights(snapshot: Snapshot) -> Iterator[_Night]:
             health.get(run.id, ()),
             snapshot.by_run.get(run.id, ()),
             runs[own[at + 1]] if at + 1 < len(own) else None,
-            runs[own[at - 1]] if at else None,
         )
 
 
 def _digest(snapshot: Snapshot, night: _Night) -> str:
     run = night.run
-    neighbours = [other.id for other in (night.earlier, night.later) if other is not None]
+    earlier = night.earlier and night.earlier.id
     # What it is judged by; the rows of earlier nights do not change.
     accepted = [
         other.id
@@ -83,7 +81,7 @@ def _digest(snapshot: Snapshot, night: _Night) -> str:
         and other.started_at < run.started_at
     ]
     judged_by = f"{accepted[:1]} {snapshot.policy}"
-    return f"{run} {night.health} {neighbours} {judged_by} {snapshot.digest(night.places)}"
+    return f"{run} {night.health} {earlier} {judged_by} {snapshot.digest(night.places)}"
 
 
 def _page(
@@ -125,11 +123,8 @@ def _night(snapshot: Snapshot, night: _Night, loaded: Rows) -> dict[str, Any]:
         "same": text.number(judgement.counts.get("same", 0)),
         "permanent": run_path(run.id),
         "campaign": (campaign_path(run.campaign), text.name(run.campaign)),
-        "neighbours": [
-            (run_path(other.id), f"{word} night, {text.when(other.started_at)}")
-            for word, other in (("earlier", night.earlier), ("later", night.later))
-            if other is not None
-        ],
+        "earlier": night.earlier
+        and (run_path(night.earlier.id), text.when(night.earlier.started_at)),
         "counts": _counts(run),
         "facts": _facts(run),
         "failed": Grid(table_of("", failed, _FAILED), [links[row.key] for row in failed]),
@@ -280,7 +275,7 @@ def _overview(snapshot: Snapshot) -> dict[str, Any]:
         Column("latency ms", lambda place: text.number(cells("latency_us")[place], 3, per=1000)),
         Column("status", lambda place: str(statuses[place])),
         Column("source", snapshot.source),
-        Column("configuration", lambda place: setting_text(snapshot.facts(place))),
+        Column("configuration", snapshot.label),
         Column("campaign", lambda place: text.name(cells("campaign")[place])),
         Column("measured", lambda place: text.when(snapshot.times[place])),
     ]

@@ -71,7 +71,7 @@ def station_page(snapshot: Snapshot) -> Iterator[Page]:
     """Yield the page."""
     states = snapshot.store.stations()
     newest = [*{found.station: found for found in snapshot.store.health()}.values()]
-    digest = snapshot.digest(range(len(snapshot.table)))
+    digest = snapshot.everything
     yield Page(
         "stations.html",
         "stations.html",
