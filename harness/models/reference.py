@@ -22,8 +22,9 @@ import importlib
 import os
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import util
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -246,9 +247,27 @@ def _tflm_interpreter(model: TFLiteModel) -> Any:
     activations = sum(t.bytes for t in model.graph.tensors if not t.is_constant)
     records = 1024 * (len(model.graph.tensors) + len(model.graph.operators))
     channels = sum(16 * len(t.scales) for t in model.graph.tensors)
-    return runtime.Interpreter.from_bytes(
-        model.content, arena_size=2 * activations + records + channels + (1 << 16)
-    )
+    with _no_variables_to_count(runtime, model):
+        return runtime.Interpreter.from_bytes(
+            model.content, arena_size=2 * activations + records + channels + (1 << 16)
+        )
+
+
+@contextmanager
+def _no_variables_to_count(runtime: Any, model: TFLiteModel) -> Iterator[None]:
+    """Spare the wheel the counting of a model's variables where there are none.
+
+    It makes Python objects of the whole model for that, which takes longer than an inference.
+    """
+    count = getattr(runtime, "count_resource_variables", None)
+    if count is None or any(each.name == "VAR_HANDLE" for each in model.graph.operators):
+        yield
+        return
+    runtime.count_resource_variables = lambda _content: 0
+    try:
+        yield
+    finally:
+        runtime.count_resource_variables = count
 
 
 def _with_tflite(model: TFLiteModel, use: Callable[[Any], _T]) -> _T:

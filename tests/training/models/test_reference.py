@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -48,6 +50,20 @@ def test_default_reference_is_recorded(model: TFLiteModel) -> None:
     assert result.version.startswith("tflite-micro ")
     assert list(result.outputs) == reference.run_tflm(model, inputs)
     assert "tensorflow" in reference.run_reference(model, inputs, "tflite").version
+
+
+def test_the_wheel_counts_variables_only_where_a_model_has_some(
+    model: TFLiteModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    monkeypatch.setattr(tflm.runtime, "count_resource_variables", counted.append)
+    reference.tflm_arena_bytes(model)
+    assert not counted
+    handle = replace(model.graph.operators[0], name="VAR_HANDLE")
+    graph = replace(model.graph, operators=(handle, *model.graph.operators[1:]))
+    with pytest.raises(TypeError):  # None is no number of variables
+        reference.tflm_arena_bytes(replace(model, graph=graph))
+    assert counted == [model.content]
 
 
 def test_references_say_nothing(model: TFLiteModel, capfd: pytest.CaptureFixture[str]) -> None:
