@@ -25,6 +25,7 @@ from harness.results.record import LayerCycles, Run, Source, StationHealth, Stat
 from harness.results.store import Store
 from harness.testing import fake_failure, fake_measurement
 from harness.testing.rows import START, key_of
+from support.searches import make_run
 
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>&\"'{{ 7*7 }}"
 NAMES = (
@@ -466,3 +467,27 @@ def test_a_run_that_goes_on_misses_nothing_yet(store: Store, site: Callable[[], 
     page = (site() / f"run/{running.id}.html").read_text(encoding="utf-8")
     assert "The run has not ended" in page
     assert "Missing" not in page
+
+
+def test_searches_are_listed_with_their_verdict_and_lead_to_what_they_found(
+    harness: Callable[..., Any], store: Store, tmp_path: Path
+) -> None:
+    store.add(fake_measurement(1))
+    for name, latency_us in (("good", 52_000.0), (f"bad/{'x' * 5}<b>", 70_000.0)):
+        folder = tmp_path / "searches" / name
+        folder.mkdir(parents=True)
+        (folder / "search.json").write_text(json.dumps(make_run(latency_us=latency_us).to_json()))
+    (tmp_path / "searches" / "broken").mkdir()
+    (tmp_path / "searches" / "broken" / "search.json").write_text("{}")
+    searches = ("--searches", tmp_path / "searches", "--out", tmp_path / "site")
+    assert harness("report", "--db", tmp_path / "rows.sqlite", *searches).code == 0
+    page = (tmp_path / "site" / "searches.html").read_text(encoding="utf-8")
+    seen = _Seen(page)
+    assert "b" not in seen.tags[seen.tags.index("main") : seen.tags.index("section")]
+    targets = [value for name, value in seen.attributes if name == "href" and value]
+    anchors = [value.partition("#")[2] for value in targets if value.startswith("searches.html#")]
+    assert len(anchors) == 2
+    assert set(anchors) <= {value for name, value in seen.attributes if name == "id"}
+    assert "BROKEN" in page
+    assert "schema version None" in page
+    assert 'href="searches.html"' in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")

@@ -21,6 +21,11 @@ _STEPS = {
     "tickmode": "array",
     "tickvals": [step * 10**power for power in range(-4, 6) for step in (1, 2, 5)],
 }
+_APART = (
+    "runtime", "kernels", "optimization", "flags", "one_firmware", "clock_hz", "icache", "dcache",
+    "art", "runtime_version", "kernels_version", "toolchain", "timing_model",
+)  # fmt: skip
+_SWITCHES = {"one_firmware": "shared image", "icache": "icache", "dcache": "dcache", "art": "ART"}
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 
 
@@ -100,27 +105,27 @@ def history_figure(
     ]
     layout = {
         "xaxis": {"title": {"text": "measured (UTC)"}},
-        "yaxis": {"title": {"text": f"{text.verb(source)} latency, from its median (%)"}},
+        "yaxis": {"title": {"text": f"{text.verb(source)} latency: change (%)"}},
         "hovermode": "closest",
     }
-    return Figure(data, layout)
+    return Figure(data, layout, "Each line is relative to its own median.")
 
 
 def _name(fingerprint: Fingerprint, groups: Iterable[Fingerprint]) -> str:
-    """Return backbone and what sets a configuration apart from the others."""
-    names = ("runtime", "runtime_version", "kernels", "kernels_version", "optimization", "flags",
-             "one_firmware", "toolchain", "clock_hz", "icache", "dcache", "art",
-             "timing_model")  # fmt: skip
+    """Return backbone and the few facts that set a configuration apart from the others."""
     words = [fingerprint.backbone or "named models"]
-    for name in names:
-        if len({getattr(other, name) for other in groups}) > 1:
-            value = getattr(fingerprint, name)
-            if name == "clock_hz":
-                words.append(text.clock(value))
-            elif isinstance(value, bool):
-                words += [name] if value else []
-            elif value:
-                words.append(" ".join(value) if isinstance(value, tuple) else str(value))
+    alike = [other for other in groups if other.backbone == fingerprint.backbone]
+    for name in _APART:
+        value = getattr(fingerprint, name)
+        if all(getattr(other, name) == value for other in alike):
+            continue
+        alike = [other for other in alike if getattr(other, name) == value]
+        if name == "clock_hz":
+            words.append(text.clock(value))
+        elif isinstance(value, bool):
+            words += [_SWITCHES[name]] if value else []
+        elif value:
+            words.append(" ".join(value) if isinstance(value, tuple) else str(value))
     return label(", ".join(words), 90)
 
 

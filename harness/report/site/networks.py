@@ -146,7 +146,8 @@ def _layers(layers: Sequence[LayerCycles]) -> Grid | None:
         for layer, share in zip(layers, shares, strict=True)
     ]
     heads = ("layer", "operator", "share", "cycles", "MACs", "cycles/MAC", "name")
-    return Grid(Table("", heads, rows), bars=shares, bar_at=2)
+    bars = [100 * share / max(shares) for share in shares]
+    return Grid(Table("", heads, rows), bars=bars, bar_at=2)
 
 
 def _history(snapshot: Snapshot, source: str, network: Network) -> tuple[Any, Grid | None]:

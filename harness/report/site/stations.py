@@ -36,7 +36,14 @@ _CHECKED: tuple[Column[StationHealth], ...] = (
     Column("source", lambda found: found.source.value),
 )
 _MOST_FACTS = 12
-_HEADS = {"cycles": "golden cycles", "ratio": "from earlier nights"}
+_HEADS = {
+    "cycles": "golden cycles",
+    "ratio": "from earlier nights",
+    "latency_us": "golden µs",
+    "clock_hz": "clock Hz",
+    "temperature_c": "°C",
+    "supply_v": "supply V",
+}
 
 
 def health_grid(found: Sequence[StationHealth], note: str = "") -> Grid:

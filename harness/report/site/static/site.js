@@ -75,6 +75,9 @@
     const figure = JSON.parse(document.getElementById(place.dataset.figure).textContent);
     const { back, soft, text, axis } = theme();
     const narrow = place.clientWidth < 600;
+    const named = figure.data.filter((trace) => trace.showlegend !== false).length;
+    const lines = named < 2 ? 0 : narrow ? named : Math.ceil(named / 2);
+    place.style.height = `${(narrow ? 340 : 420) + 22 * lines}px`;
     const layout = {
       ...figure.layout,
       xaxis: { automargin: true, ...axis, ...figure.layout.xaxis },
@@ -84,8 +87,8 @@
       font: { color: text, size: narrow ? 11 : 13 },
       hoverlabel: { bgcolor: soft, font: { color: text } },
       margin: { l: 50, r: 12, t: 12, b: 40 },
-      showlegend: figure.data.filter((trace) => trace.showlegend !== false).length > 1,
-      legend: { orientation: "h", y: -0.2, yanchor: "top" },
+      showlegend: named > 1,
+      legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" },
     };
     const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
     window.Plotly.newPlot(place, figure.data, layout, config).then(() => {
