@@ -200,11 +200,11 @@ def _list(snapshot: Snapshot) -> dict[str, Any]:
             slowest = max((latencies[place] for place in known), default=None)
             cells = [
                 text.name(network.name),
-                text.name(facts["backbone"]),
-                text.number(ops[newest], 2, per=1e6),
-                text.number(parameters[newest]),
                 text.number(fastest, 3, per=1000),
                 text.number(slowest, 3, per=1000),
+                text.number(ops[newest], 2, per=1e6),
+                text.number(parameters[newest]),
+                text.name(facts["backbone"]),
                 text.name(", ".join(sorted(boards))),
                 str(len(places)),
                 text.when(snapshot.times[newest]),
@@ -212,7 +212,7 @@ def _list(snapshot: Snapshot) -> dict[str, Any]:
             ]
             order = (str(facts["backbone"] or ""), float(ops[newest] or 0))
             lines[source].append((order, cells, network.path))
-    heads = ("network", "backbone", "Mop", "parameters", "fastest ms", "slowest ms", "boards",
+    heads = ("network", "fastest ms", "slowest ms", "Mop", "parameters", "backbone", "boards",
              "rows", "newest", "status")  # fmt: skip
     sections = []
     for source in sorted(lines, reverse=True):
