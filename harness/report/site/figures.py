@@ -64,7 +64,11 @@ def latency_figure(
     log = log or (None in {fingerprint.backbone for fingerprint in groups} and len(places) > 1)
     kind = {"type": "log", **_STEPS} if log else {"rangemode": "tozero"}
     verb = text.verb(snapshot.source(places[0]))
-    caption = "Hollow: held-out architectures, not fitted on. " if by_configuration else ""
+    caption = (
+        "Hollow: held-out architectures, not fitted on. "
+        if groups.keys() & by_configuration.keys()
+        else ""
+    )
     if fewer:
         caption += "Networks at one spot share a mark. "
     layout = {
