@@ -15,6 +15,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -106,10 +107,13 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def _naive(options: argparse.Namespace, folder: Path) -> list[dict[str, float]]:
     """Compare with a plain script: as many inferences as the campaign, and one each."""
+    from harness.paths import cache_dir
     from tools.naive import seconds_per_network
 
     found = []
     for repeats, warmup in ((options.repeats, options.warmup), (1, 0)):
+        for known in ("models", "references"):  # the script writes each network anew, too
+            shutil.rmtree(cache_dir() / known, ignore_errors=True)
         alike = argparse.Namespace(**{**vars(options), "repeats": repeats, "warmup": warmup})
         alike.no_layers = True  # the script does not ask for them
         campaign = _campaign(
