@@ -13,7 +13,9 @@ import pytest
 
 from harness.report.site import write_site
 from harness.report.site.data import slug
+from harness.report.site.html import Grid
 from harness.report.site.serve import serve_site
+from harness.report.table import Table
 from harness.results import open_store
 from harness.results.record import Run, Source, StationHealth
 from harness.results.store import Store
@@ -182,6 +184,29 @@ def test_a_filter_keeps_the_rows_that_have_all_words(browser: Any, site: Path) -
     box.clear()
     box.send_keys("no such network")
     assert browser.find_element("css selector", ".filter span").text == "0 of 30"
+
+
+def test_of_a_long_table_some_rows_are_shown_until_all_are_asked_for(
+    browser: Any, site: Path
+) -> None:
+    table = Table("", ("name", "number"), [(f"x{index}", str(index)) for index in range(700)])
+    page = (site / "compare.html").read_text(encoding="utf-8")
+    long = site / "long.html"
+    long.write_text(page.replace("</main>", f"{Grid(table).html('')}</main>"), encoding="utf-8")
+    browser.get(long.as_uri())
+    shown = "return document.querySelectorAll('table.long tbody tr:not([hidden])').length"
+    assert browser.execute_script(shown) == 300
+    heads = browser.find_elements("css selector", "table.long th button")
+    for _ in range(2):
+        browser.execute_script("arguments[0].click()", heads[1])
+    first = browser.find_element("css selector", "table.long tbody td")
+    assert first.get_attribute("innerText") == "x699"
+    assert browser.execute_script(shown) == 300
+    more = browser.find_elements("css selector", ".filter button")[-1]
+    browser.execute_script("arguments[0].click()", more)
+    assert browser.execute_script(shown) == 700
+    assert not more.is_displayed()
+    long.unlink()
 
 
 def test_a_plot_zooms_where_the_mouse_draws(browser: Any, site: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 _LONG = 50  # characters of a cell that may take several lines
+_SHORT = 300  # rows that site.js shows at first
 MARKS = {
     **dict.fromkeys(("worse", "failed", "invalid", "error", "disabled", "BROKEN"), "bad"),
     **dict.fromkeys(("degraded", "warning", "undecided", "changed", "missing", "bench"), "warn"),
@@ -46,8 +47,9 @@ class Grid:
 
     @property
     def look(self) -> str:
-        """Return the classes of the columns that are right-aligned."""
-        return " ".join(f"n{at}" for at, right in enumerate(self.table.numeric(), 1) if right)
+        """Return the classes of the columns that are right-aligned, and ``long``."""
+        looks = [f"n{at}" for at, right in enumerate(self.table.numeric(), 1) if right]
+        return " ".join(["long", *looks] if len(self.table.rows) > _SHORT else looks)
 
     def html(self, root: str) -> str:
         """Return the table as HTML, escaped; a template takes five times as long.

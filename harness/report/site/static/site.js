@@ -2,16 +2,34 @@
 "use strict";
 (() => {
   const UNKNOWN = "–";
+  const LIMIT = 300; // rows of a table that are shown at first; see also site.css
   const words = new Intl.Collator(undefined, { numeric: true });
 
   const textOf = (row, at) => row.cells[at].textContent.trim();
   const numberOf = (text) => parseFloat(text.replace(/,/g, "").replace("−", "-"));
 
-  function sort(table, at, button) {
-    const head = button.parentElement;
+  // A browser takes seconds to lay thousands of rows out; the first of those that fit are enough.
+  function show(state) {
+    const parts = state.wanted.toLowerCase().split(/\s+/).filter(Boolean);
+    const rows = state.table.tBodies[0].rows;
+    let fitting = 0;
+    for (const row of rows) {
+      const text = parts.length ? row.textContent.toLowerCase() : "";
+      const fits = parts.every((part) => text.includes(part));
+      fitting += fits;
+      row.hidden = !fits || fitting > state.limit;
+    }
+    state.table.classList.add("ready");
+    if (!state.count) return;
+    state.count.textContent = parts.length ? `${fitting} of ${rows.length}` : `${rows.length} rows`;
+    state.more.hidden = fitting <= state.limit;
+    state.more.textContent = `show all, not the first ${state.limit} only`;
+  }
+
+  function sort(state, at, head) {
+    const table = state.table;
     const numeric = table.classList.contains(`n${at + 1}`);
-    const known = head.getAttribute("aria-sort");
-    const descending = known ? known === "ascending" : false;
+    const descending = head.getAttribute("aria-sort") === "ascending";
     for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const body = table.tBodies[0];
@@ -24,42 +42,39 @@
       if (a.unknown || b.unknown) return a.unknown - b.unknown; // always last
       return sign * (numeric ? a.key - b.key : words.compare(a.key, b.key));
     });
+    body.remove();
     body.append(...rows.map((item) => item.row));
+    table.append(body);
+    show(state);
   }
 
-  function filter(table, wanted, count) {
-    const parts = wanted.toLowerCase().split(/\s+/).filter(Boolean);
-    const rows = table.tBodies[0].rows;
-    let shown = 0;
-    for (const row of rows) {
-      const text = row.textContent.toLowerCase();
-      const fits = parts.every((part) => text.includes(part));
-      row.hidden = !fits;
-      shown += fits;
-    }
-    count.textContent = parts.length ? `${shown} of ${rows.length}` : `${rows.length} rows`;
+  function make(name, properties) {
+    return Object.assign(document.createElement(name), properties);
   }
 
   function prepare(table) {
+    const state = { table, wanted: "", limit: LIMIT };
     Array.from(table.tHead.rows[0].cells).forEach((head, at) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.textContent = head.textContent;
-      button.addEventListener("click", () => sort(table, at, button));
+      const button = make("button", { type: "button", textContent: head.textContent });
+      button.addEventListener("click", () => sort(state, at, head));
       head.replaceChildren(button);
     });
     if (table.tBodies[0].rows.length < 10) return;
-    const box = document.createElement("label");
-    box.className = "filter";
-    const input = document.createElement("input");
-    input.type = "search";
-    input.placeholder = "Filter rows";
-    input.setAttribute("aria-label", "Filter rows");
-    const count = document.createElement("span");
-    input.addEventListener("input", () => filter(table, input.value, count));
-    box.append(input, count);
+    const input = make("input", { type: "search", placeholder: "Filter rows", ariaLabel: "Filter rows" });
+    state.count = make("span");
+    state.more = make("button", { type: "button" });
+    input.addEventListener("input", () => {
+      state.wanted = input.value;
+      show(state);
+    });
+    state.more.addEventListener("click", () => {
+      state.limit = Infinity;
+      show(state);
+    });
+    const box = make("div", { className: "filter" });
+    box.append(input, state.count, state.more);
     table.parentElement.before(box);
-    filter(table, "", count);
+    show(state);
   }
 
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
