@@ -147,7 +147,7 @@ def test_a_network_that_fails_is_a_row_and_the_others_go_on(
     assert answer.code == 1
     assert (answer.json()["valid"], answer.json()["invalid"]) == (NETWORKS - 1, 1)
     failed = next(row for row in rows(tmp_path / "a.sqlite") if not row.usable)
-    assert (failed.issues, failed.cycles, failed.latency_us) == (("model",), (), None)
+    assert (failed.issues, failed.cycles, failed.latency_us) == (("model-format",), (), None)
 
 
 def test_sweep_of_kernels_and_boards(harness: Harness, tmp_path: Path, tiny: Path) -> None:
