@@ -14,7 +14,7 @@ from harness.fit.model import Fingerprint, Fit
 from harness.report import text
 from harness.report.site.data import Snapshot
 from harness.report.site.html import Figure
-from harness.report.spots import MOST_MARKS, spots
+from harness.report.spots import spots
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A6D00")
 _STEPS = {
@@ -25,6 +25,7 @@ _APART = (
     "runtime", "kernels", "optimization", "flags", "one_firmware", "clock_hz", "icache", "dcache",
     "art", "runtime_version", "kernels_version", "toolchain", "timing_model",
 )  # fmt: skip
+_MOST_MARKS = 800  # of a configuration; a browser takes seconds for thousands
 _SWITCHES = {"one_firmware": "shared image", "icache": "icache", "dcache": "dcache", "art": "ART"}
 _SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 
@@ -54,7 +55,7 @@ def latency_figure(
         if fit is not None:
             data += _line(fit, name, colour)
         shown = groups[fingerprint]
-        if len(shown) > MOST_MARKS:
+        if len(shown) > _MOST_MARKS:
             fewer = True
             shown = _thinned(snapshot, shown, fit)
         data.append(_points(snapshot, shown, fit, name, colour, symbol, root))
