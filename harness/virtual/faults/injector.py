@@ -108,6 +108,8 @@ class Injector:
         chip.rcc.hse_works = plan.hse
         chip.rcc.overdrive_works = plan.overdrive
         chip.dwt.defect = plan.counter
+        noise = self.random("jitter")
+        chip.dwt.stolen = (lambda: abs(noise.gauss(0, plan.jitter))) if plan.jitter else None
         chip.scs.caches_work = plan.caches
         programming = plan.flip or any(
             trigger.kind == "flip" or trigger.command == PROGRAM for trigger in plan.triggers

@@ -61,6 +61,7 @@ class FaultPlan(Strict, strict=False):
     hse: bool = True  # whether the external clock starts
     #: Defect of the cycle counter; ``wrap`` starts it shortly before its end.
     counter: Literal["stuck", "absent", "wrap"] | None = None
+    jitter: Share = 0.0  # of the counted cycles that is lost to something else, as by interrupts
     caches: bool = True  # whether the caches can be switched on
     overdrive: bool = True  # whether the supply gets ready for the highest clocks (F4, F7)
     rate: Annotated[int, Field(ge=1)] | None = None  # fastest console that the wire carries, baud

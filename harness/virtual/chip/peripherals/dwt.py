@@ -36,6 +36,9 @@ class Dwt(Peripheral):
         self._locked = self._lockable
         #: A fault: ``stuck``, ``absent`` or ``wrap`` (starts just before its end).
         self.defect: str | None = None
+        #: A fault: returns the share of the cycles since the last reading that are counted twice.
+        self.stolen: Callable[[], float] | None = None
+        self._extra = self._last = 0
         #: Called with CYCCNT when the core reads it.
         self.on_read: Callable[[int], None] | None = None
         trace = 0x007F_F000, "enabling of trace events"
@@ -101,13 +104,19 @@ class Dwt(Peripheral):
     def _read_cycles(self, master: Master) -> int:
         if self.defect in ("stuck", "absent"):
             return 0
-        cycles = self._counter.cycles() & 0xFFFF_FFFF
+        cycles = self._counter.cycles()
+        if self.stolen is not None and master is Master.CORE:
+            self._extra += round(self.stolen() * max(0, cycles - self._last))
+            self._last = cycles
+            cycles += self._extra
+        cycles &= 0xFFFF_FFFF
         if self.on_read is not None and master is Master.CORE:
             self.on_read(cycles)
         return cycles
 
     def _write_cycles(self, value: int, _master: Master) -> None:
         self._counter.set_cycles(value)
+        self._extra, self._last = 0, value
 
     def _write_lock(self, value: int, master: Master) -> None:
         if self._lockable and master is Master.CORE:
