@@ -28,7 +28,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from harness.report.site.data import run_path
 from harness.results.gate import Judgement, judge
 from harness.results.record import Measurement, Run
 from harness.results.store import Filter, Store
@@ -91,21 +93,21 @@ def main() -> None:
 
 def _lab(folder: Path, options: argparse.Namespace) -> int:
     missed = 0
-    kernels = _slow_kernels(folder)
+    sound, slow = _kernels(folder, slow=False), _kernels(folder, slow=True)
     began = time.monotonic()
     for night in range(options.nights or 30):
         events = [event for event in EVENTS if night in event.nights]
         over = [event for event in EVENTS if night == event.nights.stop]
         faults = {name: fault for event in events for name, fault in event.stations.items()}
-        slow = kernels if any(event.kernels for event in events) else None
+        kernels = slow if any(event.kernels for event in events) else sound
         _write_bench(folder, faults)
-        _write_campaign(folder, options.samples, slow)
+        _write_campaign(folder, options.samples, kernels)
         if any(event.stations for event in over):
             _harness(folder, "bench", "check")  # somebody has repaired the station
         code, found = _night(folder)
         if night == 0:
             _harness(folder, "baseline", "accept", found["run"])
-        page = (folder / "site" / "nights" / f"{found['run']}.html").read_text()
+        page = (folder / "site" / run_path(found["run"])).read_text()
         told = json.dumps(found) + page
         wrong = [word for event in events for word in event.said if word not in told]
         wrong += [word for event in events for word in event.said if word not in page]
@@ -128,11 +130,11 @@ def _say(text: str) -> None:
     sys.stdout.flush()
 
 
-def _night(folder: Path) -> tuple[int, dict[str, object]]:
+def _night(folder: Path) -> tuple[int, dict[str, Any]]:
     done = _harness(folder, "nightly", "lab.toml", "--site", "site", "--json")
     if not done.stdout:
         sys.exit(done.stderr)
-    found: dict[str, object] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, found
 
 
@@ -163,29 +165,28 @@ def _write_bench(folder: Path, faults: Mapping[str, str]) -> None:
     (folder / "bench.toml").write_text("\n".join(stations))
 
 
-def _write_campaign(folder: Path, samples: int, kernels: Path | None) -> None:
+def _write_campaign(folder: Path, samples: int, kernels: Path) -> None:
     boards = list(dict.fromkeys(_BOARDS))
-    source = f'kernels_source = "{kernels}"\n' if kernels else ""
     (folder / "lab.toml").write_text(
         f'name = "lab"\nseed = 7\nboards = {json.dumps(boards)}\n'
         f'[[backbones]]\nname = "ds_cnn_kws"\nsamples = {samples}\n'
         "max_working_memory_bytes = 20000\nmax_parameters = 30000\n"
-        f'[[runtimes]]\nname = "aot"\n{source}'
+        f'[[runtimes]]\nname = "aot"\nkernels_source = "{kernels}"\n'
         "[measure]\nwarmup = 0\nrepeats = 1\n"
     )
 
 
-def _slow_kernels(folder: Path) -> Path:
-    """Copy the kernels that are installed, with a loop in the wrapper of depthwise convolution."""
+def _kernels(folder: Path, *, slow: bool) -> Path:
+    """Copy the kernels that are installed; slow ones have a loop before depthwise convolution."""
     from harness.runtimes.aot.kernels import kernel_set
 
-    tree = folder / "kernels"
+    tree = folder / ("kernels-slow" if slow else "kernels")
     if not tree.exists():
-        some = kernel_set("cmsis_nn").sources[0]
-        shutil.copytree(next(one for one in some.parents if (one / "Include").is_dir()), tree)
+        places = (place.parent for place in kernel_set("cmsis_nn").include_dirs)
+        shutil.copytree(next(place for place in places if (place / _KERNEL).is_file()), tree)
     file = tree / _KERNEL
     text = file.read_text()
-    if _SLOWER not in text:
+    if slow and _SLOWER not in text:
         body = text.index("{", text.index("arm_depthwise_conv_wrapper_s8(")) + 1
         file.write_text(text[:body] + _SLOWER + text[body:])
     return tree
