@@ -149,6 +149,8 @@ def finish_compiler(python: Path, compiler: Compiler | None, packages: tuple[str
 def main() -> None:
     """Set up, then run what the command line names."""
     session, *extra = sys.argv[1:] or ["demo"]
+    # Packages are compiled when they are used: without this each process would do it again.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     if session in ("-h", "--help"):
         print(__doc__)
         return

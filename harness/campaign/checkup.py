@@ -7,8 +7,8 @@ covers probe, flash (which is read back), console, clock, counter and arithmetic
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import Future
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -19,13 +19,13 @@ from harness.backbones import get_named
 from harness.bench import Bench, Station
 from harness.campaign.config import MeasureOptions
 from harness.campaign.crew import Crew, LocalCrew
-from harness.campaign.health import agree, tell
 from harness.campaign.needs import Needs
+from harness.campaign.places import Place
 from harness.campaign.plan import Job
 from harness.campaign.retry import policy_for
 from harness.campaign.specs import ModelSpec
 from harness.capture.session import BoardSession
-from harness.errors import CaptureError, HarnessError
+from harness.errors import BenchError, CaptureError, HarnessError
 from harness.firmware import BuildOptions
 from harness.results.record import Measurement, StationHealth
 from harness.runtimes import RuntimeOptions
@@ -46,44 +46,112 @@ def golden_job(station: Station) -> Job:
     return Job.of(Needs.of(station), spec, RuntimeOptions(), BuildOptions(), _MEASURE)
 
 
-def check_stations(
-    stations: Sequence[Station], where: Bench | Crew, store: Store, *, run: str
-) -> list[StationHealth]:
-    """Measure the golden model on each station, side by side; store and return what was found.
+class Checkup:
+    """Measures the golden model on each place of a run before its first job.
 
     A station that cannot be measured on is an error, and so is one whose outputs differ from the
     host's; it is disabled where it is the cause. Cycles outside the band are a warning, and so is a
-    clock that is not the crystal's.
+    clock that is not the crystal's. What is found is stored.
+
+    Args:
+        store: Where it goes, and what the nights before found.
+        run: Id of the run.
     """
-    if isinstance(where, Bench):
-        agree(stations, store)
-        where = LocalCrew(where)
-    crew = where
-    earlier = store.health()
-    lock = threading.Lock()
-    with crew, ThreadPoolExecutor(max(1, len(stations)), thread_name_prefix="check") as benches:
-        jobs = [golden_job(station) for station in stations]
-        crew.count(jobs)
-        built = {job.key: crew.build([job], lambda _: None) for job in jobs}
 
-        def look(station: Station, job: Job) -> StationHealth:
-            place = crew.place(station)
-            try:
-                place.open()
-                report = place.measure(built[job.key].result(), campaign=None)
-                failure = report.failure or _wrong(report.row)
-                if failure is not None and policy_for(failure).counts_against_station:
-                    tell(station, place.disable(failure), store)
-                found = _judged(station, job, report.row, failure, run, earlier)
-            except HarnessError as failure:
-                found = _health(station, run, "error", failure.what, {"code": failure.code})
-            finally:
-                place.close()
-            with lock:
-                store.note_health(found)
-            return found
+    def __init__(self, store: Store, run: str) -> None:
+        self._store, self._run = store, run
+        self._earlier = store.health()
+        self._lock = threading.Lock()
+        self._built: dict[str, Future[Any]] = {}
+        self._found: dict[str, StationHealth] = {}
+        self._begun: set[str] = set()
 
-        return list(benches.map(look, stations, jobs))
+    @property
+    def found(self) -> list[StationHealth]:
+        """What was found, by name of the station."""
+        return [self._found[name] for name in sorted(self._found)]
+
+    def build(self, stations: Iterable[Station], crew: Crew) -> None:
+        """Start building the golden model for these stations."""
+        for station in stations:
+            job = golden_job(station)
+            if job.key not in self._built:
+                self._built[job.key] = crew.build([job], lambda _: None)
+
+    def look(self, place: Place) -> None:
+        """Check a place that is open; raise `StationDisabled` if its station is sick."""
+        station = place.station
+        with self._lock:
+            if station.name in self._begun:
+                return  # another copy of it
+            self._begun.add(station.name)
+        job = golden_job(station)
+        try:
+            report = place.measure(self._built[job.key].result(), campaign=None)
+        except BenchError:
+            raise
+        except HarnessError as failure:  # it was not built: no verdict on the station
+            self._note(station, "warning", f"not checked: {failure.what}", {"code": failure.code})
+            return
+        wrong = report.failure or _wrong(report.row)
+        if wrong is None:
+            self._note(station, *self._judge(station, job, report.row))
+            return
+        self._note(station, "error", wrong.what, {"code": wrong.code, "golden": job.key})
+        if policy_for(wrong).counts_against_station:
+            raise place.disable(wrong)
+
+    def failed(self, station: Station, failure: HarnessError) -> None:
+        """Note why a station is used no more; what its check found first stays."""
+        if station.name not in self._found:
+            self._note(station, "error", failure.what, {"code": failure.code})
+
+    def _judge(
+        self, station: Station, job: Job, row: Measurement
+    ) -> tuple[str, str, dict[str, Any]]:
+        cycles = median(row.cycles)
+        facts: dict[str, Any] = {
+            "golden": job.key,
+            "cycles": cycles,
+            "latency_us": row.latency_us,
+            "bit_exact": row.bit_exact,
+            "clock_hz": row.clock_hz,
+            "clock_source": row.clock_source,
+        }
+        before = [
+            one.facts["cycles"]
+            for one in self._earlier
+            if one.station == station.name
+            and one.facts.get("golden") == job.key
+            and "cycles" in one.facts
+            and one.run != self._run
+        ][-_NIGHTS:]
+        words = [f"golden model bit-exact, {cycles:,.0f} cycles"]
+        verdict = "ok"
+        if before:
+            facts["ratio"] = round(cycles / median(before), 6)
+            words.append(f"{100 * (facts['ratio'] - 1):+.2f} % from the nights before")
+            if abs(facts["ratio"] - 1) > BAND:
+                verdict = "warning"
+        if row.issues:
+            verdict = "warning"
+            words.append(" ".join(row.issues))
+        return verdict, ", ".join(words), facts
+
+    def _note(self, station: Station, verdict: str, what: str, facts: dict[str, Any]) -> None:
+        found = StationHealth(
+            run=self._run,
+            station=station.name,
+            board=station.board,
+            source=station.source,  # type: ignore[arg-type]  # its value
+            checked_at=datetime.now(UTC),
+            verdict=verdict,
+            what=what,
+            facts=facts,
+        )
+        with self._lock:
+            self._found[station.name] = found
+            self._store.note_health(found)
 
 
 def try_again(station: Station) -> HarnessError | None:
@@ -106,60 +174,8 @@ def try_again(station: Station) -> HarnessError | None:
         return failure
 
 
-def _judged(
-    station: Station,
-    job: Job,
-    row: Measurement,
-    failure: HarnessError | None,
-    run: str,
-    earlier: Iterable[StationHealth],
-) -> StationHealth:
-    if failure is not None:
-        return _health(station, run, "error", failure.what, {"code": failure.code})
-    cycles = median(row.cycles)
-    facts: dict[str, Any] = {
-        "golden": job.key,
-        "cycles": cycles,
-        "latency_us": row.latency_us,
-        "bit_exact": row.bit_exact,
-        "clock_hz": row.clock_hz,
-        "clock_source": row.clock_source,
-    }
-    before = [
-        one.facts["cycles"]
-        for one in earlier
-        if one.station == station.name and one.facts.get("golden") == job.key and one.run != run
-    ][-_NIGHTS:]
-    words = [f"golden model bit-exact, {cycles:,.0f} cycles"]
-    verdict = "ok"
-    if before:
-        facts["ratio"] = round(cycles / median(before), 6)
-        words.append(f"{100 * (facts['ratio'] - 1):+.2f} % from the nights before")
-        if abs(facts["ratio"] - 1) > BAND:
-            verdict = "warning"
-    if row.issues:
-        verdict = "warning"
-        words.append(" ".join(row.issues))
-    return _health(station, run, verdict, ", ".join(words), facts)
-
-
 def _wrong(row: Measurement) -> HarnessError | None:
     if row.bit_exact:
         return None
     differing, total = row.output_bytes_differing, row.output_bytes_total
     return CaptureError(f"{differing} of the golden model's {total} output bytes differ")
-
-
-def _health(
-    station: Station, run: str, verdict: str, what: str, facts: dict[str, Any]
-) -> StationHealth:
-    return StationHealth(
-        run=run,
-        station=station.name,
-        board=station.board,
-        source=station.source,  # type: ignore[arg-type]  # its value
-        checked_at=datetime.now(UTC),
-        verdict=verdict,
-        what=what,
-        facts=facts,
-    )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from harness.bench import Bench, Station
 from harness.cache import bound_bytes
+from harness.campaign.checkup import Checkup
 from harness.campaign.config import CampaignConfig
 from harness.campaign.crew import Crew
 from harness.campaign.health import agree
@@ -154,11 +155,13 @@ def run_config(
     wait_s: float = 0.0,
     again: Again = "",
     book: RunBook | None = None,
+    checkup: Checkup | None = None,
 ) -> CampaignResult:
     """Run a campaign, then write its summary, plots and fits.
 
     A station that another process uses is waited for `wait_s` seconds. `again` says what is
-    measured although it is done; `book` is a run that has begun already. Files go to the folder
+    measured although it is done; `book` is a run that has begun already, `checkup` looks at
+    each station first. Files go to the folder
     `out`; None takes ``results/<campaign name>``. A job that fails leaves an invalid row; raises
     `HarnessError` only if the store or the folder cannot be written, or no station fits a job.
     """
@@ -171,6 +174,7 @@ def run_config(
             listener=listener,
             wait_s=wait_s,
             repeats=book.repeats,
+            checkup=checkup,
         )
         book.close(summary)
     rows = store.best((job.key for job in jobs), run=book.run.id)

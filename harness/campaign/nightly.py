@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.bench import Bench, Station
-from harness.campaign.checkup import check_stations
+from harness.bench import Bench
+from harness.campaign.checkup import Checkup
 from harness.campaign.config import CampaignConfig
 from harness.campaign.crew import Crew
-from harness.campaign.entry import CampaignResult, Step, run_config
+from harness.campaign.entry import CampaignResult, run_config
 from harness.campaign.ledger import Listener
 from harness.campaign.plan import Job
 from harness.campaign.runs import recorded
@@ -82,14 +82,12 @@ class Night:
 def run_night(
     config: CampaignConfig,
     jobs: Sequence[Job],
-    bench: Bench,
-    crew: Callable[[], Bench | Crew],
+    crew: Bench | Crew,
     store: Store,
     *,
     policy: Policy,
     out: Path | None,
     listener: Listener,
-    step: Step,
     missing: Sequence[str] = (),
     wait_s: float = 0.0,
 ) -> Night:
@@ -99,20 +97,19 @@ def run_night(
     `run_config`; what was measured until then is kept.
     """
     with recorded(store, config, jobs, again="schedule", notes=missing) as book:
-        stations = _stations(jobs, bench)
-        with step(f"checking {len(stations)} stations"):
-            health = check_stations(stations, crew(), store, run=book.run.id)
+        checkup = Checkup(store, book.run.id)
         result = run_config(
-            config, jobs, crew(), store, out=out, listener=listener, wait_s=wait_s, book=book
+            config,
+            jobs,
+            crew,
+            store,
+            out=out,
+            listener=listener,
+            wait_s=wait_s,
+            book=book,
+            checkup=checkup,
         )
-    return Night(health, result, judge(store, result.run.id, policy))
-
-
-def _stations(jobs: Sequence[Job], bench: Bench) -> list[Station]:
-    found = {
-        station: None for needs in {job.needs for job in jobs} for station in needs.find(bench)
-    }
-    return sorted(found, key=lambda station: station.name)
+    return Night(checkup.found, result, judge(store, result.run.id, policy))
 
 
 def check_webhook(url: str) -> str:

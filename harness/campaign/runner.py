@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.bench import Bench, Station
+from harness.campaign.checkup import Checkup
 from harness.campaign.crew import Crew, LocalCrew
 from harness.campaign.health import agree
 from harness.campaign.ledger import Ledger, Listener, Summary
@@ -54,24 +55,26 @@ def run(
     listener: Listener,
     wait_s: float = 0.0,
     repeats: Repeats | None = None,
+    checkup: Checkup | None = None,
     open_session: Callable[[Station], Session] | None = None,
 ) -> Summary:
     """Measure every job that has no usable row in the store; return counts and times.
 
-    `repeats` names the run that rows belong to, and the jobs that it measures again. Failures are
-    in the rows. A station that another process uses is waited for `wait_s` seconds, while others of
-    its pool go on. Raises `ToolchainMissing` if there is no compiler,
-    `ResultsError` if the store cannot be written, `BenchError` if no station fits a job; committed
-    rows are kept. `open_session` is for tests.
+    `repeats` names the run that rows belong to, and the jobs that it measures again. `checkup`
+    looks at each station before its first job, also where there is none. Failures are in the rows.
+    A station that another process uses is waited for `wait_s` seconds, while others of its pool go
+    on. Raises `ToolchainMissing` if there is no compiler, `ResultsError` if the store cannot be
+    written, `BenchError` if no station fits a job; committed rows are kept. `open_session` is for
+    tests.
     """
     start = time.perf_counter()
     ledger = Ledger(store, listener, repeats or Repeats())
     todo = ledger.begin(jobs)
-    if todo:
+    if todo or checkup is not None:
         if isinstance(where, Bench):
             agree(where.stations, store)
             where = LocalCrew(where, open_session)
-        _Pipeline(todo, where, ledger, campaign, wait_s).run()
+        _Pipeline(jobs if checkup else todo, todo, where, ledger, campaign, wait_s, checkup).run()
         store.deliver()
     ledger.summary.seconds = time.perf_counter() - start
     return ledger.summary
@@ -82,18 +85,21 @@ class _Pipeline:
 
     def __init__(
         self,
+        planned: Sequence[Job],
         jobs: Sequence[Job],
         crew: Crew,
         ledger: Ledger,
         campaign: str | None,
         wait_s: float,
+        checkup: Checkup | None,
     ) -> None:
+        self.checkup = checkup
         self.crew = crew
         self.ledger = ledger
         self.campaign = campaign
         self.wait_s = max(wait_s, crew.patience_s)
         self.stop = crew.stopping
-        found = crew.count(jobs)
+        found = crew.count(planned)
         self.pool = Pool(
             jobs,
             {
@@ -112,6 +118,8 @@ class _Pipeline:
             ThreadPoolExecutor(len(self.places), thread_name_prefix="station") as benches,
         ):
             try:
+                if self.checkup is not None:
+                    self.checkup.build([place.station for place in self.places], self.crew)
                 served = [benches.submit(self._serve, place) for place in self.places]
                 for future in served:
                     future.add_done_callback(self._stop_if_failed)
@@ -144,7 +152,9 @@ class _Pipeline:
         failed_in_a_row = 0
         try:
             place.start()  # while the first networks are written
-            more = self._open(place)
+            more = self._open(place, anyway=self.checkup is not None)
+            if self.checkup is not None:
+                self.checkup.look(place)
             while more and (item := self.pool.take(place.station)):
                 report = self._measure(place, item)
                 if report is None:
@@ -163,14 +173,16 @@ class _Pipeline:
         except _StoppedError:
             return
         except BenchError as failure:
+            if self.checkup is not None:
+                self.checkup.failed(place.station, failure)
             self._leave(place.station, failure)
         finally:
             place.close()
 
-    def _open(self, place: Place) -> bool:
+    def _open(self, place: Place, *, anyway: bool = False) -> bool:
         """Open a place once it has a job, and its station is free; False when it has none."""
         began, holder = time.monotonic(), ""
-        while self.pool.wait(place.station):
+        while anyway or self.pool.wait(place.station):
             try:
                 place.open()
                 return True

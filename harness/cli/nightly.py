@@ -66,7 +66,7 @@ def nightly(
     from harness.campaign.config import read_campaign
     from harness.campaign.entry import plan_now
     from harness.campaign.nightly import check_webhook, notify, run_night
-    from harness.cli.progress import ProgressListener, spinner
+    from harness.cli.progress import ProgressListener
     from harness.cli.run import stations_of
     from harness.results import open_store
 
@@ -83,13 +83,11 @@ def nightly(
         night = run_night(
             config,
             jobs,
-            where,
             crew,
             store,
             policy=limits,
             out=out,
             listener=listener,
-            step=spinner,
             missing=missing,
             wait_s=wait,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,7 +101,7 @@ def run(
             result = run_config(
                 config,
                 jobs,
-                crew(),
+                crew,
                 store,
                 out=out,
                 listener=listener,
@@ -119,17 +118,17 @@ def run(
 
 def stations_of(
     stack: ExitStack, bench: Path | None, farm: str | None, tls: Path | None
-) -> tuple[Bench, Callable[[], Bench | Crew]]:
-    """Return the stations of a bench file or of a farm, and what makes their crew."""
+) -> tuple[Bench, Bench | Crew]:
+    """Return the stations of a bench file or of a farm, and their crew."""
     from harness.bench import load_bench
 
     if farm is None:
         found = load_bench(bench)
-        return found, lambda: found
+        return found, found
     from harness.farm.client import Farm, FarmCrew
 
     connection = stack.enter_context(Farm(farm, tls))
-    return connection.bench(), lambda: FarmCrew(connection)
+    return connection.bench(), FarmCrew(connection)
 
 
 def _print_plan(jobs: tuple[Job, ...], bench: Bench, store: Store, json: bool) -> None:
