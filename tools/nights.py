@@ -160,7 +160,7 @@ def _write_bench(folder: Path, faults: Mapping[str, str]) -> None:
             query = f"?faults={fault}" if fault else ""
             stations.append(
                 f'[[station]]\nname = "{name}"\nboard = "{board}"\n'
-                f'probe = "virtual:{board}#{number}"\nserial = "virtual://{board}#{number}{query}"\n'
+                f'probe = "virtual:{board}#{number}"\nserial = "virtual://{board}{query}#{number}"\n'
             )
     (folder / "bench.toml").write_text("\n".join(stations))
 
@@ -224,7 +224,7 @@ def _measure(
         query = f"?faults=jitter:{jitter}&seed={night}" if jitter else ""
         (folder / "bench.toml").write_text(
             f'[[station]]\nname = "desk"\nboard = "{board}"\nprobe = "virtual:{board}#1"\n'
-            f'serial = "virtual://{board}#1{query}"\n'
+            f'serial = "virtual://{board}{query}#1"\n'
         )
         done = _harness(folder, "run", "lab.toml", "--again", "--json")
         if done.returncode:

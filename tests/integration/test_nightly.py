@@ -55,7 +55,7 @@ def test_nights_of_a_lab(
     def bench(fault: str) -> None:
         stations = [
             f'[[station]]\nname = "{name}"\nboard = "{board}"\nprobe = "virtual:{board}#{number}"\n'
-            f'serial = "virtual://{board}#{number}{query}"\n'
+            f'serial = "virtual://{board}{query}#{number}"\n'
             for name, board, number, query in (
                 ("desk1", "nucleo_f746zg", 31, ""),
                 ("desk2", "nucleo_f746zg", 32, fault),
@@ -80,7 +80,7 @@ def test_nights_of_a_lab(
     checks = {one["station"]: one for one in night["stations"]}
     assert [checks[name]["verdict"] for name in sorted(checks)] == ["ok", "error", "ok"]
     assert "the cycle counter stands still" in checks["desk2"]["what"]
-    assert posted == [night]
+    assert [{"schema": 1, **one} for one in posted] == [night]
     page = (tmp_path / "site" / "index.html").read_text()
     assert "the cycle counter stands still" in page and "nucleo_l4r5zi" in page
     listed = harness("bench", "list", "--bench", "bench.toml", "--db", "a.sqlite", "--json").json()
