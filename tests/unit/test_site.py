@@ -385,6 +385,26 @@ def test_the_start_page_is_the_newest_night_and_leads_to_the_others(
     assert _night(2).id in own
 
 
+def test_stations_show_the_worst_first_and_the_golden_model_over_time(
+    store: Store, site: Callable[[], Path]
+) -> None:
+    for number in range(3):
+        for station, verdict in (("a", "ok"), ("b", "error")):
+            store.note_health(
+                StationHealth(
+                    run=str(number), station=station, board="x", source=Source.EMULATED,
+                    checked_at=START + timedelta(days=number), verdict=verdict, what=verdict,
+                    facts={"cycles": 1000 + 10 * number} if station == "a" else {},
+                )
+            )  # fmt: skip
+    page = (site() / "stations.html").read_text(encoding="utf-8")
+    assert page.index("<tr><td>b") < page.index("<tr><td>a")
+    (found,) = re.findall(r'id="golden-emulated">(.*?)</script>', page)
+    (line,) = json.loads(found)["data"]
+    assert line["name"] == "a"
+    assert line["y"] == [-0.9901, 0.0, 0.9901]
+
+
 def test_one_more_night_changes_few_pages(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "site"
     rows = [fake_measurement(index, campaign="nightly") for index in range(6)]

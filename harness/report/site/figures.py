@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from itertools import cycle
 from statistics import median
 from typing import Any
@@ -81,36 +82,35 @@ def latency_figure(
 
 
 def history_figure(
-    snapshot: Snapshot, histories: Mapping[str, Sequence[int]], source: str
+    lines: Mapping[str, Sequence[tuple[datetime, float]]], what: str, unit: str
 ) -> Figure:
-    """Return latency over time, a line for each setting; places are in the order of time.
+    """Return how values changed over time, a line for each name, times rising.
 
-    Each line is relative to its own median: settings may be a factor of ten apart, and what matters
-    is how each of them changed.
+    Each line is relative to its own median: values may be a factor of ten apart, and what matters
+    is how each of them changed. `what` they are, and their `unit`, are not escaped.
     """
-    latency = snapshot.cells("latency_us")
-    middles = {
-        name: median(latency[place] for place in places) for name, places in histories.items()
-    }
-    data = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": label(name, 80),
-            "x": [f"{snapshot.times[place]:%Y-%m-%d %H:%M:%S}" for place in places],
-            "y": [round(100 * (latency[place] / middles[name] - 1), 4) for place in places],
-            "customdata": [round(latency[place] / 1000, 5) for place in places],
-            "hovertemplate": "%{x}<br>%{customdata:,.3f} ms (%{y:+.2f} %)<extra></extra>",
-            "line": {"color": colour},
-            "marker": {"symbol": symbol, "size": 6},
-        }
-        for (name, places), colour, symbol in zip(
-            histories.items(), cycle(_COLOURS), cycle(_SYMBOLS), strict=False
+    hover = f"%{{x}}<br>%{{customdata:,}} {unit} (%{{y:+.2f}} %)<extra></extra>"
+    data = []
+    for (name, points), colour, symbol in zip(
+        lines.items(), cycle(_COLOURS), cycle(_SYMBOLS), strict=False
+    ):
+        middle = median(value for _, value in points)
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers",
+                "name": label(name, 80),
+                "x": [f"{time:%Y-%m-%d %H:%M:%S}" for time, _ in points],
+                "y": [round(100 * (value / middle - 1), 4) for _, value in points],
+                "customdata": [round(value, 5) for _, value in points],
+                "hovertemplate": hover,
+                "line": {"color": colour},
+                "marker": {"symbol": symbol, "size": 6},
+            }
         )
-    ]
     layout = {
         "xaxis": {"title": {"text": "measured (UTC)"}},
-        "yaxis": {"title": {"text": f"{text.verb(source)} latency: change (%)"}},
+        "yaxis": {"title": {"text": f"{what}: change (%)"}},
         "hovermode": "closest",
     }
     return Figure(data, layout, "Each line is relative to its own median.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from harness.report import text
@@ -154,10 +155,11 @@ def _history(snapshot: Snapshot, source: str, network: Network) -> tuple[Any, Gr
     """Return the figure over time, where a setting was measured twice, and the rows as a table."""
     places = [place for place in network.places if snapshot.source(place) == source]
     places.sort(key=lambda place: snapshot.times[place])
-    lines: defaultdict[str, list[int]] = defaultdict(list)
+    latency = snapshot.cells("latency_us")
+    lines: defaultdict[str, list[tuple[datetime, float]]] = defaultdict(list)
     for place in places:
-        if snapshot.cells("latency_us")[place] is not None:
-            lines[snapshot.label(place)].append(place)
+        if latency[place]:
+            lines[snapshot.label(place)].append((snapshot.times[place], latency[place] / 1000))
     repeated = {name: some for name, some in lines.items() if len(some) > 1}
     if not repeated:
         return None, None
@@ -166,7 +168,7 @@ def _history(snapshot: Snapshot, source: str, network: Network) -> tuple[Any, Gr
     runs = [snapshot.cells("run")[place] for place in shown]
     links = [run_path(run) if run in snapshot.runs else None for run in runs]
     listed = Grid(table_of(title, shown, _history_columns(snapshot)), links)
-    return history_figure(snapshot, repeated, source), listed
+    return history_figure(repeated, f"{text.verb(source)} latency", "ms"), listed
 
 
 def _history_columns(snapshot: Snapshot) -> list[Column[int]]:

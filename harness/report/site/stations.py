@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from harness.report import text
 from harness.report.site.build import Page
 from harness.report.site.data import Snapshot
-from harness.report.site.html import Grid
+from harness.report.site.figures import history_figure
+from harness.report.site.html import Figure, Grid
 from harness.report.table import Column, Table, table_of
 from harness.results.record import StationHealth, StationState, Status
 
@@ -48,8 +50,28 @@ _HEADS = {
 
 def health_grid(found: Sequence[StationHealth], note: str = "") -> Grid:
     """Return a line for each check, with the figures that it has."""
+    found = sorted(found, key=_worst_first)
     columns = (*_HEALTH, *_facts(found), *_CHECKED)
     return Grid(table_of("", found, columns), note=note)
+
+
+def _worst_first(found: StationHealth) -> tuple[int, str]:
+    return ("error", "warning", "ok").index(found.verdict), found.station
+
+
+def _histories(checks: Iterable[StationHealth]) -> list[tuple[str, Figure]]:
+    """Return the golden model's cycles over time, a line for each station, for each source."""
+    lines: defaultdict[str, defaultdict[str, list[tuple[datetime, float]]]]
+    lines = defaultdict(lambda: defaultdict(list))
+    for one in checks:
+        cycles = one.facts.get("cycles")
+        if isinstance(cycles, int | float) and cycles > 0:
+            lines[one.source.value][text.name(one.station)].append((one.checked_at, cycles))
+    return [
+        (source, history_figure(repeated, "golden model's cycles", "cycles"))
+        for source, own in lines.items()
+        if (repeated := {name: points for name, points in own.items() if len(points) > 1})
+    ]
 
 
 def _facts(found: Iterable[StationHealth]) -> list[Column[StationHealth]]:
@@ -77,14 +99,17 @@ def _fact(name: str, found: StationHealth) -> str:
 def station_page(snapshot: Snapshot) -> Iterator[Page]:
     """Yield the page."""
     states = snapshot.store.stations()
-    newest = [*{found.station: found for found in snapshot.store.health()}.values()]
+    checks = snapshot.store.health()
+    newest = [*{found.station: found for found in checks}.values()]
     digest = snapshot.everything
     yield Page(
         "stations.html",
         "stations.html",
-        f"{digest} {states} {newest}",
+        f"{digest} {states} {checks}",
         lambda _rows: {
             "title": "Stations",
+            "histories": (histories := _histories(checks)),
+            "figures": bool(histories),
             "states": Grid(table_of("", states, _STATE)),
             "health": health_grid(
                 newest,
