@@ -79,6 +79,10 @@ def nightly(
         where, crew = stations_of(stack, bench, farm, tls)
         jobs = plan_now(config, where, missing=missing)
         store = stack.enter_context(open_store(db))
+        if site is not None:
+            from harness.report.site import write_site
+
+            write_site(store, site, policy=limits)  # what it lacks shows now, not in the morning
         listener = stack.enter_context(ProgressListener(f"campaign {config.name}"))
         night = run_night(
             config,
@@ -92,8 +96,6 @@ def nightly(
             wait_s=wait,
         )
         if site is not None:
-            from harness.report.site import write_site
-
             note(f"morning page: {write_site(store, site, policy=limits).index}")
     if webhook is not None:
         try:
