@@ -89,11 +89,12 @@ def _network(
                 "rows": listed,
             }
         )
-    newest = max((rows[place] for place in best if place in rows), key=lambda row: row.created_at)
+    there = [rows[place] for place in best if place in rows]
+    newest = max(there, key=lambda row: row.created_at, default=None)
     campaigns = dict.fromkeys(snapshot.cells("campaign")[place] for place in network.places)
     return {
         "title": text.name(network.name or network.path[8:24]),
-        "facts": _facts(newest),
+        "facts": _facts(newest) if newest else [],  # none: removed from the store meanwhile
         "campaigns": [(campaign_path(name), text.name(name)) for name in campaigns],
         "sections": sections,
         "figures": any(section["history"] for section in sections),

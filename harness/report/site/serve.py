@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _POLL_S = 1.0
 _ALIVE_S = 15.0
+_SHARE = 5  # pause after writing, in times that writing took
 _HOSTS = ("127.0.0.1", "localhost")
 # Added to pages as they are served: pages that are opened as files, or from elsewhere, ask nobody.
 _TAG = b'<script src="/_reload.js" defer></script>'
@@ -142,14 +144,16 @@ def serve_site(
     """Serve the site until `stop` is set; `write` writes it when the store has changed."""
     with serving(folder, port) as (address, notify):
         say(f"serving {address} (Ctrl-C stops)")
-        seen = _state(store)
-        while not stop.wait(_POLL_S):
+        seen, pause = _state(store), _POLL_S
+        while not stop.wait(pause):
             try:
                 now = _state(store)
                 if now == seen:
                     continue
-                seen = now
+                seen, start = now, time.monotonic()
                 built = write()
+                # Most of the time is left to the campaign that fills the store.
+                pause = max(_POLL_S, _SHARE * (time.monotonic() - start))
             except ResultsError as failure:
                 say(f"the site is as it was: {failure.what}")
                 continue
