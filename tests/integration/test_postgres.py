@@ -6,6 +6,7 @@ import fcntl
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from urllib.parse import quote
 import pytest
 
 from harness.errors import ConfigError, ResultsError
+from harness.report.site import write_site
 from harness.results import open_store
 from harness.results.schema import VERSION_TABLE, metadata
 from harness.results.store import Store
@@ -283,6 +285,7 @@ def test_one_process_delivers_for_all(url: str, cluster: Cluster, kept: Path) ->
 
 _ENDLESS = """
 import itertools, sys
+from harness.report.site import write_site
 from harness.results import open_store
 from harness.testing import fake_measurement
 from harness.testing.rows import key_of
@@ -330,3 +333,25 @@ def test_a_wrong_time_to_wait_is_refused(url: str, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("HARNESS_STORE_WAIT", text)
         with pytest.raises(ConfigError, match="HARNESS_STORE_WAIT"):
             open_store(url)
+
+
+def test_the_site_is_that_of_a_file_with_the_same_rows(store: Store, tmp_path: Path) -> None:
+    """A page is written twice from each, as times and digests are read in another way."""
+    pages = []
+    with Store.open(tmp_path / "rows.sqlite") as file:
+        for number, one in enumerate((store, file)):
+            for index in range(14):
+                one.add(fake_measurement(index, campaign="c"))
+            folder = tmp_path / str(number)
+            write_site(one, folder)
+            assert not write_site(one, folder).written
+            written = sorted(folder.rglob("*.html"))
+            footer = re.compile("<footer>.*</footer>")
+            pages.append(
+                {
+                    path.relative_to(folder): footer.sub("", path.read_text(encoding="utf-8"))
+                    for path in written
+                }
+            )
+    assert len(pages[0]) > 14
+    assert pages[0] == pages[1]
