@@ -3,10 +3,10 @@
     python -m tools.nights lab        # 30 nights of six virtual stations, with planted events
     python -m tools.nights replay     # share of planted slowdowns that are found; false alarms
 
-`lab` runs `harness nightly` once for each night. Among the nights: a station whose counter stands
-still, one that is gone, kernels that become slower, a network that is replaced, a board that the
-bench lacks. Each is looked for in the night's JSON and on its page. Exit code 1 if one is missed,
-or a night without any fails.
+`lab` runs `harness nightly` once for each night, and goes on in a folder that it kept. In some
+nights a counter stands still, a board is gone, kernels become slower, or a clock does not start;
+each is looked for in the night's JSON and on its page. Exit code 1 if one is missed, or a night
+without any fails.
 
 `replay` measures some nights on boards whose counter jitters, draws from their rows as many nights
 as are asked for, plants a slowdown in one layer of one network, and asks the gate.
@@ -95,7 +95,7 @@ def _lab(folder: Path, options: argparse.Namespace) -> int:
     missed = 0
     sound, slow = _kernels(folder, slow=False), _kernels(folder, slow=True)
     began = time.monotonic()
-    for night in range(options.nights or 30):
+    for night in range(_known(folder), options.nights or 30):
         events = [event for event in EVENTS if night in event.nights]
         over = [event for event in EVENTS if night == event.nights.stop]
         faults = {name: fault for event in events for name, fault in event.stations.items()}
@@ -123,6 +123,12 @@ def _lab(folder: Path, options: argparse.Namespace) -> int:
         )
     _say(f"{missed} nights were not as expected; {time.monotonic() - began:.0f} s")
     return 1 if missed else 0
+
+
+def _known(folder: Path) -> int:
+    """Return how many nights a kept folder has already."""
+    listed = _harness(folder, "runs", "--limit", 10_000, "--json")
+    return len(json.loads(listed.stdout)) if listed.returncode == 0 else 0
 
 
 def _say(text: str) -> None:
