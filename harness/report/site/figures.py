@@ -100,7 +100,7 @@ def history_figure(
                 "type": "scatter",
                 "mode": "lines+markers",
                 "name": label(name, 80),
-                "x": [f"{time:%Y-%m-%d %H:%M:%S}" for time, _ in points],
+                "x": [str(time)[:19] for time, _ in points],
                 "y": [round(100 * (value / middle - 1), 4) for _, value in points],
                 "customdata": [round(value, 5) for _, value in points],
                 "hovertemplate": hover,

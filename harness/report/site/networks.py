@@ -17,7 +17,7 @@ from harness.report.table import Column, Table, table_of
 from harness.report.tables import ISSUES, MEASUREMENT, STATION, TOOLCHAIN
 from harness.results.record import LayerCycles, Measurement
 
-_HISTORY = 100  # newest rows of a network that its page lists
+_HISTORY = 50  # newest rows of a network that its page lists
 
 _LABELLED = ("board", "runtime", "kernels", "optimization", "flags", "one_firmware")
 
