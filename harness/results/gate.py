@@ -126,18 +126,13 @@ def judge(store: Store, run: str, policy: Policy | None = None) -> Judgement:
     for subject, row in tonight.items():
         findings += made.compare(known.get(subject), row, nights.get(subject, ()))
     if chosen.repeat == "all":
-        gone = (row for subject, row in known.items() if subject not in tonight and row.usable)
+        # What the bench could not run is no regression; the exit code of a night says so.
+        bench = bool(chosen.notes or chosen.not_run)
+        why = "no station for it" if bench else "measured before, and not in this run"
         findings += [
-            _finding(
-                row,
-                "status",
-                "missing",
-                key=None,
-                station=None,
-                fails=True,
-                why="measured before, and not in this run",
-            )
-            for row in gone
+            _finding(row, "status", "missing", key=None, station=None, fails=not bench, why=why)
+            for subject, row in known.items()
+            if subject not in tonight and row.usable
         ]
     findings.sort(key=lambda one: (not one.fails, WORDS.index(one.verdict), -(one.ratio or 0)))
     counts = Counter(one.verdict for one in findings)

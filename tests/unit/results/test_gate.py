@@ -118,6 +118,10 @@ def test_what_is_missing_or_new_is_said(store: Store) -> None:
         (rows[0].model_name, "missing"), (rows[2].model_name, "new"),
     }  # fmt: skip
     assert judged.regressed
+    # Where the bench had no station for it, that is no regression.
+    lacking = replace(store.run("night-01"), notes=("no station has board 'x'",))
+    store.note_run(lacking)
+    assert not judge(store, "night-01").regressed
     # A night that measures a share has the others from earlier nights.
     assert not judge(store, night(store, 2, rows[1:], repeat="some")).regressed
 
