@@ -17,6 +17,7 @@ NEVER_IN_A_ROW = (
     errors.FarmError,
     errors.ResultsError,
     errors.FitError,
+    errors.Interrupted,
 )
 
 

@@ -118,7 +118,7 @@ def test_the_command_exits_1_on_a_regression(harness: Callable[..., Any], tmp_pa
     assert harness("compare", "c.sqlite", "a.sqlite").code == 0
     assert harness("compare", "c.sqlite", "a.sqlite", "--strict").code == 1
     missing = harness("compare", "a.sqlite", "none.sqlite")
-    assert missing.code == 1 and "error[results]" in missing.err
+    assert missing.code == 2 and "error[config]" in missing.err
 
 
 def test_very_many_pairs_are_judged_as_many_are() -> None:

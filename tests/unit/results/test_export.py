@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.errors import ResultsError
+from harness.errors import ConfigError, ResultsError
 from harness.results.record import LayerCycles
 from harness.results.store import Filter, Store
 from harness.testing import fake_failure, fake_measurement
@@ -109,7 +109,7 @@ def test_parquet_without_pyarrow_says_what_to_install(
 
 
 def test_an_unknown_format_or_table_is_refused(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="xlsx"):
+    with pytest.raises(ConfigError, match="xlsx"):
         store.export(tmp_path / "rows.xlsx")
     with pytest.raises(ResultsError, match="no table 'rows'"):
         store.export(tmp_path / "rows.csv", table="rows")
