@@ -218,6 +218,7 @@ def run_campaign(
     models: str | Path | None = None,
     library: str | Sequence[str] | None = None,
     verify_arena: bool | None = None,
+    again: bool = False,
     out: str | Path | None = None,
     db: str | Path | None = None,
     bench: str | Path | None = None,
@@ -237,6 +238,7 @@ def run_campaign(
         models: Folder to look the file's models up in, sub-folders included.
         library: As for `measure`.
         verify_arena: Search for the smallest arena that works; None does as the file says.
+        again: Measure everything anew, whatever the store has.
         out: Folder for summary, plots and fits; None takes ``results/<campaign name>``.
         db: As for `measure`.
         bench: As for `list_stations`.
@@ -272,6 +274,7 @@ def run_campaign(
             out=Path(out) if out else None,
             listener=listener or SilentListener(),
             wait_s=wait_s,
+            again="all" if again else "",
         )
 
 

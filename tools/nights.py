@@ -61,8 +61,8 @@ EVENTS = (
     Event("a board is gone", range(10, 12), {"desk-5": "gone"}, code=3, said=("nucleo_f446re",)),
     Event("kernels become slower", range(14, 16), {}, kernels=True, code=1,
           said=("worse", "latency")),
-    Event("the external clock does not start", range(18, 19), {"desk-6": "hse:off"}, code=0,
-          said=("desk-6", "clock-fallback")),
+    Event("the external clock does not start", range(18, 19), {"desk-4": "hse:off"}, code=0,
+          said=("desk-4", "clock-fallback")),
     Event("wrong and slow at once", range(22, 24), {"desk-4": "counter:stuck"}, kernels=True,
           code=1, said=("desk-4", "worse")),
 )  # fmt: skip

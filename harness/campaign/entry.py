@@ -144,6 +144,11 @@ def build_now(job: Job, step: Step) -> Built:
         return build_job(job, prepared)
 
 
+def default_folder(config: CampaignConfig) -> Path:
+    """Return the folder that a campaign writes to where none is named."""
+    return Path("results") / config.name
+
+
 def run_config(
     config: CampaignConfig,
     jobs: Sequence[Job],
@@ -179,7 +184,7 @@ def run_config(
         book.close(summary)
     rows = store.best((job.key for job in jobs), run=book.run.id)
     predictor = config.fit.predictor if config.fit else None
-    folder = out or Path("results") / config.name
+    folder = out or default_folder(config)
     there = {row.key for row in rows}
     outcome = write_outcome(
         rows,

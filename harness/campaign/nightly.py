@@ -6,7 +6,8 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,11 @@ from harness.bench import Bench
 from harness.campaign.checkup import Checkup
 from harness.campaign.config import CampaignConfig
 from harness.campaign.crew import Crew
-from harness.campaign.entry import CampaignResult, run_config
+from harness.campaign.entry import CampaignResult, default_folder, run_config
 from harness.campaign.ledger import Listener
 from harness.campaign.plan import Job
 from harness.campaign.runs import recorded
-from harness.errors import EXIT_BENCH, EXIT_FAILED, ConfigError, HarnessError
+from harness.errors import EXIT_BENCH, EXIT_FAILED, ConfigError, FitError, HarnessError
 from harness.results.gate import Judgement, judge
 from harness.results.policy import Policy
 from harness.results.record import StationHealth
@@ -30,6 +31,26 @@ _WEBHOOK_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
+class Drift:
+    """A fit of this night beside the one that the same file held before.
+
+    Attributes:
+        file: Name of the fit's file.
+        before: Operations per second.
+        after: The same of this night.
+    """
+
+    file: str
+    before: float
+    after: float
+
+    @property
+    def change(self) -> float:
+        """Return after / before - 1."""
+        return self.after / self.before - 1
+
+
+@dataclass(frozen=True, slots=True)
 class Night:
     """What a night found.
 
@@ -37,11 +58,13 @@ class Night:
         health: Of each station, before the campaign.
         result: Of the campaign.
         judgement: Of its run.
+        drift: Of the fits that there were before.
     """
 
     health: Sequence[StationHealth]
     result: CampaignResult
     judgement: Judgement
+    drift: Sequence[Drift]
 
     @property
     def sick(self) -> list[StationHealth]:
@@ -75,6 +98,7 @@ class Night:
                 {"station": one.station, "verdict": one.verdict, "what": one.what}
                 for one in self.health
             ],
+            "fits": [{**asdict(one), "change": one.change} for one in self.drift],
             "gate": self.judgement.as_json(),
         }
 
@@ -96,6 +120,8 @@ def run_night(
     A station that fails its check is left out, and disabled where it is the cause. Raises as
     `run_config`; what was measured until then is kept.
     """
+    folder = out or default_folder(config)
+    before = _throughputs(folder)
     with recorded(store, config, jobs, again="schedule", notes=missing) as book:
         checkup = Checkup(store, book.run.id)
         result = run_config(
@@ -103,13 +129,26 @@ def run_night(
             jobs,
             crew,
             store,
-            out=out,
+            out=folder,
             listener=listener,
             wait_s=wait_s,
             book=book,
             checkup=checkup,
         )
-    return Night(checkup.found, result, judge(store, result.run.id, policy))
+    after = _throughputs(folder) if result.outcome.fits else {}
+    drift = [Drift(name, before[name], after[name]) for name in after if name in before]
+    return Night(checkup.found, result, judge(store, result.run.id, policy), drift)
+
+
+def _throughputs(folder: Path) -> dict[str, float]:
+    """Return operations per second by name of the fit's file."""
+    from harness.fit import load_fit
+
+    found = {}
+    for file in sorted(folder.glob("fit-*.json")):
+        with suppress(FitError):  # of an older harness
+            found[file.name] = load_fit(file).throughput_ops_per_s
+    return found
 
 
 def check_webhook(url: str) -> str:

@@ -26,6 +26,8 @@ from harness.paths import DEFAULT_STORE
 if TYPE_CHECKING:
     from harness.campaign.nightly import Night
 
+_DRIFT = 0.005  # change of a fit's throughput that is worth a line
+
 
 def nightly(
     campaign: Annotated[Path, typer.Argument(help="Campaign file (TOML).")] = Path(
@@ -122,6 +124,9 @@ def _show(night: Night) -> None:
     table = gate_table(night.judgement)
     if table.rows:
         print_ready_table(table)
+    for one in night.drift:
+        if abs(one.change) >= _DRIFT:
+            note(f"{one.file}: throughput {one.change:+.2%} against the night before")
     summary = result.summary
     for name, (failure, left) in summary.failed.items():
         note(f"{name} was given up: {failure.what}; {left} jobs were not run for it")

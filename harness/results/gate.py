@@ -125,7 +125,7 @@ def judge(store: Store, run: str, policy: Policy | None = None) -> Judgement:
     findings: list[Finding] = []
     for subject, row in tonight.items():
         findings += made.compare(known.get(subject), row, nights.get(subject, ()))
-    if chosen.repeat == "all":
+    if chosen.repeat == "all" and chosen.outcome not in (None, "interrupted"):
         # What the bench could not run is no regression; the exit code of a night says so.
         bench = bool(chosen.notes or chosen.not_run)
         why = "no station for it" if bench else "measured before, and not in this run"

@@ -122,6 +122,8 @@ def test_what_is_missing_or_new_is_said(store: Store) -> None:
     lacking = replace(store.run("night-01"), notes=("no station has board 'x'",))
     store.note_run(lacking)
     assert not judge(store, "night-01").regressed
+    store.note_run(replace(lacking, notes=(), outcome=None))  # it goes on
+    assert "missing" not in judge(store, "night-01").counts
     # A night that measures a share has the others from earlier nights.
     assert not judge(store, night(store, 2, rows[1:], repeat="some")).regressed
 
