@@ -89,6 +89,7 @@ def harness(
 ) -> Callable[..., Answer]:
     """Run the command line in this process, in a folder of its own."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("COLUMNS", raising=False)  # pytest's workers may have one
 
     def run(*arguments: object) -> Answer:
         capfd.readouterr()
