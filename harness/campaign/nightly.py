@@ -164,7 +164,7 @@ def notify(url: str, night: Night) -> None:
     Raises:
         HarnessError: It does not answer, or refuses.
     """
-    body = json.dumps(night.as_json(), default=str).encode()
+    body = json.dumps({"schema": 1, **night.as_json()}, default=str).encode()
     request = urllib.request.Request(
         check_webhook(url), data=body, headers={"Content-Type": "application/json"}
     )

@@ -141,6 +141,7 @@ class RowOptions:
     """Which rows of the store."""
 
     campaign: str | None = typer.Option(None, help="Only this campaign.")
+    run: str | None = typer.Option(None, help="Only rows of this run (`harness runs`).")
     backbone: str | None = typer.Option(None, help="Only this backbone.")
     board: str | None = typer.Option(None, help="Only this board.")
     # As harness.results.record.Source, whose module takes too long to load.
@@ -154,7 +155,11 @@ class RowOptions:
         from harness.results.store import Filter
 
         return Filter(
-            campaign=self.campaign, backbone=self.backbone, board=self.board, source=self.source
+            campaign=self.campaign,
+            run=self.run,
+            backbone=self.backbone,
+            board=self.board,
+            source=self.source,
         )
 
 

@@ -137,7 +137,7 @@ def github(judged: Judgement) -> str:
 
 def as_json(judged: Judgement) -> str:
     """Return all findings as JSON."""
-    return json.dumps(judged.as_json(), indent=2) + "\n"
+    return json.dumps({"schema": 1, **judged.as_json()}, indent=2) + "\n"
 
 
 FORMATS: Mapping[str, Callable[[Judgement], str]] = {

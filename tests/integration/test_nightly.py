@@ -80,7 +80,7 @@ def test_nights_of_a_lab(
     checks = {one["station"]: one for one in night["stations"]}
     assert [checks[name]["verdict"] for name in sorted(checks)] == ["ok", "error", "ok"]
     assert "the cycle counter stands still" in checks["desk2"]["what"]
-    assert [{"schema": 1, **one} for one in posted] == [night]
+    assert posted == [night]
     page = (tmp_path / "site" / "index.html").read_text()
     assert "the cycle counter stands still" in page and "nucleo_l4r5zi" in page
     listed = harness("bench", "list", "--bench", "bench.toml", "--db", "a.sqlite", "--json").json()
@@ -127,6 +127,8 @@ def test_again_measures_again_and_rows_say_of_which_run(
     assert [one["valid"] for one in found] == [1, 0, 1, 1]
     rows = harness("results", "--db", "a.sqlite", "--json").json()
     assert {row["run"] for row in rows} == {found[place]["run"] for place in (0, 2, 3)}
+    last = harness("results", "--db", "a.sqlite", "--json", "--run", found[3]["run"]).json()
+    assert [row["repetition"] for row in last] == [found[3]["run"]]
     measured = harness("measure", tiny, "--again", "--no-layers", "--db", "a.sqlite")
     assert measured.code == 0
     assert len(harness("results", "--db", "a.sqlite", "--json").json()) == 4

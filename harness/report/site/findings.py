@@ -55,14 +55,9 @@ def counts(snapshot: Snapshot, run: str) -> Mapping[str, int]:
 
 
 def judged(snapshot: Snapshot, run: str) -> Judgement:
-    """Return the judgement of a run; of one that goes on, without what it may still measure."""
+    """Return the judgement of a run."""
     if run not in snapshot.judgements:
-        found = judge(snapshot.store, run, snapshot.policy)
-        if found.run.ended_at is None:
-            there = [one for one in found.findings if one.verdict != "missing"]
-            counts = {word: count for word, count in found.counts.items() if word != "missing"}
-            found = Judgement(found.run, found.baseline, tuple(there), counts)
-        snapshot.judgements[run] = found
+        found = snapshot.judgements[run] = judge(snapshot.store, run, snapshot.policy)
         snapshot.memory[run] = dict(found.counts)
     return snapshot.judgements[run]
 
