@@ -37,7 +37,7 @@ from harness.results.store import Filter, Store
 
 _BOARDS = ("nucleo_f746zg", "nucleo_f746zg", "nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re",
            "nucleo_l4r5zi")  # fmt: skip
-_JITTER = 0.001
+_JITTER = 0.0005
 _SLOWDOWNS = (0.01, 0.02, 0.05, 0.10)
 _SLOWER = "\n    for (volatile int32_t i = 0; i < 20000; i++) {}\n"
 _KERNEL = "Source/ConvolutionFunctions/arm_depthwise_conv_wrapper_s8.c"

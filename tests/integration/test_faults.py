@@ -134,7 +134,7 @@ CASES = (
         "invalid", ("counter",), 1,
     ),
     Case("the cycle counter wraps during the run", "counter:wrap", ""),
-    Case("something else takes a few of the cycles", "jitter:0.003", ""),
+    Case("something else takes a few of the cycles", "jitter:0.0005", ""),
     Case(
         "a station fails one network after the other",
         "counter:stuck",
