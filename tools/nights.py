@@ -32,6 +32,7 @@ from typing import Any
 
 from harness.report.site.data import run_path
 from harness.results.gate import Judgement, judge
+from harness.results.policy import Policy, Rule
 from harness.results.record import Measurement, Run
 from harness.results.store import Filter, Store
 
@@ -41,6 +42,11 @@ _JITTER = 0.0005
 _SLOWDOWNS = (0.01, 0.02, 0.05, 0.10)
 _SLOWER = "\n    for (volatile int32_t i = 0; i < 20000; i++) {}\n"
 _KERNEL = "Source/ConvolutionFunctions/arm_depthwise_conv_wrapper_s8.c"
+
+
+_REAL = Policy(
+    rules=(Rule(figures=("latency",), margin=0.01), Rule(figures=("layer",), margin=0.03))
+)
 
 
 @dataclass(frozen=True)
@@ -203,12 +209,19 @@ def _kernels(folder: Path, *, slow: bool) -> Path:
 
 def _replay(folder: Path, options: argparse.Namespace) -> int:
     nights = options.nights or 200
-    for label, jitter in (("exact", 0.0), (f"jitter {options.jitter:.2%}", options.jitter)):
-        rows = _measure(folder / label.split()[0], options, jitter)
-        alarms, _ = _judged(rows, nights, None)
+    exact, noisy = (
+        _measure(folder / f"{jitter}", options, jitter) for jitter in (0, options.jitter)
+    )
+    noise = f"jitter {options.jitter:.2%}"
+    for label, rows, policy in (
+        ("exact", exact, Policy()),
+        (noise, noisy, Policy()),
+        (f"{noise}, margins of real boards", noisy, _REAL),
+    ):
+        alarms, _ = _judged(rows, nights, None, policy)
         _say(f"{label}: false alarms in {alarms} of {nights} sound nights")
         for share in _SLOWDOWNS:
-            _, found = _judged(rows, nights, share)
+            _, found = _judged(rows, nights, share, policy)
             _say(f"{label}: {share:.0%} in one layer: found in {found} of {nights}")
     return 0
 
@@ -242,7 +255,7 @@ def _measure(
 
 
 def _judged(
-    rows: Mapping[str, Sequence[Measurement]], nights: int, share: float | None
+    rows: Mapping[str, Sequence[Measurement]], nights: int, share: float | None, policy: Policy
 ) -> tuple[int, int]:
     """Judge nights that are drawn from the rows; return how many fail, and how many rightly.
 
@@ -263,7 +276,7 @@ def _judged(
                 store.add(replace(row, run=run.id, repetition=run.id, created_at=at))
             if not number:
                 continue
-            judged = judge(store, run.id)
+            judged = judge(store, run.id, policy)
             failed += judged.regressed
             found += planted is not None and _names(judged, *planted)
             # The next night is compared with the baseline alone: each is a trial of its own.
