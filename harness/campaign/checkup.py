@@ -27,7 +27,7 @@ from harness.campaign.specs import ModelSpec
 from harness.capture.session import BoardSession
 from harness.errors import BenchError, CaptureError, HarnessError
 from harness.firmware import BuildOptions
-from harness.results.record import Measurement, StationHealth
+from harness.results.record import Measurement, Source, StationHealth
 from harness.runtimes import RuntimeOptions
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Checkup:
             run=self._run,
             station=station.name,
             board=station.board,
-            source=station.source,  # type: ignore[arg-type]  # its value
+            source=Source(station.source),
             checked_at=datetime.now(UTC),
             verdict=verdict,
             what=what,

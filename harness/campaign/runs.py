@@ -8,7 +8,7 @@ import json
 import platform
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from harness import __version__
 from harness.campaign.config import CampaignConfig, Schedule
+from harness.errors import ResultsError
 from harness.paths import git_revision
 from harness.results.record import Measurement, Run
 
@@ -67,7 +68,8 @@ def recorded(
         yield book
     except BaseException:
         book.run = replace(book.run, ended_at=datetime.now(UTC), outcome="interrupted")
-        store.note_run(book.run)
+        with suppress(ResultsError):  # what ended the run matters more
+            store.note_run(book.run)
         raise
     store.note_run(book.run)
 

@@ -15,7 +15,9 @@ from harness.cli.options import (
     FarmAddress,
     Json,
     Libraries,
+    ModelFolder,
     PolicyFile,
+    Samples,
     Tls,
     Wait,
 )
@@ -40,15 +42,8 @@ def nightly(
     webhook: str | None = typer.Option(
         None, envvar="HARNESS_WEBHOOK", help="URL that gets the night as a JSON POST."
     ),
-    samples: int | None = typer.Option(
-        None, min=1, help="Networks per backbone instead of the file's."
-    ),
-    models: Path | None = typer.Option(
-        None,
-        file_okay=False,
-        exists=True,
-        help="Folder to look the file's models up in, sub-folders included.",
-    ),
+    samples: Samples = None,
+    models: ModelFolder = None,
     library: Libraries = None,
     wait: Wait = 0.0,
     farm: FarmAddress = None,

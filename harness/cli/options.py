@@ -82,6 +82,17 @@ BoardId = Annotated[str, typer.Option("--board", "-b", help="Board.")]
 ModelFile = Annotated[
     Path, typer.Argument(exists=True, dir_okay=False, help="A full-int8 .tflite file.")
 ]
+ModelFolder = Annotated[
+    Path | None,
+    typer.Option(
+        file_okay=False,
+        exists=True,
+        help="Folder to look the file's models up in, sub-folders included.",
+    ),
+]
+Samples = Annotated[
+    int | None, typer.Option(min=1, help="Networks per backbone instead of the file's.")
+]
 Runtime = Annotated[RuntimeName, typer.Option(help="Runtime.")]
 Kernels = Annotated[
     KernelSet, typer.Option(help="Kernels: cmsis_nn, and portable (aot) or reference (tflm).")

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import BenchFile, Database, FarmAddress, Json, Libraries, Tls, Wait
+from harness.cli.options import (
+    BenchFile,
+    Database,
+    FarmAddress,
+    Json,
+    Libraries,
+    ModelFolder,
+    Samples,
+    Tls,
+    Wait,
+)
 from harness.cli.output import note, print_json, print_outcome, print_ready_table, print_rows
 from harness.errors import EXIT_BENCH, EXIT_FAILED
 from harness.paths import DEFAULT_STORE
@@ -41,16 +51,9 @@ def run(
     wait: Wait = 0.0,
     farm: FarmAddress = None,
     tls: Tls = None,
-    samples: int | None = typer.Option(
-        None, min=1, help="Networks per backbone instead of the file's."
-    ),
+    samples: Samples = None,
     seed: int | None = typer.Option(None, min=0, help="Seed instead of the file's."),
-    models: Path | None = typer.Option(
-        None,
-        file_okay=False,
-        exists=True,
-        help="Folder to look the file's models up in, sub-folders included.",
-    ),
+    models: ModelFolder = None,
     library: Libraries = None,
     verify_arena: bool | None = typer.Option(
         None,

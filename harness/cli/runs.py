@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.options import Database, Json
-from harness.cli.output import print_json, print_rows, print_table
+from harness.cli.output import print_json, print_table
 from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def runs(
         print_table(f"Run {chosen.id}", ("fact", "value"), _facts(chosen))
         told = chosen.stations
         found = {one.station: one for one in health}
-        print_rows(
+        print_table(
             "Stations",
             ("station", "rows", "check", "what"),
             [
@@ -57,7 +57,6 @@ def runs(
                 )
                 for name in sorted({*told, *found})
             ],
-            json=False,
         )
 
 

@@ -51,6 +51,14 @@ WORDS: tuple[Word, ...] = (
 )  # fmt: skip
 
 
+_WORDS: Mapping[Verdict, Word] = {
+    Verdict.EQUIVALENT: "same",
+    Verdict.WORSE: "worse",
+    Verdict.BETTER: "better",
+    Verdict.UNDECIDED: "undecided",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """A figure of a subject, before and after."""
@@ -243,9 +251,7 @@ class _Judge:
     ) -> Finding:
         margin, _ = self._limit(figure, row)
         ratio = judge_ratio(before, after, margin)
-        verdict: Word = "same"
-        if ratio.verdict is not Verdict.EQUIVALENT:
-            verdict = ratio.verdict.value  # type: ignore[assignment]  # one of the words
+        verdict = _WORDS[ratio.verdict]
         found = _finding(
             row,
             figure,
