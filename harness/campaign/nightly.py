@@ -154,7 +154,9 @@ def _throughputs(folder: Path) -> dict[str, float]:
 def check_webhook(url: str) -> str:
     """Return the URL of a webhook; raise `ConfigError` if it is none."""
     if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"the webhook is '{url}'", expected="a URL that begins with https://")
+        raise ConfigError(
+            f"the webhook is '{url}'", expected="a URL that begins with https:// or http://"
+        )
     return url
 
 

@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.options import Database, PolicyFile
 from harness.cli.output import note, print_ready_table
-from harness.errors import EXIT_FAILED, ResultsError
+from harness.errors import EXIT_FAILED, ConfigError, ResultsError
 from harness.paths import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ def gate(
     from harness.results import open_store
     from harness.results.gate import judge
 
+    if "://" not in db and not Path(db).is_file():
+        # Not as where something became worse, which exits 1.
+        raise ConfigError(f"there is no results store {db}", fix="name it with --db")
     with open_store(db, create=False) as store:
         judged = judge(store, run or newest(store, campaign), read(policy))
     if format == "table":
@@ -53,10 +56,10 @@ def gate(
 
 
 def newest(store: Store, campaign: str | None) -> str:
-    """Return the id of the newest run; raise `ResultsError` if there is none."""
+    """Return the id of the newest run; raise `ConfigError` if there is none."""
     runs = store.runs(campaign, limit=1)
     if not runs:
-        raise ResultsError(
+        raise ConfigError(
             "the store has no run" + (f" of campaign '{campaign}'" if campaign else ""),
             where=store.url,
             fix="`harness nightly` or `harness run` makes one; `harness runs` lists them",

@@ -117,7 +117,7 @@ class Judgement:
 def judge(store: Store, run: str, policy: Policy | None = None) -> Judgement:
     """Judge the rows of a run; `run` is its id or how that begins.
 
-    Raises `ResultsError` if there is no such run.
+    Raises `ConfigError` if there is no such run.
     """
     chosen = store.run(run)
     runs = store.runs(chosen.campaign)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from harness.errors import ResultsError
+from harness.errors import ConfigError, ResultsError
 from harness.results import migrations
 from harness.results.connect import make_engine, parse_url, shown, translated
 from harness.results.identity import derived
@@ -473,14 +473,14 @@ class Store:
             return [Run(**row) for row in found]
 
     def run(self, start: str) -> Run:
-        """Return the run whose id begins so; raise `ResultsError` unless there is exactly one."""
+        """Return the run whose id begins so; raise `ConfigError` unless there is exactly one."""
         listed = self.runs()
         found = [one for one in listed if one.id == start] or [
             one for one in listed if one.id.startswith(start)
         ]
         if len(found) != 1:
             several = f"{len(found)} runs have an id that begins"
-            raise ResultsError(
+            raise ConfigError(
                 f"{several if found else 'no run has an id that begins'} with '{start}'",
                 where=self.url,
                 expected=", ".join(one.id for one in (found or listed)[:5]) or "a run",

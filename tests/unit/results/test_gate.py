@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.errors import ConfigError, ResultsError
+from harness.errors import ConfigError
 from harness.results.gate import Finding, Judgement, judge
 from harness.results.policy import Policy, Rule, read_policy
 from harness.results.record import Measurement, Run
@@ -183,5 +184,17 @@ def test_a_policy_is_read_and_the_last_rule_counts(tmp_path: Path) -> None:
 
 
 def test_no_such_run(store: Store) -> None:
-    with pytest.raises(ResultsError, match="no run has an id"):
+    with pytest.raises(ConfigError, match="no run has an id"):
         judge(store, "x")
+
+
+def test_what_cannot_be_judged_exits_otherwise_than_a_regression(
+    harness: Callable[..., Any], tmp_path: Path
+) -> None:
+    with Store.open(tmp_path / "rows.sqlite") as opened:
+        for store, run in (("none.sqlite", ()), ("rows.sqlite", ()), ("rows.sqlite", ("x",))):
+            assert harness("gate", *run, "--db", store).code == 2
+        row = fake_measurement()
+        night(opened, 0, [row], accepted=True)
+        night(opened, 1, [slower(row, 1.5)])
+    assert harness("gate", "--db", "rows.sqlite").code == 1

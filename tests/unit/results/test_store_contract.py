@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ResultsError
+from harness.errors import ConfigError, ResultsError
 from harness.results.record import (
     LayerCycles,
     Measurement,
@@ -424,9 +424,9 @@ def test_runs_are_kept_and_found(store: Store) -> None:
     assert store.runs("demo") == [ended]
     assert store.runs(limit=1) == [second]
     assert store.run("2026-a") == ended
-    with pytest.raises(ResultsError, match="2 runs have an id that begins with '2026'"):
+    with pytest.raises(ConfigError, match="2 runs have an id that begins with '2026'"):
         store.run("2026")
-    with pytest.raises(ResultsError, match="no run has an id"):
+    with pytest.raises(ConfigError, match="no run has an id"):
         store.run("x")
 
 
