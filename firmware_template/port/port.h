@@ -9,9 +9,8 @@
 
 typedef struct {
     uint32_t core_hz;
-    uint32_t apb1_hz;
-    uint32_t apb2_hz;
-    const char *source; /* "hse", or "hsi" when the external clock did not start */
+    /* Of the core's clock, as the family calls it: "hse", or "hsi" when that did not start. */
+    const char *source;
 } port_clock_t;
 
 /* Clocks, wait states, caches, console, timer and cycle counter. */
@@ -38,7 +37,7 @@ enum { PORT_ICACHE = 1, PORT_DCACHE = 2 };
 uint32_t port_caches(void);         /* which caches are on, as the core's registers say */
 int32_t port_art(void);             /* flash accelerator: 1 on, 0 off, -1 where there is none */
 const char *port_reset_cause(void); /* "power-on", "pin", "software", "watchdog", ... */
-void port_unique_id(uint32_t id[3]);
+void port_unique_id(uint32_t id[3]); /* the first BOARD_UID_WORDS of it */
 
 uint32_t port_stack_bytes(void);
 uint32_t port_stack_used(void); /* high-water mark of the painted stack */

@@ -33,7 +33,7 @@ static const char *hil_id(char *rest) {
     hil_begin("id");
     hil_text("build", build_id);
     hil_text("board", BOARD_ID);
-    hil_hex32("uid", id, 3);
+    hil_hex32("uid", id, BOARD_UID_WORDS);
     hil_text("model", build_model_id);
     hil_text("runtime", model_runtime());
     hil_text("kernels", model_kernels());

@@ -11,7 +11,6 @@ from harness.bench.discovery import SeenProbe, list_probes
 from harness.bench.labgrid import held_place
 from harness.bench.port import open_port
 from harness.bench.probe import (
-    DBGMCU_IDCODE,
     EMULATED_UID,
     match_probe,
     open_session,
@@ -29,7 +28,7 @@ Level = Literal["ok", "error"]
 class SeenChip:
     """What the chip behind a probe says it is."""
 
-    device_id: int  # DBGMCU_IDCODE
+    id_word: int  # word that holds the device id
     emulated: bool
 
 
@@ -80,7 +79,8 @@ def _finding(problem: HarnessError) -> Finding:
 
 
 def _check_chip(station: Station, board: Board, chip: SeenChip) -> Finding:
-    found, expected = chip.device_id & 0xFFF, board.facts.chip.device_id
+    facts = board.facts.chip
+    found, expected = chip.id_word & facts.id_mask, facts.device_id
     if found != expected:
         return Finding(
             "error",
@@ -107,10 +107,10 @@ def read_chip(station: Station, board: Board) -> SeenChip:
         "connect_mode": "attach",
         "resume_on_disconnect": False,
     }
-    probe = station.probe
+    probe, facts = station.probe, board.facts.chip
     with quiet_pyocd(), typed_errors(probe), closing(open_session(probe, options)) as session:
         target = session.target
         return SeenChip(
-            device_id=int(target.read32(DBGMCU_IDCODE)),
-            emulated=int(target.read32(board.facts.chip.uid_address)) == EMULATED_UID,
+            id_word=int(target.read32(facts.id_address)),
+            emulated=int(target.read32(facts.uid_address)) == EMULATED_UID,
         )

@@ -13,8 +13,7 @@ from typing import Any
 from harness.bench.discovery import REMOTE_PROBE, SeenProbe
 from harness.errors import BenchError, HarnessError, ProbeBusy, ProbeNotFound
 
-DBGMCU_IDCODE = 0xE004_2000  # RM0385 40.6.1, RM0410 45.6.1, RM0390 33.6.1
-# First word of a virtual chip's unique id; a real one's holds wafer coordinates.
+# First word of a virtual chip's unique id; an STM32's holds wafer coordinates.
 EMULATED_UID = int.from_bytes(b"VIRT", "little")
 _UDEV_FIX = (
     "give your user access to the probe: install pyOCD's udev rules "

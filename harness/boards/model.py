@@ -1,17 +1,25 @@
 """Facts of a board type: PlatformIO's manifest plus the harness's own object.
 
-The facts come from the reference manuals (RM0385 for STM32F74x, RM0410 for STM32F76x/F77x, RM0390
-for STM32F446, RM0432 for STM32L4+), the data sheets and UM1974 / UM1724 / UM2179 (user manuals of
-the Nucleo boards). A board is passive: nothing here opens anything.
+What all chips have is here; what a family of chips has of its own (clock tree, wiring of the
+console, identification) is in `harness.boards.families`. A board is passive: nothing here opens
+anything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializeAsAny,
+    model_validator,
+)
 
 from harness.strict import Strict
 
@@ -61,75 +69,16 @@ class FlashSectors(Strict):
     bytes: PositiveInt  # size of each
 
 
-class Pll(Strict):
-    """Main PLL: ``source / m * n / p`` is the system clock (RM0385 5.3.2, RM0390 6.3.2).
-
-    On STM32L4 the divider of the system clock is called R (RM0432, RCC_PLLCFGR); it is `p` here.
-    """
-
-    m: Annotated[int, Field(ge=1, le=63)]
-    n: Annotated[int, Field(ge=8, le=432)]
-    p: Literal[2, 4, 6, 8]
-    q: Annotated[int, Field(ge=2, le=15)]
-
-
-# Smallest and largest M and N of a family's PLL (RM0385 5.3.2, RM0390 6.3.2; RM0432 RCC_PLLCFGR).
-_PLL_RANGES = {
-    "stm32f4": ((2, 63), (50, 432)),
-    "stm32f7": ((2, 63), (50, 432)),
-    "stm32l4": ((1, 16), (8, 127)),
-}
-
-
-_MsiHertz = Literal[4_000_000, 8_000_000, 16_000_000, 24_000_000, 32_000_000, 48_000_000]
-
-
 class Clock(Strict):
-    """Clock tree at the board's maximum."""
+    """Clock tree at the board's maximum; a family adds how it is set up."""
 
-    # External clock at OSC_IN; on most Nucleo boards the ST-LINK's 8 MHz MCO.
-    hse_hz: PositiveInt | None = None
-    hse_bypass: bool = False  # True when OSC_IN is driven by a clock, not a crystal
-    # Instead of `hse_hz`: the STM32L4's internal oscillator, locked to the board's crystal of
-    # 32.768 kHz.
-    msi_hz: _MsiHertz | None = None
-    hsi_hz: PositiveInt  # internal oscillator, the fallback
-    pll: Pll  # PLL factors for the reference clock (`hse_hz` or `msi_hz`)
-    pll_hsi: Pll  # PLL factors for the fallback to HSI
     sysclk_hz: PositiveInt  # core clock that results
-    apb1_divider: Literal[1, 2, 4, 8, 16]  # APB1 prescaler
-    apb2_divider: Literal[1, 2, 4, 8, 16]  # APB2 prescaler
-    flash_wait_states: Annotated[int, Field(ge=0, le=15)]  # for `sysclk_hz` at 2.7–3.6 V
-    overdrive: bool  # whether PWR over-drive (STM32L4+: boost) is needed for `sysclk_hz`
-    voltage_scale: Literal[1, 2, 3]  # regulator voltage scale (1 is the fastest)
-
-    @model_validator(mode="after")
-    def _pll_reaches_sysclk(self) -> Clock:
-        if (self.hse_hz is None) == (self.msi_hz is None):
-            raise ValueError("one of hse_hz and msi_hz is the reference clock, and not both")
-        for source, pll in ((self.reference_hz, self.pll), (self.hsi_hz, self.pll_hsi)):
-            result = source * pll.n // (pll.m * pll.p)
-            if result != self.sysclk_hz:
-                raise ValueError(
-                    f"{source} Hz / {pll.m} * {pll.n} / {pll.p} is {result} Hz, "
-                    f"but sysclk_hz says {self.sysclk_hz}"
-                )
-        return self
+    flash_wait_states: Annotated[int, Field(ge=0, le=15)]  # of a read of the flash, at `sysclk_hz`
 
     @property
-    def reference_hz(self) -> int:
-        """Clock that the PLL runs from unless it fails."""
-        return self.hse_hz or self.msi_hz or 0
-
-    @property
-    def apb1_hz(self) -> int:
-        """APB1 peripheral clock."""
-        return self.sysclk_hz // self.apb1_divider
-
-    @property
-    def apb2_hz(self) -> int:
-        """APB2 peripheral clock."""
-        return self.sysclk_hz // self.apb2_divider
+    def reference(self) -> str:
+        """What the firmware calls the clock's source where it is the one that the board has."""
+        raise NotImplementedError
 
 
 class Accelerator(Strict):
@@ -137,7 +86,7 @@ class Accelerator(Strict):
 
     line_bytes: Literal[8, 16]  # width of one read of the flash
     code_lines: Annotated[int, Field(gt=0, le=128)]  # how many of these are kept for instructions
-    data_lines: Annotated[int, Field(gt=0, le=32)]  # the same for data
+    data_lines: Annotated[int, Field(ge=0, le=32)]  # the same for data; 0 where none is kept
     prefetch: bool  # whether the firmware switches on the prefetch of the next line of code
 
 
@@ -149,7 +98,7 @@ class Caches(Strict):
     dcache_bytes: NonNegativeInt  # size of the core's data cache (0: none)
     dcache_ways: NonNegativeInt  # associativity
     line_bytes: Literal[0, 32]  # cache line
-    art: bool  # whether the flash interface has ST's ART accelerator
+    art: bool  # whether the flash interface has an accelerator (ST's ART, Nordic's cache of code)
     accelerator: Accelerator | None = None  # what it keeps; only where code is fetched through it
 
 
@@ -162,41 +111,58 @@ class Core(Strict):
     cpuid: Address  # value of SCB->CPUID
 
 
-class Pin(Strict):
-    """A GPIO pin: port letter, number and alternate function (data sheet, table of AFs)."""
-
-    port: Literal["A", "B", "C", "D", "E", "F", "G", "H", "I"]
-    pin: Annotated[int, Field(ge=0, le=15)]
-    alternate: Annotated[int, Field(ge=0, le=15)]
-
-
 class Console(Strict):
-    """The UART that the debug probe offers as a virtual COM port."""
+    """The UART that the debug probe offers as a virtual COM port; a family adds its wiring."""
 
     peripheral: str  # name in the reference manual
     base: Address  # register base address
-    bus: Literal["apb1", "apb2"]  # which APB clocks it
-    # Its bit in RCC_APB1ENR / RCC_APB2ENR; from 32 on, in the register behind it.
-    enable_bit: Annotated[int, Field(ge=0, le=63)]
-    tx: Pin  # transmit pin
-    rx: Pin  # receive pin
     baud: PositiveInt = 115200  # default rate
     max_baud: PositiveInt  # highest rate that the probe's bridge is specified for
 
 
 class Chip(Strict):
-    """Identification of the chip."""
+    """Identification of the chip; a family knows where the device id is."""
 
-    device_id: Address  # DBGMCU_IDCODE bits 11:0
-    revision_id: Address  # DBGMCU_IDCODE bits 31:16 (of the revision that the virtual board has)
-    uid_address: Address  # 96-bit unique device id
+    #: Word that holds the device id, and its bits.
+    id_address: ClassVar[int]
+    id_mask: ClassVar[int]
+    #: Words of the unique id.
+    uid_words: ClassVar[int] = 3
+
+    device_id: Address
+    uid_address: Address  # unique device id
     flash_size_address: Address  # 16-bit flash size in KiB
+
+    def revision(self, _id_word: int) -> int | None:
+        """Return the revision that the word with the device id tells; None if it tells none."""
+        return None
+
+    @property
+    def expected_revision(self) -> int | None:
+        """Revision of the virtual board's chip; None where the device id comes without one."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class FlashOption:
+    """An option bit that decides on the sectors of the flash."""
+
+    register: int  # address of the option register
+    bit: int  # mask of the bit, which must be set for the manifest's sectors
+    name: str  # of the bit
+    mode: str  # that it stands for
 
 
 class HarnessFacts(Strict):
-    """The manifest's ``harness`` object: what PlatformIO does not know."""
+    """The manifest's ``harness`` object: what PlatformIO does not know.
 
-    family: Literal["stm32f7", "stm32f4", "stm32l4"]  # folder below ``firmware_template/port``
+    A family subclasses it as `harness.boards.families.<family>.Facts`.
+    """
+
+    #: First address and end of each ROM with a boot loader that the chip may start instead.
+    boot_roms: ClassVar[tuple[tuple[int, int], ...]] = ()
+
+    family: str  # folder below ``firmware_template/port``
     pyocd_target: str  # pyOCD's target name
     probe_board_ids: tuple[str, ...] = ()  # board ids that the on-board probe reports (mbed ids)
     core: Core
@@ -210,15 +176,6 @@ class HarnessFacts(Strict):
     chip: Chip
     emulation: bool  # whether a virtual board exists for it
     model_region: ModelRegion | None = None
-
-    @model_validator(mode="after")
-    def _pll_is_the_familys(self) -> HarnessFacts:
-        ranges = _PLL_RANGES[self.family]
-        for pll in (self.clock.pll, self.clock.pll_hsi):
-            for name, value, (low, high) in zip("mn", (pll.m, pll.n), ranges, strict=True):
-                if not low <= value <= high:
-                    raise ValueError(f"{self.family}: pll.{name} is {value}, not {low} to {high}")
-        return self
 
     @model_validator(mode="after")
     def _memory_is_consistent(self) -> HarnessFacts:
@@ -247,6 +204,32 @@ class HarnessFacts(Strict):
                 )
         return self
 
+    def defines(self) -> Iterator[tuple[str, str | int]]:
+        """Yield what the family's port needs to know of clock, console and pins.
+
+        In ``board_config.h`` each name has ``BOARD_`` before it.
+        """
+        raise NotImplementedError
+
+    def baud(self, wanted: int) -> int | None:
+        """Return the rate that the console has where `wanted` is asked for; None if it cannot."""
+        raise NotImplementedError
+
+    @property
+    def most_baud(self) -> int:
+        """Highest rate that the console's UART can be asked for."""
+        raise NotImplementedError
+
+    @property
+    def flash_option(self) -> FlashOption | None:
+        """Option bit that the sectors of the flash depend on; None without one."""
+        return None
+
+    @property
+    def timer_hz(self) -> int:
+        """Clock of the timer that counts microseconds; whole megahertz."""
+        raise NotImplementedError
+
     @property
     def flash(self) -> MemoryRegion:
         """The flash region that code is linked to."""
@@ -269,7 +252,7 @@ class Board(Strict):
     vendor: str  # maker of the board
     url: str  # product page
     mcu: str  # full part number of the microcontroller
-    facts: HarnessFacts  # the ``harness`` object
+    facts: SerializeAsAny[HarnessFacts]  # the ``harness`` object, of the chip's family
     manifest: str  # path of the manifest that this was read from
 
     @property

@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.boards.model import Board, HarnessFacts
+from harness.boards.families import facts_of, families
+from harness.boards.model import Board
 from harness.errors import BoardError
 from harness.paths import data_dir
 from harness.strict import from_json, read_text, suggest
@@ -82,9 +83,18 @@ def _read_manifest(path: Path, _modified: int) -> Board:
                 expected=", ".join(sorted(_PLATFORMIO_KEYS)),
                 fix=f"correct {path.name}",
             )
-    facts = from_json(
-        HarnessFacts, _section(data, "harness", path), where=f"{path}: harness", error=BoardError
-    )
+    own = _section(data, "harness", path)
+    family = own.get("family")
+    if family not in families():
+        raise BoardError(
+            "key 'family' is missing"
+            if family is None
+            else f"unknown family '{family}'{suggest(str(family), families())}",
+            where=f"{path}: harness",
+            expected=f"one of {', '.join(families())}",
+            fix=f"correct {path.name}; docs/boards.md says what a new family needs",
+        )
+    facts = from_json(facts_of(family), own, where=f"{path}: harness", error=BoardError)
     build, upload = _section(data, "build", path), _section(data, "upload", path)
     board = Board(
         id=path.stem,

@@ -10,7 +10,6 @@ from harness import __version__
 from harness.backbones import get_backbone
 from harness.errors import HarnessError
 from harness.paths import git_revision
-from harness.protocol import TRUSTED_CLOCKS
 from harness.results.record import LayerCycles, Measurement, Status, gap, summarise_cycles
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def _issues(job: Job, capture: Capture, bit_exact: bool) -> tuple[str, ...]:
     )
     found = {
         "output-differs": not bit_exact,
-        "clock-fallback": identity.clock_source not in TRUSTED_CLOCKS,
+        "clock-fallback": identity.clock_source != job.board.facts.clock.reference,
         "clock-differs": identity.clock_hz != job.board.clock_hz,
         "caches-differ": (identity.icache, identity.dcache, identity.art) != wanted,
     }

@@ -30,7 +30,7 @@ class Identity:
 
     build_id: str  # build id that the image carries
     board: str  # board id that the image was built for
-    uid: str  # 96-bit unique id of the chip, hex
+    uid: str  # unique id of the chip, hex
     clock_hz: int  # core clock that the device says it runs at
     clock_source: str  # ``hse`` or ``lse``, or ``hsi`` when the board's reference did not start
     icache: bool  # whether the instruction cache is on

@@ -177,7 +177,7 @@ class BoardSession:
             self._stopwatch,
             first,
             clock_hz=identity.clock_hz,
-            fallback=identity.clock_source not in protocol.TRUSTED_CLOCKS,
+            fallback=identity.clock_source != self._board.facts.clock.reference,
             thorough=self._station.virtual or not self._clock_is_checked,
             byte_s=self._byte_s,
         )

@@ -5,15 +5,10 @@ from __future__ import annotations
 from string import Template
 
 from harness.boards import Board, MemoryRegion
-from harness.boards.model import Console, Pll
 from harness.errors import BoardError
 from harness.firmware.image import BuildOptions
 
 _TIMER_HZ = 1_000_000
-# An LPUART divides 256 times its clock (RM0432, LPUART baud rate generation), within these limits.
-_LPUART_SCALE = 256
-_LPUART_DIVIDERS = (0x300, 0xF_FFFF)
-_USART_DIVIDERS = (16, 0xFFFF)
 
 
 def board_config(board: Board, options: BuildOptions) -> str:
@@ -26,45 +21,27 @@ def board_config(board: Board, options: BuildOptions) -> str:
     clock, console, caches = facts.clock, facts.console, facts.caches
     _check_timer(board)
     check_baud(board, options.baud)
-    values: list[tuple[str, str]] = [
-        ("BOARD_ID", f'"{board.id}"'),
-        ("BOARD_HSI_HZ", f"{clock.hsi_hz}u"),
-        ("BOARD_HSE_BYPASS", f"{clock.hse_bypass:d}"),
-        ("BOARD_MSI_HZ", f"{clock.msi_hz or 0}u"),
-        ("BOARD_SYSCLK_HZ", f"{clock.sysclk_hz}u"),
-        ("BOARD_APB1_HZ", f"{clock.apb1_hz}u"),
-        ("BOARD_APB2_HZ", f"{clock.apb2_hz}u"),
-        *_pll("BOARD_PLL", clock.pll),
-        *_pll("BOARD_PLL_HSI", clock.pll_hsi),
-        ("BOARD_APB1_DIVIDER", f"{clock.apb1_divider}u"),
-        ("BOARD_APB2_DIVIDER", f"{clock.apb2_divider}u"),
-        ("BOARD_OVERDRIVE", f"{clock.overdrive:d}"),
-        ("BOARD_VOLTAGE_SCALE", f"{clock.voltage_scale}u"),
-        ("BOARD_FLASH_WAIT_STATES", f"{clock.flash_wait_states}u"),
-        ("BOARD_FLASH_ORIGIN", f"0x{board.flash.origin:08X}u"),
-        ("BOARD_FLASH_BYTES", f"{board.flash.bytes}u"),
-        ("BOARD_ICACHE", f"{options.icache and caches.icache_bytes > 0:d}"),
-        ("BOARD_DCACHE", f"{options.dcache and caches.dcache_bytes > 0:d}"),
-        ("BOARD_DCACHE_BYTES", f"{caches.dcache_bytes}u"),
-        ("BOARD_DCACHE_WAYS", f"{caches.dcache_ways}u"),
-        ("BOARD_HAS_ART", f"{caches.art:d}"),
-        ("BOARD_ART", f"{options.art and caches.art:d}"),
-        ("BOARD_PREFETCH", f"{caches.accelerator is None or caches.accelerator.prefetch:d}"),
-        ("BOARD_DWT_LOCK", f"{facts.cycle_counter == 'dwt-lock':d}"),
-        ("BOARD_CONSOLE_BASE", f"0x{console.base:08X}u"),
-        ("BOARD_CONSOLE_APB", "1" if console.bus == "apb1" else "2"),
-        ("BOARD_CONSOLE_ENABLE_BIT", f"{console.enable_bit}u"),
-        ("BOARD_CONSOLE_BAUD", f"{options.baud}u"),
-        ("BOARD_CONSOLE_SCALE", f"{_scale(console)}u"),
-        ("BOARD_UID_ADDRESS", f"0x{facts.chip.uid_address:08X}u"),
+    values: list[tuple[str, str | int]] = [
+        ("ID", f'"{board.id}"'),
+        ("SYSCLK_HZ", clock.sysclk_hz),
+        ("FLASH_WAIT_STATES", clock.flash_wait_states),
+        ("FLASH_ORIGIN", f"0x{board.flash.origin:08X}u"),
+        ("FLASH_BYTES", board.flash.bytes),
+        ("ICACHE", options.icache and caches.icache_bytes > 0),
+        ("DCACHE", options.dcache and caches.dcache_bytes > 0),
+        ("DCACHE_BYTES", caches.dcache_bytes),
+        ("DCACHE_WAYS", caches.dcache_ways),
+        ("HAS_ART", caches.art),
+        ("ART", options.art and caches.art),
+        ("PREFETCH", caches.accelerator is None or caches.accelerator.prefetch),
+        ("DWT_LOCK", facts.cycle_counter == "dwt-lock"),
+        ("CONSOLE_BASE", f"0x{console.base:08X}u"),
+        ("CONSOLE_BAUD", options.baud),
+        ("UID_ADDRESS", f"0x{facts.chip.uid_address:08X}u"),
+        ("UID_WORDS", facts.chip.uid_words),
+        *facts.defines(),
     ]
-    for name, pin in (("TX", console.tx), ("RX", console.rx)):
-        values += [
-            (f"BOARD_{name}_PORT", f"{ord(pin.port) - ord('A')}u"),
-            (f"BOARD_{name}_PIN", f"{pin.pin}u"),
-            (f"BOARD_{name}_AF", f"{pin.alternate}u"),
-        ]
-    lines = [f"#define {name} {value}" for name, value in values]
+    lines = [f"#define BOARD_{name} {_literal(value)}" for name, value in values]
     head = [f"/* Generated from the manifest of {board.id}. */", "#ifndef BOARD_CONFIG_H"]
     return "\n".join([*head, "#define BOARD_CONFIG_H", "", *lines, "", "#endif", ""])
 
@@ -116,21 +93,18 @@ def main_ram(board: Board) -> tuple[MemoryRegion, ...]:
     return tuple(max(runs, key=lambda run: sum(region.bytes for region in run)))
 
 
-def _pll(name: str, pll: Pll) -> list[tuple[str, str]]:
-    factors = (("M", pll.m), ("N", pll.n), ("P", pll.p), ("Q", pll.q))
-    return [(f"{name}_{letter}", f"{value}u") for letter, value in factors]
-
-
-def _scale(console: Console) -> int:
-    return _LPUART_SCALE if console.peripheral.startswith("LPUART") else 1
+def _literal(value: str | int) -> str:
+    """Return a value in C: text as it is, a flag as 0 or 1, a number without a sign."""
+    if isinstance(value, bool):
+        return f"{value:d}"
+    return value if isinstance(value, str) else f"{value}u"
 
 
 def _check_timer(board: Board) -> None:
-    clock = board.facts.clock
-    timer_hz = clock.apb1_hz * (1 if clock.apb1_divider == 1 else 2)
-    if clock.sysclk_hz % _TIMER_HZ or timer_hz % _TIMER_HZ:
+    core_hz, timer_hz = board.facts.clock.sysclk_hz, board.facts.timer_hz
+    if core_hz % _TIMER_HZ or timer_hz % _TIMER_HZ:
         raise BoardError(
-            f"core clock {clock.sysclk_hz} Hz and APB1 timer clock {timer_hz} Hz",
+            f"core clock {core_hz} Hz and timer clock {timer_hz} Hz",
             where=f"{board.manifest}: harness.clock",
             expected="both whole megahertz: a 1 MHz timer extends the cycle counter",
         )
@@ -138,19 +112,14 @@ def _check_timer(board: Board) -> None:
 
 def check_baud(board: Board, baud: int) -> None:
     """Raise `BoardError` for a rate that the console's UART misses by more than 2 %."""
-    console, clock = board.facts.console, board.facts.clock
-    peripheral_hz = clock.apb1_hz if console.bus == "apb1" else clock.apb2_hz
-    scale = _scale(console)
-    least, most = _USART_DIVIDERS if scale == 1 else _LPUART_DIVIDERS
-    divider = (scale * peripheral_hz + baud // 2) // baud
-    if baud > console.max_baud or not least <= divider <= most:
+    console, rate = board.facts.console, board.facts.baud(baud)
+    if baud > console.max_baud or rate is None:
         raise BoardError(
             f"{console.peripheral} of {board.id} cannot run at {baud} baud",
             where=f"{board.manifest}: harness.console",
-            expected=f"at most {min(console.max_baud, scale * peripheral_hz // least)} baud",
+            expected=f"at most {min(console.max_baud, board.facts.most_baud)} baud",
             fix="choose another baud rate",
         )
-    rate = scale * peripheral_hz // divider
     if abs(rate - baud) > 0.02 * baud:
         raise BoardError(
             f"{console.peripheral} of {board.id} would run at {rate} baud instead of {baud}",

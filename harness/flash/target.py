@@ -13,7 +13,6 @@ from typing import Any
 from harness.bench.discovery import REMOTE_PROBE
 from harness.bench.failure import UntilFailure
 from harness.bench.probe import (
-    DBGMCU_IDCODE,
     EMULATED_UID,
     is_bench_trouble,
     open_session,
@@ -37,21 +36,6 @@ _log = logging.getLogger(__name__)
 # that is not above what is asked for, so that 4.0 MHz would be 1.8.
 _FREQUENCY_HZ = 4_600_000
 
-# ROM with the boot loader (RM0385 2.2.2, RM0390 table 3, RM0432 2.6), on the F7 at two addresses.
-_ROM = (0x1FFF_0000, 0x1FFF_8000)
-_SYSTEM_MEMORY = {
-    "stm32f4": (_ROM,),
-    "stm32f7": ((0x1FF0_0000, 0x1FF0_F000), (0x0010_0000, 0x0010_F000)),
-    "stm32l4": (_ROM,),
-}
-
-# Chips whose sectors depend on an option bit, by device id: register, bit that must be set for the
-# sectors of the manifests, its name and the mode (RM0410 3.7.6; RM0432, FLASH_OPTR).
-_BANK_MODES = {
-    0x451: (0x4002_3C14, 1 << 29, "nDBANK", "single-bank"),
-    0x470: (0x4002_2020, 1 << 22, "DBANK", "dual-bank"),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class FlashReport:
@@ -65,7 +49,7 @@ class FlashReport:
     bytes_unchanged: int  # bytes of the pages that already held what they should
     sectors_erased: int  # number of sectors that were erased
     probe_id: str  # unique id of the probe
-    chip_uid: str  # the chip's unique id, 24 hexadecimal digits
+    chip_uid: str  # the chip's unique id, hexadecimal
     checksums: tuple[Checksum, ...]  # what flash holds now, by segment
 
 
@@ -172,7 +156,7 @@ class Target:
         self.halt()
         with self._guard("looking where the core is", connect=True):
             pc = int(self._session.target.read_core_register("pc"))
-        return any(low <= pc < end for low, end in _SYSTEM_MEMORY[self.board.family])
+        return any(low <= pc < end for low, end in self.board.facts.boot_roms)
 
     def chip_is_emulated(self) -> bool:
         """Return whether the chip's unique id is that of a virtual board; raises as `read_word`."""
@@ -229,8 +213,8 @@ class Target:
 
     def _read_unique_id(self) -> str:
         if self._chip_uid is None:
-            address = self.board.facts.chip.uid_address
-            words = [self._session.target.read32(address + 4 * i) for i in range(3)]
+            chip, read = self.board.facts.chip, self._session.target.read32
+            words = [read(chip.uid_address + 4 * i) for i in range(chip.uid_words)]
             self._chip_uid = "".join(f"{word:08x}" for word in words)
         return self._chip_uid
 
@@ -382,8 +366,8 @@ def _read_plainly(target: Any) -> None:
 
 
 def _check_chip(target: Any, board: Board, station: Station) -> None:
-    found = int(target.read32(DBGMCU_IDCODE)) & 0xFFF
-    expected = board.facts.chip.device_id
+    chip = board.facts.chip
+    found, expected = int(target.read32(chip.id_address)) & chip.id_mask, chip.device_id
     if found != expected:
         raise TargetMismatch(
             f"the chip on station '{station.name}' has device id 0x{found:03X}",
@@ -393,14 +377,13 @@ def _check_chip(target: Any, board: Board, station: Station) -> None:
             found_id=found,
             expected_id=expected,
         )
-    if expected not in _BANK_MODES:
-        return
-    register, bit, name, mode = _BANK_MODES[expected]
-    if not int(target.read32(register)) & bit:
+    option = board.facts.flash_option
+    if option is not None and not int(target.read32(option.register)) & option.bit:
         raise TargetMismatch(
-            f"the flash of the chip on station '{station.name}' is not in {mode} mode",
-            expected=f"{mode} mode (option bit {name} = 1), which the sector map is for",
-            fix=f"set {name} with STM32CubeProgrammer",
+            f"the flash of the chip on station '{station.name}' is not in {option.mode} mode",
+            expected=f"{option.mode} mode (option bit {option.name} = 1), which the sector map is "
+            "for",
+            fix=f"set {option.name} with STM32CubeProgrammer",
             station=station.name,
         )
 

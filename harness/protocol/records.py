@@ -39,23 +39,20 @@ class Boot(Record, kind="boot"):
     reset: str
 
 
-#: References (`DeviceId.src`) as good as a crystal; on another one a latency is not to be trusted.
-TRUSTED_CLOCKS = frozenset({"hse", "lse"})
-
-
 @dataclass(frozen=True)
 class DeviceId(Record, kind="id"):
     """Answer to `hil-id`: what runs, on which chip, at which clock."""
 
     build: str  # build id, 16 hex digits
     board: str
-    uid: str  # 96-bit unique id of the chip, 24 hex digits
+    uid: str  # unique id of the chip, 16 or 24 hex digits
     model: str  # first 16 hex digits of the SHA-256 of the .tflite
     runtime: str  # name of the runtime
     kernels: str  # name of the kernels
     clock: int  # core clock in Hz
-    # Reference of the PLL: ``hse`` (external clock), ``lse`` (an oscillator locked to the crystal
-    # of 32.768 kHz), or ``hsi`` when the board's reference is missing.
+    # Reference of the core's clock, as the family calls it: on an STM32 ``hse`` (external clock),
+    # ``lse`` (an oscillator locked to the crystal of 32.768 kHz), or ``hsi`` when the board's
+    # reference is missing. `Clock.reference` is the one that a board is to run from.
     src: str
     icache: int  # 1 when on
     dcache: int  # 1 when on

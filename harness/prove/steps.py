@@ -23,7 +23,7 @@ Found = tuple[str, dict[str, Any]]
 _RATES = (115_200, 230_400, 460_800, 921_600, 2_000_000)
 _EXCHANGES = 16  # of each kind, at each rate
 _RESETS = 10
-_CPUID, _DBGMCU_IDCODE, _CYCCNT = 0xE000_ED00, 0xE004_2000, 0xE000_1004
+_CPUID, _CYCCNT = 0xE000_ED00, 0xE000_1004
 # What is in the low bits of CPUID (ARMv7-M ARM B3.2.3): part, and nothing of the revision.
 _PART_MASK = 0x0000_FFF0
 # How long before its end the counter is set: longer than a command takes to be started.
@@ -34,13 +34,15 @@ _MOST_APART = 0.01
 def chip(device: Device) -> Found:
     """Compare the chip's registers with the board's facts."""
     facts = device.board.facts
-    idcode, cpuid = (device.target.read_word(address) for address in (_DBGMCU_IDCODE, _CPUID))
-    size_at = facts.chip.flash_size_address
+    own = facts.chip
+    word, cpuid = (device.target.read_word(address) for address in (own.id_address, _CPUID))
+    identity, revision = f"0x{word & own.id_mask:03X}", own.revision(word)
+    size_at = own.flash_size_address
     kib = device.target.read_word(size_at & ~3) >> 8 * (size_at & 3) & 0xFFFF
     found = {
-        "device_id": f"0x{idcode & 0xFFF:03X}",
-        "revision_id": f"0x{idcode >> 16:04X}",
-        "revision_expected": f"0x{facts.chip.revision_id:04X}",
+        "device_id": identity,
+        "revision_id": _revision(revision),
+        "revision_expected": _revision(own.expected_revision),
         "cpuid": f"0x{cpuid:08X}",
         "cpuid_expected": f"0x{facts.core.cpuid:08X}",
         "flash_kib": kib,
@@ -57,8 +59,15 @@ def chip(device: Device) -> Found:
             expected=f"{device.board.flash.bytes // 1024} KiB",
             fix="correct the station's 'board' in bench.toml; some chips of the series have less",
         )
-    revision = "" if idcode >> 16 == facts.chip.revision_id else ", another than in the manifest"
-    return f"device 0x{idcode & 0xFFF:03X}, revision 0x{idcode >> 16:04X}{revision}", found
+    text = f"device {identity}"
+    if revision is not None:
+        another = "" if revision == own.expected_revision else ", another than in the manifest"
+        text += f", revision {_revision(revision)}{another}"
+    return text, found
+
+
+def _revision(number: int | None) -> str | None:
+    return None if number is None else f"0x{number:04X}"
 
 
 def flash(device: Device, first: FirmwareImage, second: FirmwareImage) -> Found:
@@ -101,12 +110,13 @@ def boot(device: Device) -> Found:
         "dcache": who.dcache,
         "accelerator": who.art,
     }
-    trusted = who.clock_source in protocol.TRUSTED_CLOCKS
-    if not trusted or who.clock_hz != device.board.clock_hz:
+    clock = device.board.facts.clock
+    if (who.clock_source, who.clock_hz) != (clock.reference, clock.sysclk_hz):
         raise ClockError(
             f"the chip runs at {who.clock_hz / 1e6:g} MHz from {who.clock_source}",
             expected=f"{device.board.clock_hz / 1e6:g} MHz from the board's reference clock",
-            fix="check the board's oscillator or the ST-LINK's MCO (solder bridges) and its supply",
+            fix="check the board's oscillator (on Nucleo boards the ST-LINK's MCO and its solder "
+            "bridges) and its supply",
         )
     return f"{who.clock_hz / 1e6:g} MHz from {who.clock_source} after {seconds:.2f} s", facts
 
@@ -197,7 +207,7 @@ def clock(device: Device) -> Found:
         watch,
         first,
         clock_hz=who.clock_hz,
-        fallback=who.clock_source not in protocol.TRUSTED_CLOCKS,
+        fallback=who.clock_source != device.board.facts.clock.reference,
         thorough=True,
         byte_s=byte_s,
     )

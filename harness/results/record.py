@@ -113,7 +113,7 @@ class Measurement:
     chip_uid: str | None = None
     timing_model: str | None = None  # "name/version"; emulated rows only
     clock_hz: Int | None = None
-    clock_source: str | None = None  # "hse" | "lse" | "hsi"
+    clock_source: str | None = None  # "hse" | "lse" | "hsi", or as the family calls it
     icache: bool | None = None
     dcache: bool | None = None
     art: bool | None = None

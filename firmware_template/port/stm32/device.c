@@ -48,7 +48,7 @@ void stm32_console_pins(void) {
 
 /* An LPUART counts 256ths of its clock (RM0432, LPUART baud rate generation). */
 uint32_t port_console_rate(uint32_t baud) {
-    const uint32_t hz = BOARD_CONSOLE_APB == 1 ? port_clock()->apb1_hz : port_clock()->apb2_hz;
+    const uint32_t hz = BOARD_CONSOLE_APB == 1 ? stm32_buses.apb1_hz : stm32_buses.apb2_hz;
     const uint32_t divider = BOARD_CONSOLE_SCALE * (hz / baud) +
                              (BOARD_CONSOLE_SCALE * (hz % baud) + baud / 2u) / baud;
     if (divider < (BOARD_CONSOLE_SCALE == 1u ? 16u : 0x300u)) {
@@ -60,8 +60,8 @@ uint32_t port_console_rate(uint32_t baud) {
 
 void stm32_ticks_init(void) {
     /* Timers of APB1 run at twice its clock unless it is undivided (RM0385 5.2, TIMPRE = 0). */
-    const port_clock_t *const clock = port_clock();
-    const uint32_t hz = clock->apb1_hz == clock->core_hz ? clock->apb1_hz : 2u * clock->apb1_hz;
+    const uint32_t apb1_hz = stm32_buses.apb1_hz;
+    const uint32_t hz = apb1_hz == port_clock()->core_hz ? apb1_hz : 2u * apb1_hz;
     stm32_enable(RCC_APB1ENR, 0);
     REG(TIM_PSC) = hz / 1000000u - 1u;
     REG(TIM_ARR) = 0xFFFFFFFFu;

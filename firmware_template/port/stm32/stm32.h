@@ -19,8 +19,14 @@ void stm32_enable(uint32_t rcc_register, uint32_t bit);
 void stm32_console_pins(void);
 void stm32_ticks_init(void);
 
+typedef struct {
+    uint32_t apb1_hz;
+    uint32_t apb2_hz;
+} stm32_buses_t;
+
 /* A family's part. */
 void stm32_clock_init(void);     /* from the board's facts; port_clock() tells the result */
+extern stm32_buses_t stm32_buses; /* and this too */
 /* Wait states and accelerator, before the clock goes up; 0 where the wait states do not hold. */
 uint32_t family_flash_init(void);
 uint32_t family_art_is_on(void); /* as FLASH_ACR says */

@@ -24,7 +24,8 @@ enum {
 /* RCC_PLLCFGR without the source (RM0385 5.3.2); R, where it exists, is 2. */
 #define PLLCFGR(m, n, p, q) (2u << 28 | (q) << 24 | ((p) / 2u - 1u) << 16 | (n) << 6 | (m))
 
-static port_clock_t clock = {BOARD_HSI_HZ, BOARD_HSI_HZ, BOARD_HSI_HZ, "hsi"};
+static port_clock_t clock = {BOARD_HSI_HZ, "hsi"};
+stm32_buses_t stm32_buses = {BOARD_HSI_HZ, BOARD_HSI_HZ};
 
 const port_clock_t *port_clock(void) {
     return &clock;
@@ -93,7 +94,7 @@ void stm32_clock_init(void) {
         return;
     }
     clock.core_hz = BOARD_SYSCLK_HZ;
-    clock.apb1_hz = BOARD_APB1_HZ;
-    clock.apb2_hz = BOARD_APB2_HZ;
+    stm32_buses.apb1_hz = BOARD_APB1_HZ;
+    stm32_buses.apb2_hz = BOARD_APB2_HZ;
     clock.source = hse ? "hse" : "hsi";
 }

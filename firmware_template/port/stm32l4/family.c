@@ -59,7 +59,8 @@ const stm32_cause_t family_causes[] = {
     {27, "power-on"},  {25, "option-bytes"},    {26, "pin"},      {0, 0},
 };
 
-static port_clock_t clock = {MSI_RESET_HZ, MSI_RESET_HZ, MSI_RESET_HZ, "msi"};
+static port_clock_t clock = {MSI_RESET_HZ, "msi"};
+stm32_buses_t stm32_buses = {MSI_RESET_HZ, MSI_RESET_HZ};
 
 const port_clock_t *port_clock(void) {
     return &clock;
@@ -140,8 +141,8 @@ void stm32_clock_init(void) {
     }
     reg_change(RCC_CFGR, 15u << 4, 0);
     clock.core_hz = BOARD_SYSCLK_HZ;
-    clock.apb1_hz = BOARD_APB1_HZ;
-    clock.apb2_hz = BOARD_APB2_HZ;
+    stm32_buses.apb1_hz = BOARD_APB1_HZ;
+    stm32_buses.apb2_hz = BOARD_APB2_HZ;
     clock.source = source == SOURCE_MSI ? "lse" : source == SOURCE_HSE ? "hse" : "hsi";
 }
 

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from harness.boards import all_boards, board_ids, load_board, read_manifest
+from harness.boards.stm32 import stm32_facts
 from harness.errors import EXIT_USAGE, BoardError
 from harness.paths import data_dir
+from harness.strict import to_json
 
 
 def manifest() -> dict[str, Any]:
@@ -32,7 +34,7 @@ def test_facts_of_the_f746zg() -> None:
     assert board.clock_hz == 216_000_000
     assert (board.flash.bytes, board.ram_bytes) == (1 << 20, 320 << 10)
     assert [size >> 10 for _, size in board.sectors()] == [32, 32, 32, 32, 128, 256, 256, 256]
-    assert board.facts.clock.apb1_hz == 54_000_000
+    assert stm32_facts(board).clock.apb1_hz == 54_000_000
 
 
 def test_facts_of_the_l4r5zi() -> None:
@@ -40,7 +42,8 @@ def test_facts_of_the_l4r5zi() -> None:
     assert board.clock_hz == 120_000_000
     assert (board.flash.bytes, board.ram_bytes) == (2 << 20, 640 << 10)
     assert {size for _, size in board.sectors()} == {4096}
-    assert board.facts.clock.reference_hz == 48_000_000
+    clock = stm32_facts(board).clock
+    assert (clock.reference, clock.reference_hz) == ("lse", 48_000_000)
     assert board.facts.chip.device_id == 0x470
 
 
@@ -83,6 +86,12 @@ def test_own_folder_of_boards_is_searched_first(
         (("build", "cpu"), "cortex-m4", "build.cpu is 'cortex-m4'"),
         (("upload", "maximum_size"), 5, "upload.maximum_size is 5"),
         (("harnes",), {}, "did you mean 'harness'"),
+        (
+            ("harness", "family"),
+            "stm32f8",
+            r"unknown family 'stm32f8' \(did you mean 'stm32f7'\?\)",
+        ),
+        (("harness", "clock", "pll", "n"), 1, "pll.n"),
     ],
 )
 def test_a_wrong_manifest_is_refused_with_key_and_hint(
@@ -101,10 +110,15 @@ def test_a_wrong_manifest_is_refused_with_key_and_hint(
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     data = manifest()
     data["harness"]["clok"] = 1
-    del data["harness"]["family"]
+    del data["harness"]["core"]
     with pytest.raises(BoardError, match="2 problems") as caught:
         read_manifest(write(tmp_path, data))
-    assert "clok" in str(caught.value) and "family" in str(caught.value)
+    assert "clok" in str(caught.value) and "core" in str(caught.value)
+
+
+def test_what_a_family_adds_is_part_of_a_boards_json() -> None:
+    written = to_json(load_board("nucleo_f746zg"))
+    assert written["facts"]["clock"]["pll"]["n"] == 216
 
 
 def test_not_json(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from functools import partial
 
+from harness.boards.stm32 import stm32_facts
 from harness.errors import VirtualError
 from harness.virtual.chip.bus import Master, Peripheral
 from harness.virtual.chip.connections import Connections
@@ -62,7 +63,7 @@ class ClockController(Peripheral, ABC):
 
     def __init__(self, to: Connections, flash: FlashInterface, layout: Layout) -> None:
         super().__init__("RCC", layout.base, layout.manual)
-        self.board = to.board
+        self.board, self.facts = to.board, stm32_facts(to.board)
         self._flash = flash
         self.layout = layout
         self._hse = len(layout.internal)
@@ -164,7 +165,7 @@ class ClockController(Peripheral, ABC):
         if source == self._pll:
             return self.pll_enabled() and self.runs(self.pll_source)
         if source == self._hse:
-            clock = self.board.facts.clock
+            clock = self.facts.clock
             fed = clock.hse_hz is not None and self.hse_works and bool(value & _HSEON)
             if fed and clock.hse_bypass and not value & _HSEBYP:
                 self.warn(
@@ -239,7 +240,7 @@ class ClockController(Peripheral, ABC):
             raise
 
     def _check_speed(self, before: int | None) -> None:
-        hclk, limit = self.hclk_hz, self.board.facts.clock.sysclk_hz
+        hclk, limit = self.hclk_hz, self.facts.clock.sysclk_hz
         nominal = hclk / max(1.0, self.drift)
         if nominal > limit:
             raise self.broken(f"the core clock would be {hclk} Hz", f"at most {limit} Hz")
@@ -273,7 +274,7 @@ class ClockController(Peripheral, ABC):
 
     def source_hz(self, source: int) -> int:
         """Return the frequency of HSI or HSE."""
-        clock = self.board.facts.clock
+        clock = self.facts.clock
         return round((clock.hse_hz or 0) * self.drift) if source == self._hse else clock.hsi_hz
 
     @property
@@ -319,4 +320,4 @@ class ClockController(Peripheral, ABC):
             return self.apb_hz(bus)
         register, lowest = self.layout.uart_select
         select = self.values[register] >> lowest + 2 * number & 3
-        return (self.apb_hz(bus), self.sysclk_hz, self.board.facts.clock.hsi_hz, None)[select]
+        return (self.apb_hz(bus), self.sysclk_hz, self.facts.clock.hsi_hz, None)[select]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.boards.model import Pin
+from harness.boards.stm32 import Pin
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
 from harness.virtual.chip.peripherals.clocks import ClockController
 

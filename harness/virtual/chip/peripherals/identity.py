@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from harness.boards import Board
+from harness.boards.stm32 import stm32_facts
 from harness.virtual.chip.bus import Peripheral, ignore_write, read_zero
 
 _JEDEC_ARM = (0x3B, 4)  # identity code, continuation code
@@ -72,7 +73,7 @@ class Dbgmcu(Peripheral):
 
     def __init__(self, board: Board, freeze_registers: tuple[tuple[int, str], ...]) -> None:
         super().__init__("DBGMCU", DBGMCU, "RM0385 40.16, RM0390 33.16")
-        chip = board.facts.chip
+        chip = stm32_facts(board).chip
         self.add(0x0, "IDCODE", chip.revision_id << 16 | chip.device_id, writable=0)
         self.add(0x4, "CR", writable=0xFF)
         self.add_storage(freeze_registers)

@@ -98,7 +98,7 @@ class LowPowerTimer(Peripheral):
         selected = self._rcc.values[self._select] >> self._lowest & 3
         if selected == 3:
             return LSE_HZ if self._rcc.lse_runs() else None
-        return (self._rcc.apb_hz("apb1"), LSI_HZ, self._rcc.board.facts.clock.hsi_hz)[selected]
+        return (self._rcc.apb_hz("apb1"), LSI_HZ, self._rcc.facts.clock.hsi_hz)[selected]
 
     def _ticks(self, now: int) -> int:
         hz = self._hz

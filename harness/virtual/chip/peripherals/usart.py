@@ -42,7 +42,7 @@ class Usart(Peripheral):
         brr: int,
         enable_bit: int,
     ) -> None:
-        facts = to.board.facts.console
+        facts = rcc.facts.console
         super().__init__(facts.peripheral, facts.base, manual)
         self._facts = facts
         word, bit = divmod(facts.enable_bit, 32)

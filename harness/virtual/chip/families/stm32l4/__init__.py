@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.boards.model import Pin
+from harness.boards.stm32 import Pin
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import Blocks
 from harness.virtual.chip.families.stm32l4.flash import FlashL4

@@ -76,7 +76,7 @@ class RccL4(ClockController):
 
     def lse_runs(self) -> bool:
         """Return whether the low-speed crystal's oscillator runs."""
-        has_crystal = self.board.facts.clock.msi_hz is not None
+        has_crystal = self.facts.clock.msi_hz is not None
         return has_crystal and super().lse_runs()
 
     def reset_flags(self) -> int:
