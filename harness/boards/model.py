@@ -118,6 +118,8 @@ class Console(Strict):
     base: Address  # register base address
     baud: PositiveInt = 115200  # default rate
     max_baud: PositiveInt  # highest rate that the probe's bridge is specified for
+    # Rate that a capture asks for; an ST-LINK's port and an STM32's UART take this one.
+    fast_baud: PositiveInt = 921_600
 
 
 class Chip(Strict):
@@ -161,6 +163,8 @@ class HarnessFacts(Strict):
 
     #: First address and end of each ROM with a boot loader that the chip may start instead.
     boot_roms: ClassVar[tuple[tuple[int, int], ...]] = ()
+    #: Where the chip has something besides flash, RAM and registers, such as option bytes.
+    system_memory: ClassVar[tuple[tuple[int, int], ...]] = ()
 
     family: str  # folder below ``firmware_template/port``
     pyocd_target: str  # pyOCD's target name

@@ -143,6 +143,9 @@ class Chip(model.Chip):
 class Stm32Facts(HarnessFacts):
     """The ``harness`` object of a board with an STM32."""
 
+    # Boot loader, one-time programmable area, option bytes (RM0385 and RM0390 chapter 2).
+    system_memory = ((0x1FF0_0000, 0x1FFF_D000), (0x0010_0000, 0x0020_0000))
+
     #: Smallest and largest M and N of the family's PLL.
     pll_ranges: ClassVar[tuple[tuple[int, int], tuple[int, int]]]
 

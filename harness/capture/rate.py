@@ -1,8 +1,9 @@
 """Agree with the device upon a faster console, and fall back where the wire does not carry it.
 
 Inputs and outputs are what takes long on the line: 28 KB of input are 5 s at 115,200 baud and 0.7 s
-at 921,600. An ST-LINK's port and the UARTs of all boards take 921,600 (RM0385 31.5.4; the dividers
-are off by 0.69 % on the F7, 0.35 % on the F446), but a long cable or another bridge may not.
+at 921,600. A board says which rate its probe's port and its UART take (an ST-LINK and the UARTs of
+STM32s 921,600, RM0385 31.5.4; the dividers are off by 0.69 % on the F7, 0.35 % on the F446), but a
+long cable or another bridge may not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from harness.capture.console import Console
 from harness.errors import BoardError, CaptureTimeout
 from harness.firmware.boardconfig import check_baud
 
-FAST_BAUD = 921_600
 # The device waits half a second for the host at the new rate (bench_console.c, PATIENCE_US).
 _DEVICE_WAITS_S = 0.5
 _ANSWER_S, _SLACK_S = 1.0, 0.3

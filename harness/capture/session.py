@@ -19,7 +19,7 @@ from harness.capture.clock import HOST, Stopwatch, check_clock, read_time
 from harness.capture.console import Console
 from harness.capture.edges import check_edges
 from harness.capture.image import check_image
-from harness.capture.rate import FAST_BAUD, best_rate, raise_rate
+from harness.capture.rate import best_rate, raise_rate
 from harness.capture.record import ArenaReading, Capture, CapturePlan
 from harness.errors import CaptureTimeout, DeviceError, HarnessError
 from harness.firmware.symbols import place_in
@@ -220,7 +220,7 @@ class BoardSession:
         self._usual_baud = plan.baud or self._board.facts.console.baud
         wanted = self._station.baud
         if wanted is None and self._station.source == "hardware":
-            wanted = FAST_BAUD
+            wanted = self._board.facts.console.fast_baud
         faster = wanted is not None and wanted > self._usual_baud
         faster = faster and has_rate(self._station.serial)
         self._wanted_baud = best_rate(self._board, wanted) if wanted and faster else None

@@ -11,7 +11,7 @@ from harness import protocol
 from harness.capture import answers
 from harness.capture.clock import check_clock, read_time
 from harness.capture.edges import read_edges, wrong_edge
-from harness.capture.rate import FAST_BAUD, best_rate, raise_rate
+from harness.capture.rate import best_rate, raise_rate
 from harness.capture.record import CapturePlan
 from harness.errors import BenchError, CaptureError, ClockError, CounterError
 from harness.errors import StackOverflow as GuardHeld
@@ -143,7 +143,8 @@ def console(device: Device, plan: CapturePlan) -> Found:
     usual = device.board.facts.console.baud
     chunk = plan.inputs[0][: protocol.MAX_INPUT_CHUNK]
     tried = []
-    for rate in _RATES:
+    fast = device.board.facts.console.fast_baud
+    for rate in sorted({*_RATES, fast}):
         if rate != usual and best_rate(device.board, rate) is None:
             continue
         device.boot()
@@ -169,7 +170,7 @@ def console(device: Device, plan: CapturePlan) -> Found:
             "seconds": round(time.monotonic() - begun, 3),
         }
     clean = [item["baud"] for item in tried if _clean(item)]
-    facts = {"rates": tried, "clean": clean}
+    facts = {"rates": tried, "clean": clean, "asked_for": fast}
     if usual not in clean:
         own = next(item for item in tried if item["baud"] == usual)
         raise BenchError(
@@ -191,7 +192,7 @@ def _clean(item: dict[str, Any]) -> bool:
 def slow_console(facts: dict[str, Any]) -> str | None:
     """Return what to write into the bench file where the line is slower than what is asked for."""
     best = max(facts["clean"])
-    if best >= FAST_BAUD or all(item["baud"] <= best for item in facts["rates"]):
+    if best >= facts["asked_for"] or all(item["baud"] <= best for item in facts["rates"]):
         return None
     return f"write baud = {best} into the station in bench.toml"
 

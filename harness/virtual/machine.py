@@ -77,14 +77,14 @@ class VirtualMachine:
         self.faults = FaultPoints(
             self.core, self.chip, self.memory, self.console, Supply(board.id, number)
         )
-        self.debugger = Debugger(self.core, self.chip, self.memory, self.faults.debug_access)
+        self.debugger = Debugger(board, self.core, self.chip, self.memory, self.faults.debug_access)
         _powered.add(self)
         self.core.resume()
 
     def now(self) -> float:
         """Return seconds of virtual time; differences hold while the clock tree stays as it is."""
         with self.core.paused():
-            return self.cpu.counter.elapsed() / self.chip.rcc.hclk_hz
+            return self.cpu.counter.elapsed() / self.chip.clock.hclk_hz
 
     def let_pass(self, seconds: float) -> None:
         """Let virtual time pass while the core waits for input."""
@@ -105,7 +105,7 @@ class VirtualMachine:
 
     def _idle(self) -> int:
         """Return the cycles that the core has waited for input since the last call."""
-        return self.console.take_idle_ns() * self.chip.rcc.hclk_hz // 1_000_000_000
+        return self.console.take_idle_ns() * self.chip.clock.hclk_hz // 1_000_000_000
 
 
 @atexit.register

@@ -12,7 +12,7 @@ from support.needs import COMPILER, EMULATOR, has_compiler
 pytest.importorskip("unicorn", reason=EMULATOR)
 
 from harness.boards import Board, load_board
-from harness.virtual.chip.peripherals.clocks import ResetCause
+from harness.virtual.chip.peripherals.clock import ResetCause
 from harness.virtual.machine import VirtualMachine
 
 FIRMWARE = Path(__file__).parent / "tiny"

@@ -62,7 +62,7 @@ class Peripheral:
         self.registers: dict[int, Register] = {}
         #: Stored value of each register by offset.
         self.values: dict[int, int] = {}
-        #: RCC, and its register and bit that clock the block; None if it is always clocked.
+        #: Clock controller, its register and bit that clock the block; None if always clocked.
         self.gate: tuple[Peripheral, int, int] | None = None
         self.before_write: Callable[[], None] | None = None
         self._warned: set[str] = set()
@@ -228,11 +228,11 @@ class Bus:
         if peripheral is None:
             raise unmodelled(address, verb)
         if master is Master.CORE and peripheral.gate is not None:
-            rcc, offset, bit = peripheral.gate
-            if not rcc.values[offset] >> bit & 1:
+            controller, offset, bit = peripheral.gate
+            if not controller.values[offset] >> bit & 1:
                 raise VirtualError(
                     f"{verb} of {address:#010x} ({peripheral.name}): its clock is off "
-                    f"(RCC_{rcc.registers[offset].name} bit {bit})",
+                    f"({controller.name}_{controller.registers[offset].name} bit {bit})",
                     expected="the firmware to enable a peripheral's clock before using it",
                     fix="correct the firmware; on the chip the access is lost",
                     address=address,

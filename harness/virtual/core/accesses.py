@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from harness.boards import Board
 from harness.errors import HarnessError, VirtualError
 from harness.virtual.chip.bus import BusFault, Master
 from harness.virtual.chip.chip import Chip
@@ -17,16 +18,15 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 # Where the architecture puts registers (ARMv7-M ARM table B3-1): what the chip has there and the
-# model has not is an error of the model, not a fault of the firmware. The same goes for system
-# memory (boot loader, one-time programmable area, option bytes; RM0385 and RM0390 chapter 2).
-# Behind it, up to the RAM, the chips have nothing: a stack that overflows faults there.
+# model has not is an error of the model, not a fault of the firmware. The same goes for the chip's
+# system memory. Elsewhere the chips have nothing: a stack that overflows faults there.
 _REGISTERS = ((0x4000_0000, 0x6000_0000), (0xA000_0000, 0x1_0000_0000))
-_SYSTEM_MEMORY = ((0x1FF0_0000, 0x1FFF_D000), (0x0010_0000, 0x0020_0000))
 
 
-def may_exist(address: int) -> bool:
-    """Return whether a chip may have something at `address` that the model lacks."""
-    return any(low <= address < high for low, high in (*_REGISTERS, *_SYSTEM_MEMORY))
+def may_exist(board: Board, address: int) -> bool:
+    """Return whether a board's chip may have something at `address` that the model lacks."""
+    ranges = (*_REGISTERS, *board.facts.system_memory)
+    return any(low <= address < high for low, high in ranges)
 
 
 class CoreAccesses:

@@ -59,7 +59,7 @@ class Cpu:
                 access |= uc.UC_PROT_WRITE
             for origin in block.origins:
                 self._engine.mem_map_ptr(origin, block.bytes, access, block.address)
-        fast = {page.address: page for page in (chip.flash.page, chip.usart.page)}
+        fast = {page.address: page for page in (chip.flash.page, chip.console.page)}
         self._kept = [
             *(
                 map_registers(self._engine, at, accesses, fast.get(at.start))

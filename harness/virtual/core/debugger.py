@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 
+from harness.boards import Board
 from harness.virtual.chip.bus import BusFault, Master
 from harness.virtual.chip.chip import Chip
 from harness.virtual.chip.memory import MemoryMap
@@ -16,9 +17,9 @@ class Debugger:
     """What a probe reads and writes, while the core runs or not; `before` precedes each access."""
 
     def __init__(
-        self, core: Core, chip: Chip, memory: MemoryMap, before: Callable[[], None]
+        self, board: Board, core: Core, chip: Chip, memory: MemoryMap, before: Callable[[], None]
     ) -> None:
-        self._core = core
+        self._board, self._core = board, core
         self._bus = chip.bus
         self._flash = chip.flash
         self._memory = memory
@@ -57,7 +58,7 @@ class Debugger:
                 self._bus.write(at, size, int.from_bytes(piece, "little"), Master.DEBUGGER)
 
     def _check(self, address: int) -> None:
-        if not may_exist(address) and address >> 10 not in self._bus.by_block:
+        if not may_exist(self._board, address) and address >> 10 not in self._bus.by_block:
             raise BusFault(f"nothing answers at {address:#010x}")
 
     def _write_ram(self, address: int, content: bytes) -> None:

@@ -27,7 +27,7 @@ class Events:
         self._counter = to.counter
         self._console = to.console
         self._memory = to.memory
-        self._rcc = chip.rcc
+        self._clock = chip.clock
         self._nvic = chip.scs.nvic
         self._sources: tuple[Source, ...] = chip.sources
         self._exceptions = exceptions
@@ -84,8 +84,8 @@ class Events:
         """Let cycles pass: at the host's pace if someone at the console may end the sleep."""
         if self._console.on_input is not None and self._console.baud is not None:
             began = time.monotonic()
-            going_on = wait(cycles / self._rcc.hclk_hz)
-            waited = round((time.monotonic() - began) * self._rcc.hclk_hz)
+            going_on = wait(cycles / self._clock.hclk_hz)
+            waited = round((time.monotonic() - began) * self._clock.hclk_hz)
             self._counter.let_pass(min(cycles, waited), asleep=True)
             return going_on
         self._counter.let_pass(cycles, asleep=True)
@@ -101,4 +101,4 @@ class Events:
         return min((due for each in armed if (due := each.due()) is not None), default=None)
 
     def _seconds(self, due: int) -> float:
-        return max(0, due - self._counter.elapsed()) / self._rcc.hclk_hz
+        return max(0, due - self._counter.elapsed()) / self._clock.hclk_hz

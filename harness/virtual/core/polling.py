@@ -30,7 +30,7 @@ class Polling:
         self._memory = to.memory
         self._chip = chip
         self._cpu = cpu
-        self._console = chip.usart.base >> 10
+        self._console = chip.console
         self._address, self._value, self._count = -1, 0, 0
         self._since = 0
         self._registers: list[int] = []
@@ -50,13 +50,15 @@ class Polling:
             self._address, self._value, self._count = address, value, 0
             return
         self._count += 1
-        if self._count % _READS or address >> 10 == self._console:  # a wait for the host is none
+        if (
+            self._count % _READS or self._chip.bus.by_block.get(address >> 10) is self._console
+        ):  # a wait for the host is none
             return
         now, registers = self._counter.elapsed(), [self._cpu().registers[n] for n in range(15)]
         if self._count == _READS:
             self._since, self._registers = now, registers
             return
-        sources, second = self._chip.sources, self._chip.rcc.hclk_hz
+        sources, second = self._chip.sources, self._chip.clock.hclk_hz
         interrupted = self._chip.scs.nvic.pending or any(source.armed for source in sources)
         endless = registers == self._registers and not interrupted
         if endless and not any(source.running for source in sources):

@@ -14,7 +14,7 @@ from harness.virtual.chip.bus import unmodelled
 from harness.virtual.chip.chip import Chip
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals import scs
-from harness.virtual.chip.peripherals.clocks import ResetCause
+from harness.virtual.chip.peripherals.clock import ResetCause
 from harness.virtual.chip.peripherals.nvic import HARD_FAULT
 from harness.virtual.core.accesses import CoreAccesses, may_exist
 from harness.virtual.core.cpu import Cpu
@@ -38,7 +38,7 @@ class Core:
     """
 
     def __init__(self, to: Connections, chip: Chip) -> None:
-        self._name = to.board.id
+        self._board, self._name = to.board, to.board.id
         self._memory = to.memory
         self._console = to.console
         self.chip = chip
@@ -67,7 +67,7 @@ class Core:
         self.error: HarnessError | None = None
         self.closed = False  # powered off
         self._pace: Pace | None = None
-        self._enter_reset(ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN)
+        self._enter_reset(ResetCause.POWER_ON)
         self._thread = threading.Thread(target=self._run, name=f"virtual {self._name}", daemon=True)
         self._thread.start()
 
@@ -176,7 +176,7 @@ class Core:
             self._pace = None
             if paced:
                 self._pace = Pace(
-                    Work(self.cpu.counter.elapsed, lambda: 1 / chip.rcc.hclk_hz),
+                    Work(self.cpu.counter.elapsed, lambda: 1 / chip.clock.hclk_hz),
                     Work(lambda: chip.flash.programmed_bytes, lambda: chip.flash.program_s),
                     Work(lambda: console.moved_bytes, lambda: _BITS / (console.baud or math.inf)),
                 )
@@ -222,7 +222,7 @@ class Core:
     def request_reset(self) -> None:
         """Reset by AIRCR: at the end of the block where the core wrote it, or at once."""
         if threading.get_ident() != self.thread_id:
-            self.reset(ResetCause.SOFTWARE | ResetCause.PIN)
+            self.reset(ResetCause.SOFTWARE)
             return
         self._reset_wanted = True
         self.cpu.counter.request_stop()
@@ -322,7 +322,7 @@ class Core:
             error, self._pending = self._pending, None
             raise error
         if self._reset_wanted:
-            self._enter_reset(ResetCause.SOFTWARE | ResetCause.PIN)
+            self._enter_reset(ResetCause.SOFTWARE)
             return not self.debug.catch(VC_CORERESET)
         if stop.kind is StopKind.REQUESTED:
             return True
@@ -344,7 +344,9 @@ class Core:
         """
         if stop.kind is StopKind.UNKNOWN:
             raise VirtualError(f"the emulator gave up: {stop.detail}", where=self._place())
-        if stop.kind in (StopKind.READ_FAULT, StopKind.WRITE_FAULT) and may_exist(stop.address):
+        if stop.kind in (StopKind.READ_FAULT, StopKind.WRITE_FAULT) and may_exist(
+            self._board, stop.address
+        ):
             verb = "read" if stop.kind is StopKind.READ_FAULT else "write"
             error = unmodelled(stop.address, verb)
             error.where = self._place()

@@ -104,9 +104,9 @@ class Injector:
 
     def _install(self, plan: FaultPlan) -> None:
         chip = self._board.chip
-        chip.rcc.drift = plan.clock
-        chip.rcc.hse_works = plan.hse
-        chip.rcc.overdrive_works = plan.overdrive
+        chip.clock.drift = plan.clock
+        chip.clock.reference_works = plan.hse
+        chip.clock.supply_works = plan.overdrive
         chip.dwt.defect = plan.counter
         noise = self.random("jitter")
         chip.dwt.stolen = (lambda: abs(noise.gauss(0, plan.jitter))) if plan.jitter else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.virtual.chip.memory import MemoryMap
-from harness.virtual.chip.peripherals.clocks import ResetCause
+from harness.virtual.chip.peripherals.clock import ResetCause
 from harness.virtual.core.run import Core
 from harness.virtual.faults.supply import Supply
 from harness.virtual.ports.console import Console

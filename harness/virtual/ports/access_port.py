@@ -20,7 +20,7 @@ _BASE_PRESENT = 0x3
 
 
 class DebugAccess:
-    """DP registers and AP 0 of one board; AP registers other than 0's read as zero."""
+    """DP registers, AP 0 and the chip's own access ports; registers of any other read as zero."""
 
     def __init__(self, machine: VirtualMachine) -> None:
         self.machine = machine
@@ -48,9 +48,10 @@ class DebugAccess:
 
     def read_ap(self, address: int) -> int:
         """Read an AP register; the address carries APSEL in bits 31:24."""
-        if address >> 24:
-            return 0
         register = address & 0xFF
+        if address >> 24:
+            other = self.machine.chip.access_ports.get(address >> 24)
+            return 0 if other is None else other.read(register)
         if register == DRW:
             size = 1 << (self._csw & 7)
             value = int.from_bytes(self.machine.debugger.read(self._tar, size), "little")
@@ -69,9 +70,12 @@ class DebugAccess:
 
     def write_ap(self, address: int, value: int) -> None:
         """Write an AP register."""
-        if address >> 24:
-            return
         register = address & 0xFF
+        if address >> 24:
+            other = self.machine.chip.access_ports.get(address >> 24)
+            if other is not None:
+                other.write(register, value)
+            return
         if register == CSW:
             self._csw = value & _CSW_WRITABLE
         elif register == TAR:

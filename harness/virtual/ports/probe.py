@@ -187,7 +187,7 @@ class VirtualProbe(DebugProbe):
 
     @property
     def supported_wire_protocols(self) -> list[DebugProbe.Protocol]:
-        """SWD only, as on Nucleo boards."""
+        """SWD only: no board connects the wires of JTAG."""
         return [DebugProbe.Protocol.DEFAULT, DebugProbe.Protocol.SWD]
 
     @property

@@ -166,7 +166,7 @@ class Terminal:
         rate = get_rate(self._slave)
         if rate != self._console.baud:
             self._console.baud = rate
-        own = self.machine.chip.usart.baud
+        own = self.machine.chip.console.baud
         if not used or own is None or abs(own - rate) <= _TOLERANCE * rate:
             return
         if self._on_note is not None and self._noted != (rate, own):

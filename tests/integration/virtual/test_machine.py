@@ -40,12 +40,12 @@ def test_a_long_echo_passes_the_rings_unchanged(bench: Any) -> None:
 def test_unique_id_is_the_machine_s_and_differs_between_boards(bench: Any) -> None:
     words = bench.ask(b"i")
     uid = b"".join(bytes.fromhex(words[i : i + 8])[::-1] for i in (0, 8, 16))
-    assert uid == bench.machine.chip.signature.uid
+    assert uid == bench.machine.chip.uid
     assert uid.startswith(b"VIRT")
 
 
 def test_clock_is_the_board_s_maximum(bench: Any) -> None:
-    assert bench.machine.chip.rcc.hclk_hz == bench.machine.board.clock_hz
+    assert bench.machine.chip.clock.hclk_hz == bench.machine.board.clock_hz
 
 
 def test_cycles_repeat_exactly_while_the_core_is_stopped_and_the_host_is_busy(bench: Any) -> None:
@@ -100,7 +100,7 @@ def test_a_board_that_nobody_listens_to_leaves_the_host_alone(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    usart = bench.machine.chip.usart
+    usart = bench.machine.chip.console
     status = usart._status_flags
     monkeypatch.setattr(usart, "_status_flags", lambda: asked.append(1) or status())
     bench.console.close()
@@ -259,7 +259,7 @@ def test_a_bug_in_the_model_is_an_error_too(
     def broken(_master: object) -> int:
         raise ZeroDivisionError("oops")
 
-    rcc = bench.machine.chip.rcc
+    rcc = bench.machine.chip.clock
     rcc.registers[0x94 if bench.machine.board.family == "stm32l4" else 0x74].read = broken
     with pytest.raises(VirtualError, match="bug in the virtual board: ZeroDivisionError"):
         bench.ask(b"c")

@@ -62,7 +62,7 @@ def test_the_url_sets_the_pace() -> None:
             assert not get_machine(board).core.paced
         with serial.serial_for_url(f"virtual://{board}#2"):
             assert not get_machine(board, 2).core.paced
-        uids = {get_machine(board, number).chip.signature.uid for number in (1, 2)}
+        uids = {get_machine(board, number).chip.uid for number in (1, 2)}
         assert len(uids) == 2
         with pytest.raises(serial.SerialException, match="the only pace is 'real'"):
             serial.serial_for_url(f"virtual://{board}?pace=slow")

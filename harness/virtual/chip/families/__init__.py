@@ -1,40 +1,55 @@
 """One module or folder per family of chips: which register blocks a chip has, and how they act.
 
-A family's ``build`` puts its blocks together. What several families share (GPIO ports, timer, the
-core's own blocks) is in `harness.virtual.chip.peripherals`; nothing there knows a family.
+A family's ``build`` puts its blocks together. What every chip has (the core's own blocks, what its
+clock, flash and console are to the rest) is in `harness.virtual.chip.peripherals`, which knows no
+family; `stm32` has what all STM32s share.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from harness.errors import VirtualError
 from harness.virtual.chip.bus import Peripheral
 
 if TYPE_CHECKING:
     from harness.virtual.chip.connections import Connections
-    from harness.virtual.chip.peripherals.clocks import ClockController
+    from harness.virtual.chip.peripherals.clock import CoreClock
+    from harness.virtual.chip.peripherals.console import ConsoleUart
     from harness.virtual.chip.peripherals.flash import FlashInterface
-    from harness.virtual.chip.peripherals.gpio import Pins
-    from harness.virtual.chip.peripherals.usart import Usart
+    from harness.virtual.chip.peripherals.nvic import Source
+    from harness.virtual.chip.peripherals.scs import Scs
+
+
+class AccessPort(Protocol):
+    """A port of the debugger that is no way to memory, such as Nordic's control port."""
+
+    def read(self, register: int) -> int:
+        """Read a register by its offset."""
+
+    def write(self, register: int, value: int) -> None:
+        """Write a register by its offset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """The register blocks of a chip that are its family's own."""
+    """The register blocks of a chip that its family builds."""
 
+    scs: Scs
     flash: FlashInterface
-    rcc: ClockController
-    pins: Pins
-    usart: Usart  # the console
+    clock: CoreClock
+    console: ConsoleUart
     others: tuple[Peripheral, ...]
-    interrupts: int  # how many the chip has (vector table)
-    boot_address: int = 0  # where the vectors are read at reset
-    #: Registers of DBGMCU behind CR, by offset.
-    freeze_registers: tuple[tuple[int, str], ...] = ((0x8, "APB1_FZ"), (0xC, "APB2_FZ"))
+    sources: tuple[Source, ...]  # what may interrupt the core, besides the console and SysTick
+    uid: bytes  # unique id
+    #: Part number and identity code of the maker in the chip's ROM table.
+    rom_identity: tuple[int, tuple[int, int]]
+    #: Access ports of the debugger besides the one to memory, by number.
+    access_ports: Mapping[int, AccessPort] = field(default_factory=dict)
 
 
 def build(to: Connections) -> Blocks:

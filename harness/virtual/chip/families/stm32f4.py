@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import Blocks
+from harness.virtual.chip.families.stm32.usart import UsartF4
 from harness.virtual.chip.families.stm32f import put_together
-from harness.virtual.chip.peripherals.usart import UsartF4
 
 
 def build(to: Connections) -> Blocks:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import Blocks
+from harness.virtual.chip.families.stm32.usart import UsartF7
 from harness.virtual.chip.families.stm32f import put_together
-from harness.virtual.chip.peripherals.usart import UsartF7
 
 _INTERRUPTS = {0x449: 98, 0x451: 110}  # by DBGMCU device id
 _BOOT = 0x0020_0000  # BOOT0 low: from flash through ITCM

@@ -1,23 +1,16 @@
-"""CoreSight identification registers and ROM tables, and the chip's own identification.
-
-ARMv7-M ARM B3.2 and appendix B (component ids); RM0385 section 40, RM0390 section 33 (DBGMCU, ROM
-table), RM0385 section 41, RM0390 section 34 (unique id, flash size).
-"""
+"""CoreSight identification registers and ROM tables (ARMv7-M ARM B3.2 and appendix B)."""
 
 from __future__ import annotations
 
 import hashlib
 
 from harness.boards import Board
-from harness.boards.stm32 import stm32_facts
 from harness.virtual.chip.bus import Peripheral, ignore_write, read_zero
 
 _JEDEC_ARM = (0x3B, 4)  # identity code, continuation code
-_JEDEC_ST = (0x20, 0)
 _CLASS_GENERIC, _CLASS_ROM, _CLASS_DEBUG = 0xE, 0x1, 0x9
 
 SCS, DWT, FPB, ITM, TPIU = 0xE000_E000, 0xE000_1000, 0xE000_2000, 0xE000_0000, 0xE004_0000
-DBGMCU = 0xE004_2000
 
 
 def add_ids(
@@ -49,55 +42,28 @@ class RomTable(Peripheral):
         add_ids(self, part, _CLASS_ROM, jedec)
 
 
-def rom_tables(board: Board) -> tuple[int, list[RomTable]]:
+def rom_tables(board: Board, part: int, jedec: tuple[int, int]) -> tuple[int, list[RomTable]]:
     """Return the address that the AP's BASE names and the tables.
 
-    The Cortex-M7's components are behind two more tables (Cortex-M7 TRM 2.3, RM0385 40.11.1).
+    The chip's own table has its maker's `part` number and `jedec` identity code. The Cortex-M7's
+    components are behind two more tables (Cortex-M7 TRM 2.3, RM0385 40.11.1).
     """
-    device, ppb = board.facts.chip.device_id, 0xE00F_F000
+    ppb = 0xE00F_F000
     components = (SCS, DWT, FPB, ITM)
     if board.facts.core.cpu == "cortex-m4":
-        return ppb, [RomTable(ppb, device, _JEDEC_ST, (*components, TPIU))]
+        return ppb, [RomTable(ppb, part, jedec, (*components, TPIU))]
     chip, processor = 0xE00F_D000, 0xE00F_E000
     return chip, [
-        RomTable(chip, device, _JEDEC_ST, (processor, TPIU)),
+        RomTable(chip, part, jedec, (processor, TPIU)),
         RomTable(processor, 0x4C8, _JEDEC_ARM, (ppb,)),
         RomTable(ppb, 0x4C7, _JEDEC_ARM, components),
     ]
 
 
-class Dbgmcu(Peripheral):
-    """Device id and the debugger's freeze bits."""
-
-    survives_reset = True
-
-    def __init__(self, board: Board, freeze_registers: tuple[tuple[int, str], ...]) -> None:
-        super().__init__("DBGMCU", DBGMCU, "RM0385 40.16, RM0390 33.16")
-        chip = stm32_facts(board).chip
-        self.add(0x0, "IDCODE", chip.revision_id << 16 | chip.device_id, writable=0)
-        self.add(0x4, "CR", writable=0xFF)
-        self.add_storage(freeze_registers)
-
-
-class DeviceSignature(Peripheral):
-    """96-bit unique id and flash size in system memory."""
-
-    def __init__(self, board: Board, number: int = 1) -> None:
-        chip = board.facts.chip
-        base = chip.uid_address & ~0x3FF
-        super().__init__("device signature", base, "RM0385 41, RM0390 34")
-        self.uid = unique_id(board.id if number == 1 else f"{board.id}#{number}")
-        for index in range(3):
-            word = int.from_bytes(self.uid[4 * index : 4 * index + 4], "little")
-            self.add(chip.uid_address - base + 4 * index, f"UID{index}", word, writable=0)
-        size = chip.flash_size_address - base
-        self.add(size & ~3, "F_SIZE", (board.flash.bytes >> 10) << 8 * (size & 3), writable=0)
-
-
 def unique_id(name: str) -> bytes:
-    """Return the virtual chip's 96-bit id: the same for a name everywhere, and none of ST's.
+    """Return 96 bits for a virtual chip's id: the same for a name everywhere, and no real chip's.
 
-    ST's ids hold wafer coordinates and a lot number in ASCII; these start with ``VIRT``.
+    They start with ``VIRT``; an STM32's hold wafer coordinates and a lot number in ASCII.
     """
     return b"VIRT" + hashlib.sha256(f"virtual:{name}".encode()).digest()[:8]
 

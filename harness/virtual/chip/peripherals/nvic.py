@@ -15,8 +15,12 @@ from harness.virtual.chip.bus import Master, Peripheral
 NMI, HARD_FAULT, SVC, PENDSV, SYSTICK, FIRST = 2, 3, 11, 14, 15, 16
 _FIXED = {NMI: -2, HARD_FAULT: -1}
 _WORDS = 8  # of registers; those behind the chip's interrupts read as zero
-_PRIORITY_BYTES = 0xF0F0_F0F0  # four bits each (RM0385, RM0390, RM0432: 16 levels)
 _SHPR1, _IPR0 = 0xD18, 0x400
+
+
+def priority_mask(bits: int) -> int:
+    """Return the bits of a register of four priorities that a chip with so many bits each has."""
+    return (0xFF << 8 - bits & 0xFF) * 0x0101_0101
 
 
 class Source(Protocol):
@@ -46,6 +50,7 @@ class Nvic:
     Args:
         scs: System control space, which gets the registers.
         interrupts: How many the chip has.
+        priorities: Bits that a register of four priorities has.
         changed: Called when an exception may have become ready to be taken.
         active: Returns the numbers of the active exceptions.
     """
@@ -54,6 +59,7 @@ class Nvic:
         self,
         scs: Peripheral,
         interrupts: int,
+        priorities: int,
         changed: Callable[[], None],
         active: Callable[[], list[int]],
     ) -> None:
@@ -80,7 +86,7 @@ class Nvic:
             scs.add(0x300 + 4 * word, f"NVIC_IABR{word}", read=partial(self._read_active, word))
         for n in range(_WORDS * 8):
             there = range(4 * n, min(4 * n + 4, interrupts))
-            writable = _PRIORITY_BYTES & (1 << 8 * len(there)) - 1
+            writable = priorities & (1 << 8 * len(there)) - 1
             scs.add(_IPR0 + 4 * n, f"NVIC_IPR{n}", writable=writable, changed=changed)
         scs.add(0xF00, "STIR", write=self._trigger)
 

@@ -11,7 +11,7 @@ from functools import partial
 from harness.virtual.chip.bus import Master, Peripheral
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.peripherals.identity import SCS, add_ids
-from harness.virtual.chip.peripherals.nvic import FIRST, NMI, PENDSV, SYSTICK, Nvic
+from harness.virtual.chip.peripherals.nvic import FIRST, NMI, PENDSV, SYSTICK, Nvic, priority_mask
 from harness.virtual.chip.peripherals.systick import Systick
 from harness.virtual.core import mpu
 from harness.virtual.core.mpu import Mpu
@@ -25,7 +25,6 @@ CCR, CPACR, CSSELR, DHCSR, DCRSR, DCRDR, DEMCR = 0xD14, 0xD88, 0xD84, 0xDF0, 0xD
 _CCR_CACHES = 0x0003_0000
 _ICSR, _CCSIDR = 0xD04, 0xD80
 _MPU_TYPE, _MPU_CTRL, _MPU_RNR, _MPU_RBAR = 0xD90, 0xD94, 0xD98, 0xD9C
-_PRIORITIES = 0xF0F0_F0F0  # four bits each (RM0385, RM0390, RM0432: 16 levels)
 FPCCR_LSPACT, FPCCR_LSPEN, _FPCCR_ASPEN = 1 << 0, 1 << 30, 1 << 31
 _RETTOBASE = 1 << 11
 # SHCSR: MemManage to SVCall, DebugMonitor, PendSV, SysTick.
@@ -67,19 +66,30 @@ _M7_STORAGE = (
 
 
 class Scs(Peripheral):
-    """System control space; `boot_address` is where the vectors are read at reset."""
+    """System control space.
 
-    def __init__(self, to: Connections, boot_address: int, interrupts: int) -> None:
+    Args:
+        to: What it is connected to.
+        boot_address: Where the vectors are read at reset.
+        interrupts: How many the chip has.
+        priority_bits: Bits of a priority that the chip has.
+    """
+
+    def __init__(
+        self, to: Connections, boot_address: int, interrupts: int, priority_bits: int = 4
+    ) -> None:
         super().__init__("SCS", SCS, "ARMv7-M ARM B3.2")
         self._to = to
         self._interrupts = interrupts
+        self._priorities = priority_mask(priority_bits)
         self._m7 = to.board.facts.core.cpu == "cortex-m7"
         #: False is a fault: the caches stay off.
         self.caches_work = True
         self.boot_address = boot_address
         self._add_system_control()
         changed = to.counter.request_stop
-        self.nvic = Nvic(self, interrupts, changed, lambda: to.core().exceptions.active)
+        active = self._active_exceptions
+        self.nvic = Nvic(self, interrupts, self._priorities, changed, active)
         self.systick = Systick(self, self.nvic, to.counter.elapsed, changed)
         self._add_mpu()
         self._add_fpu_and_caches()
@@ -98,6 +108,9 @@ class Scs(Peripheral):
         self.nvic.reset()
         self.systick.reset()
         self._follow_ccr()
+
+    def _active_exceptions(self) -> list[int]:
+        return self._to.core().exceptions.active
 
     @property
     def fpu_enabled(self) -> bool:
@@ -125,7 +138,7 @@ class Scs(Peripheral):
         self.add(CCR, "CCR", ccr, writable=0x0003_0303, refuse=refuse, changed=self._follow_ccr)
         shpr = ((SHPR1, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3"))
         for offset, name in shpr:
-            self.add(offset, name, writable=_PRIORITIES, changed=self._to.counter.request_stop)
+            self.add(offset, name, writable=self._priorities, changed=self._to.counter.request_stop)
         self.add(SHCSR, "SHCSR", writable=0x0007_0000, read=self._read_shcsr)
         for offset, name in ((CFSR, "CFSR"), (HFSR, "HFSR"), (DFSR, "DFSR"), (0xD3C, "AFSR")):
             self.add(offset, name, write=partial(self._clear, offset))

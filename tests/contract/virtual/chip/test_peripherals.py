@@ -158,7 +158,7 @@ class TestClocks:
         core[FLASH] = 7
         core[RCC + 0x08] = 2 | 5 << 10 | 4 << 13
         assert core[RCC + 0x08] & 0xC == 0x8
-        rcc = core.machine.chip.rcc
+        rcc = core.machine.chip.clock
         assert rcc.hclk_hz == 216_000_000
         assert (rcc.apb_hz("apb1"), rcc.apb_hz("apb2")) == (54_000_000, 108_000_000)
         assert rcc.usart_hz(3, "apb1") == 54_000_000
@@ -170,7 +170,7 @@ class TestClocks:
         assert core[RCC + 0x08] & 3 == 0
 
     def test_hse_prescaler_and_hsi(self, core: Registers) -> None:
-        rcc = core.machine.chip.rcc
+        rcc = core.machine.chip.clock
         assert rcc.hclk_hz == 16_000_000
         core[RCC] = 1 | 1 << 16 | 1 << 18
         core[RCC + 0x08] = 1 | 0x8 << 4

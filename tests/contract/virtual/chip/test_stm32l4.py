@@ -10,7 +10,7 @@ import pytest
 from harness.boards import load_board
 from harness.errors import VirtualError
 from harness.virtual.chip.bus import BusFault, Master
-from harness.virtual.chip.peripherals.clocks import ResetCause
+from harness.virtual.chip.peripherals.clock import ResetCause
 from harness.virtual.core.registers import PC
 from harness.virtual.machine import VirtualMachine
 
@@ -169,7 +169,7 @@ class TestFlash:
 
 class TestClocks:
     def test_full_speed(self, chip: Chip) -> None:
-        rcc: Any = chip.machine.chip.rcc
+        rcc: Any = chip.machine.chip.clock
         assert rcc.hclk_hz == 4_000_000
         chip.supply()
         chip.start_pll()
@@ -208,7 +208,7 @@ class TestClocks:
             chip[PWR] = 0x0300
         chip.supply()
         assert chip[RCC + 0x90] & 3 == 3
-        chip.machine.chip.rcc.hse_works = False
+        chip.machine.chip.clock.reference_works = False
         assert not chip[RCC + 0x90] & 2, "a fault: the crystal does not start"
 
     def test_a_pll_without_a_source_does_not_start(self, chip: Chip) -> None:

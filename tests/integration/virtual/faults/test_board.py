@@ -148,7 +148,7 @@ def test_a_sound_plan_ends_the_faults(faulty: Any) -> None:
     machine.console.close()
     machine.faults.line(None)
     assert machine.faults.injector is None
-    assert (machine.chip.rcc.drift, machine.chip.rcc.hse_works) == (1.0, True)
+    assert (machine.chip.clock.drift, machine.chip.clock.reference_works) == (1.0, True)
     assert machine.chip.dwt.defect is None and machine.chip.scs.caches_work
     assert len(machine.debugger.read(0x0800_0000, 4)) == 4
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import Blocks
+from harness.virtual.chip.families.stm32 import put_together as put_stm32_together
+from harness.virtual.chip.families.stm32.backup import BackupRam
+from harness.virtual.chip.families.stm32.gpio import Pins
+from harness.virtual.chip.families.stm32.usart import UsartF4, UsartF7
 from harness.virtual.chip.families.stm32f.flash import FlashF
 from harness.virtual.chip.families.stm32f.pwr import PwrF
 from harness.virtual.chip.families.stm32f.rcc import AHB1ENR, RccF
-from harness.virtual.chip.peripherals.backup import BackupRam
-from harness.virtual.chip.peripherals.gpio import Pins
-from harness.virtual.chip.peripherals.usart import UsartF4, UsartF7
 
 _GPIO = 0x4002_0000
 # MODER, OSPEEDR, PUPDR: ports A and B start with the debug pins in their alternate function.
@@ -28,5 +29,7 @@ def put_together(
     flash, pwr = FlashF(to), PwrF(to.board)
     rcc = RccF(to, flash, pwr)
     pins = Pins(ports, _GPIO, rcc, AHB1ENR, _RESETS)
-    others = pwr, BackupRam(rcc)
-    return Blocks(flash, rcc, pins, usart(to, rcc, pins), others, interrupts, boot_address)
+    return put_stm32_together(
+        to, flash, rcc, pins, usart(to, rcc, pins), pwr, BackupRam(rcc),
+        interrupts=interrupts, boot_address=boot_address,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from collections import Counter
 
 from harness.virtual.chip.bus import Master
 from harness.virtual.chip.connections import Connections
-from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface
+from harness.virtual.chip.families.stm32.flash import ACR, LOCK, KeyedFlash
 
 _BASE = 0x4002_3C00
 _KEYR, _OPTKEYR, _SR, _CR, _OPTCR, _OPTCR1 = 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18
@@ -34,7 +34,7 @@ _OPTCR_RESET = {0x449: 0xC0FF_AAFD, 0x451: 0xFFFF_AAFD, 0x421: 0x0FFF_AAED}
 _OPTCR1_RESET = 0x0040_0080  # boot from 0x00200000 (BOOT0 low) or 0x00100000
 
 
-class FlashF(FlashInterface):
+class FlashF(KeyedFlash):
     """The flash interface registers and what they do to the flash array."""
 
     def __init__(self, to: Connections) -> None:

@@ -6,9 +6,9 @@ RM0385 and RM0410 section 5 (STM32F7), RM0390 section 6 (STM32F446).
 from __future__ import annotations
 
 from harness.virtual.chip.connections import Connections
+from harness.virtual.chip.families.stm32.clocks import CFGR, ClockController, Layout
 from harness.virtual.chip.families.stm32f.flash import FlashF
 from harness.virtual.chip.families.stm32f.pwr import PwrF
-from harness.virtual.chip.peripherals.clocks import CFGR, ClockController, Layout
 
 _PLLCFGR, _PLLSRC_HSE = 0x04, 1 << 22
 _HSI, _HSE = 0, 1
@@ -53,7 +53,7 @@ class RccF(ClockController):
         )
         super().__init__(to, flash, layout)
         self._pwr = pwr
-        pwr.works = lambda: self.overdrive_works
+        pwr.works = lambda: self.supply_works
         self._without_overdrive_hz = _WITHOUT_OVERDRIVE_HZ[family]
         self.add(0x0C, "CIR", writable=0, refuse=(0x7F00, "enabling of interrupts"))
         self.add(AHB1ENR, "AHB1ENR", 0x0010_0000 if f7 else 0)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from harness.boards.stm32 import Pin
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import Blocks
+from harness.virtual.chip.families.stm32 import put_together
+from harness.virtual.chip.families.stm32.gpio import Pins
 from harness.virtual.chip.families.stm32l4.flash import FlashL4
 from harness.virtual.chip.families.stm32l4.lpuart import Lpuart
 from harness.virtual.chip.families.stm32l4.rcc import AHB2ENR, RccL4
-from harness.virtual.chip.peripherals.gpio import Pins
 
 _GPIO, _PORTS, _INTERRUPTS = 0x4800_0000, 9, 95
 # MODER, OSPEEDR, PUPDR: pins start as analog inputs, but for the debug pins of ports A and B.
@@ -40,4 +41,4 @@ def build(to: Connections) -> Blocks:
     rcc = RccL4(to, flash)
     pins = _PinsL4(rcc)
     uart = Lpuart(to, rcc, pins)
-    return Blocks(flash, rcc, pins, uart, (rcc.pwr,), _INTERRUPTS, freeze_registers=_FREEZE)
+    return put_together(to, flash, rcc, pins, uart, rcc.pwr, interrupts=_INTERRUPTS, freeze=_FREEZE)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from harness.virtual.chip.bus import Master, read_zero
 from harness.virtual.chip.connections import Connections
+from harness.virtual.chip.families.stm32.flash import ACR, LOCK, KeyedFlash
 from harness.virtual.chip.memory import ERASED
-from harness.virtual.chip.peripherals.flash import ACR, LOCK, FlashInterface
 
 _BASE = 0x4002_2000
 _PDKEYR, _KEYR, _OPTKEYR, _SR, _CR, _ECCR, _OPTR = 0x04, 0x08, 0x0C, 0x10, 0x14, 0x18, 0x20
@@ -30,7 +30,7 @@ _ERASE_S = {4: 0.022}
 _DOUBLE_S = 82e-6
 
 
-class FlashL4(FlashInterface):
+class FlashL4(KeyedFlash):
     """The flash interface registers and what they do to the flash array."""
 
     def __init__(self, to: Connections) -> None:

@@ -6,9 +6,9 @@ RM0432, chapter LPUART.
 from __future__ import annotations
 
 from harness.virtual.chip.connections import Connections
-from harness.virtual.chip.peripherals.clocks import ClockController
-from harness.virtual.chip.peripherals.gpio import Pins
-from harness.virtual.chip.peripherals.usart import UsartF7
+from harness.virtual.chip.families.stm32.clocks import ClockController
+from harness.virtual.chip.families.stm32.gpio import Pins
+from harness.virtual.chip.families.stm32.usart import UsartF7
 
 _BRR, _PRESC = 0x0C, 0x2C
 _LEAST = 0x300  # "forbidden to write values less than 0x300"

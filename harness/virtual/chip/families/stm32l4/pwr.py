@@ -6,7 +6,7 @@ RM0432, chapter PWR.
 from __future__ import annotations
 
 from harness.virtual.chip.bus import Master, Peripheral
-from harness.virtual.chip.peripherals.clocks import ClockController
+from harness.virtual.chip.families.stm32.clocks import ClockController
 
 _BASE = 0x4000_7000
 _CR1, _CR2, _SR1, _SR2, _CR5 = 0x00, 0x04, 0x10, 0x14, 0x80

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from harness.virtual.chip.bus import Master
 from harness.virtual.chip.connections import Connections
+from harness.virtual.chip.families.stm32.clocks import CR, ClockController, Layout
 from harness.virtual.chip.families.stm32l4.flash import FlashL4
 from harness.virtual.chip.families.stm32l4.pwr import PwrL4
-from harness.virtual.chip.peripherals.clocks import CR, ClockController, Layout, ResetCause
 
 _PLLCFGR = 0x0C
 AHB2ENR, _APB1ENR1, _APB2ENR, _CCIPR = 0x4C, 0x58, 0x60, 0x88
@@ -81,9 +81,9 @@ class RccL4(ClockController):
 
     def reset_flags(self) -> int:
         """Return the flags; a power-on and a brown-out share one, where others have POWER_ON."""
-        causes = self.causes & (ResetCause.PIN | ResetCause.SOFTWARE | ResetCause.WATCHDOG)
-        supply = bool(self.causes & (ResetCause.BOR | ResetCause.POWER_ON))
-        return int(causes) | supply << 27
+        flags = super().reset_flags()
+        supply = flags >> 25 & 1 | flags >> 27 & 1
+        return flags & ~(1 << 25 | 1 << 27) | supply << 27
 
     # Clocks.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.virtual.chip.bus import Master, Peripheral
-from harness.virtual.chip.peripherals.clocks import ClockController
+from harness.virtual.chip.families.stm32.clocks import ClockController
 
 _BASE, _BYTES = 0x4002_4000, 0x1000
 _AHB1ENR, _BKPSRAMEN = 0x30, 18

@@ -8,10 +8,11 @@ it has taken the last byte.
 from __future__ import annotations
 
 from harness.errors import VirtualError
-from harness.virtual.chip.bus import Master, Peripheral, read_zero
+from harness.virtual.chip.bus import Master, read_zero
 from harness.virtual.chip.connections import Connections
-from harness.virtual.chip.peripherals.clocks import ClockController
-from harness.virtual.chip.peripherals.gpio import Pins
+from harness.virtual.chip.families.stm32.clocks import ClockController
+from harness.virtual.chip.families.stm32.gpio import Pins
+from harness.virtual.chip.peripherals.console import ConsoleUart
 from harness.virtual.chip.peripherals.nvic import Nvic
 from harness.virtual.native.callbacks import Page
 from harness.virtual.native.console import console_read, console_write
@@ -24,11 +25,9 @@ _NUMBERS = {
     "UART7": 82, "UART8": 83, "LPUART1": 70,
 }  # fmt: skip
 _TE, _RE, _OVER8 = 1 << 3, 1 << 2, 1 << 15
-# A receiver follows a rate that is off by a few per cent (RM0385 31.5.5).
-_TOLERANCE = 0.03
 
 
-class Usart(Peripheral):
+class Usart(ConsoleUart):
     """What both register layouts share."""
 
     def __init__(
@@ -79,15 +78,6 @@ class Usart(Peripheral):
     def armed(self) -> bool:
         """Whether it may interrupt."""
         return self._ready and bool(self.values[self._cr1] & _INTERRUPTS)
-
-    @property
-    def running(self) -> bool:
-        """Return False: the host changes it, not time."""
-        return False
-
-    def due(self) -> int | None:
-        """Return None: it waits for the host, not for a time."""
-        return None
 
     def advance(self, _now: int = 0) -> None:
         """Drive the interrupt."""
@@ -166,8 +156,7 @@ class Usart(Peripheral):
         self.advance()
 
     def _rate_differs(self) -> bool:
-        host, own = self._console.baud, self.baud
-        return host is not None and (own is None or abs(own - host) > _TOLERANCE * host)
+        return self.off_from(self._console.baud)
 
     def _distort(self, byte: int) -> int:
         """Return what the other side samples at a wrong rate."""

@@ -6,7 +6,7 @@ RM0385 section 24.6 (F7), RM0432 chapter LPTIM.
 from __future__ import annotations
 
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
-from harness.virtual.chip.peripherals.clocks import LSE_HZ, LSI_HZ, ClockController
+from harness.virtual.chip.families.stm32.clocks import LSE_HZ, LSI_HZ, ClockController
 from harness.virtual.chip.peripherals.nvic import Nvic
 from harness.virtual.time.counting import BlockCounter
 

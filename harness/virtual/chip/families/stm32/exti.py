@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from harness.virtual.chip.bus import Master, Peripheral
-from harness.virtual.chip.peripherals.clocks import ClockController
+from harness.virtual.chip.families.stm32.clocks import ClockController
 from harness.virtual.chip.peripherals.nvic import Nvic
 
 # Interrupt of each line of the first 16, on all the boards' chips.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntFlag
 from functools import partial
 
 from harness.boards.stm32 import stm32_facts
 from harness.errors import VirtualError
-from harness.virtual.chip.bus import Master, Peripheral
+from harness.virtual.chip.bus import Master
 from harness.virtual.chip.connections import Connections
-from harness.virtual.chip.peripherals.flash import FlashInterface
+from harness.virtual.chip.families.stm32.flash import KeyedFlash
+from harness.virtual.chip.peripherals.clock import CoreClock, ResetCause
 
 CR, CFGR = 0x00, 0x08
 # In CR of every family; a ready flag is one bit above its enable, but for `Layout.internal`.
@@ -24,14 +24,14 @@ _LSEON, _LSERDY, _RTCSEL, _RTCEN, _BDRST = 1 << 0, 1 << 1, 3 << 8, 1 << 15, 1 <<
 LSE_HZ, LSI_HZ = 32_768, 32_000
 
 
-class ResetCause(IntFlag):
-    """Reset flags, as RCC_CSR of the STM32F4 and F7 has them."""
-
-    BOR = 1 << 25
-    PIN = 1 << 26
-    POWER_ON = 1 << 27
-    SOFTWARE = 1 << 28
-    WATCHDOG = 1 << 29
+# Flags of RCC_CSR. Every reset pulls the pin down too, and a power-on is a brown-out as well.
+_FLAGS = {
+    ResetCause.BOR: 1 << 25 | 1 << 26,
+    ResetCause.PIN: 1 << 26,
+    ResetCause.POWER_ON: 1 << 27 | 1 << 25 | 1 << 26,
+    ResetCause.SOFTWARE: 1 << 28 | 1 << 26,
+    ResetCause.WATCHDOG: 1 << 29 | 1 << 26,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class Layout:
     hz_per_wait_state: int  # of the core clock; each step needs one more
 
 
-class ClockController(Peripheral, ABC):
+class ClockController(CoreClock):
     """Base of a family's RCC: clock registers, and the frequencies that follow from them."""
 
-    def __init__(self, to: Connections, flash: FlashInterface, layout: Layout) -> None:
+    def __init__(self, to: Connections, flash: KeyedFlash, layout: Layout) -> None:
         super().__init__("RCC", layout.base, layout.manual)
         self.board, self.facts = to.board, stm32_facts(to.board)
         self._flash = flash
@@ -79,13 +79,6 @@ class ClockController(Peripheral, ABC):
         self.backup_reset: list[Callable[[], None]] = []
         self._elapsed = to.counter.elapsed
         self._anchor = 0, 0  # core cycles and picoseconds since power-on, at the last change
-        self.causes = ResetCause.POWER_ON | ResetCause.BOR | ResetCause.PIN
-        #: True frequency of the reference clock over the nominal one; other than 1 is a fault.
-        self.drift = 1.0
-        #: Whether the reference clock starts; False is a fault.
-        self.hse_works = True
-        #: Whether the supply gets ready for over-drive, where there is one; False is a fault.
-        self.overdrive_works = True
         read, write = self._read_cr, self.write_cr
         self.add(CR, "CR", layout.cr_reset, writable=layout.cr_writable, read=read, write=write)
         self.add(CFGR, "CFGR", read=self._read_cfgr, write=self._write_cfgr)
@@ -155,7 +148,10 @@ class ClockController(Peripheral, ABC):
 
     def reset_flags(self) -> int:
         """Return the reset flags as CSR has them."""
-        return int(self.causes)
+        flags = 0
+        for cause, bits in _FLAGS.items():
+            flags |= bits if self.causes & cause else 0
+        return flags
 
     # Sources.
 
@@ -166,7 +162,7 @@ class ClockController(Peripheral, ABC):
             return self.pll_enabled() and self.runs(self.pll_source)
         if source == self._hse:
             clock = self.facts.clock
-            fed = clock.hse_hz is not None and self.hse_works and bool(value & _HSEON)
+            fed = clock.hse_hz is not None and self.reference_works and bool(value & _HSEON)
             if fed and clock.hse_bypass and not value & _HSEBYP:
                 self.warn(
                     f"{self.board.id}: the firmware starts HSE without HSEBYP, but a clock feeds "
@@ -209,7 +205,7 @@ class ClockController(Peripheral, ABC):
 
     def lse_runs(self) -> bool:
         """Return whether the low-speed crystal's oscillator runs; all boards have the crystal."""
-        return self.hse_works and bool(self.values[self.layout.bdcr[0]] & _LSEON)
+        return self.reference_works and bool(self.values[self.layout.bdcr[0]] & _LSEON)
 
     def _read_bdcr(self, _master: Master) -> int:
         return self.values[self.layout.bdcr[0]] | (_LSERDY if self.lse_runs() else 0)

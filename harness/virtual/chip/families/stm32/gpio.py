@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from harness.boards.stm32 import Pin
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
-from harness.virtual.chip.peripherals.clocks import ClockController
+from harness.virtual.chip.families.stm32.clocks import ClockController
 
 _MODER, _PUPDR, _IDR, _ODR, _BSRR, _AFRL = 0x00, 0x0C, 0x10, 0x14, 0x18, 0x20
 _OUTPUT, _ALTERNATE = 1, 2

@@ -6,7 +6,7 @@ RM0385 and RM0410 section 26 (TIM2 to TIM5), RM0390 section 17, RM0432 chapter T
 from __future__ import annotations
 
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
-from harness.virtual.chip.peripherals.clocks import ClockController
+from harness.virtual.chip.families.stm32.clocks import ClockController
 from harness.virtual.chip.peripherals.nvic import Nvic
 from harness.virtual.time.counting import BlockCounter
 

@@ -10,8 +10,8 @@ from datetime import date, time
 from functools import partial
 
 from harness.virtual.chip.bus import Master, Peripheral, read_zero
-from harness.virtual.chip.peripherals.clocks import ClockController
-from harness.virtual.chip.peripherals.exti import Exti
+from harness.virtual.chip.families.stm32.clocks import ClockController
+from harness.virtual.chip.families.stm32.exti import Exti
 from harness.virtual.time.counting import BlockCounter
 
 _TR, _DR, _CR, _ISR, _PRER, _WUTR = range(0x00, 0x18, 4)
