@@ -56,9 +56,9 @@ class MemoryRegion(Region):
     """One memory region as the core sees it."""
 
     name: str  # name in the reference manual (``FLASH``, ``DTCM``, ``SRAM1``)
-    # ``flash`` (execute in place), ``ram`` (data, may hold the arena) or ``itcm`` (instruction RAM,
-    # not used for data)
-    kind: Literal["flash", "ram", "itcm"]
+    # ``flash`` (execute in place), ``ram`` (data, may hold the arena), ``itcm`` (instruction RAM,
+    # not used for data) or ``spare`` (RAM that the firmware does not use)
+    kind: Literal["flash", "ram", "itcm", "spare"]
     alias_of: str | None = None  # name of the region that this one is a second address of
 
 
@@ -74,6 +74,11 @@ class Clock(Strict):
 
     sysclk_hz: PositiveInt  # core clock that results
     flash_wait_states: Annotated[int, Field(ge=0, le=15)]  # of a read of the flash, at `sysclk_hz`
+
+    @property
+    def bus_divider(self) -> int:
+        """Cycles of the core in one of the bus to flash and RAM."""
+        return 1
 
     @property
     def reference(self) -> str:
@@ -180,6 +185,8 @@ class HarnessFacts(Strict):
     chip: Chip
     emulation: bool  # whether a virtual board exists for it
     model_region: ModelRegion | None = None
+    # Region of kind ``ram`` for the stack and variables; None where they share the arena's.
+    data_region: str | None = None
 
     @model_validator(mode="after")
     def _memory_is_consistent(self) -> HarnessFacts:
@@ -195,6 +202,10 @@ class HarnessFacts(Strict):
         for low, high in pairwise(sorted(self.memory, key=lambda r: r.origin)):
             if low.end > high.origin:
                 raise ValueError(f"memory regions {low.name} and {high.name} overlap")
+        if self.data_region is not None and not any(
+            r.name == self.data_region and r.kind == "ram" for r in self.memory
+        ):
+            raise ValueError(f"data_region '{self.data_region}' is no memory region of kind 'ram'")
         flash, total = self.flash, sum(run.count * run.bytes for run in self.flash_sectors)
         if total != flash.bytes:
             raise ValueError(
@@ -223,6 +234,11 @@ class HarnessFacts(Strict):
     def most_baud(self) -> int:
         """Highest rate that the console's UART can be asked for."""
         raise NotImplementedError
+
+    @property
+    def least_revision(self) -> int | None:
+        """First revision of the chip that runs at `clock`; None where all of them do."""
+        return None
 
     @property
     def flash_option(self) -> FlashOption | None:
@@ -289,6 +305,24 @@ class Board(Strict):
     def ram_bytes(self) -> int:
         """Data RAM in all."""
         return sum(region.bytes for region in self.ram_regions)
+
+    @property
+    def arena_ram(self) -> tuple[MemoryRegion, ...]:
+        """RAM of the arena: the largest run of regions that touch each other."""
+        runs: list[list[MemoryRegion]] = []
+        for region in self.ram_regions:
+            if runs and runs[-1][-1].end == region.origin:
+                runs[-1].append(region)
+            else:
+                runs.append([region])
+        return tuple(max(runs, key=lambda run: sum(region.bytes for region in run)))
+
+    @property
+    def data_ram(self) -> tuple[MemoryRegion, ...]:
+        """RAM of the stack and variables: often that of the arena."""
+        own = self.facts.data_region
+        found = tuple(region for region in self.ram_regions if region.name == own)
+        return found or self.arena_ram
 
     def sectors(self) -> Iterator[tuple[int, int]]:
         """Yield (address, bytes) of every flash sector in order."""

@@ -1,8 +1,8 @@
 """Facts that boards with an STM32 have: clock tree with a PLL, pins of the console, DBGMCU.
 
 Sources: the reference manuals (RM0385 for STM32F74x, RM0410 for STM32F76x/F77x, RM0390 for
-STM32F446, RM0432 for STM32L4+), the data sheets and UM1974 / UM1724 / UM2179 (user manuals of the
-Nucleo boards).
+STM32F446, RM0432 for STM32L4+, RM0433 for STM32H743), the data sheets and UM1974 / UM1724 /
+UM2179 / UM2407 (user manuals of the Nucleo boards).
 """
 
 from __future__ import annotations

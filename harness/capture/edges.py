@@ -15,7 +15,6 @@ from harness import protocol
 from harness.boards import Board
 from harness.capture.console import Console, first
 from harness.errors import CaptureError, DeviceError
-from harness.firmware.boardconfig import main_ram
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class EdgeReading:
 
 def read_edges(console: Console, board: Board) -> Iterator[EdgeReading]:
     """Yield what the device finds at each boundary within its RAM; CaptureError without answer."""
-    for low, high in pairwise(main_ram(board)):
+    for low, high in pairwise(board.arena_ram):
         name = f"{low.name}|{high.name}"
         try:
             found = console.ask(

@@ -9,6 +9,7 @@ from harness.errors import BoardError
 from harness.firmware.image import BuildOptions
 
 _TIMER_HZ = 1_000_000
+_ARENA_MEMORY = "\n    ARENA (rw) : ORIGIN = 0x{origin:08X}, LENGTH = {bytes}"
 
 
 def board_config(board: Board, options: BuildOptions) -> str:
@@ -61,36 +62,40 @@ def linker_script(
     Raises:
         BoardError: The stack does not fit the RAM.
     """
-    block = main_ram(board)
-    origin, size = block[0].origin, sum(region.bytes for region in block)
-    if options.stack_bytes >= size:
+    data, arena = _span(board.data_ram), _span(board.arena_ram)
+    if options.stack_bytes >= data[1]:
         raise BoardError(
-            f"a stack of {options.stack_bytes} bytes does not fit the RAM of {size}",
+            f"a stack of {options.stack_bytes} bytes does not fit the RAM of {data[1]}",
             where=board.manifest,
         )
+    apart = board.data_ram != board.arena_ram
+    at_end = arena_first and not apart
+    if apart:
+        free = "_arena_end", "ORIGIN(ARENA) + LENGTH(ARENA)"
+    elif arena_first:
+        free = "_arena_end", "_bss_start"
+    else:
+        free = "_bss_end", "ORIGIN(RAM) + LENGTH(RAM)"
     return Template(template).substitute(
         board=board.id,
-        ram_regions=", ".join(region.name for region in block),
+        ram_regions=", ".join(region.name for region in board.data_ram),
         flash_origin=f"0x{board.flash.origin:08X}",
         flash_bytes=board.flash.bytes,
-        ram_origin=f"0x{origin:08X}",
-        ram_bytes=size,
+        ram_origin=f"0x{data[0]:08X}",
+        ram_bytes=data[1],
+        arena_memory=_ARENA_MEMORY.format(origin=arena[0], bytes=arena[1]) if apart else "",
+        arena_header="\n    arena PT_LOAD FLAGS(6);" if apart else "",
+        arena_place=">ARENA AT>ARENA :arena" if apart else ">RAM AT>RAM :ram",
         stack_bytes=options.stack_bytes,
-        bss_address="(ORIGIN(RAM) + LENGTH(RAM) - SIZEOF(.bss))" if arena_first else "",
-        free_start="_arena_end" if arena_first else "_bss_end",
-        free_end="_bss_start" if arena_first else "ORIGIN(RAM) + LENGTH(RAM)",
+        bss_address="(ORIGIN(RAM) + LENGTH(RAM) - SIZEOF(.bss))" if at_end else "",
+        free_start=free[0],
+        free_end=free[1],
     )
 
 
-def main_ram(board: Board) -> tuple[MemoryRegion, ...]:
-    """Return the largest run of RAM regions that touch each other, in address order."""
-    runs: list[list[MemoryRegion]] = []
-    for region in board.ram_regions:
-        if runs and runs[-1][-1].end == region.origin:
-            runs[-1].append(region)
-        else:
-            runs.append([region])
-    return tuple(max(runs, key=lambda run: sum(region.bytes for region in run)))
+def _span(regions: tuple[MemoryRegion, ...]) -> tuple[int, int]:
+    """Return first address and bytes of regions that touch each other."""
+    return regions[0].origin, sum(region.bytes for region in regions)
 
 
 def _literal(value: str | int) -> str:

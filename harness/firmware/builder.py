@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from harness import cache, paths
 from harness.boards import Board
 from harness.errors import BuildError
-from harness.firmware.boardconfig import main_ram
 from harness.firmware.diagnose import diagnose
 from harness.firmware.image import BuildOptions, FirmwareImage
 from harness.firmware.project import Project, plan_project, write_files
@@ -269,12 +268,18 @@ def _failure(
     return diagnose(
         lines,
         log,
-        regions={"FLASH": board.flash.bytes, "RAM": sum(r.bytes for r in main_ram(board))},
+        regions={
+            "FLASH": board.flash.bytes,
+            "RAM": sum(region.bytes for region in board.data_ram),
+            "ARENA": sum(region.bytes for region in board.arena_ram),
+        },
         parts={
             "FLASH": {
                 "weights": sources.weights_bytes,
                 "kernels (at most)": kernels.stat().st_size if kernels.is_file() else 0,
             },
+            # One memory on most boards; the linker names the one that is too small.
+            "ARENA": {"arena": sources.arena_planned_bytes or 0},
             "RAM": {
                 "arena": sources.arena_planned_bytes or 0,
                 "input staging": staging,

@@ -78,7 +78,7 @@ def _too_large(
     size = regions.get(region, 0)
     biggest = sorted(parts.get(region, {}).items(), key=lambda item: -item[1])[:4]
     listed = ", ".join(f"{name} {size}" for name, size in biggest)
-    what = {"FLASH": "flash", "RAM": "RAM"}.get(region, region)
+    what = {"FLASH": "flash", "RAM": "RAM", "ARENA": "RAM for the arena"}.get(region, region)
     more = ((name, by) for name, by in overflows.items() if name != region)
     others = "".join(f"; {name} by {by} bytes" for name, by in more)
     return ImageTooLarge(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 from harness.errors import BuildError
@@ -19,6 +20,8 @@ FLASH_SECTIONS = {
     ".graph": "graph",
     _FLATBUFFER: "graph",
 }
+# An arena in a memory of its own is at least this far away (log2 of bytes).
+_MEMORY_SHIFT = 24
 _RAM = {".stack": "stack", ".arena": "arena", ".data": "other", ".bss": "other"}
 
 
@@ -64,7 +67,10 @@ def read_sizes(elf: Path, weights_bytes: int = 0) -> tuple[FlashSplit, RamSplit]
             if segment["p_filesz"]
         ]
     flash_total = max(end for _, end in flash_ends) - start
-    ram_total = max(end for _, end in ram_ends) - min(start for start, _ in ram_ends)
+    ram_total = 0
+    for _, found in itertools.groupby(sorted(ram_ends), lambda ends: ends[0] >> _MEMORY_SHIFT):
+        within = list(found)
+        ram_total += max(end for _, end in within) - within[0][0]
     flash["port"] += flash_total - sum(flash.values())
     ram["other"] += ram_total - sum(ram.values())
     return FlashSplit(**flash, total=flash_total), RamSplit(**ram, total=ram_total)

@@ -18,6 +18,11 @@ _F_SER, _F_STRT, _F_BSY, _F_ERRORS = 1 << 1, 1 << 16, 1 << 16, 0xF0
 _F_PSIZE_X32 = 2 << 8
 _ERASE_S = 10.0  # no sector takes longer than 4 s by any data sheet
 
+# FLASH of the STM32H743 (RM0433, FLASH registers); those of bank 2 are 0x100 higher.
+_H_CR, _H_SR, _H_CCR, _H_BANK = 0x5200_200C, 0x5200_2010, 0x5200_2014, 0x100
+_H_LOCK, _H_SER, _H_PSIZE_X64, _H_START = 1 << 0, 1 << 2, 3 << 4, 1 << 7
+_H_BSY, _H_QW, _H_FLAGS, _H_ERRORS = 1 << 0, 1 << 2, 0x1FEF_0000, 0x07EE_0000
+
 # FLASH of the STM32L4+ (RM0432, FLASH registers).
 _L_KEYR, _L_OPTKEYR, _L_SR, _L_CR = 0x4002_2008, 0x4002_200C, 0x4002_2010, 0x4002_2014
 _L_PEMPTY, _L_OBL_LAUNCH = 1 << 17, 1 << 27
@@ -54,6 +59,46 @@ def erasing_by_words(board: Board) -> type[Any]:
                 )
 
     return ErasingByWords
+
+
+def for_two_banks(board: Board) -> type[Any]:
+    """Return a driver for the STM32H743 that erases one sector, and locks both banks at the end.
+
+    pyOCD's algorithm erases the sector behind too, and does neither look for errors nor lock
+    (RM0433, FLASH registers).
+    """
+    from pyocd.core.exceptions import FlashEraseFailure
+    from pyocd.flash.flash import Flash
+
+    half = len(tuple(board.sectors())) // 2
+    places = {address: divmod(number, half) for number, (address, _) in enumerate(board.sectors())}
+
+    class TwoBanks(Flash):
+        def erase_sector(self, address: int) -> None:
+            # The algorithm's Init has unlocked CR.
+            target, (bank, number) = self.target, places[address]
+            control, status, clear = (at + _H_BANK * bank for at in (_H_CR, _H_SR, _H_CCR))
+            target.write32(clear, _H_FLAGS)
+            target.write32(control, _H_SER | _H_PSIZE_X64 | number << 8)
+            target.write32(control, _H_SER | _H_PSIZE_X64 | number << 8 | _H_START)
+            deadline = time.monotonic() + _ERASE_S
+            while (found := target.read32(status)) & (_H_BSY | _H_QW):
+                if time.monotonic() > deadline:
+                    raise FlashEraseFailure("erasing a sector timed out", address=address)
+            target.write32(control, _H_PSIZE_X64)
+            if found & _H_ERRORS:
+                raise FlashEraseFailure(
+                    f"erasing a sector failed (FLASH_SR{bank + 1} = 0x{found:08X})",
+                    address=address,
+                    result_code=found,
+                )
+
+        def cleanup(self) -> None:
+            super().cleanup()
+            for bank in range(2):
+                self.target.write32(_H_CR + _H_BANK * bank, _H_LOCK)
+
+    return TwoBanks
 
 
 def for_large_pages(origin: int) -> type[Any]:

@@ -377,6 +377,7 @@ def _check_chip(target: Any, board: Board, station: Station) -> None:
             found_id=found,
             expected_id=expected,
         )
+    _check_revision(target, board, station)
     option = board.facts.flash_option
     if option is not None and not int(target.read32(option.register)) & option.bit:
         raise TargetMismatch(
@@ -386,6 +387,22 @@ def _check_chip(target: Any, board: Board, station: Station) -> None:
             fix=f"set {option.name} with STM32CubeProgrammer",
             station=station.name,
         )
+
+
+def _check_revision(target: Any, board: Board, station: Station) -> None:
+    """Refuse a chip that is too old for the board's clock."""
+    chip, least = board.facts.chip, board.facts.least_revision
+    found = chip.revision(int(target.read32(chip.id_address)))
+    if least is None or found is None or found >= least:
+        return
+    raise TargetMismatch(
+        f"the chip on station '{station.name}' is of revision 0x{found:04X}, which is not made for "
+        f"{board.clock_hz / 1e6:g} MHz",
+        expected=f"revision 0x{chip.expected_revision:04X}, as the manifest says",
+        fix=f"use a newer {board.name}, or a manifest of your own with the clock of this revision",
+        station=station.name,
+        found_revision=found,
+    )
 
 
 def _check_source(target: Target) -> None:

@@ -3,30 +3,44 @@
 pyOCD brings flash algorithms for STM32F76x, STM32F412 and STM32L475; the flash controllers of
 STM32F74x (RM0385 chapter 3; RM0410 chapter 3 in single-bank mode) and STM32F446 (RM0390 chapter 3)
 take the same keys, commands and sector numbers. Only the memory maps differ, and those are board
-facts. The STM32L4+ takes the STM32L475's keys and commands, but its pages are twice as large.
+facts. The STM32L4+ takes the STM32L475's keys and commands, but its pages are twice as large. For
+the STM32H743 pyOCD has a target, whose algorithm erases the sector behind the one that is asked for
+as well.
 `harness.flash.drivers` has what the algorithms lack.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from harness.boards import Board, all_boards
 from harness.errors import FlashError
-from harness.flash.drivers import erasing_by_words, for_large_pages
+from harness.flash.drivers import erasing_by_words, for_large_pages, for_two_banks
 
 # Page buffers and algorithm live in the first 16 KiB of RAM on every board of these families.
 _BASES = {
     "stm32f7": ("target_STM32F767xx", "STM32F767xx"),
     "stm32f4": ("target_STM32F412xx", "STM32F412xG"),
     "stm32l4": ("target_STM32L475xx", "STM32L475xG"),
+    "stm32h7": ("target_STM32H743xx", "STM32H743xx"),
 }
 # What pyOCD compares and writes at once. The algorithms take any number of words, a call costs some
 # 30 transfers, and `Flash.compute_crcs`, which packs address / page size into 16 bits, needs 4 KiB.
 _PAGE = 0x1000
 _BUFFERS = {"page_buffers": [0x2000_1000, 0x2000_2000], "analyzer_address": 0x2000_3000}
+# The stack of this algorithm ends at 0x20001D70.
+_BUFFERS_H7 = {
+    "page_buffers": [0x2000_2000, 0x2000_3000],
+    "analyzer_address": 0x2000_4000,
+    "analyzer_supported": True,
+    "min_program_length": 32,
+}
+_DRIVERS: dict[str, Callable[[Board], type[Any]]] = {
+    "stm32l4": lambda board: for_large_pages(board.flash.origin),
+    "stm32h7": for_two_banks,
+}
 _OURS = "_tinyml_harness"
 # Where pyOCD has a target of the same name, ours goes by another one and is used by the harness.
 _PREFIX = "harness_"
@@ -105,9 +119,8 @@ def _make(board: Board) -> type[Any]:
     module_name, class_name = _BASES[board.family]
     module = import_module(f"pyocd.target.builtin.{module_name}")
     base: Any = getattr(module, class_name)
-    algo = {**module.FLASH_ALGO, **_BUFFERS}
-    large = board.family == "stm32l4"
-    driver = for_large_pages(board.flash.origin) if large else erasing_by_words(board)
+    algo = {**module.FLASH_ALGO, **(_BUFFERS_H7 if board.family == "stm32h7" else _BUFFERS)}
+    driver = _DRIVERS.get(board.family, erasing_by_words)(board)
     regions: list[Any] = []
     address = board.flash.origin
     for run in board.facts.flash_sectors:

@@ -134,6 +134,7 @@ def predict_model(model: TFLiteModel, board: Board, reference: Reference) -> Boa
     complete = all(layer.cycles is not None for layer in layers)
     latency, half = total * 1e6 / clock, reference.relative_half_width
     blob = write_blob(model, program, plan, 0, defaultdict(int))
+    arena_room = sum(region.bytes for region in board.arena_ram)
     code = reference.code.bytes({step.kernel for step in program.steps})
     return BoardPrediction(
         model=model.name,
@@ -151,7 +152,8 @@ def predict_model(model: TFLiteModel, board: Board, reference: Reference) -> Boa
         ),
         arena_bytes=plan.arena_bytes,
         sram_bytes=plan.arena_bytes + reference.sram_fixed_bytes + staging_bytes(model),
-        sram_available=board.ram_bytes,
+        # An arena that its own memory does not hold gets no room from the others.
+        sram_available=board.ram_bytes if plan.arena_bytes <= arena_room else arena_room,
         flash_bytes=len(blob) + code,
         flash_available=board.flash.bytes,
         layers=layers,

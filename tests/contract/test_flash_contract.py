@@ -83,7 +83,7 @@ def test_image_is_in_flash_and_runs(board: Board, target: Target, tmp_path: Path
     report = target.program(elf)
     assert report.bytes_total == len(data)
     assert report.bytes_programmed >= len(data)
-    assert report.sectors_erased >= 2
+    assert report.sectors_erased == sum(at < start + len(data) for at, _ in board.sectors())
     assert report.probe_id == f"virtual:{board.id}"
     assert len(report.chip_uid) == 24
     assert read_back(target, start, len(data)) == data
@@ -118,7 +118,7 @@ def test_sectors_are_erased_at_full_parallelism(board_id: str, tmp_path: Path) -
     report = flash(
         write_elf(tmp_path / "a.elf", (board.flash.origin, content)), station_of(board), board
     )
-    assert set(flashed.erased_by - before) == {4}
+    assert set(flashed.erased_by - before) == {8 if board.family == "stm32h7" else 4}
     assert set(report.stages) == {"erase", "write", "verify"}
     assert 0 < sum(report.stages.values()) < report.seconds
 

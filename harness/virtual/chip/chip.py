@@ -8,7 +8,7 @@ from harness.virtual.chip.families import build
 from harness.virtual.chip.peripherals.clock import ResetCause
 from harness.virtual.chip.peripherals.dwt import Dwt
 from harness.virtual.chip.peripherals.fpb import Fpb
-from harness.virtual.chip.peripherals.identity import Itm, Tpiu, rom_tables
+from harness.virtual.chip.peripherals.identity import Itm, rom_tables
 from harness.virtual.chip.peripherals.nvic import Source
 
 
@@ -22,13 +22,12 @@ class Chip:
         self.uid, self.access_ports = own.uid, own.access_ports
         #: What may interrupt the core.
         self.sources: tuple[Source, ...] = (self.scs.systick, own.console, *own.sources)
-        self.rom_address, tables = rom_tables(to.board, *own.rom_identity)
+        self.rom_address, tables = rom_tables(to.board, own.rom_identity)
         self.bus = Bus(
             (
                 *(own.flash, own.clock, own.console, *own.others),
                 *(self.scs, Fpb(to), self.dwt),
                 Itm(to.board.facts.cycle_counter == "dwt-lock"),
-                Tpiu(),
                 *tables,
             ),
             bit_band=to.board.facts.core.cpu == "cortex-m4",

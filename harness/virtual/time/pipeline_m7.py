@@ -1,4 +1,4 @@
-"""Cortex-M7 with its fetch unit, branches, caches and the STM32F7's memories.
+"""Cortex-M7 with its fetch unit, branches, caches and the memories of the STM32F7 and H7.
 
 The issue rules are those of `cortex_m7`; sources as there, and:
 
@@ -7,12 +7,17 @@ The issue rules are those of `cortex_m7`; sources as there, and:
   merge).
 - [RM] ST RM0385 and RM0410, 3.3 (flash read: wait states + 1 cycles for 256 bits on AXI, which is
   a whole cache line; the ART accelerator serves the ITCM interface only).
+- [H7] ST RM0433: on the STM32H743 AXI, its RAM and the flash run at HCLK, half of the core's clock
+  at the maximum (chapter RCC, HPRE); flash words have 256 bits, again a whole cache line, and a
+  read takes wait states + 1 of these cycles (chapter FLASH, table 17).
 
 Assumed, as no public measurement was found; `docs/fidelity.md` shows how much each matters:
-`BUS_FLASH` and `BUS_RAM`, the predictor (a two-bit counter per branch, the return stack always
-right), and the caches' replacement (least recently used of two ways for code, a counter over the
-ways for data). Left out: a full store buffer and write-backs (both go on beside the core), the
-overlap of a line fill with later instructions, contention between code and data on the bus.
+`BUS_FLASH`, `BUS_RAM` and `BUS_AXI_RAM`, the predictor (a two-bit counter per branch, the return
+stack always right), and the caches' replacement (least recently used of two ways for code, a
+counter over the ways for data). Left out: a full store buffer and write-backs (both go on beside
+the core), the overlap of a line fill with later instructions, contention between code and data on
+the bus. On the STM32H743 all cached RAM counts as AXI SRAM; that of the domains D2 and D3, which
+the firmware does not use, is slower.
 """
 
 from __future__ import annotations
@@ -30,10 +35,11 @@ EARLY_FLAGS = 3  # cycles between flags and branch for that [J]
 UNALIGNED = 3  # "+3 cycles as older op, +4 as younger op" [J]
 BUS_FLASH = 6  # from the miss to the flash interface and back: assumed
 BUS_RAM = 8  # the same to SRAM1 and SRAM2, behind the AXI-to-AHB bridge: assumed
+BUS_AXI_RAM = 6  # the same to the AXI SRAM of the STM32H743, behind no bridge: assumed
 
 
 class PipelineM7(CortexM7):
-    """Costs of blocks and their events on a Cortex-M7 of an STM32F7."""
+    """Costs of blocks and their events on a Cortex-M7 of an STM32F7 or H7."""
 
     name = "cortex-m7-pipeline"
     version = "1"
@@ -45,7 +51,9 @@ class PipelineM7(CortexM7):
 
     def event_cycles(self, code: bytes, address: int) -> tuple[int, ...]:
         """Return the cycles of each kind of event."""
-        flash = self.board.facts.clock.flash_wait_states + 1 + BUS_FLASH
+        clock = self.board.facts.clock
+        flash = clock.bus_divider * (clock.flash_wait_states + 1 + BUS_FLASH)
+        bus_ram = BUS_AXI_RAM if self.board.family == "stm32h7" else BUS_RAM
         cycles = [0] * events.EVENTS
         cycles[events.MISPREDICTED] = _mispredicted(list(decode_block(code)))
         cycles[events.FETCH_JUMP] = flash
@@ -53,7 +61,7 @@ class PipelineM7(CortexM7):
         covered = self.block_cycles(code, address) * QUEUE_BYTES // max(1, len(code))
         cycles[events.FETCH_NEXT] = max(0, flash - covered)
         cycles[events.DCACHE_FLASH] = flash
-        cycles[events.DCACHE_RAM] = 1 + BUS_RAM
+        cycles[events.DCACHE_RAM] = clock.bus_divider * (1 + bus_ram)
         cycles[events.UNALIGNED] = UNALIGNED
         return tuple(cycles)
 

@@ -25,7 +25,8 @@ def write(folder: Path, data: dict[str, Any]) -> Path:
 
 
 def test_every_shipped_board_loads() -> None:
-    assert {"nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi"} <= set(board_ids())
+    shipped = {"nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi", "nucleo_h743zi"}
+    assert shipped <= set(board_ids())
     assert len(all_boards()) == len(board_ids())
 
 
@@ -45,6 +46,16 @@ def test_facts_of_the_l4r5zi() -> None:
     clock = stm32_facts(board).clock
     assert (clock.reference, clock.reference_hz) == ("lse", 48_000_000)
     assert board.facts.chip.device_id == 0x470
+
+
+def test_facts_of_the_h743zi() -> None:
+    board = load_board("nucleo_h743zi")
+    assert board.clock_hz == 480_000_000 and board.facts.least_revision == 0x2000
+    assert (board.flash.bytes, board.ram_bytes) == (2 << 20, 640 << 10)
+    assert [region.name for region in board.arena_ram] == ["AXI_SRAM"]
+    assert [region.name for region in board.data_ram] == ["DTCM"]
+    assert (stm32_facts(board).clock.apb1_hz, board.facts.timer_hz) == (120_000_000, 240_000_000)
+    assert board.facts.chip.id_address == 0x5C00_1000
 
 
 def test_unknown_board_suggests_the_near_miss() -> None:

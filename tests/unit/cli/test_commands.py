@@ -43,6 +43,7 @@ def test_boards_lists_and_shows(harness: Harness) -> None:
         "nucleo_f767zi",
         "nucleo_f446re",
         "nucleo_l4r5zi",
+        "nucleo_h743zi",
     }
     assert "nucleo_f746zg" in harness("boards").out
     shown = harness("boards", "nucleo_f746zg").out

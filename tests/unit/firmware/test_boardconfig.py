@@ -6,7 +6,7 @@ from harness.boards import all_boards, load_board
 from harness.boards.stm32 import Stm32Facts, stm32_facts
 from harness.errors import BoardError, ConfigError
 from harness.firmware import BuildOptions
-from harness.firmware.boardconfig import board_config, linker_script, main_ram
+from harness.firmware.boardconfig import board_config, linker_script
 from harness.paths import data_dir
 
 TEMPLATE = (data_dir("firmware_template") / "ld" / "board.ld.in").read_text()
@@ -82,7 +82,15 @@ def test_of_separate_ram_the_largest_run_is_taken() -> None:
     )
     facts = board.facts.model_copy(update={"memory": (board.flash, low, *apart)})
     moved = board.model_copy(update={"facts": facts})
-    assert main_ram(moved) == apart
+    assert moved.arena_ram == apart
+
+
+def test_an_arena_of_its_own_memory_has_all_of_it() -> None:
+    script = linker_script(load_board("nucleo_h743zi"), BuildOptions(), TEMPLATE)
+    assert "RAM (rw)   : ORIGIN = 0x20000000, LENGTH = 131072" in script
+    assert "ARENA (rw) : ORIGIN = 0x24000000, LENGTH = 524288" in script
+    assert "_free_end = ORIGIN(ARENA) + LENGTH(ARENA)" in script
+    assert ">ARENA AT>ARENA :arena" in script
 
 
 def test_a_stack_that_fills_the_ram_is_refused() -> None:

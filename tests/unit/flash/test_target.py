@@ -140,6 +140,19 @@ def test_a_flash_with_other_sectors_is_refused(
         pass
 
 
+@pytest.mark.parametrize("revision", [0x1003, 0x2003])
+def test_a_chip_too_old_for_the_clock_is_refused(opened: Callable[..., Any], revision: int) -> None:
+    chip = FakeChip()
+    chip.words[0x5C00_1000] = revision << 16 | 0x450
+    opened(chip)
+    session = open_target(STATION, load_board("nucleo_h743zi"))
+    if revision == 0x2003:
+        with session:
+            return
+    with pytest.raises(TargetMismatch, match=r"revision 0x1003.*not made for 480 MHz"), session:
+        pass
+
+
 def test_silent_chip_is_tried_once_under_reset(opened: Callable[..., Any]) -> None:
     _, attempts = opened(FakeChip(), BenchError("does not answer"))
     with open_target(STATION, BOARD):

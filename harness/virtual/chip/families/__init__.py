@@ -46,8 +46,8 @@ class Blocks:
     others: tuple[Peripheral, ...]
     sources: tuple[Source, ...]  # what may interrupt the core, besides the console and SysTick
     uid: bytes  # unique id
-    #: Part number and identity code of the maker in the chip's ROM table.
-    rom_identity: tuple[int, tuple[int, int]]
+    #: Part number and identity code of the maker in the chip's ROM table; None without one.
+    rom_identity: tuple[int, tuple[int, int]] | None
     #: Access ports of the debugger besides the one to memory, by number.
     access_ports: Mapping[int, AccessPort] = field(default_factory=dict)
 

@@ -42,22 +42,28 @@ class RomTable(Peripheral):
         add_ids(self, part, _CLASS_ROM, jedec)
 
 
-def rom_tables(board: Board, part: int, jedec: tuple[int, int]) -> tuple[int, list[RomTable]]:
-    """Return the address that the AP's BASE names and the tables.
+def rom_tables(
+    board: Board, identity: tuple[int, tuple[int, int]] | None
+) -> tuple[int, list[Peripheral]]:
+    """Return the address that the AP's BASE names, and the tables with the trace port.
 
-    The chip's own table has its maker's `part` number and `jedec` identity code. The Cortex-M7's
-    components are behind two more tables (Cortex-M7 TRM 2.3, RM0385 40.11.1).
+    The chip's own table has its maker's part number and identity code. The Cortex-M7's components
+    are behind two more tables (Cortex-M7 TRM 2.3, RM0385 40.11.1). Without `identity` these are
+    all: the chip's own table and the trace port are behind another AP (RM0433, debug).
     """
     ppb = 0xE00F_F000
     components = (SCS, DWT, FPB, ITM)
     if board.facts.core.cpu == "cortex-m4":
-        return ppb, [RomTable(ppb, part, jedec, (*components, TPIU))]
+        part, jedec = identity or (0, _JEDEC_ARM)
+        return ppb, [RomTable(ppb, part, jedec, (*components, TPIU)), Tpiu()]
     chip, processor = 0xE00F_D000, 0xE00F_E000
-    return chip, [
-        RomTable(chip, part, jedec, (processor, TPIU)),
+    core: list[Peripheral] = [
         RomTable(processor, 0x4C8, _JEDEC_ARM, (ppb,)),
         RomTable(ppb, 0x4C7, _JEDEC_ARM, components),
     ]
+    if identity is None:
+        return processor, core
+    return chip, [RomTable(chip, *identity, (processor, TPIU)), *core, Tpiu()]
 
 
 def unique_id(name: str) -> bytes:

@@ -30,6 +30,8 @@ def put_together(
     interrupts: int,
     boot_address: int = 0,
     freeze: tuple[tuple[int, str], ...] = FREEZE,
+    syscfg: Peripheral | None = None,
+    rom_table: bool = True,
 ) -> Blocks:
     """Put a chip's blocks together.
 
@@ -43,18 +45,21 @@ def put_together(
         interrupts: How many the chip has (vector table).
         boot_address: Where the vectors are read at reset.
         freeze: Registers of DBGMCU behind CR, by offset.
+        syscfg: System configuration; None for the usual one.
+        rom_table: Whether the chip has a ROM table of its own at the port to memory.
     """
     family, scs = to.board.family, Scs(to, boot_address, interrupts)
     nvic = usart.nvic = scs.nvic
     counting: tuple[Timer | LowPowerTimer, ...] = timers(rcc, nvic, to.counter)
-    if family != "stm32f4":
+    if family in LowPowerTimer.FAMILIES:
         counting = *counting, LowPowerTimer(family, rcc, nvic, to.counter)
     exti = Exti(family, nvic, Rtc.interrupts(family))
     rtc = Rtc(family, rcc, exti, to.counter)
     signature = DeviceSignature(to.board, to.number)
     dbgmcu = Dbgmcu(to.board, freeze)
-    blocks = (*others, *pins.ports, *counting, rtc, exti, Syscfg(family, rcc), signature, dbgmcu)
+    syscfg = syscfg or Syscfg(family, rcc)
+    blocks = (*others, *pins.ports, *counting, rtc, exti, syscfg, signature, dbgmcu)
     return Blocks(
         scs, flash, rcc, usart, blocks, (*counting, rtc), signature.uid,
-        (to.board.facts.chip.device_id, JEDEC),
+        (to.board.facts.chip.device_id, JEDEC) if rom_table else None,
     )  # fmt: skip

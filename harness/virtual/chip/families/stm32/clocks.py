@@ -55,7 +55,14 @@ class Layout:
     apb: dict[str, tuple[int, int]]
     #: Register that selects the clock of a UART, and the lowest bit of the field for UART 0.
     uart_select: tuple[int, int] | None
-    hz_per_wait_state: int  # of the core clock; each step needs one more
+    hz_per_wait_state: int  # of the flash's clock; each step needs one more
+    cfgr: int = CFGR  # offset of CFGR
+    sws: int = 2  # lowest bit of SWS in it, which tells what SW got
+
+
+def prescaler(code: int) -> int:
+    """Return how often a clock is halved: HPRE's 1 to 512, without 32."""
+    return (1, 2, 3, 4, 6, 7, 8, 9)[code & 7] if code & 8 else 0
 
 
 class ClockController(CoreClock):
@@ -79,9 +86,9 @@ class ClockController(CoreClock):
         self.backup_reset: list[Callable[[], None]] = []
         self._elapsed = to.counter.elapsed
         self._anchor = 0, 0  # core cycles and picoseconds since power-on, at the last change
-        read, write = self._read_cr, self.write_cr
+        read, write = self.read_cr, self.write_cr
         self.add(CR, "CR", layout.cr_reset, writable=layout.cr_writable, read=read, write=write)
-        self.add(CFGR, "CFGR", read=self._read_cfgr, write=self._write_cfgr)
+        self.add(layout.cfgr, "CFGR", read=self._read_cfgr, write=self._write_cfgr)
         csr, reset, writable, _ = layout.csr
         read, write = self._read_csr, self._write_csr
         self.add(csr, "CSR", reset, writable=writable, read=read, write=write)
@@ -171,7 +178,8 @@ class ClockController(CoreClock):
             return fed
         return 0 <= source < self._hse and bool(value & self.layout.internal[source][0])
 
-    def _read_cr(self, _master: Master) -> int:
+    def read_cr(self, _master: Master) -> int:
+        """Return CR: what is switched on and can run is ready."""
         value = self.values[CR]
         ready = [flag for _, flag in self.layout.internal] + [_HSEON << 1, _PLLON << 1]
         running = [flag for source, flag in enumerate(ready) if self.runs(source)]
@@ -182,16 +190,17 @@ class ClockController(CoreClock):
     @property
     def active(self) -> int:
         """Source of the system clock, as SWS has it; 0 while the one that SW wants is off."""
-        wanted = self.values[CFGR] & 3
+        wanted = self.values[self.layout.cfgr] & 3
         return wanted if self.runs(wanted) else 0
 
     # Registers.
 
     def _read_cfgr(self, _master: Master) -> int:
-        return self.values[CFGR] & ~0xC | self.active << 2
+        cfgr, sws = self.layout.cfgr, self.layout.sws
+        return self.values[cfgr] & ~(3 << sws) | self.active << sws
 
     def _write_cfgr(self, value: int, _master: Master) -> None:
-        self.change_clock(CFGR, value)
+        self.change_clock(self.layout.cfgr, value)
 
     def _read_csr(self, _master: Master) -> int:
         value = self.values[self.layout.csr[0]]
@@ -225,9 +234,9 @@ class ClockController(CoreClock):
         self.store(offset, value)
 
     def change_clock(self, register: int, value: int) -> None:
-        """Store CR or CFGR; undo it and raise `VirtualError` if the chip would not run."""
+        """Store CR or a divider; undo it and raise `VirtualError` if the chip would not run."""
         old = self.values[register]
-        before = self.hclk_hz if register == CFGR else None
+        before = self.hclk_hz if register != CR else None
         self.store(register, value)
         try:
             self._check_speed(before)
@@ -242,12 +251,16 @@ class ClockController(CoreClock):
             raise self.broken(f"the core clock would be {hclk} Hz", f"at most {limit} Hz")
         self.check_supply(hclk, nominal, hclk if before is None else before)
         wait_states = self._flash.wait_states
-        needed = int(nominal - 1) // self.layout.hz_per_wait_state
+        needed = self.wait_states_for(nominal)
         if wait_states < needed:
             raise self.broken(
                 f"{nominal:.0f} Hz is selected with {wait_states} flash wait states",
                 f"FLASH_ACR.LATENCY of at least {needed} first",
             )
+
+    def wait_states_for(self, nominal: float) -> int:
+        """Return the wait states that the flash needs at a core clock in Hz."""
+        return int(nominal - 1) // self.layout.hz_per_wait_state
 
     def broken(self, what: str, expected: str, where: str = "RCC_CFGR") -> VirtualError:
         """Return the error for a set-up on which the chip would not run."""
@@ -276,8 +289,12 @@ class ClockController(CoreClock):
     @property
     def hclk_hz(self) -> int:
         """Core clock."""
-        code = self.values[CFGR] >> 4 & 0xF  # HPRE: 1 to 512, without 32
-        return self.sysclk_hz >> ((1, 2, 3, 4, 6, 7, 8, 9)[code & 7] if code & 8 else 0)
+        return self.sysclk_hz >> prescaler(self.values[CFGR] >> 4 & 0xF)
+
+    @property
+    def ahb_hz(self) -> int:
+        """Clock of the buses that the peripherals' clocks are divided from."""
+        return self.hclk_hz
 
     def _picoseconds(self, cycles: int) -> int:
         since, then = self._anchor
@@ -305,10 +322,14 @@ class ClockController(CoreClock):
             return LSE_HZ
         if source == 2 and self.values[self.layout.csr[0]] & _LSION:
             return LSI_HZ
-        divider = self.layout.rtc_divider or self.values[CFGR] >> 16 & 0x1F
+        divider = self.layout.rtc_divider or self.rtc_divider()
         if source == 3 and divider > 1 and self.runs(self._hse):
             return self.source_hz(self._hse) // divider
         return None
+
+    def rtc_divider(self) -> int:
+        """Return what HSE is divided by for the RTC."""
+        return self.values[CFGR] >> 16 & 0x1F
 
     def usart_hz(self, number: int, bus: str) -> int | None:
         """Return the clock of UART `number`; None when it is the LSE, which is not modelled."""

@@ -15,6 +15,7 @@ from harness.virtual.chip.peripherals.nvic import Nvic
 _INTERRUPTS = (6, 7, 8, 9, 10, *[23] * 5, *[40] * 6)
 _SYSCFG_BIT = {"stm32l4": 0}  # of APB2ENR; 14 on the others
 _SYSCFG, _EXTI = 0x4001_3800, 0x4001_3C00
+_BASES = {"stm32l4": 0x4001_0400, "stm32h7": 0x5800_0000}
 
 
 class Exti(Peripheral):
@@ -27,15 +28,27 @@ class Exti(Peripheral):
     """
 
     def __init__(self, family: str, nvic: Nvic, interrupts: dict[int, int]) -> None:
-        l4 = family == "stm32l4"
-        super().__init__("EXTI", 0x4001_0400 if l4 else _EXTI, "RM0385 11.9, RM0390 10.3, RM0432")
+        l4, h7 = family == "stm32l4", family == "stm32h7"
+        base = _BASES.get(family, _EXTI)
+        super().__init__("EXTI", base, "RM0385 11.9, RM0390 10.3, RM0432, RM0433")
         self._nvic = nvic
         self._interrupts = dict(enumerate(_INTERRUPTS)) | interrupts
-        reset = 0xFF82_0000 if l4 else 0  # the direct lines of the L4
-        self.add(0x00, "IMR", reset, changed=self._drive)
-        self.add_storage(((0x04, "EMR"), (0x08, "RTSR"), (0x0C, "FTSR")))
-        self.add(0x10, "SWIER", write=self._trigger)
-        self.add(0x14, "PR", write=self._clear)
+        reset = 0xFF82_0000 if l4 else 0xFFC0_0000 if h7 else 0  # the direct lines
+        self._imr, self._rtsr, self._pr, self._swier = (
+            (0x80, 0x00, 0x88, 0x08) if h7 else (0x00, 0x08, 0x14, 0x10)
+        )
+        self.add(self._imr, "IMR", reset, changed=self._drive)
+        self.add_storage(((self._imr + 4, "EMR"), (self._rtsr, "RTSR"), (self._rtsr + 4, "FTSR")))
+        self.add(self._swier, "SWIER", write=self._trigger)
+        self.add(self._pr, "PR", write=self._clear)
+        if h7:
+            for n in (2, 3):  # lines from 32 on, which nothing triggers
+                at = 0x10 * (n - 1)
+                self.add(0x80 + at, f"IMR{n}")
+                self.add(0x84 + at, f"EMR{n}")
+                self.add(0x88 + at, f"PR{n}", write=lambda _value, _master: None)
+                for offset, name in ((0x00, "RTSR"), (0x04, "FTSR"), (0x08, "SWIER")):
+                    self.add(offset + 2 * at, f"{name}{n}")
         if l4:
             self.add(0x20, "IMR2", 0x87)
             for offset, name in ((0x24, "EMR2"), (0x28, "RTSR2"), (0x2C, "FTSR2")):
@@ -44,24 +57,24 @@ class Exti(Peripheral):
 
     def trigger(self, line: int) -> None:
         """Let a block of the chip trigger a line by a rising edge."""
-        if self.values[0x08] >> line & 1:
+        if self.values[self._rtsr] >> line & 1:
             self._set(1 << line)
 
     def _set(self, lines: int) -> None:
-        self.values[0x14] |= lines & self.values[0x00]
+        self.values[self._pr] |= lines & self.values[self._imr]
         self._drive()
 
     def _trigger(self, value: int, _master: Master) -> None:
-        self._set(value & ~self.values[0x10])
-        self.values[0x10] |= value
+        self._set(value & ~self.values[self._swier])
+        self.values[self._swier] |= value
 
     def _clear(self, value: int, _master: Master) -> None:
-        self.values[0x14] &= ~value
-        self.values[0x10] &= ~value
+        self.values[self._pr] &= ~value
+        self.values[self._swier] &= ~value
         self._drive()
 
     def _drive(self) -> None:
-        pending = self.values[0x14] & self.values[0x00]
+        pending = self.values[self._pr] & self.values[self._imr]
         high = dict.fromkeys(self._interrupts.values(), False)
         for line, number in self._interrupts.items():
             high[number] |= bool(pending >> line & 1)

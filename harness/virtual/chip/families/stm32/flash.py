@@ -10,7 +10,7 @@ from harness.virtual.chip.peripherals.flash import FlashInterface
 
 ACR = 0x00
 LOCK = 1 << 31
-_KEYS = (0x4567_0123, 0xCDEF_89AB)
+KEYS = (0x4567_0123, 0xCDEF_89AB)
 _OPTION_KEYS = (0x0819_2A3B, 0x4C5D_6E7F)
 _EOP, _STRT, _EOPIE = 1 << 0, 1 << 16, 1 << 24
 
@@ -81,12 +81,12 @@ class KeyedFlash(FlashInterface):
     def _write_key(self, value: int, _master: Master) -> None:
         if not self.cr & LOCK and not self._keys_blocked:
             return
-        if self._keys_blocked or value != _KEYS[self._key_step]:
+        if self._keys_blocked or value != KEYS[self._key_step]:
             # RM0385 3.3.5: a wrong key locks CR until the next reset and gives a bus error.
             self._keys_blocked = True
             raise BusFault
         self._key_step += 1
-        if self._key_step == len(_KEYS):
+        if self._key_step == len(KEYS):
             self._key_step = 0
             self.cr &= ~LOCK
 

@@ -20,9 +20,9 @@ class Dbgmcu(Peripheral):
 
     def __init__(self, board: Board, freeze_registers: tuple[tuple[int, str], ...]) -> None:
         chip = stm32_facts(board).chip
-        super().__init__("DBGMCU", chip.id_address, "RM0385 40.16, RM0390 33.16")
+        super().__init__("DBGMCU", chip.id_address, "RM0385 40.16, RM0390 33.16, RM0433")
         self.add(0x0, "IDCODE", chip.revision_id << 16 | chip.device_id, writable=0)
-        self.add(0x4, "CR", writable=0xFF)
+        self.add(0x4, "CR", writable=0xFF if chip.id_address >= 0xE000_0000 else 0x1070_01FF)
         self.add_storage(freeze_registers)
 
 

@@ -24,6 +24,8 @@ _PLACES = {
 class LowPowerTimer(Peripheral):
     """Counts up from 0 to ARR, over and over."""
 
+    FAMILIES = frozenset(_PLACES)
+
     def __init__(
         self, family: str, rcc: ClockController, nvic: Nvic, counter: BlockCounter
     ) -> None:

@@ -31,7 +31,8 @@ _SYNCHRONISED = 2  # ticks until the shadow registers follow
 _DAY, _CENTURY = 86_400, 36_525  # seconds and days
 _EPOCH = date(2000, 1, 1).toordinal()
 _LOOKS = 400  # at most, for an alarm; the day of a month comes again within two months
-_RTCAPBEN = 10
+_GATES = {"stm32l4": ("apb1", 10), "stm32h7": ("apb4", 16)}  # RTCAPBEN
+_LINES = {"stm32l4": (18, 20), "stm32h7": (17, 19)}  # of the alarms and of the wake-up timer
 
 
 def _bcd(value: int) -> int:
@@ -48,11 +49,14 @@ class Rtc(Peripheral):
     def __init__(
         self, family: str, rcc: ClockController, exti: Exti, counter: BlockCounter
     ) -> None:
-        super().__init__("RTC", 0x4000_2800, "RM0390 22.6, RM0385 29.6, RM0432 RTC registers")
+        h7 = family == "stm32h7"
+        base = 0x5800_4000 if h7 else 0x4000_2800
+        super().__init__("RTC", base, "RM0390 22.6, RM0385 29.6, RM0432 and RM0433 RTC registers")
         self._rcc, self._exti, self._counter = rcc, exti, counter
         self._alarm_line, self._wake_line = self.interrupts(family)
-        if family == "stm32l4":
-            self.gate = rcc, rcc.layout.apb["apb1"][0], _RTCAPBEN
+        if family in _GATES:
+            bus, bit = _GATES[family]
+            self.gate = rcc, rcc.layout.apb[bus][0], bit
         rcc.before_change.append(self._hold)
         rcc.after_change.append(self._go_on)
         rcc.backup_reset.append(self._clear)
@@ -81,7 +85,7 @@ class Rtc(Peripheral):
     @staticmethod
     def interrupts(family: str) -> dict[int, int]:
         """Return the interrupts of its lines of EXTI: of the alarms, and of the wake-up timer."""
-        alarm, wake = (18, 20) if family == "stm32l4" else (17, 22)
+        alarm, wake = _LINES.get(family, (17, 22))
         return {alarm: 41, wake: 3}
 
     def reset(self) -> None:

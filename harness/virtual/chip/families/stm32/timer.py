@@ -118,7 +118,7 @@ class Timer(Peripheral):
         """Return ticks and core cycles that take the same time."""
         # Timers run at twice the APB clock unless that is undivided (RM0385 5.2).
         apb1_hz = self._rcc.apb_hz("apb1")
-        clock = apb1_hz if apb1_hz == self._rcc.hclk_hz else 2 * apb1_hz
+        clock = apb1_hz if apb1_hz == self._rcc.ahb_hz else 2 * apb1_hz
         return clock, self._rcc.hclk_hz * (self._prescaler + 1)
 
     def _ticks(self, now: int) -> int:
