@@ -93,6 +93,8 @@ class Accelerator(Strict):
     code_lines: Annotated[int, Field(gt=0, le=128)]  # how many of these are kept for instructions
     data_lines: Annotated[int, Field(ge=0, le=32)]  # the same for data; 0 where none is kept
     prefetch: bool  # whether the firmware switches on the prefetch of the next line of code
+    # Wait states of code that is not kept, where they are not those of any read (`Clock`).
+    miss_wait_states: Annotated[int, Field(ge=0, le=15)] | None = None
 
 
 class Caches(Strict):

@@ -52,6 +52,7 @@ class Observer:
         self.error: HarnessError | None = None
         self._watch["describe"] = ctypes.cast(self._callback, ctypes.c_void_p).value or 0
         self._watch["cold"] = 1
+        self._code_kept = 0
         lines, facts = self._watch["caches"], board.facts.caches
         if self._cortex_m7:
             lines["icache_sets"] = facts.icache_bytes // (facts.icache_ways * _LINE_BYTES)
@@ -69,7 +70,7 @@ class Observer:
             self._watch["accelerator"] = 1
             lines["dcache_sets"] = 1  # of which nothing is cached
             lines["line_shift"] = facts.accelerator.line_bytes.bit_length() - 1
-            lines["code_kept"] = facts.accelerator.code_lines
+            lines["code_kept"] = self._code_kept = facts.accelerator.code_lines
             lines["data_kept"] = facts.accelerator.data_lines
             lines["prefetch"] = facts.accelerator.prefetch
         self._add_regions()
@@ -124,6 +125,13 @@ class Observer:
         new = instruction and self._cortex_m7, data and self._cortex_m7
         if new != (caches["icache_on"], caches["dcache_on"]):
             caches["icache_on"], caches["dcache_on"] = new
+            self.forget_history()
+
+    def enable_accelerator(self, on: bool) -> None:
+        """Follow the switch of the accelerator's code lines; off, the line just read is left."""
+        kept = self._code_kept if on else min(1, self._code_kept)
+        if kept != self._watch["caches"]["code_kept"]:
+            self._watch["caches"]["code_kept"] = kept
             self.forget_history()
 
     def forget_history(self) -> None:

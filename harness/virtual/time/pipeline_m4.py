@@ -1,4 +1,4 @@
-"""Cortex-M4 with branches as they went, and the flash accelerator of the STM32F4 and L4.
+"""Cortex-M4 with branches as they went, and the flash accelerator of its chip.
 
 Sources as in `cortex_m4`, and:
 
@@ -10,6 +10,10 @@ Sources as in `cortex_m4`, and:
   and 8 of data (ST, heads of ``stm32l4xx_hal_flash.c``; RM0351 3.3.5). How such a line is filled is
   not said: here each 64 bits is read and replaced by itself. Its prefetch stays off, as at reset
   and in ST's HAL (``PREFETCH_ENABLE 0``); then every line that missed is kept.
+
+- [N] The nRF52's NVMC keeps code alone: every load from flash waits (nRF52840 Product Specification
+  v1.7, NVMC and CPU: 2 wait states without its cache, up to 3 with it). That it reads lines of 128
+  bits, keeps 128 of them (2 KiB) and replaces the least recently used is assumed.
 
 Left out: contention between code and data reads of flash, and on the bus matrix; the data-dependent
 time of divides (the middle of the range is taken).
@@ -31,7 +35,7 @@ ODD = 1  # a word from an odd address: as three accesses [T] 3.3.2
 
 
 class PipelineM4(CortexM4):
-    """Costs of blocks and their events on a Cortex-M4 of an STM32F4 or L4."""
+    """Costs of blocks and their events on a Cortex-M4 that runs from flash."""
 
     name = "cortex-m4-pipeline"
     version = "1"
@@ -55,8 +59,9 @@ class PipelineM4(CortexM4):
         cycles[events.TAKEN] = REFILL
         wide = bool(block) and block[0].halfwords == 2 and address % 4 != 0
         cycles[events.ENTERED] = TARGET_UNALIGNED if wide else 0
-        cycles[events.FETCH_JUMP] = wait_states
-        cycles[events.FETCH_NEXT] = wait_states
+        missed = accelerator.miss_wait_states if accelerator is not None else None
+        missed = wait_states if missed is None else missed
+        cycles[events.FETCH_JUMP] = cycles[events.FETCH_NEXT] = missed
         if accelerator is not None and accelerator.prefetch:
             # The next line is on its way while the core works through the one before.
             covered = issue_cycles(block) * accelerator.line_bytes // max(1, len(code))
