@@ -31,7 +31,7 @@ def boards(
             (
                 "caches",
                 f"I {facts.caches.icache_bytes // 1024} KiB, D {facts.caches.dcache_bytes // 1024} "
-                f"KiB, ART {'yes' if facts.caches.art else 'no'}",
+                f"KiB, flash accelerator {'yes' if facts.caches.art else 'no'}",
             ),
             ("console", f"{facts.console.peripheral} at {facts.console.baud} baud"),
             ("pyOCD target", facts.pyocd_target),

@@ -19,7 +19,7 @@ class Chip:
         own = build(to)
         self.scs, self.flash, self.clock, self.console = own.scs, own.flash, own.clock, own.console
         self.dwt = Dwt(to)
-        self.uid, self.access_ports = own.uid, own.access_ports
+        self.uid, self.access_ports, self.locked = own.uid, own.access_ports, own.locked
         #: What may interrupt the core.
         self.sources: tuple[Source, ...] = (self.scs.systick, own.console, *own.sources)
         self.rom_address, tables = rom_tables(to.board, own.rom_identity)

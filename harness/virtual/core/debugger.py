@@ -23,7 +23,7 @@ class Debugger:
         self._bus = chip.bus
         self._flash = chip.flash
         self._memory = memory
-        self._before = before
+        self._before, self._locked = before, chip.locked
 
     def read(self, address: int, count: int) -> bytes:
         """Read `count` bytes.
@@ -32,7 +32,7 @@ class Debugger:
             BusFault: Nothing answers there.
             VirtualError: A register that is not modelled, or the core has stopped on an error.
         """
-        self._before()
+        self._begin()
         content = self._memory.read(address, count)
         if content is not None:
             return content
@@ -45,7 +45,7 @@ class Debugger:
 
     def write(self, address: int, content: bytes) -> None:
         """Write bytes; raises as `read`."""
-        self._before()
+        self._begin()
         found = self._memory.find(address)
         if found is not None and found[0].kind == "flash":
             self._write_flash(address, found[1], content)
@@ -56,6 +56,11 @@ class Debugger:
                 self._check(at)
                 piece = content[at - address : at - address + size]
                 self._bus.write(at, size, int.from_bytes(piece, "little"), Master.DEBUGGER)
+
+    def _begin(self) -> None:
+        self._before()
+        if self._locked():
+            raise BusFault("the chip's debug port is locked")
 
     def _check(self, address: int) -> None:
         if not may_exist(self._board, address) and address >> 10 not in self._bus.by_block:

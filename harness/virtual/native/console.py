@@ -44,7 +44,7 @@ CONSOLE = np.dtype(
 )
 _RXNE = 1 << 5
 _POLLIN = 1
-_SLOW_POLLS = 16  # while every access goes through the Python model, which is not only for waiting
+SLOW_POLLS = 16  # while every access goes through the Python model, which is not only for waiting
 _MONOTONIC = 1
 
 _poll = types.ExternalFunction("poll", types.int32(types.voidptr, types.uint64, types.int32))
@@ -60,7 +60,7 @@ def _now_ns(console: Any) -> Any:  # pragma: no cover
 
 
 @inlined
-def _wait_for_input(console: Any) -> None:  # pragma: no cover
+def wait_for_input(console: Any) -> None:  # pragma: no cover
     """Wait a while for a byte, and count it as time that passes."""
     began = _now_ns(console)
     console.poll[0].fd = console.rx_event
@@ -74,6 +74,32 @@ def _wait_for_input(console: Any) -> None:  # pragma: no cover
         console.polls = 0
 
 
+@inlined
+def take_byte(console: Any) -> Any:  # pragma: no cover
+    """Take the next byte for the core; there is one."""
+    byte = console.rx[console.rx_tail & (RX_BYTES - 1)]
+    console.rx_tail += 1
+    if console.received != 0:
+        carray(pointer(console.received), (1,), dtype=np.int64)[0] = 1
+    return byte
+
+
+@inlined
+def put_byte(console: Any, value: Any) -> None:  # pragma: no cover
+    """Send a byte to the host; without a reader it is lost, as in the probe's bridge."""
+    if console.listening == 0:
+        return
+    if console.tx_head - console.tx_tail >= TX_BYTES:
+        console.lost += 1
+        return
+    console.tx[console.tx_head & (TX_BYTES - 1)] = np.uint8(value & 0xFF)
+    console.tx_head += 1
+    if console.reader_waits != 0:
+        console.reader_waits = 0
+        console.event[0] = 1
+        _os_write(np.int32(console.tx_event), pointer(console.event.ctypes.data), 8)
+
+
 @callback(READ)
 def console_read(engine: Any, offset: Any, size: Any, user: Any) -> Any:  # pragma: no cover
     """Read the console USART's status and data; wait where the firmware polls for input."""
@@ -85,9 +111,9 @@ def console_read(engine: Any, offset: Any, size: Any, user: Any) -> Any:  # prag
         else:
             # Status reads with no byte in between are a wait for input: two of the everyday kind.
             console.polls += 1
-            polls = 1 if console.fast != 0 else _SLOW_POLLS
+            polls = 1 if console.fast != 0 else SLOW_POLLS
             if console.polls > polls and console.interrupted == 0 and console.wait_ms > 0:
-                _wait_for_input(console)
+                wait_for_input(console)
         if console.fast != 0:
             received = _RXNE if console.rx_head != console.rx_tail else 0
             return np.uint64(console.status | received)
@@ -95,11 +121,7 @@ def console_read(engine: Any, offset: Any, size: Any, user: Any) -> Any:  # prag
         console.polls = 0
         if console.rx_head == console.rx_tail:
             return np.uint64(0)
-        byte = console.rx[console.rx_tail & (RX_BYTES - 1)]
-        console.rx_tail += 1
-        if console.received != 0:
-            carray(pointer(console.received), (1,), dtype=np.int64)[0] = 1
-        return np.uint64(byte)
+        return np.uint64(take_byte(console))
     return call(console.call_read, types.uint64, (engine, at, size, 0))
 
 
@@ -115,14 +137,4 @@ def console_write(
     if console.fast == 0 or at != console.tx_at:
         call(console.call_write, types.int64, (engine, at, size, np.int64(value), 0))
         return
-    if console.listening == 0:
-        return
-    if console.tx_head - console.tx_tail >= TX_BYTES:
-        console.lost += 1
-        return
-    console.tx[console.tx_head & (TX_BYTES - 1)] = np.uint8(value & 0xFF)
-    console.tx_head += 1
-    if console.reader_waits != 0:
-        console.reader_waits = 0
-        console.event[0] = 1
-        _os_write(np.int32(console.tx_event), pointer(console.event.ctypes.data), 8)
+    put_byte(console, value)

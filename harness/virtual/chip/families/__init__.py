@@ -7,7 +7,7 @@ family; `stm32` has what all STM32s share.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
@@ -50,6 +50,8 @@ class Blocks:
     rom_identity: tuple[int, tuple[int, int]] | None
     #: Access ports of the debugger besides the one to memory, by number.
     access_ports: Mapping[int, AccessPort] = field(default_factory=dict)
+    #: Whether the chip keeps the debugger from its memory and registers.
+    locked: Callable[[], bool] = lambda: False
 
 
 def build(to: Connections) -> Blocks:

@@ -42,6 +42,10 @@ class FlashInterface(Peripheral, ABC):
         self.after_erase: Callable[[int | None, int], None] | None = None
         self.after_programming: Callable[[int, int], bool] | None = None
         self._touched: tuple[int, int] | None = None
+        self._fixups: list[tuple[int, bytes]] = []
+        record, origins = self._shared, self.memory.origins
+        record["content"], record["content_bytes"] = self.memory.address, self.memory.bytes
+        record["origin_count"], record["origins"][: len(origins)] = len(origins), origins
         #: Whether the chip starts the boot loader in its ROM, as it was empty when last powered on.
         self.starts_loader = False
 
@@ -87,6 +91,26 @@ class FlashInterface(Peripheral, ABC):
             return False
         self.memory.data[offset : offset + size] = value.to_bytes(size, "little")
         return True
+
+    def clear_bits(self, offset: int, size: int, value: int) -> None:
+        """Program `value`, which only clears bits.
+
+        The caller of `program` then stores it as it is; `settle` puts the byte-wise AND right.
+        """
+        self.changing(offset, size)
+        old = bytes(self.memory.data[offset : offset + size])
+        new = bytes(a & b for a, b in zip(old, value.to_bytes(size, "little"), strict=True))
+        if int.from_bytes(new, "little") != value:
+            self._fixups.append((offset, new))
+            self._shared["pending"] = 1
+        self._shared["programmed"] += size
+
+    def settle(self) -> None:
+        """Put right what was programmed, at the next access to the controller."""
+        for offset, content in self._fixups:
+            self.memory.data[offset : offset + len(content)] = content
+        self._fixups.clear()
+        self._shared["pending"] = 0
 
     def erase(self, start: int, count: int, sector: int | None) -> None:
         """Erase `count` bytes at offset `start`: one sector, or None for more than one."""

@@ -41,7 +41,6 @@ class FlashF(KeyedFlash):
         super().__init__(to, _BASE, "RM0385 3.7, RM0410 3.7, RM0390 3.8")
         board = to.board
         self.erase_s, self.program_s = _ERASE_S[board.family], _WORD_S / 4
-        self._fixups: list[tuple[int, bytes]] = []
         #: Sectors that were erased, by the parallelism in bytes; the fewer, the longer it takes.
         self.erased_by: Counter[int] = Counter()
         self._snb_mask = 0x1F if board.facts.chip.device_id == 0x451 else 0xF
@@ -49,9 +48,6 @@ class FlashF(KeyedFlash):
         # The compiled callbacks read and program where nothing depends on it.
         shared = self._shared
         shared["sr_at"], shared["cr_at"] = (_BASE & 0xFFF) + _SR, (_BASE & 0xFFF) + _CR
-        shared["content"], shared["content_bytes"] = self.memory.address, self.memory.bytes
-        shared["origin_count"] = len(self.memory.origins)
-        shared["origins"][: shared["origin_count"]] = self.memory.origins
         self.add(ACR, "ACR", writable=_ACR_BITS[board.family])
         self.add_keys(_KEYR, _OPTKEYR)
         self.add_control(_SR, _CR, clearable=_SR_CLEARABLE)
@@ -62,7 +58,7 @@ class FlashF(KeyedFlash):
 
     def reset(self) -> None:
         """Lock the controller; the array keeps its content."""
-        self._settle()
+        self.settle()
         super().reset()
 
     def unlock_options(self) -> None:
@@ -80,12 +76,12 @@ class FlashF(KeyedFlash):
 
     def read_sr(self, _master: Master) -> int:
         """Return SR; what was programmed is then as it should be."""
-        self._settle()
+        self.settle()
         return self.sr
 
     def accept_cr(self, value: int) -> int:
         """Put right what was programmed; return what CR then reads as."""
-        self._settle()
+        self.settle()
         return value & self._cr_bits
 
     # The array.
@@ -107,11 +103,7 @@ class FlashF(KeyedFlash):
         self.erase(start, count, None if cr & _MER else number)
 
     def program(self, offset: int, size: int, value: int) -> bool:
-        """Take a store.
-
-        Programming only clears bits, so the byte-wise AND is put right at the next access to the
-        controller (which the sequence demands: wait for BSY).
-        """
+        """Take a store; the sequence demands to wait for BSY next."""
         cr = self.cr
         if cr & LOCK or not cr & _PG or cr & (_SER | _MER):
             return self.refuse(_SEQERR)
@@ -121,24 +113,12 @@ class FlashF(KeyedFlash):
             return self.refuse(_PGPERR)
         if offset % size:
             return self.refuse(_PGAERR)
-        self.changing(offset, size)
-        old = bytes(self.memory.data[offset : offset + size])
-        new = bytes(a & b for a, b in zip(old, value.to_bytes(size, "little"), strict=True))
-        if int.from_bytes(new, "little") != value:
-            self._fixups.append((offset, new))
-            self._shared["pending"] = 1
-        self._shared["programmed"] += size
+        self.clear_bits(offset, size, value)
         self.done()
         return True
 
     def program_now(self, offset: int, size: int, value: int) -> bool:
         """Take a store by the debugger."""
         taken = super().program_now(offset, size, value)
-        self._settle()
+        self.settle()
         return taken
-
-    def _settle(self) -> None:
-        for offset, content in self._fixups:
-            self.memory.data[offset : offset + len(content)] = content
-        self._fixups.clear()
-        self._shared["pending"] = 0
