@@ -77,8 +77,8 @@ static const char *hil_crc(char *rest) {
     if (!words_end(&rest)) {
         return SYNTAX;
     }
-    if (address < BOARD_FLASH_ORIGIN || address - BOARD_FLASH_ORIGIN > BOARD_FLASH_BYTES ||
-        bytes > BOARD_FLASH_BYTES - (address - BOARD_FLASH_ORIGIN)) {
+    const uint32_t offset = address - BOARD_FLASH_ORIGIN; /* below the origin it wraps */
+    if (offset > BOARD_FLASH_BYTES || bytes > BOARD_FLASH_BYTES - offset) {
         return RANGE;
     }
     const uint32_t crc = bench_crc32((const void *)(uintptr_t)address, bytes);
