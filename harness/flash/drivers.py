@@ -101,7 +101,7 @@ def for_two_banks(board: Board) -> type[Any]:
     return TwoBanks
 
 
-def for_large_pages(origin: int) -> type[Any]:
+def for_large_pages(board: Board) -> type[Any]:
     """Return a driver of the STM32L475's algorithm for the STM32L4+.
 
     Its pages have 4 KiB instead of 2. The algorithm erases page ``(address >> 11) & 0x3FF``, whose
@@ -113,6 +113,8 @@ def for_large_pages(origin: int) -> type[Any]:
     stlink-org/stlink#1482, stm32duino/Arduino_Core_STM32#1495).
     """
     from pyocd.flash.flash import Flash
+
+    origin = board.flash.origin
 
     class LargePages(Flash):
         def erase_sector(self, address: int) -> None:

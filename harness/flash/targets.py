@@ -12,20 +12,14 @@ as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.boards import Board, all_boards
 from harness.errors import FlashError
 from harness.flash.drivers import erasing_by_words, for_large_pages, for_two_banks
 
-# Page buffers and algorithm live in the first 16 KiB of RAM on every board of these families.
-_BASES = {
-    "stm32f7": ("target_STM32F767xx", "STM32F767xx"),
-    "stm32f4": ("target_STM32F412xx", "STM32F412xG"),
-    "stm32l4": ("target_STM32L475xx", "STM32L475xG"),
-    "stm32h7": ("target_STM32H743xx", "STM32H743xx"),
-}
 # What pyOCD compares and writes at once. The algorithms take any number of words, a call costs some
 # 30 transfers, and `Flash.compute_crcs`, which packs address / page size into 16 bits, needs 4 KiB.
 _PAGE = 0x1000
@@ -37,9 +31,26 @@ _BUFFERS_H7 = {
     "analyzer_supported": True,
     "min_program_length": 32,
 }
-_DRIVERS: dict[str, Callable[[Board], type[Any]]] = {
-    "stm32l4": lambda board: for_large_pages(board.flash.origin),
-    "stm32h7": for_two_banks,
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The target of pyOCD whose algorithm a family uses.
+
+    Page buffers and algorithm live in the first 20 KiB of RAM on every board.
+    """
+
+    module: str
+    name: str
+    make_driver: Callable[[Board], type[Any]] | None  # None where pyOCD's own will do
+    buffers: Mapping[str, Any] = field(default_factory=lambda: _BUFFERS)
+
+
+_BASES = {
+    "stm32f7": _Base("target_STM32F767xx", "STM32F767xx", erasing_by_words),
+    "stm32f4": _Base("target_STM32F412xx", "STM32F412xG", erasing_by_words),
+    "stm32l4": _Base("target_STM32L475xx", "STM32L475xG", for_large_pages),
+    "stm32h7": _Base("target_STM32H743xx", "STM32H743xx", for_two_banks, _BUFFERS_H7),
 }
 _OURS = "_tinyml_harness"
 # Where pyOCD has a target of the same name, ours goes by another one and is used by the harness.
@@ -116,11 +127,11 @@ def _make(board: Board) -> type[Any]:
             "harness/flash/targets.py",
             family=board.family,
         )
-    module_name, class_name = _BASES[board.family]
-    module = import_module(f"pyocd.target.builtin.{module_name}")
-    base: Any = getattr(module, class_name)
-    algo = {**module.FLASH_ALGO, **(_BUFFERS_H7 if board.family == "stm32h7" else _BUFFERS)}
-    driver = _DRIVERS.get(board.family, erasing_by_words)(board)
+    own = _BASES[board.family]
+    module = import_module(f"pyocd.target.builtin.{own.module}")
+    base: Any = getattr(module, own.name)
+    algo = {**module.FLASH_ALGO, **own.buffers}
+    driver = None if own.make_driver is None else own.make_driver(board)
     regions: list[Any] = []
     address = board.flash.origin
     for run in board.facts.flash_sectors:
@@ -147,10 +158,13 @@ def _make(board: Board) -> type[Any]:
         # The base's own __init__ would pass its own memory map on.
         super(base, self).__init__(session, memory_map)
 
+    control = getattr(module, "DBGMCU", None)
+
     def post_connect_hook(self: Any) -> None:
-        # Debugging through sleep modes, as the base does; its other steps are for its own chip
-        # (STM32F74x has no dual-bank option to look at).
-        self.write32(module.DBGMCU.CR, module.DBGMCU.CR_VALUE)
+        # On an STM32, debugging through sleep modes, as the base does; its other steps are for its
+        # own chip (STM32F74x has no dual-bank option to look at).
+        if control is not None:
+            self.write32(control.CR, control.CR_VALUE)
 
     part = board.facts.pyocd_target.upper()
     return type(
