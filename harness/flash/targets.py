@@ -51,6 +51,8 @@ _BASES = {
     "stm32f4": _Base("target_STM32F412xx", "STM32F412xG", erasing_by_words),
     "stm32l4": _Base("target_STM32L475xx", "STM32L475xG", for_large_pages),
     "stm32h7": _Base("target_STM32H743xx", "STM32H743xx", for_two_banks, _BUFFERS_H7),
+    # This target opens a debug port that is locked (APPROTECT), by erasing the chip.
+    "nrf52": _Base("target_nRF52840_xxAA", "NRF52840", None),
 }
 _OURS = "_tinyml_harness"
 # Where pyOCD has a target of the same name, ours goes by another one and is used by the harness.
