@@ -25,8 +25,8 @@ def write(folder: Path, data: dict[str, Any]) -> Path:
 
 
 def test_every_shipped_board_loads() -> None:
-    shipped = {"nucleo_f746zg", "nucleo_f767zi", "nucleo_f446re", "nucleo_l4r5zi", "nucleo_h743zi"}
-    assert shipped <= set(board_ids())
+    nucleos = {f"nucleo_{name}" for name in ("f746zg", "f767zi", "f446re", "l4r5zi", "h743zi")}
+    assert {*nucleos, "nrf52840_dk"} <= set(board_ids())
     assert len(all_boards()) == len(board_ids())
 
 
@@ -56,6 +56,14 @@ def test_facts_of_the_h743zi() -> None:
     assert [region.name for region in board.data_ram] == ["DTCM"]
     assert (stm32_facts(board).clock.apb1_hz, board.facts.timer_hz) == (120_000_000, 240_000_000)
     assert board.facts.chip.id_address == 0x5C00_1000
+
+
+def test_facts_of_the_nrf52840_dk() -> None:
+    board = load_board("nrf52840_dk")
+    assert (board.clock_hz, board.facts.clock.reference) == (64_000_000, "hfxo")
+    assert (board.flash.origin, board.flash.bytes, board.ram_bytes) == (0, 1 << 20, 256 << 10)
+    assert {size for _, size in board.sectors()} == {4096}
+    assert (board.facts.baud(115_200), board.facts.baud(100_000)) == (115_108, None)
 
 
 def test_unknown_board_suggests_the_near_miss() -> None:

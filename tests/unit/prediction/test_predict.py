@@ -25,7 +25,7 @@ from tools.corpus import network
 
 Harness = Callable[..., Any]
 # Its reference campaign has not been run.
-WITHOUT_FITS = {"nucleo_h743zi"}
+WITHOUT_FITS = {"nucleo_h743zi", "nrf52840_dk"}
 BOARDS = [board.id for board in all_boards() if board.id not in WITHOUT_FITS]
 
 
