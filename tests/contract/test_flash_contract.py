@@ -109,7 +109,10 @@ def test_only_sectors_that_differ_are_written(board: Board, target: Target, tmp_
 
 
 # The pages of the L4+ are erased at one speed.
-@pytest.mark.parametrize("board_id", [b.id for b in EMULATED if b.family not in ("stm32l4", "nrf52")])
+_PARALLEL = [b.id for b in EMULATED if b.family not in ("stm32l4", "nrf52")]
+
+
+@pytest.mark.parametrize("board_id", _PARALLEL)
 def test_sectors_are_erased_at_full_parallelism(board_id: str, tmp_path: Path) -> None:
     board = load_board(board_id)
     flashed: Any = get_machine(board.id).chip.flash
