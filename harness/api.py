@@ -181,8 +181,8 @@ def predict(
 
     Returns:
         One prediction for each board: ``latency_us`` with ``low_us`` and ``high_us``,
-        ``arena_bytes``, ``sram_bytes``, ``flash_bytes``, ``fits``, ``layers``; ``extrapolated``
-        lists what is outside the data.
+        the ``expected_error`` of the timing model, ``arena_bytes``, ``sram_bytes``,
+        ``flash_bytes``, ``fits``, ``layers``; ``extrapolated`` lists what is outside the data.
 
     Raises:
         HarnessError: The model is not supported, no such board, or no reference fit for this

@@ -106,6 +106,7 @@ def _cells(split: Split, whole: Split) -> tuple[object, ...]:
 
 def _print(explanation: Explanation) -> None:
     from harness.explain.record import CAUSES
+    from harness.report.text import plus_minus
 
     total, operators = explanation.total, explanation.operators()
     title = f"{explanation.label} on {explanation.board}, modelled by {explanation.timing}"
@@ -139,9 +140,10 @@ def _print(explanation: Explanation) -> None:
             for macs in (explanation.macs(name),)
         ],
     )
+    error = plus_minus(explanation.expected_error)
     note(
-        "Cycles are modelled, not measured. Issue slots: two a cycle on a Cortex-M7, one on a "
-        "Cortex-M4; see `harness explain --help`."
+        f"Cycles are modelled, not measured; expected error {error} (docs/fidelity.md). Issue "
+        "slots: two a cycle on a Cortex-M7, one on a Cortex-M4; see `harness explain --help`."
     )
 
 
@@ -172,6 +174,7 @@ def _as_json(explanation: Explanation) -> dict[str, Any]:
         "firmware": explanation.label,
         "board": explanation.board,
         "timing_model": explanation.timing,
+        "expected_error": explanation.expected_error,
         "total": plain(explanation.total),
         "layers": [
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
+from enum import StrEnum
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -19,6 +20,14 @@ from harness.runtimes import KernelSet, Optimization, RuntimeName
 if TYPE_CHECKING:
     from harness.campaign.sweep import RuntimeSweep
     from harness.results.store import Filter, Store
+
+
+class MarginChoice(StrEnum):
+    """Values of --margin, see `harness.fit.Margin`."""
+
+    INTERVAL = "interval"
+    CLOCK = "clock"
+    NONE = "none"
 
 
 def _level(text: str) -> Optimization:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import Json, Level
-from harness.cli.output import note, print_json, print_table
+from harness.cli.options import Json, Level, MarginChoice
+from harness.cli.output import note, print_json, print_ready_table, print_table
 from harness.runtimes import KernelSet, Optimization
 
 if TYPE_CHECKING:
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from harness.prediction import BoardPrediction
 
 _HEADS = (
-    "board", "latency (ms)", "interval (ms)", "arena (KiB)", "SRAM (KiB)", "flash (KiB)", "fits"
+    "board", "latency (ms)", "interval (ms)", "clock ±", "arena (KiB)", "SRAM (KiB)",
+    "flash (KiB)", "fits",
 )  # fmt: skip
+_RANKS = (0, 0, 0, 0, 1, 0, 0, 0)  # SRAM has the arena in it
 _KIB = 1024
 _MOST_REASONS = 5
 
@@ -42,6 +44,17 @@ def predict(
         KernelSet, typer.Option(help="Kernels: cmsis_nn or portable.")
     ] = KernelSet.CMSIS_NN,
     optimization: Level = Optimization.O2,
+    latency_ms: Annotated[
+        float | None,
+        typer.Option(metavar="MS", help="Budget of one inference, for what fits.", min=0.0),
+    ] = None,
+    margin: Annotated[
+        MarginChoice,
+        typer.Option(
+            help="Latency compared with that budget: the upper end of the interval; (clock) with "
+            "its expected error on top; or (none) the prediction itself."
+        ),
+    ] = MarginChoice.INTERVAL,
     layers: Annotated[bool, typer.Option(help="Also print the share of each layer.")] = True,
     json: Json = False,
 ) -> None:
@@ -49,19 +62,23 @@ def predict(
 
     Latency is fitted to modelled cycles of virtual boards. Arena, SRAM and flash are computed.
     """
+    from harness.fit import Margin
     from harness.prediction import predict_boards
+    from harness.report.table import Table
     from harness.strict import to_json
+
+    def fits(item: BoardPrediction) -> bool:
+        keeps = latency_ms is None or item.within(1000 * latency_ms, Margin(margin))
+        return item.fits and keeps
 
     chosen = _network(model, backbone, decisions)
     found = predict_boards(chosen, board, kernels.value, optimization.value)
     if json:
-        print_json([{**to_json(item), "fits": item.fits} for item in found])
+        print_json([{**to_json(item), "fits": fits(item)} for item in found])
         return
-    print_table(
-        f"{chosen.name}, aot/{kernels} {optimization}: predicted",
-        _HEADS,
-        [_row(item) for item in found],
-    )
+    title = f"{chosen.name}, aot/{kernels} {optimization}: predicted"
+    rows = [(*_row(item), "yes" if fits(item) else "no") for item in found]
+    print_ready_table(Table(title, _HEADS, rows, _RANKS))
     if layers:
         _print_layers(found)
     _explain(found)
@@ -79,7 +96,9 @@ def _network(model: Path | None, backbone: str | None, decisions: str | None) ->
     return sampled_model(backbone or "", decisions or "")
 
 
-def _row(item: BoardPrediction) -> tuple[object, ...]:
+def _row(item: BoardPrediction) -> tuple[str, ...]:
+    from harness.report.text import share
+
     interval = "–"
     if item.low_us is not None and item.high_us is not None:
         interval = f"{item.low_us / 1000:.2f} – {item.high_us / 1000:.2f}"
@@ -88,10 +107,10 @@ def _row(item: BoardPrediction) -> tuple[object, ...]:
         item.board,
         f"{latency or '–'}{' extrapolated' if item.extrapolated else ''}",
         interval,
+        share(item.expected_error),
         f"{item.arena_bytes / _KIB:.1f}",
         f"{item.sram_bytes / _KIB:.1f} of {item.sram_available / _KIB:.0f}",
         f"{item.flash_bytes / _KIB:.1f} of {item.flash_available / _KIB:.0f}",
-        item.fits,
     )
 
 

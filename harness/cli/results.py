@@ -57,14 +57,17 @@ def results(
                 _plot([row], plot)
             return
         where = replace(options.where(), status=status, model_name=model)
-        rows = store.query(where, limit=limit, newest_first=True, with_layers=False)
+        # What is listed says its expected error, which depends on the layers.
+        rows = store.query(
+            where, limit=limit, newest_first=True, with_layers=not (compare or arena)
+        )
         total = store.count(where)
         if not total:
             note(str(nothing_matches(store, where)))
     if plot is not None:
         _plot([row for row in rows if row.usable], plot)
     if json:
-        print_json([as_json(row) for row in rows])
+        print_json([as_json(row, layers=False) for row in rows])
         return
     from harness.report.tables import listing_table
 

@@ -16,13 +16,20 @@ FLASH_PARTS = ("weights", "graph", "kernels", "runtime", "port")
 _KIB = 1024
 
 
-def as_json(row: Measurement) -> dict[str, Any]:
-    """Return a row as plain data, without its log."""
-    return {name: value for name, value in asdict(row).items() if name != "raw_log"}
+def as_json(row: Measurement, *, layers: bool = True) -> dict[str, Any]:
+    """Return a row as plain data, without its log and on wish without its layers."""
+    from harness.results.clock_error import error_of_row
+
+    data = {name: value for name, value in asdict(row).items() if name != "raw_log"}
+    if not layers:
+        data["layers"] = ()
+    return {**data, "expected_error": error_of_row(row)}
 
 
 def print_row(row: Measurement) -> None:
     """Print one row: facts, then layers."""
+    from harness.report.text import plus_minus
+    from harness.results.clock_error import error_of_row
     from harness.results.record import outliers
 
     latency = f"{row.latency_us / 1000:.3f} ms" if row.latency_us is not None else "–"
@@ -30,12 +37,14 @@ def print_row(row: Measurement) -> None:
         low, high = row.latency_ci_low_us / 1000, (row.latency_ci_high_us or 0) / 1000
         latency += f" ({low:.3f} – {high:.3f}, {len(row.cycles)} repeats)"
     cycles = sorted(row.cycles)[len(row.cycles) // 2] if row.cycles else None
+    error = error_of_row(row)
     apart = [f"{row.cycles[index]:,} (repeat {index})" for index in outliers(row.cycles)]
     facts: list[tuple[str, object]] = [
         ("status", f"{row.status} {' '.join(row.issues)}".strip()),
         ("source", f"{row.source}" + (f", {row.timing_model}" if row.timing_model else "")),
         ("station", f"{row.station} ({row.board}, chip {row.chip_uid or '–'})"),
         (f"latency, {'modelled' if row.source == 'emulated' else 'measured'}", latency),
+        *([("  expected error", f"{plus_minus(error)}, see docs/fidelity.md")] if error else []),
         ("cycles", cycles),
         *([("  outliers, kept", ", ".join(apart))] if apart else []),
         ("MACs", row.macs),

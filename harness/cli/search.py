@@ -193,6 +193,7 @@ def verify(
     """
     from harness.cli.progress import SearchWatcher
     from harness.report.search import check_table
+    from harness.results.clock_error import error_of_row
     from harness.search.record import Measured, check_sums, held, read_run
     from harness.strict import to_json
 
@@ -202,8 +203,13 @@ def verify(
         rows = measure_again(folder, run, board, station, library, bench, watcher)
     found = [(one, row.board, Measured.of_row(row)) for one, row in rows]
     verdicts: list[dict[str, Any]] = [
-        {"board": name, "measured": to_json(now), "holds": held(one.budgets, now)}
-        for one, name, now in found
+        {
+            "board": name,
+            "measured": to_json(now),
+            "holds": held(one.budgets, now),
+            "expected_error": error_of_row(row),
+        }
+        for (one, name, now), (_, row) in zip(found, rows, strict=True)
     ]
     if json:
         of_all = verdicts[0] if len(verdicts) == 1 else {"boards": verdicts}
@@ -259,6 +265,7 @@ def _folders(paths: Sequence[Path]) -> list[Path]:
 
 def _print(run: SearchRun, page: Path) -> None:
     from harness.report.search import cost_table, title
+    from harness.report.text import plus_minus
 
     for one in run.boards:
         place = f" on {one.board}" if run.others else ""
@@ -273,6 +280,10 @@ def _print(run: SearchRun, page: Path) -> None:
         ("seconds", round(sum(run.seconds.values()))),
     ]
     print_table("Result", ("fact", "value"), facts)
-    if run.measured is not None and run.measured.source == "emulated":
-        note("emulated board: cycles are modelled, not measured on hardware")
+    for one in run.boards:
+        if one.measured is not None and one.measured.source == "emulated":
+            note(
+                f"{one.board} is emulated: cycles are modelled, not measured on hardware; expected "
+                f"error of the latency {plus_minus(run.expected_error(one))}"
+            )
     note(f"  run: {page}")

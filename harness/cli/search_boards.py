@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from harness.cli.options import Kernels, Runtime
+from harness.cli.options import Kernels, MarginChoice, Runtime
 from harness.cli.output import note
 from harness.errors import ConfigError, FitError
 from harness.paths import DEFAULT_BOARD
@@ -20,13 +19,6 @@ from harness.runtimes import KernelSet, RuntimeName
 if TYPE_CHECKING:
     from harness.fit import Fit
     from harness.search.cost.budgets import Budgets
-
-
-class MarginChoice(StrEnum):
-    """Values of --margin, see `harness.search.Margin`."""
-
-    INTERVAL = "interval"
-    NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -130,7 +122,8 @@ class FitOptions:
     margin: MarginChoice = typer.Option(
         MarginChoice.INTERVAL,
         help="Value compared with the budgets: the upper end of the fit's prediction interval, "
-        "so that they hold as measured, or (none) the prediction itself.",
+        "so that they hold as measured; (clock) on an emulated board also the expected error of "
+        "its latency; or (none) the prediction itself.",
     )
     runtime: Runtime = RuntimeName.AOT
     kernels: Kernels = KernelSet.CMSIS_NN

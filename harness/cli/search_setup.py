@@ -140,8 +140,9 @@ def make_plans(
     Raises if options, data, fit or finished run cannot be used.
     """
     from harness.backbones import get_backbone
+    from harness.fit import Margin
     from harness.search.choice.refine import require_rows
-    from harness.search.cost.cost_model import Constraint, CostModel, Margin
+    from harness.search.cost.cost_model import Constraint, CostModel
     from harness.search.plan import SearchPlan
     from harness.search.record import Method, read_run
     from harness.search.space.feasible import largest_ops

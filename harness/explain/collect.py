@@ -42,6 +42,7 @@ def explain(built: Built, station: Station) -> Explanation:
     """
     from harness.campaign.measure import run_job
     from harness.capture.session import BoardSession
+    from harness.results.clock_error import error_of_row
     from harness.virtual.registry import power_on
 
     job = built.job
@@ -72,7 +73,8 @@ def explain(built: Built, station: Station) -> Explanation:
     )
     options = job.runtime
     label = f"{options.runtime}/{options.kernels} {job.build.optimization}"
-    return Explanation(label, job.board.id, row.timing_model or "", layers)
+    error = error_of_row(row)
+    return Explanation(label, job.board.id, row.timing_model or "", layers, error)
 
 
 def _around(

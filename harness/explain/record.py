@@ -72,6 +72,7 @@ class Explanation:
     board: str
     timing: str  # name and version of the model
     layers: tuple[LayerSplit, ...]
+    expected_error: float | None  # of the timing model, as a share; see docs/fidelity.md
 
     @property
     def total(self) -> Split:

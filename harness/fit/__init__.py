@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from harness.fit.artefact import load_fit, save_fit
-from harness.fit.model import Fingerprint, Fit, LayerModel, LinearModel, Metrics, Prediction
+from harness.fit.model import (
+    Fingerprint,
+    Fit,
+    LayerModel,
+    LinearModel,
+    Margin,
+    Metrics,
+    Prediction,
+)
 
 __all__ = [
     "Fingerprint",
     "Fit",
     "LayerModel",
     "LinearModel",
+    "Margin",
     "Metrics",
     "Prediction",
     "load_fit",

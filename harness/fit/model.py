@@ -29,6 +29,15 @@ class Predictor(StrEnum):
     LAYERS = "layers"  # as well as from ops alone: kind, size and alignment of each layer
 
 
+class Margin(StrEnum):
+    """The predicted value that is compared with a budget."""
+
+    INTERVAL = "interval"  # upper end of the fit's prediction interval: holds when measured
+    # The same, and a latency with its expected error on top where a timing model counts cycles
+    CLOCK = "clock"
+    NONE = "none"  # the prediction itself: about half of the networks measure above it
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
     """The configuration that a fit is valid for; `backbone` is None for a pooled fit."""

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from harness.boards import Board, all_boards, load_board
 from harness.errors import BackboneError
-from harness.models.graph import TFLiteModel, read_model, require_int8
+from harness.fit import Margin
+from harness.models.graph import Graph, TFLiteModel, read_model, require_int8
 from harness.prediction.memory import Memory
 from harness.prediction.reference import FAR, Reference, has_reference, load_reference
 from harness.prediction.work import work_of
+from harness.results.clock_error import expected_error, kind_of
 from harness.runtimes.aot import lower, planner
 from harness.runtimes.aot.blob import write_blob
 from harness.runtimes.aot.program import Step
@@ -52,11 +54,20 @@ class BoardPrediction:
     flash_bytes: int  # weights, graph and code
     flash_available: int
     layers: tuple[LayerPrediction, ...]
+    expected_error: float | None  # of the timing model, as a share; on top of the interval
 
     @property
     def fits(self) -> bool:
         """Whether the model fits RAM and flash."""
         return self.sram_bytes <= self.sram_available and self.flash_bytes <= self.flash_available
+
+    def within(self, latency_us: float, margin: Margin = Margin.INTERVAL) -> bool:
+        """Return whether the latency keeps a budget; one that is not known keeps none."""
+        bound = self.latency_us if margin is Margin.NONE else self.high_us
+        if bound is None:
+            return False
+        off = self.expected_error or 0.0 if margin is Margin.CLOCK else 0.0
+        return bound * (1 + off) <= latency_us
 
 
 def predict_boards(
@@ -157,7 +168,26 @@ def predict_model(model: TFLiteModel, board: Board, reference: Reference) -> Boa
         flash_bytes=len(blob) + code,
         flash_available=board.flash.bytes,
         layers=layers,
+        expected_error=expected_error(
+            fingerprint.timing_model,
+            kernels,
+            zip(_kinds(model.graph), (layer.cycles or 0.0 for layer in layers), strict=True),
+        )
+        if complete
+        else None,
     )
+
+
+def _kinds(graph: Graph) -> list[str]:
+    """Return the kind of work of each operator."""
+    weights = [
+        graph.tensors[operator.inputs[1]] if operator.name == "CONV_2D" else None
+        for operator in graph.operators
+    ]
+    return [
+        kind_of(operator.name, None if tensor is None else tensor.shape[1:3])
+        for operator, tensor in zip(graph.operators, weights, strict=True)
+    ]
 
 
 def _too_small(cycles: float, reference: Reference) -> tuple[str, ...]:

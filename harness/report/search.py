@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.errors import ResultsError
 from harness.files import draft_of
+from harness.fit import Margin
 from harness.report import text
 from harness.report.table import Column, Table, table_of
 from harness.search.choice.refine import LocalError
@@ -24,6 +25,12 @@ from harness.search.training.evaluate import Evaluation
 
 PAGE = "search.md"
 _VERDICTS = {True: "holds", False: "BROKEN", None: "not measured"}  # of a budget
+_BOUNDS = {
+    Margin.INTERVAL: "the upper end of the prediction interval",
+    Margin.CLOCK: "the upper end of the prediction interval, and on top of it the expected error "
+    "of a modelled latency",
+    Margin.NONE: "here the prediction itself",
+}
 _METHODS = {
     Method.SEARCH: "differentiable search (DNAS)",
     Method.RANDOM: "best of random networks",
@@ -44,11 +51,10 @@ def write_search_page(run: SearchRun, folder: Path) -> Path:
     parts = [f"# {text.markdown(title(run))}\n"]
     for one in run.boards:
         parts += [f"## On {one.board}\n"] if run.others else []
-        parts += [_verdict(one), cost_table(one).markdown()]
+        parts += [_verdict(one, run.expected_error(one)), cost_table(one).markdown()]
     parts.append(
-        "*predicted* is the fit's prediction, *bound* the value compared with the budget (the "
-        "upper end of the prediction interval, where the run kept a margin). SRAM is arena, other "
-        "static RAM and stack.\n"
+        "*predicted* is the fit's prediction, *bound* the value compared with the budget: "
+        f"{_BOUNDS[Margin(run.fit.margin)]}. SRAM is arena, other static RAM and stack.\n"
     )
     parts += ["## Accuracy\n", accuracy_table(run).markdown(), _data(run)]
     plot_architecture(run, folder / "architecture.png")
@@ -167,7 +173,7 @@ def accuracy_table(run: SearchRun) -> Table:
     return table_of("Accuracy", list(run.evaluation.items()), columns)
 
 
-def _verdict(run: OnBoard) -> str:
+def _verdict(run: OnBoard, error: float | None) -> str:
     lines = []
     if run.measured is None:
         lines.append("Not measured: the run was not verified on a board.")
@@ -185,7 +191,10 @@ def _verdict(run: OnBoard) -> str:
             lines.append(f"Issues: {text.markdown(', '.join(run.measured.issues))}.")
         if run.measured.source == "emulated":
             model = text.markdown(run.measured.timing_model or "a timing model")
-            lines.append(f"**Emulated:** cycles are modelled by {model}, not measured on hardware.")
+            lines.append(
+                f"**Emulated:** cycles are modelled by {model}, not measured on hardware. Expected "
+                f"error of the latency: {text.plus_minus(error)}."
+            )
     if run.predicted.extrapolated:
         names = ", ".join(run.predicted.extrapolated)
         lines.append(f"The fit extrapolates: {text.markdown(names)} lie outside its range.")

@@ -8,6 +8,7 @@ from statistics import median
 from harness.fit.model import Fit, LayerModel, LinearModel, Metrics
 from harness.report import text
 from harness.report.table import Column, Table, table_of
+from harness.results.clock_error import error_of_row
 from harness.results.record import Measurement
 
 
@@ -89,9 +90,16 @@ _LISTED_WHERE: tuple[Column[Measurement], ...] = (
 )
 
 
+CLOCK_ERROR: Column[Measurement] = Column("clock ±", lambda row: text.share(error_of_row(row)), 7)
+"""Expected error of a modelled latency."""
+
+
 def listing_table(rows: Sequence[Measurement], *, title: str) -> Table:
     """Return one short line per row, to find rows by; what all share is in the title."""
-    return table_of(title, rows, _LISTED, _LISTED_WHERE, lead=2)
+    listed = list(_LISTED)
+    if any(row.timing_model for row in rows):
+        listed.insert(4, CLOCK_ERROR)
+    return table_of(title, rows, listed, _LISTED_WHERE, lead=2)
 
 
 def measurement_table(rows: Sequence[Measurement], *, title: str = "Measurements") -> Table:

@@ -47,6 +47,11 @@ def share(value: float | None) -> str:
     return number(value, per=0.01, unit=" %")
 
 
+def plus_minus(value: float | None) -> str:
+    """Return an error, a share from 0 to 1, as ``±9 %``."""
+    return UNKNOWN if value is None else f"±{share(value)}"
+
+
 def percent_signed(value: float | None) -> str:
     """Return a share in percent with its sign and three decimals."""
     return number(value, 3, per=0.01, sign=True, unit=" %")

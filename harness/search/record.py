@@ -10,10 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from harness.backbones import Architecture
+from harness.backbones import Architecture, get_backbone
 from harness.errors import SearchError
 from harness.files import draft_of
 from harness.fit import Fingerprint
+from harness.results.clock_error import expected_error, work_of_layers
 from harness.results.record import Measurement
 from harness.search.choice.refine import LocalError
 from harness.search.cost.budgets import (
@@ -203,15 +204,23 @@ class SearchRun(OnBoard):
         verdicts = [holds for one in self.boards for holds in one.holds.values()]
         return False if False in verdicts else None if None in verdicts else True
 
+    def expected_error(self, one: OnBoard) -> float | None:
+        """Return the expected error of the latency on one of `boards`; None for hardware."""
+        known = one.fit.fingerprint
+        model = one.measured.timing_model if one.measured else known.timing_model
+        backbone = get_backbone(self.backbone).with_classes(len(self.dataset.classes))
+        work = work_of_layers(backbone.layers(self.architecture))
+        return expected_error(model, known.kernels, work)
+
     def budgets_text(self) -> str:
         """Return the budgets that are set, by board where there are several."""
         return by_board([(one.board, one.budgets) for one in self.boards])
 
     def to_json(self) -> dict[str, Any]:
-        """Return every field by name, and `holds` of each board."""
+        """Return every field by name, and `holds` and the expected error of each board."""
         data = to_json(self)
         for one, facts in zip(self.boards, (data, *data["others"]), strict=True):
-            facts["holds"] = one.holds
+            facts |= {"holds": one.holds, "expected_error": self.expected_error(one)}
         return data
 
 
@@ -292,7 +301,8 @@ def read_run(path: Path) -> SearchRun:
             fix="run the search again with this harness",
         )
     for facts in (data, *data.get("others", ())):
-        facts.pop("holds", None)
+        for name in ("holds", "expected_error"):
+            facts.pop(name, None)
     return from_json(
         SearchRun,
         data,

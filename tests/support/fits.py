@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.backbones import get_backbone
-from harness.fit import Fingerprint, Fit, LayerModel, LinearModel, Metrics
+from harness.fit import Fingerprint, Fit, LayerModel, LinearModel, Margin, Metrics
 from harness.fit.features import FEATURES
 from harness.fit.model import SCHEMA_VERSION
-from harness.search.cost.cost_model import CostModel, Margin
+from harness.search.cost.cost_model import CostModel
 
 SHAPES = {
     "ds_cnn_kws": (49, 10, 1),

@@ -19,6 +19,7 @@ from harness.errors import ResultsError
 from harness.files import draft_of
 from harness.report.site.data import Snapshot
 from harness.report.site.html import HERE, environment, missing
+from harness.results.clock_error import checks_file
 from harness.results.record import Measurement
 
 MANIFEST = ".harness-site.json"
@@ -184,6 +185,7 @@ def _write(file: Path, text: str) -> None:
 def _look() -> str:
     """Return a hash of the code and templates that make pages, so that a new version writes all."""
     files = [path for path in HERE.parent.rglob("*") if path.suffix in (".py", ".html")]
+    files.append(checks_file())
     return _hash(__version__, *(path.read_text(encoding="utf-8") for path in sorted(files)))
 
 

@@ -14,7 +14,7 @@ from harness.report.site.data import Network, Snapshot, campaign_path, run_path,
 from harness.report.site.figures import history_figure
 from harness.report.site.html import Grid, Stack
 from harness.report.table import Column, Table, table_of
-from harness.report.tables import ISSUES, MEASUREMENT, STATION, TOOLCHAIN
+from harness.report.tables import CLOCK_ERROR, ISSUES, MEASUREMENT, STATION, TOOLCHAIN
 from harness.results.record import LayerCycles, Measurement
 
 _HISTORY = 50  # newest rows of a network that its page lists
@@ -29,7 +29,9 @@ def _label(row: Measurement) -> str:
 _SHOWN = {column.head: column for column in MEASUREMENT}
 _NEWEST: tuple[Column[Measurement], ...] = (
     Column("configuration", _label),
-    *(_SHOWN[head] for head in ("latency ms", "± ms", "status", "cycles/MAC", "arena B", "stack B",
+    *(_SHOWN[head] for head in ("latency ms", "± ms")),
+    CLOCK_ERROR,
+    *(_SHOWN[head] for head in ("status", "cycles/MAC", "arena B", "stack B",
                                 "flash B", "outputs", "layers − total")),
     ISSUES,
     Column("measured", lambda row: text.when(row.created_at)),
@@ -74,11 +76,12 @@ def _network(
         loaded.sort(key=lambda row: (row.board, row.latency_us or 0))
         figure, listed = _history(snapshot, source, network)
         models = sorted({row.timing_model for row in loaded if row.timing_model})
+        columns = [column for column in _NEWEST if models or column is not CLOCK_ERROR]
         sections.append(
             {
                 "source": source,
                 "by": ", ".join(text.name(model) for model in models),
-                "newest": Grid(table_of("Newest of each configuration", loaded, _NEWEST)),
+                "newest": Grid(table_of("Newest of each configuration", loaded, columns)),
                 "configurations": [_configuration(row) for row in loaded if row.usable],
                 "failures": [
                     (_label(row), text.name(row.message, 400))

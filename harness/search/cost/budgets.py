@@ -89,7 +89,8 @@ class PredictedCost:
     """Predicted cost of a network.
 
     A plain figure is the fit's prediction. Its ``_bound`` is compared with the budget: the upper
-    end of the prediction interval, or the prediction itself in a cost model without margin.
+    end of the prediction interval (for latency with the expected error of a modelled clock, where
+    the margin includes it), or the prediction itself in a cost model without margin.
     """
 
     # Operations, two for each multiply-accumulate. Rounded when it is an expectation.

@@ -9,21 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any, Self
 
 from harness.backbones import Architecture, Backbone
 from harness.errors import FitError, SearchError
-from harness.fit import Fit, LinearModel
+from harness.fit import Fit, LinearModel, Margin
+from harness.results.clock_error import error_of_kind
 from harness.search.cost.budgets import FIGURES, Budgets, PredictedCost, by_board
 from harness.search.cost.counts import Counts, counts_of
-
-
-class Margin(StrEnum):
-    """The predicted value that is compared with a budget."""
-
-    INTERVAL = "interval"  # upper end of the fit's prediction interval: holds when measured
-    NONE = "none"  # the prediction itself: about half of the networks measure above it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +46,26 @@ class CostModel:
                 )
         return cls(backbone, fit, margin)
 
+    @property
+    def needs_features(self) -> bool:
+        """Return whether predictions take the counts of the layers."""
+        return self.fit.layers is not None or bool(self.clock_errors)
+
+    @property
+    def clock_errors(self) -> dict[str, float]:
+        """Return the errors of a modelled clock that the margin includes, by count of MACs."""
+        known = self.fit.fingerprint
+        if self.margin is not Margin.CLOCK or known.timing_model is None:
+            return {}
+        return {
+            f"{kind}_macs": error_of_kind(kind, known.timing_model, known.kernels)
+            for kind in ("conv", "pointwise", "depthwise")
+        }
+
     def predict(self, architecture: Architecture) -> PredictedCost:
         """Return the predicted cost of `architecture`, one of this backbone's."""
-        by_layers = self.fit.layers is not None
-        return self.of_counts(counts_of(self.backbone, architecture, features=by_layers))
+        found = counts_of(self.backbone, architecture, features=self.needs_features)
+        return self.of_counts(found)
 
     def of_counts(self, counts: Counts) -> PredictedCost:
         """Return the predicted cost of a network, or of an expectation, by its counts."""
@@ -86,7 +95,12 @@ class CostModel:
             sram = self._upper(arena, counts.working_memory_bytes) + overhead
         if self.fit.flash is not None:
             flash = self._upper(self.fit.flash, counts.parameters)
-        return {"latency_us": self._latency(counts), "sram_bytes": sram, "flash_bytes": flash}
+        latency = self._latency(counts)
+        if errors := self.clock_errors:
+            macs = {name: counts.features[name] for name in errors}
+            off = sum(macs[name] * error for name, error in errors.items()) / sum(macs.values())
+            latency = latency * (1 + off)
+        return {"latency_us": latency, "sram_bytes": sram, "flash_bytes": flash}
 
     def _latency(self, counts: Counts) -> Any:
         model = self.fit.layers
@@ -185,8 +199,8 @@ class Constraint:
     def predict(self, architecture: Architecture) -> tuple[PredictedCost, ...]:
         """Return the predicted cost of a network on each board."""
         models = [one.cost_model for one in self.boards]
-        by_layers = any(model.fit.layers is not None for model in models)
-        counts = counts_of(self.backbone, architecture, features=by_layers)
+        needed = any(model.needs_features for model in models)
+        counts = counts_of(self.backbone, architecture, features=needed)
         return tuple(model.of_counts(counts) for model in models)
 
     def meets(self, costs: Sequence[PredictedCost]) -> bool:

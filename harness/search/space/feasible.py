@@ -12,8 +12,9 @@ from harness.backbones.layers import Shape
 from harness.backbones.skeleton import Key, width_name
 from harness.backbones.space import FULL_SCALE
 from harness.errors import BudgetsInfeasible
+from harness.fit import Margin
 from harness.search.cost.budgets import FIGURES, show
-from harness.search.cost.cost_model import Constraint, Margin
+from harness.search.cost.cost_model import Constraint
 from harness.search.space.grid import Grid, Point, full_grid, thinned
 from harness.search.space.skeleton import search_space
 
@@ -56,13 +57,16 @@ def smallest_feasible(grid: Grid, constraint: Constraint) -> Point:
         for name, value in values.items()
     ]
     asked = "; ".join(f"{one.budgets.text()} on {one.board}" for one in constraint.boards)
-    wide = constraint.cost_model.margin is Margin.INTERVAL
+    wide = constraint.cost_model.margin is not Margin.NONE
+    clock = constraint.cost_model.margin is Margin.CLOCK
     raise BudgetsInfeasible(
         f"no {grid.backbone.name} network meets the budgets: {asked}",
         expected=f"at least {', '.join(alone)}, the smallest feasible value of each alone",
         fix="raise the budgets"
         + (", or measure more networks: a fit of more rows has a narrower prediction interval"
-           if wide else ""),
+           if wide else "")
+        + (", or leave the expected error of the modelled clock out (--margin interval)"
+           if clock else ""),
         smallest=smallest,
     )  # fmt: skip
 

@@ -183,7 +183,11 @@ def _limits(constraint: Constraint) -> dict[str, Any]:
         "layers": None if fit.layers is None else [
             fit.layers.intercept, fit.layers.relative_half_width, *fit.layers.coefficients
         ],
-        "cost model": [fit.sram_overhead_bytes, str(constraint.cost_model.margin)],
+        "cost model": [
+            fit.sram_overhead_bytes,
+            str(constraint.cost_model.margin),
+            *constraint.cost_model.clock_errors.values(),
+        ],
     }  # fmt: skip
 
 

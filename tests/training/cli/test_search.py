@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from harness.backbones import get_backbone
-from harness.fit import load_fit, save_fit
+from harness.fit import Margin, load_fit, save_fit
 from harness.fit.regress import fit_rows
 from harness.results import open_store
 from harness.search.choice.baselines import uniform_architecture
 from harness.search.cost.budgets import Budgets
-from harness.search.cost.cost_model import Constraint, CostModel, Margin
+from harness.search.cost.cost_model import Constraint, CostModel
 from harness.testing import fake_measurement
 from support import layouts
 

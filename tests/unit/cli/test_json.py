@@ -64,7 +64,8 @@ def test_rows_and_stations_have_their_own_fields(
 ) -> None:
     monkeypatch.setenv("HARNESS_DB", files["ROWS"])
     (row, *_) = harness("results", "--json").json()
-    assert set(row) == set(Measurement.__dataclass_fields__) - {"raw_log"}
+    assert set(row) == {*Measurement.__dataclass_fields__, "expected_error"} - {"raw_log"}
+    assert row["layers"] == [] and 0 < row["expected_error"] < 1
     one = harness("results", row["key"], "--json").json()
     assert one.pop("schema") == 1 and set(one) == set(row)
     (station, *_) = harness("bench", "list", "--json").json()

@@ -93,6 +93,27 @@ def test_a_model_is_predicted_for_every_board(tmp_path: Path) -> None:
         assert sum(layer.share for layer in item.layers) == pytest.approx(1)
 
 
+def test_what_fits_a_latency_depends_on_the_margin(harness: Harness, tmp_path: Path) -> None:
+    path = tmp_path / "net.tflite"
+    path.write_bytes(network(0))
+    reference = load_reference("nucleo_f746zg", "cmsis_nn", "-O2")
+    found = predict_model(read_model(path), load_board("nucleo_f746zg"), reference)
+    assert found.latency_us and found.high_us and found.expected_error
+    least = {
+        "none": found.latency_us,
+        "interval": found.high_us,
+        "clock": found.high_us * (1 + found.expected_error),
+    }
+    for margin, latency_us in least.items():
+        for share, verdict in ((0.999, False), (1.001, True)):
+            answer = harness(
+                "predict", path, "--board", "nucleo_f746zg", "--margin", margin,
+                "--latency-ms", share * latency_us / 1000, "--json",
+            )  # fmt: skip
+            (one,) = answer.json()
+            assert one["fits"] is verdict and one["expected_error"] == found.expected_error
+
+
 def test_what_is_far_outside_the_data_is_extrapolated(tmp_path: Path) -> None:
     path = tmp_path / "large.tflite"
     path.write_bytes(connected(2000, 2000))

@@ -6,8 +6,10 @@ import pytest
 
 from harness.backbones import get_backbone
 from harness.errors import FitError, SearchError
+from harness.fit import Margin
+from harness.results.clock_error import expected_error, work_of_layers
 from harness.search.cost.budgets import Budgets, PredictedCost
-from harness.search.cost.cost_model import Constraint, CostModel, Margin
+from harness.search.cost.cost_model import Constraint, CostModel
 from harness.strict import from_json, to_json
 from support.fits import cost_model_for, fit_for, with_layers
 
@@ -53,6 +55,27 @@ def test_without_margin_the_prediction_is_compared_with_the_budget() -> None:
     model = CostModel.of(fit_for("ds_cnn_kws"), KWS, margin=Margin.NONE)
     predicted = model.predict(KWS.sample(1, 4))
     assert predicted.latency_bound_us == predicted.latency_us
+
+
+@pytest.mark.parametrize("by_layers", [False, True])
+def test_the_margin_may_include_the_expected_error_of_a_modelled_clock(by_layers: bool) -> None:
+    def bounds(**fingerprint: object) -> list[float]:
+        fit = fit_for("ds_cnn_kws", **fingerprint)
+        fit = with_layers(fit) if by_layers else fit
+        models = [CostModel.of(fit, KWS, margin=one) for one in (Margin.INTERVAL, Margin.CLOCK)]
+        budgets = Budgets(latency_us=1.01 * models[0].predict(architecture).latency_bound_us)
+        assert Constraint(models[0], budgets).holds(architecture)
+        clock_keeps = Constraint(models[1], budgets).holds(architecture)
+        assert clock_keeps == (fit.fingerprint.timing_model is None)
+        return [model.predict(architecture).latency_bound_us for model in models]
+
+    architecture = KWS.sample(1, 4)
+    timing = "cortex-m7-pipeline/1"
+    interval, clock = bounds(source="emulated", timing_model=timing)
+    error = expected_error(timing, "cmsis_nn", work_of_layers(KWS.layers(architecture)))
+    assert error and clock == pytest.approx(interval * (1 + error))
+    interval, clock = bounds(source="hardware", timing_model=None)
+    assert clock == interval
 
 
 def test_the_number_of_classes_counts() -> None:
