@@ -18,18 +18,15 @@ _KIB = 1024
 
 def as_json(row: Measurement, *, layers: bool = True) -> dict[str, Any]:
     """Return a row as plain data, without its log and on wish without its layers."""
-    from harness.results.clock_error import error_of_row
-
     data = {name: value for name, value in asdict(row).items() if name != "raw_log"}
     if not layers:
         data["layers"] = ()
-    return {**data, "expected_error": error_of_row(row)}
+    return {**data, "expected_error": row.expected_error}
 
 
 def print_row(row: Measurement) -> None:
     """Print one row: facts, then layers."""
     from harness.report.text import plus_minus
-    from harness.results.clock_error import error_of_row
     from harness.results.record import outliers
 
     latency = f"{row.latency_us / 1000:.3f} ms" if row.latency_us is not None else "–"
@@ -37,7 +34,7 @@ def print_row(row: Measurement) -> None:
         low, high = row.latency_ci_low_us / 1000, (row.latency_ci_high_us or 0) / 1000
         latency += f" ({low:.3f} – {high:.3f}, {len(row.cycles)} repeats)"
     cycles = sorted(row.cycles)[len(row.cycles) // 2] if row.cycles else None
-    error = error_of_row(row)
+    error = row.expected_error
     apart = [f"{row.cycles[index]:,} (repeat {index})" for index in outliers(row.cycles)]
     facts: list[tuple[str, object]] = [
         ("status", f"{row.status} {' '.join(row.issues)}".strip()),

@@ -193,7 +193,6 @@ def verify(
     """
     from harness.cli.progress import SearchWatcher
     from harness.report.search import check_table
-    from harness.results.clock_error import error_of_row
     from harness.search.record import Measured, check_sums, held, read_run
     from harness.strict import to_json
 
@@ -207,7 +206,7 @@ def verify(
             "board": name,
             "measured": to_json(now),
             "holds": held(one.budgets, now),
-            "expected_error": error_of_row(row),
+            "expected_error": row.expected_error,
         }
         for (one, name, now), (_, row) in zip(found, rows, strict=True)
     ]

@@ -42,7 +42,6 @@ def explain(built: Built, station: Station) -> Explanation:
     """
     from harness.campaign.measure import run_job
     from harness.capture.session import BoardSession
-    from harness.results.clock_error import error_of_row
     from harness.virtual.registry import power_on
 
     job = built.job
@@ -73,8 +72,8 @@ def explain(built: Built, station: Station) -> Explanation:
     )
     options = job.runtime
     label = f"{options.runtime}/{options.kernels} {job.build.optimization}"
-    error = error_of_row(row)
-    return Explanation(label, job.board.id, row.timing_model or "", layers, error)
+    timing = row.timing_model or ""
+    return Explanation(label, job.board.id, timing, layers, row.expected_error)
 
 
 def _around(

@@ -8,7 +8,6 @@ from statistics import median
 from harness.fit.model import Fit, LayerModel, LinearModel, Metrics
 from harness.report import text
 from harness.report.table import Column, Table, table_of
-from harness.results.clock_error import error_of_row
 from harness.results.record import Measurement
 
 
@@ -90,7 +89,7 @@ _LISTED_WHERE: tuple[Column[Measurement], ...] = (
 )
 
 
-CLOCK_ERROR: Column[Measurement] = Column("clock ±", lambda row: text.share(error_of_row(row)), 7)
+CLOCK_ERROR: Column[Measurement] = Column("clock ±", lambda row: text.share(row.expected_error), 4)
 """Expected error of a modelled latency."""
 
 

@@ -212,6 +212,16 @@ class Measurement:
         return self.status is not Status.INVALID
 
     @property
+    def expected_error(self) -> float | None:
+        """Return the expected error of a modelled latency, as a share; None for hardware.
+
+        See `harness.results.clock_error`.
+        """
+        from harness.results.clock_error import error_of_row
+
+        return error_of_row(self)
+
+    @property
     def arena_bytes(self) -> int | None:
         """Return the best known arena peak: verified minimum, else used, else planned."""
         for value in (self.arena_min_bytes, self.arena_used_bytes, self.arena_planned_bytes):

@@ -62,7 +62,7 @@ def uniform_of(run: dict[str, Any]) -> str:
     """Return the hand-designed network that a run has to beat."""
     fit = load_fit(Path("results/demo/fit-demo.json"))
     backbone = get_backbone("ds_cnn_kws").with_classes(len(run["dataset"]["classes"]))
-    model = CostModel.of(fit, backbone, margin=Margin.NONE)
+    model = CostModel.of(fit, backbone, margin=Margin(run["fit"]["margin"]))
     return json.dumps(uniform_architecture(Constraint(model, Budgets(30_000))).to_json())
 
 
@@ -110,10 +110,13 @@ def test_baselines_leave_all_in_one_folder_and_random_has_the_time_of_another(
 
 
 def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness) -> None:
-    command = arguments("--epochs", 2, "--trial-epochs", 1, "--out", "searched", "--json")
+    words = ("--epochs", 2, "--trial-epochs", 1, "--out", "searched", "--margin", "clock", "--json")
+    command = arguments(*words)
     found = ready(*command)
     assert found.code == 0, found.err
     data = found.json()
+    assert data["predicted"]["latency_bound_us"] <= 30_000
+    assert data["predicted"]["latency_us"] * (1 + data["expected_error"]) <= 30_000
     assert len(data["search"]["trajectory"]) == 2
     assert list(Path("searched/logs").rglob("events*"))
     # Its finalists are tried against the hand-designed network, which stays unless one is better.
@@ -125,9 +128,7 @@ def test_a_search_leaves_its_trajectory_and_goes_on_where_it_was(ready: Harness)
     accuracy = {network: item["validation_accuracy"] for network, item in tried.items()}
     assert taken == by_hand or accuracy[taken] > accuracy[by_hand]
     assert data["training_seconds"] > sum(item["seconds"] for item in tried.values())
-    again = ready(
-        *arguments("--epochs", 2, "--trial-epochs", 1, "--out", "searched", "--json")
-    ).json()
+    again = ready(*command).json()
     assert again["architecture"] == data["architecture"]
     assert again["evaluation"] == data["evaluation"]
 
