@@ -219,8 +219,9 @@ def verify(
             if now.message:
                 note(f"  {now.message}")
         note(f"  hashes agree: {', '.join(checked)}")
-        if any(now.source == "emulated" for _, _, now in found):
-            note("emulated board: cycles are modelled, not measured on hardware")
+        for _, row in rows:
+            if row.source == "emulated":
+                _note_emulated(row.board, row.expected_error)
     if not all(all(verdict["holds"].values()) for verdict in verdicts):
         raise typer.Exit(EXIT_FAILED)
 
@@ -262,9 +263,17 @@ def _folders(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
+def _note_emulated(board: str, error: float | None) -> None:
+    from harness.report.text import plus_minus
+
+    note(
+        f"{board} is emulated: cycles are modelled, not measured on hardware; expected error of "
+        f"the latency {plus_minus(error)}"
+    )
+
+
 def _print(run: SearchRun, page: Path) -> None:
     from harness.report.search import cost_table, title
-    from harness.report.text import plus_minus
 
     for one in run.boards:
         place = f" on {one.board}" if run.others else ""
@@ -281,8 +290,5 @@ def _print(run: SearchRun, page: Path) -> None:
     print_table("Result", ("fact", "value"), facts)
     for one in run.boards:
         if one.measured is not None and one.measured.source == "emulated":
-            note(
-                f"{one.board} is emulated: cycles are modelled, not measured on hardware; expected "
-                f"error of the latency {plus_minus(run.expected_error(one))}"
-            )
+            _note_emulated(one.board, run.expected_error(one))
     note(f"  run: {page}")

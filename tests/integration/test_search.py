@@ -76,6 +76,7 @@ def test_a_search_on_digits_keeps_its_budgets_as_measured(harness: Harness) -> N
     holds = harness("search", "verify", "sent", "--board", "nucleo_l4r5zi", "--json").json()
     assert holds["board"] == "nucleo_l4r5zi" and holds["measured"]["latency_us"] > 1000 * LATENCY_MS
     assert slower.code == 1 and "BROKEN" in slower.out and "holds" in slower.out
+    assert "nucleo_l4r5zi is emulated" in slower.err and "expected error of the" in slower.err
     model = Path("sent/model.tflite")
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
