@@ -30,7 +30,7 @@ class Chip:
                 Itm(to.board.facts.cycle_counter == "dwt-lock"),
                 *tables,
             ),
-            bit_band=to.board.facts.core.cpu == "cortex-m4",
+            bit_band=own.bit_band,
         )
 
     def reset(self, cause: ResetCause) -> None:

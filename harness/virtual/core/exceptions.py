@@ -40,7 +40,7 @@ _LSPERR = 1 << 13
 _UNDEFINSTR, _INVSTATE, _INVPC, _NOCP = 1 << 16, 1 << 17, 1 << 18, 1 << 19
 
 # Bits of PRIMASK, BASEPRI, FAULTMASK and CONTROL together.
-_PRIMASK, _BASEPRI, _FAULTMASK = 1 << 0, 0xF000, 1 << 16
+_PRIMASK, _BASEPRI, _FAULTMASK = 1 << 0, 8, 1 << 16  # BASEPRI: its lowest bit
 _LOWEST = 256  # no exception is this unimportant: the priority of thread mode
 # Cycles of an interrupt's entry, return, and entry right after another's return (Cortex-M4 TRM
 # 3.9.1, without wait states; the Cortex-M7's are not published).
@@ -158,7 +158,7 @@ class Exceptions:
             return min(priority, -1)
         if special & _PRIMASK:
             return min(priority, 0)
-        least = (special & _BASEPRI) >> 8
+        least = special >> _BASEPRI & self._scs.priorities & 0xFF
         return min(priority, self._nvic.group_priority(least)) if least else priority
 
     def leave(self) -> bool:

@@ -48,6 +48,8 @@ class Blocks:
     uid: bytes  # unique id
     #: Part number and identity code of the maker in the chip's ROM table; None without one.
     rom_identity: tuple[int, tuple[int, int]] | None
+    #: Whether each bit of a peripheral's register has a word of its own (Cortex-M4, optional).
+    bit_band: bool = False
     #: Access ports of the debugger besides the one to memory, by number.
     access_ports: Mapping[int, AccessPort] = field(default_factory=dict)
     #: Whether the chip keeps the debugger from its memory and registers.

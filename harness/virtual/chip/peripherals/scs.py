@@ -81,7 +81,8 @@ class Scs(Peripheral):
         super().__init__("SCS", SCS, "ARMv7-M ARM B3.2")
         self._to = to
         self._interrupts = interrupts
-        self._priorities = priority_mask(priority_bits)
+        #: Bits that a register of four priorities has.
+        self.priorities = priority_mask(priority_bits)
         self._m7 = to.board.facts.core.cpu == "cortex-m7"
         #: False is a fault: the caches stay off.
         self.caches_work = True
@@ -89,7 +90,7 @@ class Scs(Peripheral):
         self._add_system_control()
         changed = to.counter.request_stop
         active = self._active_exceptions
-        self.nvic = Nvic(self, interrupts, self._priorities, changed, active)
+        self.nvic = Nvic(self, interrupts, self.priorities, changed, active)
         self.systick = Systick(self, self.nvic, to.counter.elapsed, changed)
         self._add_mpu()
         self._add_fpu_and_caches()
@@ -138,7 +139,7 @@ class Scs(Peripheral):
         self.add(CCR, "CCR", ccr, writable=0x0003_0303, refuse=refuse, changed=self._follow_ccr)
         shpr = ((SHPR1, "SHPR1"), (0xD1C, "SHPR2"), (0xD20, "SHPR3"))
         for offset, name in shpr:
-            self.add(offset, name, writable=self._priorities, changed=self._to.counter.request_stop)
+            self.add(offset, name, writable=self.priorities, changed=self._to.counter.request_stop)
         self.add(SHCSR, "SHCSR", writable=0x0007_0000, read=self._read_shcsr)
         for offset, name in ((CFSR, "CFSR"), (HFSR, "HFSR"), (DFSR, "DFSR"), (0xD3C, "AFSR")):
             self.add(offset, name, write=partial(self._clear, offset))

@@ -33,5 +33,6 @@ def build(to: Connections) -> Blocks:
     port = ctrl_ap.ControlPort(to, nvmc)
     return Blocks(
         scs, nvmc, clock, uarte, (Gpio(), ficr, nvmc.uicr, PartInfo(), Watchdog(), *timers, *rtcs),
-        (*timers, *rtcs), ficr.uid, _ROM_IDENTITY, {ctrl_ap.NUMBER: port}, port.closed,
+        (*timers, *rtcs), ficr.uid, _ROM_IDENTITY,
+        access_ports={ctrl_ap.NUMBER: port}, locked=port.closed,
     )  # fmt: skip

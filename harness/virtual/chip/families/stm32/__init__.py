@@ -62,4 +62,5 @@ def put_together(
     return Blocks(
         scs, flash, rcc, usart, blocks, (*counting, rtc), signature.uid,
         (to.board.facts.chip.device_id, JEDEC) if rom_table else None,
+        bit_band=to.board.facts.core.cpu == "cortex-m4",
     )  # fmt: skip
