@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,15 +100,32 @@ def _check_chip(station: Station, board: Board, chip: SeenChip) -> Finding:
     return Finding("ok", f"chip is {what} {board.mcu} (device id 0x{found:03X})")
 
 
+# What is behind a probe is not known yet, and keeps running.
+_LOOKING = {
+    "target_override": "cortex_m",
+    "connect_mode": "attach",
+    "resume_on_disconnect": False,
+}
+
+
+def boards_by_chip(probe: str, boards: Sequence[Board]) -> tuple[Board, ...]:
+    """Return those of `boards` whose chip is behind a probe. Raises as `open_session`."""
+    from pyocd.core.exceptions import TransferError
+
+    found = []
+    with quiet_pyocd(), typed_errors(probe), closing(open_session(probe, _LOOKING)) as session:
+        for board in boards:
+            facts = board.facts.chip
+            with suppress(TransferError):  # another chip has nothing there
+                if int(session.target.read32(facts.id_address)) & facts.id_mask == facts.device_id:
+                    found.append(board)
+    return tuple(found)
+
+
 def read_chip(station: Station, board: Board) -> SeenChip:
     """Return what a station's chip says it is; it keeps running. Raises as `open_session`."""
-    options = {
-        "target_override": "cortex_m",
-        "connect_mode": "attach",
-        "resume_on_disconnect": False,
-    }
     probe, facts = station.probe, board.facts.chip
-    with quiet_pyocd(), typed_errors(probe), closing(open_session(probe, options)) as session:
+    with quiet_pyocd(), typed_errors(probe), closing(open_session(probe, _LOOKING)) as session:
         target = session.target
         return SeenChip(
             id_word=int(target.read32(facts.id_address)),

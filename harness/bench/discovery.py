@@ -2,7 +2,8 @@
 
 pyOCD lists ST-LINK, CMSIS-DAP and J-Link probes; pyserial lists the ports. A probe and its virtual
 COM port are one USB device, so they share the USB serial number. Board ids come from the probe's
-own board id (ST-LINK/V2-1 and V3, CMSIS-DAP with an mbed id).
+own board id (ST-LINK/V2-1 and V3, CMSIS-DAP with an mbed id); a J-Link on a board has none, and is
+told by the chip behind it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from harness.bench.station import VIRTUAL_PROBE, Bench, Station
 from harness.boards import Board, all_boards
+from harness.errors import HarnessError
 
 REMOTE_PROBE = "remote:"
 
@@ -94,11 +96,19 @@ def discover(
     probes: Callable[[], Sequence[SeenProbe]] = list_probes,
     ports: Callable[[], Sequence[SeenPort]] = list_ports,
     boards: Sequence[Board] | None = None,
+    by_chip: Callable[[str, Sequence[Board]], Sequence[Board]] | None = None,
 ) -> Bench:
     """Pair the probes that are plugged in with their serial ports.
 
     The bench has a station for every probe whose board and port are known; its `notes` say what is
     missing for the others. Virtual probes are skipped, as they need no file.
+
+    Args:
+        probes: Lists the probes.
+        ports: Lists the serial ports.
+        boards: Board types to look for; all by default.
+        by_chip: Asks the chip behind a probe, by its id, which of these boards have such a one;
+            None to leave the chips of probes that name no board alone.
     """
     known = tuple(boards) if boards is not None else all_boards()
     seen_ports = sorted(ports(), key=lambda port: port.device)
@@ -109,6 +119,11 @@ def discover(
             continue
         label = f"probe {probe.unique_id} ({probe.description or 'unknown kind'})"
         board = _board_of(probe, known)
+        if board is None and by_chip is not None and not (probe.board_name or probe.board_id):
+            board, told = _ask_chip(probe, known, by_chip)
+            notes += [f"{label} does not report its board, {text}" for text in told]
+            if told and board is None:
+                continue
         if board is None:
             notes.append(f"{label} {_why_unknown(probe)}")
             continue
@@ -134,6 +149,24 @@ def _board_of(probe: SeenProbe, boards: Sequence[Board]) -> Board | None:
     name = _plain(probe.board_name or "")
     by_name = (board for board in boards if name and name == _plain(board.id))
     return next(chain(by_id, by_name), None)
+
+
+def _ask_chip(
+    probe: SeenProbe,
+    boards: Sequence[Board],
+    by_chip: Callable[[str, Sequence[Board]], Sequence[Board]],
+) -> tuple[Board | None, list[str]]:
+    """Return the board with the chip behind a probe if it is the only one, and what to say."""
+    try:
+        found = by_chip(probe.unique_id, boards)
+    except HarnessError as problem:
+        return None, [f"and its chip does not either ({problem.what}): add a [[station]] by hand"]
+    if len(found) == 1:
+        return found[0], [f"but its chip is that of {found[0].id}: correct 'board' if it differs"]
+    if found:
+        names = ", ".join(board.id for board in found)
+        return None, [f"and its chip is that of {names}: add a [[station]] by hand"]
+    return None, []
 
 
 def _why_unknown(probe: SeenProbe) -> str:

@@ -103,6 +103,7 @@ def discover(
     """
     from harness.bench import Bench, write_bench
     from harness.bench import discover as look
+    from harness.bench.check import boards_by_chip
 
     if remote:
         from harness.bench.remote import discover_remote
@@ -113,7 +114,7 @@ def discover(
             notes=tuple(text for bench in benches for text in bench.notes),
         )
     else:
-        found = look()
+        found = look(by_chip=boards_by_chip)
     for text in found.notes:
         note(text)
     if found.stations:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.boards import load_board
+from harness.boards import all_boards, load_board
 from harness.errors import VirtualError
 from support import needs
 
@@ -535,3 +535,13 @@ def test_a_server_that_falls_silent_is_given_up_and_closed(monkeypatch: Any) -> 
                 target.ping()
         back.shutdown(socket.SHUT_RDWR)
     discard_machine(board.id)
+
+
+@pytest.mark.parametrize("board_id", [*BOARDS, "nucleo_h743zi", "nrf52840_dk"])
+def test_the_chip_behind_a_probe_tells_its_board(board_id: str) -> None:
+    from harness.bench.check import boards_by_chip
+    from harness.virtual.registry import discard_machine
+
+    found = boards_by_chip(f"virtual:{board_id}", all_boards())
+    discard_machine(board_id)
+    assert [board.id for board in found] == [board_id]

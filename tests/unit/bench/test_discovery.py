@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.bench.discovery import SeenPort, SeenProbe, discover, stable_path
+from harness.boards import Board, load_board
+from harness.errors import BenchError
 
 STLINK = SeenProbe("066DFF485550755187121723", "STMicroelectronics STM32 STLink", "0816", None)
 PORT = SeenPort("/dev/ttyACM0", "066DFF485550755187121723", "STM32 STLink")
@@ -29,6 +31,21 @@ def test_jlink_serial_without_leading_zeros() -> None:
     probe = SeenProbe("683123456", "SEGGER J-Link", None, "NUCLEO-F767ZI")
     bench = discover(lambda: [probe], lambda: [SeenPort("/dev/ttyACM1", "000683123456")])
     assert bench.stations[0].serial == "/dev/ttyACM1"
+
+
+def test_a_probe_that_names_no_board_is_told_by_its_chip() -> None:
+    jlink = SeenProbe("683123456", "Segger J-Link")
+    ports = [SeenPort("/dev/ttyACM1", "000683123456")]
+    board = load_board("nrf52840_dk")
+    bench = discover(lambda: [jlink], lambda: ports, by_chip=lambda *_: (board,))
+    assert bench.stations[0].board == "nrf52840_dk"
+    assert "its chip is that of nrf52840_dk" in bench.notes[0]
+
+    def closed(*_: object) -> tuple[Board, ...]:
+        raise BenchError("the chip does not answer")
+
+    bench = discover(lambda: [jlink], lambda: ports, by_chip=closed)
+    assert bench.stations == () and "the chip does not answer" in bench.notes[0]
 
 
 def test_virtual_probes_need_no_file() -> None:
