@@ -14,8 +14,8 @@ enum {
     RESETREAS = CLOCK + 0x400u,
     APPROTECT_DISABLE = CLOCK + 0x558u,
     UICR_APPROTECT = UICR + 0x208u,
-    /* Polls, not time: some 50 ms. The crystal takes about 0.4 ms, or never starts. */
-    PATIENCE = 400000,
+    /* Polls, not time: several milliseconds. The crystal takes about 0.4 ms, or never starts. */
+    PATIENCE = 50000,
 };
 
 static port_clock_t clock = {BOARD_SYSCLK_HZ, "hfint"};
@@ -83,16 +83,21 @@ void port_unique_id(uint32_t id[3]) {
     }
 }
 
-/* RESETREAS: the bits add up until a one is written to them; none is set by a power-on. */
+/* RESETREAS: the bits add up until a one is written to them; none is set by a power-on or a dip of
+ * the supply. */
 static const char *read_reset_cause(void) {
+    static const struct {
+        uint32_t bit;
+        const char *name;
+    } causes[] = {{1, "watchdog"}, {3, "lockup"}, {2, "software"}, {0, "pin"}};
     const uint32_t flags = REG(RESETREAS);
     REG(RESETREAS) = flags;
-    return (flags & 1u << 1) != 0u   ? "watchdog"
-           : (flags & 1u << 3) != 0u ? "lockup"
-           : (flags & 1u << 2) != 0u ? "software"
-           : (flags & 1u << 0) != 0u ? "pin"
-           : flags == 0u             ? "power-on"
-                                     : "unknown";
+    for (uint32_t i = 0; i < sizeof causes / sizeof causes[0]; i++) {
+        if ((flags >> causes[i].bit & 1u) != 0u) {
+            return causes[i].name;
+        }
+    }
+    return flags == 0u ? "power-on" : "unknown";
 }
 
 const char *port_reset_cause(void) {
