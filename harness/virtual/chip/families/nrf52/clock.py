@@ -23,7 +23,7 @@ _RESETREAS, _DISABLE = 0x400, 0x558
 # Bits of RESETREAS; a reset by the supply sets none.
 _CAUSES = {ResetCause.PIN: 1 << 0, ResetCause.WATCHDOG: 1 << 1, ResetCause.SOFTWARE: 1 << 2}
 _STORED = (
-    (0x510, "POFCON"), (0x528, "HFXODEBOUNCE"), (0x538, "CTIV"), (0x55C, "TRACECONFIG"),
+    (0x510, "POFCON"), (0x538, "CTIV"), (0x55C, "TRACECONFIG"),
     (0x578, "DCDCEN"), (0x580, "DCDCEN0"), (0x5B4, "LFRCMODE"),
 )  # fmt: skip
 _RETAINED = ((0x51C, "GPREGRET"), (0x520, "GPREGRET2"))
@@ -59,19 +59,18 @@ class Clock(Tasks, CoreClock):
         self.add(0x41C, "LFCLKSRCCOPY", writable=0, read=lambda _master: self.values[_LFCLKSRC])
         self.add(_LFCLKSRC, "LFCLKSRC", writable=0x3_0003)
         self.add_storage(_STORED)
+        self.add(0x528, "HFXODEBOUNCE", 0x10, writable=0xFF)
         self.add_storage(_RETAINED, writable=0xFF)
         self.add(_RESETREAS, "RESETREAS", read=self._read_causes, write=self._clear_causes)
-        self.add(0x428, "RAMSTATUS", 0xF, writable=0)
+        self.add(0x428, "RAMSTATUS", writable=0)
         self.add(0x438, "USBREGSTATUS", writable=0)
         self.add(0x500, "SYSTEMOFF", refuse=(1, "System OFF"), write=ignore_write)
         self.add(0x640, "MAINREGSTATUS", writable=0)
-        self.add(0x550, "FORCEPROTECT", writable=0xFF)
+        self.add(0x550, "APPROTECT_FORCEPROTECT", 0xFFFF_FFFF, writable=0xFF)
         self.add(_DISABLE, "APPROTECT_DISABLE", writable=0xFF)
         for n in range(_RAMS):
-            self.add_storage(
-                (0x900 + 0x10 * n + offset, f"RAM{n}_POWER{suffix}")
-                for offset, suffix in ((0, ""), (4, "SET"), (8, "CLR"))
-            )
+            for offset, suffix in ((0, ""), (4, "SET"), (8, "CLR")):
+                self.add(0x900 + 0x10 * n + offset, f"RAM{n}_POWER{suffix}", 0xFFFF)
 
     def reset(self) -> None:
         """Go back to the internal oscillator; what is retained stays."""
