@@ -19,7 +19,7 @@ from harness.errors import (
 from harness.firmware import build
 from support import firmware as fakes
 
-BOARDS = ("nucleo_f746zg", "nucleo_f446re", "nrf52840_dk")
+BOARDS = ("nucleo_f746zg", "nucleo_f446re", "nucleo_h743zi", "nrf52840_dk")
 DEEPER = """
 __attribute__((noinline)) static uint32_t deeper(volatile uint32_t *above) {
     volatile uint32_t here[8];

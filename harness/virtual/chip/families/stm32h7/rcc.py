@@ -72,10 +72,10 @@ _FLASH_HZ = (
 _INPUT_HZ = (1_000_000, 2_000_000, 4_000_000, 8_000_000, 16_000_000)  # limits of PLL1RGE
 # VCO: wide, medium (DS12110, revision V).
 _VCO_HZ = ((192_000_000, 960_000_000), (150_000_000, 420_000_000))
-# Flags in RSR; a power-on resets the domains too, and every reset the core.
+# Flags in RSR; a power-on sets those of brown-out, pin and domains too, and every reset the core's.
 _FLAGS = {
     ResetCause.BOR: 1 << 21, ResetCause.PIN: 1 << 22, ResetCause.SOFTWARE: 1 << 24,
-    ResetCause.WATCHDOG: 1 << 26, ResetCause.POWER_ON: 1 << 23 | 3 << 19,
+    ResetCause.WATCHDOG: 1 << 26, ResetCause.POWER_ON: 0x1F << 19,
 }  # fmt: skip
 _CPURSTF = 1 << 17
 _FIRST_KERNEL = {1: 3, 6: 3}  # lowest bit of a USART's clock selection; 0 for all others
@@ -123,7 +123,9 @@ class RccH7(ClockController):
         return 0
 
     def _read_rsr(self, _master: Master) -> int:
-        flags = sum(bit for cause, bit in _FLAGS.items() if self.causes & cause)
+        flags = 0
+        for cause, bits in _FLAGS.items():
+            flags |= bits if self.causes & cause else 0
         return flags | (_CPURSTF if flags else 0)
 
     def _write_rsr(self, value: int, _master: Master) -> None:
