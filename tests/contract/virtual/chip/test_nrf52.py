@@ -108,6 +108,18 @@ def test_uarte_fills_a_buffer_in_ram_and_counts(chip: Chip) -> None:
     assert chip[UARTE + 0x120] == 1 and console.read(2, 1, lambda: False) == b"ok"
 
 
+def test_a_byte_at_another_rate_is_an_error_once_the_firmware_waits_for_it(chip: Chip) -> None:
+    console = chip.machine.console
+    console.open("test", 1_000_000)
+    chip.start_uarte(receive_bytes=1)
+    console.write(b"%")
+    assert chip[UARTE + 0x158] == 0, "while it does something else"
+    with pytest.raises(VirtualError, match="115107 baud"):
+        _ = chip[UARTE + 0x110]
+    chip[UARTE + 0x524] = RATES[1_000_000][0]
+    assert chip[UARTE + 0x110] == 1
+
+
 def test_uarte_cannot_send_from_flash(chip: Chip) -> None:
     chip.start_uarte(receive_bytes=1)
     chip[UARTE + 0x544], chip[UARTE + 0x548] = 0x1000, 4

@@ -130,7 +130,7 @@ class Uarte(Tasks, ConsoleUart):
 
     def advance(self, _now: int = 0) -> None:
         """Take what came from the host, and drive the interrupt."""
-        self.look()
+        self._take_input()
         self.drive()
 
     def drive(self) -> None:
@@ -191,13 +191,17 @@ class Uarte(Tasks, ConsoleUart):
     def _rate_differs(self) -> bool:
         return self.off_from(self._console.baud)
 
+    @property
+    def _is_noisy(self) -> bool:
+        """Whether bytes at another rate arrive as noise, instead of stopping the run."""
+        return self._clock.drift != 1.0 or self._console.noisy
+
     def _distort(self, byte: int) -> int:
         """Return what the other side samples at a wrong rate."""
-        wrong = (self._clock.drift != 1.0 or self._console.noisy) and self._rate_differs()
-        return byte ^ 0xA5 if wrong else byte
+        return byte ^ 0xA5 if self._is_noisy and self._rate_differs() else byte
 
     def _check_rate(self) -> None:
-        if self._rate_differs() and self._clock.drift == 1.0 and not self._console.noisy:
+        if self._rate_differs() and not self._is_noisy:
             raise VirtualError(
                 f"the firmware talks at {self.baud or 0} baud, the console is opened at "
                 f"{self._console.baud}",
@@ -209,7 +213,8 @@ class Uarte(Tasks, ConsoleUart):
     # Reception.
 
     def _read_end(self, field: str, _master: Master) -> int:
-        self.look()
+        if field == "endrx":
+            self._take_input()
         return int(self._record[field])
 
     def _write_end(self, field: str, value: int, _master: Master) -> None:
@@ -231,7 +236,15 @@ class Uarte(Tasks, ConsoleUart):
         self.raise_event(_RXSTARTED)
 
     def look(self) -> None:
-        """Move what the host has sent to the buffer."""
+        """Move what the host has sent to the buffer.
+
+        While the firmware changes the rate, the host's first byte at the new one may be there
+        already; it waits for the change, and is no error yet.
+        """
+        if not self._rate_differs() or self._is_noisy:
+            self._take_input()
+
+    def _take_input(self) -> None:
         record, console = self._record, self._console
         while self._started and record["receiving"] and not record["endrx"] and console.waiting:
             now = self._to.counter.elapsed()
