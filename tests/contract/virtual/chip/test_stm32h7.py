@@ -166,6 +166,10 @@ class TestClock:
         with pytest.raises(VirtualError, match=why):
             chip.start(**change)
 
+    def test_hsi_drives_undivided_buses_as_after_reset(self, chip: Chip) -> None:
+        chip[CFGR] = 0  # as ST's SystemInit writes
+        assert chip.machine.chip.clock.hclk_hz == 64_000_000
+
     def test_the_supply_is_chosen_once(self, chip: Chip) -> None:
         assert not chip[PWR + 0x04] & 1 << 13
         chip[PWR + 0x0C] = 2

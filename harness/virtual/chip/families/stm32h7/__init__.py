@@ -6,10 +6,10 @@ from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families import Blocks
 from harness.virtual.chip.families.stm32 import put_together
 from harness.virtual.chip.families.stm32.gpio import Pins
-from harness.virtual.chip.families.stm32.usart import UsartF7
 from harness.virtual.chip.families.stm32h7.flash import FlashH7
+from harness.virtual.chip.families.stm32h7.minor import external_memory, reserved, watchdog
 from harness.virtual.chip.families.stm32h7.rcc import AHB4ENR, RccH7
-from harness.virtual.chip.families.stm32h7.watchdog import reserved, watchdog
+from harness.virtual.chip.families.stm32h7.usart import UsartH7
 
 _GPIO, _PORTS, _INTERRUPTS, _BOOT = 0x5802_0000, 11, 150, 0x0800_0000
 # MODER, OSPEEDR, PUPDR: pins start as analog inputs, but for the debug pins of ports A and B.
@@ -28,9 +28,9 @@ def build(to: Connections) -> Blocks:
     flash = FlashH7(to)
     rcc = RccH7(to, flash)
     pins = Pins(_PORTS, _GPIO, rcc, AHB4ENR, _RESETS)
-    usart = UsartF7(to, rcc, pins)
+    usart = UsartH7(to, rcc, pins)
     return put_together(
-        to, flash, rcc, pins, usart, rcc.pwr, watchdog(), *reserved(),
+        to, flash, rcc, pins, usart, rcc.pwr, watchdog(), external_memory(), *reserved(),
         interrupts=_INTERRUPTS, boot_address=_BOOT, freeze=_FREEZE, syscfg=rcc.syscfg,
         rom_table=False,
     )  # fmt: skip

@@ -23,7 +23,7 @@ _CFGR, _D1CFGR, _D2CFGR, _D3CFGR = 0x10, 0x18, 0x1C, 0x20
 _PLLCKSELR, _PLLCFGR, _PLL1DIVR, _PLL1FRACR = 0x28, 0x2C, 0x30, 0x34
 _D2CCIP2R, _RSR = 0x54, 0xD0
 AHB4ENR, _APB1LENR, _APB2ENR, _APB4ENR = 0xE0, 0xE8, 0xF0, 0xF4
-_HSI, _CSI, _CSI_HZ = 0, 1, 4_000_000
+_HSI, _CSI, _PLL1, _CSI_HZ = 0, 1, 3, 4_000_000
 _HSI48ON, _DOMAINS_READY, _RMVF = 1 << 12, 3 << 14, 1 << 16
 _PLL1FRACEN, _PLL1VCOSEL, _DIVP1EN = 1 << 0, 1 << 1, 1 << 16
 
@@ -215,6 +215,8 @@ class RccH7(ClockController):
             )
         if self.active and not self.pwr.supplied:
             raise self.broken("PWR_CR3 has not been written since power-on", "LDOEN alone in it")
+        if self.active != _PLL1:
+            return  # after reset HSI drives every bus undivided, at voltage scale 3
         share = nominal / hclk
         buses = {"AXI": self.ahb_hz * 2, **{b: 4 * self.apb_hz(b) for b in _DIVIDERS}}
         for bus, scaled in buses.items():

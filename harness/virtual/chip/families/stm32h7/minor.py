@@ -1,6 +1,8 @@
-"""Independent watchdog of the STM32H743, which nobody starts, and addresses that are reserved.
+"""Blocks of the STM32H743 of which little is modelled, and addresses that are reserved.
 
-Flash algorithms that are made for the dual-core chips too write to the second core's watchdogs.
+Nobody starts the watchdog, and no external memory is connected; ST's start-up code switches off the
+bank of it that is on after reset, with or without its clock. Flash algorithms that are made for the
+dual-core chips too write to the second core's watchdogs.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 from harness.virtual.chip.bus import Master, Peripheral, ignore_write, read_zero
 
 _IWDG1, _IWDG2, _WWDG2 = 0x5800_4800, 0x5800_4C00, 0x4000_2C00
+_FMC, _MBKEN = 0x5200_4000, 1
 _START = 0xCCCC
 
 
@@ -24,6 +27,13 @@ def watchdog() -> Peripheral:
     block.add(0x08, "RLR", 0xFFF, writable=0xFFF)
     block.add(0x0C, "SR", writable=0)
     block.add(0x10, "WINR", 0xFFF, writable=0xFFF)
+    return block
+
+
+def external_memory() -> Peripheral:
+    """Return FMC (RM0433, FMC registers) with the control of its first bank, which may go off."""
+    block = Peripheral("FMC", _FMC, "RM0433, FMC registers")
+    block.add(0x00, "BCR1", 0x30DB, refuse=(_MBKEN, "use of external memory"))
     return block
 
 
