@@ -20,12 +20,14 @@ _ERASE_S: Mapping[str, Mapping[int, tuple[float, float]]] = {
     "stm32f7": {32: (0.4, 0.2), 128: (1.1, 0.5), 256: (2.1, 1.0)},
     "stm32f4": {16: (0.4, 0.25), 64: (1.2, 0.55), 128: (2.0, 1.0)},
     "stm32l4": {4: (0.022, 0.022)},
+    "stm32h7": {128: (2.0, 1.0)},  # at x8 and x64; assumed, as in the virtual chip
     "nrf52": {4: (0.085, 0.085)},  # nRF52840 Product Specification v1.7, NVMC
 }
 _PROGRAM_S_PER_BYTE = {
     "stm32f7": 16e-6 / 4,
     "stm32f4": 16e-6 / 4,
     "stm32l4": 82e-6 / 8,
+    "stm32h7": 100e-6 / 32,  # assumed
     "nrf52": 41e-6 / 4,
 }
 # SWD: 46 clocks a word (request, acknowledge, turnarounds, 32 bits and parity).

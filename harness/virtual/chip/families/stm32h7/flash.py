@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
-from harness.errors import VirtualError
 from harness.virtual.chip.bus import BusFault, Master, read_zero
 from harness.virtual.chip.connections import Connections
 from harness.virtual.chip.families.stm32.flash import ACR, KEYS, KeyedFlash
@@ -77,11 +76,13 @@ class FlashH7(KeyedFlash):
             self.add(first + _CCR, f"CCR{bank.number + 1}", read=read_zero, write=clear)
         #: Sectors that were erased, by the parallelism in bytes; the fewer, the longer it takes.
         self.erased_by: Counter[int] = Counter()
+        self._fixups: list[tuple[int, bytes]] = []
         self._optcr = _OPTLOCK
         self.values[ACR] = self.registers[ACR].reset = 0x37
 
     def reset(self) -> None:
         """Lock both banks; the array keeps its content, and write buffers are lost."""
+        self._settle()
         for bank in self._banks:
             self._drop(bank)
             bank.reset()
@@ -126,16 +127,25 @@ class FlashH7(KeyedFlash):
         if not self._optcr & _OPTLOCK and value != _OPTSR:
             raise self.unmodelled(_OPTSR_PRG, "change of the option bytes by write")
 
+    def _settle(self) -> None:
+        """Put right what was programmed, as the caller of `program` stores after it."""
+        for at, content in self._fixups:
+            self.memory.data[at : at + _WORD] = content
+        self._fixups.clear()
+
     def _read_bank_cr(self, bank: _Bank, _master: Master) -> int:
+        self._settle()
         return bank.cr
 
     def _read_bank_sr(self, bank: _Bank, _master: Master) -> int:
+        self._settle()
         return bank.sr | (_WBNE if bank.at is not None else 0)
 
     def _clear(self, bank: _Bank, value: int, _master: Master) -> None:
         bank.sr &= ~(value & _CLEARABLE)
 
     def _write_bank_cr(self, bank: _Bank, value: int, _master: Master) -> None:
+        self._settle()
         if bank.cr & _LOCK:
             return
         if value & _CRC_EN:
@@ -203,16 +213,20 @@ class FlashH7(KeyedFlash):
         new = bytes(self.memory.data[at : at + _WORD])
         bank.at = None
         if old != bytes([ERASED]) * _WORD and new != old:
-            raise VirtualError(
-                f"the flash word at offset {at:#x} is programmed twice without an erase",
-                where=self.name,
-                expected="one programming of its 32 bytes after an erase: its error-correcting "
-                "code would be wrong",
-                fix="erase the sector first",
+            self.warn(
+                "flash words are programmed twice without an erase: on the chip their "
+                "error-correcting codes would be wrong; here they keep their zeros"
             )
+            self._fixups.append((at, bytes(a & b for a, b in zip(old, new, strict=True))))
         self.touch(at, _WORD)
         self._shared["programmed"] += _WORD
         bank.sr |= _EOP
+
+    def program_now(self, offset: int, size: int, value: int) -> bool:
+        """Take a store by the debugger."""
+        taken = super().program_now(offset, size, value)
+        self._settle()
+        return taken
 
     def _refuse(self, bank: _Bank, flag: int) -> bool:
         bank.sr |= flag
