@@ -63,7 +63,7 @@ class FaultPlan(Strict, strict=False):
     counter: Literal["stuck", "absent", "wrap"] | None = None
     jitter: Share = 0.0  # of the counted cycles that is lost to something else, as by interrupts
     caches: bool = True  # whether the caches can be switched on
-    overdrive: bool = True  # whether the supply gets ready for the highest clocks (F4, F7)
+    overdrive: bool = True  # whether the supply gets ready for the highest clocks (F4, F7, H7)
     rate: Annotated[int, Field(ge=1)] | None = None  # fastest console that the wire carries, baud
     triggers: tuple[Trigger, ...] = ()
     seed: Annotated[int, Field(ge=0, lt=10**18)] = 0  # the places of faults follow from it
